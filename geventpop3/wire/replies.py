@@ -1,0 +1,92 @@
+"""A reply is a value: status indicator, text, response code and body; it becomes octets only here.
+
+Whatever text an application hands over, the status line holds no control octet, is never longer than
+512 octets and begins with a response code only if one was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+LINE_OCTETS = 512
+"""RFC 2449 section 4: "The maximum length of the first line of a command response (including the initial greeting)
+... is 512 octets (including the terminating CRLF)"."""
+
+_CONTROLS = bytes.maketrans(bytes([*range(32), 127]), b"?" * 33)
+
+
+class Reply(NamedTuple):
+    """What answers a command; immutable, so a changed one is a new one (``reply._replace(text=...)``).
+
+    *text* is without status indicator and response code. *body*, if not None, makes it a multi-line response: chunks
+    of octets with any line ends; CRLF, byte-stuffing and the termination octet are added when it is sent.
+    """
+
+    positive: bool
+    text: str = ""
+    code: str | None = None
+    body: Iterable[bytes] | None = None
+
+    @property
+    def status_line(self) -> bytes:
+        """The first line as it goes out, with CRLF."""
+        positive, text, code, _ = self
+        if code is not None:
+            text = f"[{code}] {text}"
+        elif text.startswith("["):
+            # RFC 2449 section 3: text that begins with "[" is a response code to the client.
+            text = "\\" + text
+        line = f"{'+OK' if positive else '-ERR'} {text}" if text else ("+OK" if positive else "-ERR")
+        if line.isascii() and line.isprintable() and len(line) <= LINE_OCTETS - 2:
+            return line.encode("ascii") + b"\r\n"
+        octets = line.encode("utf-8", "surrogateescape").translate(_CONTROLS)
+        if len(octets) > LINE_OCTETS - 2:
+            octets = _cut(octets, LINE_OCTETS - 2)
+        return octets + b"\r\n"
+
+    @classmethod
+    def parse(cls, line: str | bytes) -> Reply:
+        """The Reply that a line such as ``-ERR [AUTH] go away`` means.
+
+        Raises ValueError if it begins with neither ``+OK`` nor ``-ERR``.
+        """
+        if isinstance(line, bytes):
+            line = line.decode("utf-8", "surrogateescape")
+        status, _, text = line.rstrip("\r\n").partition(" ")
+        if status not in ("+OK", "-ERR"):
+            raise ValueError("a reply begins with +OK or -ERR")
+        code = None
+        if text.startswith("[") and "]" in text:
+            code, _, text = text[1:].partition("]")
+            text = text.removeprefix(" ")
+        return cls(status == "+OK", text, code)
+
+
+def ok(text: str = "", code: str | None = None) -> Reply:
+    """A positive single-line reply: ``+OK text``."""
+    return Reply(True, text, code)
+
+
+def err(text: str, code: str | None = None) -> Reply:
+    """A negative reply: ``-ERR [code] text``."""
+    return Reply(False, text, code)
+
+
+def multiline(text: str, body: Iterable[bytes] | bytes) -> Reply:
+    """A positive reply with a body: octets, or an iterable of chunks of octets, with any line ends."""
+    return Reply(True, text, None, (body,) if isinstance(body, bytes) else body)
+
+
+def _cut(octets: bytes, limit: int) -> bytes:
+    """The first *limit* octets, less a UTF-8 sequence that the cut would break."""
+    octets = octets[:limit]
+    at = len(octets)
+    while at and octets[at - 1] & 0xC0 == 0x80 and len(octets) - at < 3:
+        at -= 1
+    if at and octets[at - 1] >= 0xC0:
+        lead = octets[at - 1]
+        wanted = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+        if len(octets) - at + 1 < wanted:
+            return octets[: at - 1]
+    return octets

@@ -1,0 +1,56 @@
+"""Packaging of geventpop3: the core needs gevent and blinker, everything else is an extra."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "geventpop3/version.py").read_text("utf-8"), re.M)[1]
+
+EXTRAS = {
+    "argon2": ["argon2-cffi>=23.1"],
+}
+TEST = [
+    "argon2-cffi>=23.1",
+    "coverage>=7.4",
+    "flask>=3.0",
+    "hypothesis>=6.100",
+    "pytest>=8.2",
+]
+
+setup(
+    name="geventpop3",
+    version=VERSION,
+    description="A framework for authoring POP3 servers on gevent and blinker, and a complete POP3 server built on it",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    author="The geventpop3 authors",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["geventpop3", "geventpop3.*"]),
+    package_data={"geventpop3": ["py.typed"]},
+    install_requires=["gevent>=26.4", "blinker>=1.9"],
+    extras_require={
+        **EXTRAS,
+        "test": TEST,
+        "dev": [*TEST, "mypy>=1.15", "ruff>=0.9"],
+    },
+    entry_points={
+        "console_scripts": ["geventpop3 = geventpop3.cli:main"],
+        "pytest11": ["geventpop3 = geventpop3.testing.plugin"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Framework :: Pytest",
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Topic :: Communications :: Email :: Post-Office :: POP3",
+        "Typing :: Typed",
+    ],
+)
