@@ -110,6 +110,6 @@ class Store(ABC):
     def open(self, owner: str) -> Maildrop:
         """The maildrop of *owner*, locked. Raises MaildropLocked, StoreUnavailable or StoreBroken."""
 
-    def opens_at_once(self, owner: str) -> bool:
+    def opens_at_once(self, owner: str) -> bool:  # noqa: ARG002 (for those who override it)
         """Whether ``open(owner)`` is known not to wait, so that it may be called without a thread."""
         return False

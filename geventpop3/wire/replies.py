@@ -40,7 +40,7 @@ class Reply(NamedTuple):
         line = f"{'+OK' if positive else '-ERR'} {text}" if text else ("+OK" if positive else "-ERR")
         if line.isascii() and line.isprintable() and len(line) <= LINE_OCTETS - 2:
             return line.encode("ascii") + b"\r\n"
-        octets = line.encode("utf-8", "surrogateescape").translate(_CONTROLS)
+        octets = _utf8(line).translate(_CONTROLS)
         if len(octets) > LINE_OCTETS - 2:
             octets = _cut(octets, LINE_OCTETS - 2)
         return octets + b"\r\n"
@@ -76,6 +76,14 @@ def err(text: str, code: str | None = None) -> Reply:
 def multiline(text: str, body: Iterable[bytes] | bytes) -> Reply:
     """A positive reply with a body: octets, or an iterable of chunks of octets, with any line ends."""
     return Reply(True, text, None, (body,) if isinstance(body, bytes) else body)
+
+
+def _utf8(line: str) -> bytes:
+    """UTF-8, or the octets that were not; a surrogate that stands for no octet (JSON may hold one) becomes "?"."""
+    try:
+        return line.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return line.encode("utf-8", "replace")
 
 
 def _cut(octets: bytes, limit: int) -> bytes:

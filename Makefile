@@ -1,0 +1,97 @@
+# geventpop3. `make help` lists the targets. Needs Python 3.11 or newer and make; everything else goes into .venv.
+# The interpreter may be chosen, and arguments added:   PYTHON=python3.12 make test   make test ARGS='tests/wire -x'
+
+PYTHON ?= python3
+ARGS =
+VENV = .venv
+BIN = $(VENV)/bin
+
+# Floors 0 to 3: pure, tested alone, every branch of them.
+CORE = geventpop3.errors,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline
+CORE_TESTS = tests/wire tests/protocol tests/auth tests/stores tests/pipeline
+FAST = -m 'not slow and not client'
+
+.PHONY: help run test check core bench bench-quick format clean
+
+help:
+	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
+	@echo 'make test         set up .venv and run all tests'
+	@echo 'make check        formatting, lint, types, fast tests, every branch of the core: what a change must pass'
+	@echo 'make core         only the tests of floors 0 to 3, with their time'
+	@echo 'make bench        measure beside Dovecot, the gevent floor and the ideal server (10 minutes; Dovecot needs root)'
+	@echo 'make bench-quick  the same with less mail, in under 2 minutes'
+	@echo 'make format       put the sources into the one format'
+	@echo 'make clean        remove .venv and everything that was made'
+
+# .venv is ready for a purpose when its stamp is newer than what says what to install.
+# The interpreter is part of the stamp's name: choosing another one sets .venv up again.
+READY = $(VENV)/ready-$(notdir $(PYTHON))
+
+run: $(READY)-run
+	$(BIN)/geventpop3 demo build/demo $(ARGS)
+
+test: $(READY)-test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy --strict benchmarks/*.py
+	@mkdir -p build
+	$(BIN)/coverage run --data-file=build/coverage --source=$(CORE) -m pytest -q $(FAST) $(ARGS)
+	$(BIN)/coverage report --data-file=build/coverage --skip-covered --show-missing --fail-under=100
+
+core: $(READY)-test
+	$(BIN)/python -m pytest -q $(FAST) $(CORE_TESTS) $(ARGS)
+
+bench: $(READY)-run
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-quick: $(READY)-run
+	$(BIN)/python benchmarks/run.py --quick $(ARGS)
+
+format: $(READY)-dev
+	$(BIN)/ruff check --select I --fix --quiet .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Without a choice, the first of these that is new enough.
+ifeq ($(PYTHON),python3)
+CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11
+else
+CANDIDATES = $(PYTHON)
+endif
+
+WHO = import sys; print(sys.version_info[:3], sys.base_prefix)
+
+$(READY)-%: setup.py pyproject.toml
+	@set -eu; \
+	chosen=; \
+	for each in $(CANDIDATES); do \
+	    if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then chosen=$$each; break; fi; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+	    echo "geventpop3 needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1 || true)" >&2; \
+	    echo "choose another with: PYTHON=/path/to/python make $*" >&2; \
+	    exit 1; \
+	fi; \
+	if ! $$chosen -c 'import ensurepip' 2>/dev/null; then \
+	    echo "$$chosen cannot make a virtual environment; on Debian, as root: apt-get install python3-venv" >&2; \
+	    exit 1; \
+	fi; \
+	if [ "$$($(BIN)/python -c 'import pip; $(WHO)' 2>/dev/null)" != "$$($$chosen -c '$(WHO)')" ]; then \
+	    rm -rf $(VENV); \
+	    $$chosen -m venv $(VENV); \
+	fi; \
+	case $* in \
+	    run) extra=; purposes=run ;; \
+	    test) extra='[test]'; purposes='run test' ;; \
+	    dev) extra='[dev]'; purposes='run test dev' ;; \
+	esac; \
+	echo "setting up $(VENV) with $$($$chosen --version)"; \
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".$$extra"; \
+	for purpose in $$purposes; do touch "$(READY)-$$purpose"; done

@@ -1,0 +1,195 @@
+"""The servers under measurement: how each is started on a free loopback port, and that each is ended, whatever happens.
+
+Every peer is one child process (with what it forks) on one core, serving the same Maildirs and the same password file.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import dovecot
+
+HERE = Path(__file__).parent
+READY_WITHIN = 60.0  # seconds until the greeting; the canned servers read 100,000 files first
+STOPPED_WITHIN = 10.0  # seconds from SIGTERM to SIGKILL
+
+
+class Place(NamedTuple):
+    """What all the peers share."""
+
+    maildirs: Path  # a Maildir for each owner, named after the owner
+    passwords: Path  # name:{PLAIN}password
+    scratch: Path  # short-lived, readable by everybody
+    binaries: Path  # what was compiled
+    mail_user: tuple[int, int]  # user and group that the Maildirs belong to
+
+
+class Peer(NamedTuple):
+    name: str
+    command: Callable[[Place, int], list[str]]
+    missing: Callable[[Place], str | None]  # the reason why it cannot run here
+
+
+class Running(NamedTuple):
+    name: str
+    port: int
+    pid: int
+
+
+class PeerFailed(Exception):
+    """A server did not start; the text is one line for the person who ran the benchmark."""
+
+
+def _always(_place: Place) -> str | None:
+    return None
+
+
+def _geventpop3(place: Place, port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "geventpop3", "serve", "--listen", f"127.0.0.1:{port}"),
+        *("--maildir", f"{place.maildirs}/{{user}}", "--passwords", str(place.passwords)),
+    ]
+
+
+def _floor(place: Place, port: int) -> list[str]:
+    return [sys.executable, str(HERE / "floor.py"), str(port), str(place.maildirs)]
+
+
+def _ideal(place: Place, port: int) -> list[str]:
+    return [str(place.binaries / "ideal"), str(port), str(place.maildirs)]
+
+
+def _dovecot(mode: str) -> Callable[[Place, int], list[str]]:
+    def command(place: Place, port: int) -> list[str]:
+        config = dovecot.configure(mode, port, place.scratch / mode, place.maildirs, place.passwords, place.mail_user)
+        return ["dovecot", "-F", "-c", str(config)]
+
+    return command
+
+
+def _dovecot_missing(place: Place) -> str | None:
+    return dovecot.missing(place.maildirs)
+
+
+OURS = "geventpop3"
+RIVAL = "dovecot-hp"
+PEERS = (
+    Peer(OURS, _geventpop3, _always),
+    Peer(RIVAL, _dovecot("high-performance"), _dovecot_missing),
+    Peer("dovecot-default", _dovecot("high-security"), _dovecot_missing),
+    Peer("gevent-floor", _floor, _always),
+    Peer("ideal", _ideal, _always),
+)
+
+
+def mail_user() -> tuple[int, int]:
+    """Whose the Maildirs are: Dovecot refuses to serve mail as root, so root gives them to Debian's user "mail"."""
+    if os.geteuid() != 0:
+        return os.getuid(), os.getgid()
+    entry = pwd.getpwnam("mail")
+    return entry.pw_uid, entry.pw_gid
+
+
+@contextmanager
+def on_cores(cores: set[int] | None) -> Iterator[None]:
+    """Processes started inside inherit *cores* (None: no pinning)."""
+    before = os.sched_getaffinity(0)
+    if cores:
+        os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def running(peer: Peer, place: Place, cores: set[int] | None) -> Iterator[Running]:
+    """*peer*, greeting on a free port; raises PeerFailed with the last line it wrote if it does not come up."""
+    port = _free_port()
+    log = place.scratch / f"{peer.name}.log"
+    with log.open("wb") as output, on_cores(cores):
+        # Its own session: Ctrl-C at the terminal is ours to handle, and ends the servers by the way below.
+        process = subprocess.Popen(
+            peer.command(place, port), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        _wait_for_greeting(peer.name, process, port, log)
+        yield Running(peer.name, port, process.pid)
+    finally:
+        _end(process)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for_greeting(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as probe:
+                if probe.recv(512).startswith(b"+OK"):
+                    return
+        except OSError:
+            pass  # not listening yet
+        time.sleep(0.05)
+    written = log.read_text(errors="replace").strip().splitlines()
+    raise PeerFailed(f"{name} did not start: {written[-1] if written else 'it wrote nothing'}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the server; what is left of it and of the processes it forked is killed, each by its number."""
+    family = _descendants(process.pid)
+    process.terminate()
+    try:
+        process.wait(STOPPED_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pid, started in family:
+        if _started(pid) == started:  # the same process, not another that got its number
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(ancestor: int) -> list[tuple[int, str]]:
+    """(number, start time) of what *ancestor* forked, and what that forked."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal() and (fields := _stat(int(entry))):
+            children.setdefault(int(fields[1]), []).append(int(entry))
+    found, unseen = [], [ancestor]
+    while unseen:
+        for pid in children.get(unseen.pop(), []):
+            unseen.append(pid)
+            found.append((pid, _started(pid)))
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on (proc(5)); none if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _started(pid: int) -> str:
+    fields = _stat(pid)
+    return fields[19] if fields and fields[0] != "Z" else ""
+
+
+def available(name: str) -> bool:
+    return shutil.which(name) is not None

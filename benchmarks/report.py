@@ -1,0 +1,118 @@
+"""From popload's answers to the tables, the ratios, the goals and the JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from peers import OURS, RIVAL
+from scenarios import Scenario
+
+
+class Row(NamedTuple):
+    """One server in one scenario, the medians of its rounds."""
+
+    peer: str
+    value: float
+    lowest: float
+    highest: float
+    cpu: float | None  # microseconds of the server's processes for one session
+    busy: float | None  # of one core; None where it says nothing (idle)
+    client_busy: float  # close to 1: the load generator was the limit
+    ratio: float | None  # how many times better geventpop3 is
+
+
+class Table(NamedTuple):
+    scenario: Scenario
+    rows: list[Row]
+
+
+def table(scenario: Scenario, answers: Mapping[str, Sequence[Mapping[str, Any]]], messages_each: int) -> Table:
+    """*answers*: popload's, by server; *messages_each*: how many messages a maildrop of the scenario's set has."""
+    values = {
+        peer: [value for answer in given if (value := scenario.value(answer)) is not None]
+        for peer, given in answers.items()
+    }
+    ours = median(values[OURS]) if values.get(OURS) else None
+    rows = []
+    for peer, measured in values.items():
+        if not measured:
+            continue
+        middle = median(measured)
+        rows.append(
+            Row(
+                peer,
+                middle,
+                min(measured),
+                max(measured),
+                _median([cpu_per_session(scenario, answer, messages_each) for answer in answers[peer]]),
+                _median([None if scenario.kind == "idle" else answer["srv_cpu_util"] for answer in answers[peer]]),
+                median(answer["client_cpu_util"] for answer in answers[peer]),
+                scenario.ratio(ours, middle) if ours is not None else None,
+            )
+        )
+    return Table(scenario, rows)
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def cpu_per_session(scenario: Scenario, answer: Mapping[str, Any], messages_each: int) -> float | None:
+    """Microseconds. A fetch is counted by its messages, because few of its sessions end within a run."""
+    if scenario.kind in ("login", "poll"):
+        sessions = float(answer["sessions"])
+    elif scenario.kind == "fetch":
+        sessions = answer["messages"] / messages_each
+    else:
+        return None
+    return answer["srv_cpu_s"] * 1e6 / sessions if sessions else None
+
+
+def lines(found: Table) -> Iterator[str]:
+    scenario = found.scenario
+    yield f"{scenario.name}: {scenario.title}; {scenario.clients} clients"
+    yield (
+        f"  {'':<16}{scenario.unit:>14}{'lowest - highest':>24}{'CPU us/session':>17}"
+        f"{'server busy':>13}{'load busy':>11}{'geventpop3 is':>15}"
+    )
+    for row in found.rows:
+        spread = f"{_number(row.lowest)} - {_number(row.highest)}"
+        cpu = "" if row.cpu is None else _number(row.cpu)
+        busy = "" if row.busy is None else f"{row.busy:.2f}"
+        ratio = "" if row.ratio is None or row.peer == OURS else f"{row.ratio:.2f} x"
+        yield (
+            f"  {row.peer:<16}{_number(row.value):>14}{spread:>24}{cpu:>17}"
+            f"{busy:>13}{row.client_busy:>11.2f}{ratio:>15}"
+        )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+
+
+def goals(tables: Sequence[Table]) -> Iterator[str]:
+    """A line for each goal: met, not met, or why nobody can say."""
+    for found in tables:
+        goal = found.scenario.goal
+        if goal is None:
+            continue
+        ratio = next((row.ratio for row in found.rows if row.peer == RIVAL), None)
+        verdict = "not measured" if ratio is None else f"{ratio:6.2f} x  {'met' if ratio > goal else 'not met'}"
+        yield f"  {found.scenario.name:<14}above {goal:g} x {RIVAL}: {verdict}"
+
+
+def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    return [
+        {
+            "scenario": found.scenario.name,
+            "title": found.scenario.title,
+            "clients": found.scenario.clients,
+            "unit": found.scenario.unit,
+            "higher_is_better": found.scenario.higher_is_better,
+            "servers": [row._asdict() for row in found.rows],
+        }
+        for found in tables
+    ]

@@ -1,0 +1,205 @@
+"""One command that measures geventpop3 beside Dovecot, the gevent floor and the ideal server, and prints the ratios.
+
+The scenarios are interleaved: in each round every server has its turn at each of them, so that a noisy moment of the
+machine falls on all alike. Traffic goes to 127.0.0.1 only, and every run is bounded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import load
+import mail
+import report
+from peers import PEERS, Peer, PeerFailed, Place, Running, available, mail_user, running
+from scenarios import SCENARIOS, Scenario
+
+QUICK_OWNERS = {"small": 200, "medium": 16, "large": 4, "huge": 1}
+FULL_OWNERS = {name: mail_set.owners for name, mail_set in mail.SETS.items()}
+IDLE_OWNERS = 1000  # each client that stays has its own maildrop
+MESSAGES_EACH = {"small": 10, "medium": 200, "large": 20, "huge": 100_000}
+
+
+class Plan(NamedTuple):
+    rounds: int
+    seconds: float
+    owners: Mapping[str, int]
+    scenarios: Sequence[Scenario]
+
+
+Answers = dict[str, dict[str, list[load.Answer]]]  # scenario -> server -> one for each round
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round of 2 s with less mail, in under 2 minutes")
+    parser.add_argument("--rounds", type=int, help="rounds, of which the medians are shown (3; quick: 1)")
+    parser.add_argument("--seconds", type=float, help="length of one run (3; quick: 2)")
+    parser.add_argument("--data", type=Path, default=Path("build/bench"), help="mail and results (%(default)s)")
+    parser.add_argument("--peers", type=_names([peer.name for peer in PEERS]), help="only these, with commas between")
+    parser.add_argument("--scenarios", type=_names([scenario.name for scenario in SCENARIOS]), help="only these")
+    return parser.parse_args()
+
+
+def _names(known: Sequence[str]) -> Any:
+    def names(text: str) -> list[str]:
+        wanted = text.split(",")
+        if wrong := [name for name in wanted if name not in known]:
+            raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(known)}")
+        return wanted
+
+    return names
+
+
+def plan(given: argparse.Namespace) -> Plan:
+    if given.scenarios:
+        chosen = [scenario for scenario in SCENARIOS if scenario.name in given.scenarios]
+    else:
+        chosen = [scenario for scenario in SCENARIOS if scenario.quick or not given.quick]
+    sets = {"small", *(scenario.mail_set for scenario in chosen)}  # "mixed" has small maildrops beside the large
+    owners = {name: count for name, count in (QUICK_OWNERS if given.quick else FULL_OWNERS).items() if name in sets}
+    if any(scenario.kind == "idle" for scenario in chosen):
+        owners["small"] = IDLE_OWNERS
+    rounds, seconds = (1, 2.0) if given.quick else (3, 3.0)
+    return Plan(given.rounds or rounds, given.seconds or seconds, owners, chosen)
+
+
+def prepare(data: Path, scratch: Path, owners: Mapping[str, int]) -> Place:
+    """Compile, make the mail that is missing and write the password file."""
+    load.compile_programs(data)
+    user = mail_user()
+    everybody = mail.build(data / "mail", owners, user, say)
+    passwords = scratch / "passwords"
+    passwords.write_text("".join(f"{owner}:{{PLAIN}}{mail.PASSWORD}\n" for owner in everybody))
+    return Place(data / "mail", passwords, scratch, data, user)
+
+
+def start(chosen: Sequence[Peer], place: Place, cores: set[int] | None, stack: ExitStack) -> list[Running]:
+    up = []
+    for peer in chosen:
+        if reason := peer.missing(place):
+            say(f"{peer.name} is left out: {reason}")
+            continue
+        up.append(stack.enter_context(running(peer, place, cores)))
+    return up
+
+
+def measure(wanted: Plan, up: Sequence[Running], generator: load.LoadGenerator) -> tuple[Answers, list[str]]:
+    """Every answer, and a line for each run in which something was wrong."""
+    answers: Answers = {scenario.name: {peer.name: [] for peer in up} for scenario in wanted.scenarios}
+    faults = []
+    for mail_set in wanted.owners:
+        for peer in up:
+            say(f"warming: {mail_set}, {peer.name}")
+            faults += fault("warming " + mail_set, generator.warm(mail_set, peer))
+    for number in range(wanted.rounds):
+        for scenario in wanted.scenarios:
+            if scenario.once and number:
+                continue
+            say(f"round {number + 1} of {wanted.rounds}: {scenario.name}")
+            for peer in up:
+                answer = generator.measure(scenario, peer, wanted.seconds)
+                answers[scenario.name][peer.name].append(answer)
+                faults += fault(scenario.name, answer)
+    return answers, faults
+
+
+def fault(what: str, answer: load.Answer) -> list[str]:
+    if not answer["errors_total"]:
+        return []
+    return [f"{what}, {answer['label']}: {answer['errors_total']} errors, the first: {answer['first_error']}"]
+
+
+def machine() -> dict[str, str]:
+    found = {
+        "system": platform.platform(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "python": platform.python_version(),
+    }
+    found |= {name: version(name) for name in ("geventpop3", "gevent", "blinker")}
+    if available("dovecot"):
+        told = subprocess.run(["dovecot", "--version"], capture_output=True, text=True, check=False)
+        found["dovecot"] = told.stdout.strip()
+    return found
+
+
+def benchmark(given: argparse.Namespace) -> int:
+    wanted = plan(given)
+    data = given.data.resolve()
+    chosen = [peer for peer in PEERS if not given.peers or peer.name in given.peers]
+    server_cores, load_cores = load.two_cores()
+    if server_cores is None:
+        say("one core only: servers and load share it, so the figures say little")
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="geventpop3-bench-")))
+        scratch.chmod(0o755)  # Dovecot's processes are not root
+        place = prepare(data, scratch, wanted.owners)
+        up = start(chosen, place, server_cores, stack)
+        generator = load.LoadGenerator(data, load_cores, wanted.owners)
+        answers, faults = measure(wanted, up, generator)
+    tables = [
+        report.table(scenario, answers[scenario.name], MESSAGES_EACH[scenario.mail_set])
+        for scenario in wanted.scenarios
+    ]
+    for found in tables:
+        print(*report.lines(found), "", sep="\n")
+    print("goals", *report.goals(tables), sep="\n")
+    results = data / "results.json"
+    results.write_text(
+        json.dumps(
+            {
+                "machine": machine(),
+                "rounds": wanted.rounds,
+                "seconds": wanted.seconds,
+                "faults": faults,
+                "tables": report.as_json(tables),
+                "runs": answers,
+            },
+            indent=1,
+        )
+    )
+    print(f"\nall figures: {results}")
+    for line in faults:
+        say(f"WRONG: {line}")
+    return 1 if faults else 0
+
+
+def main() -> int:
+    given = arguments()
+    if not available("gcc"):
+        say("the benchmarks need a C compiler for their load generator: apt-get install gcc libc6-dev")
+        return 2
+    # As many sockets as the system allows, for the servers too: they inherit it.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # A polite end is an end like Ctrl-C: the servers are ended on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return benchmark(given)
+    except (PeerFailed, load.LoadFailed) as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; the servers are ended")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What is measured: each scenario is one row of a table, with the figure that is compared and the goal it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Scenario(NamedTuple):
+    name: str
+    title: str
+    kind: str  # popload's --scenario
+    mail_set: str
+    clients: int
+    figure: str  # path into popload's answer
+    unit: str
+    scale: float = 1.0  # popload's unit to ours
+    higher_is_better: bool = True
+    options: tuple[str, ...] = ()
+    goal: float | None = None  # times as good as the rival
+    once: bool = False  # memory does not vary from round to round
+    quick: bool = True  # part of the quick run
+
+    def value(self, answer: Mapping[str, Any]) -> float | None:
+        """The figure out of popload's *answer*; None where the run was too short to have one."""
+        found: Any = answer
+        for step in self.figure.split("."):
+            if step not in found:
+                return None
+            found = found[step]
+        return float(found) * self.scale
+
+    def ratio(self, ours: float, theirs: float) -> float | None:
+        """Above 1: ours is so many times better."""
+        better, worse = (ours, theirs) if self.higher_is_better else (theirs, ours)
+        return better / worse if worse > 0 else None
+
+
+TWICE = 2.0
+
+SCENARIOS = (
+    Scenario(
+        "login",
+        "USER PASS STAT QUIT, 10 messages in the maildrop",
+        *("login", "small", 64, "sessions_s", "sessions/s"),
+        goal=TWICE,
+    ),
+    Scenario(
+        "poll",
+        "CAPA USER PASS STAT UIDL QUIT, 10 messages in the maildrop",
+        *("poll", "small", 64, "sessions_s", "sessions/s"),
+        goal=TWICE,
+    ),
+    Scenario(
+        "fetch-small",
+        "LIST, then RETR of 10 messages of 4 KiB, one after the other",
+        *("fetch", "small", 16, "messages_s", "messages/s"),
+        goal=TWICE,
+    ),
+    Scenario(
+        "fetch-medium",
+        "LIST, then RETR of 200 messages of 1 to 100 KiB",
+        *("fetch", "medium", 8, "body_MB_s", "MB/s"),
+        goal=TWICE,
+    ),
+    Scenario(
+        "fetch-large",
+        "LIST, then RETR of 20 messages of 5 MiB",
+        *("fetch", "large", 4, "body_MB_s", "MB/s"),
+        goal=TWICE,
+    ),
+    Scenario(
+        "poll-huge",
+        "poll of a maildrop of 100,000 messages that was polled before",
+        *("poll", "huge", 1, "session_us.p50", "ms/session", 1e-3, False),
+        quick=False,
+    ),
+    Scenario(
+        "mixed",
+        "NOOP every 0.1 s by each of 16 clients while 4 others fetch large messages: 99 % are answered within",
+        *("mixed", "large", 20, "noop_us.p99", "ms", 1e-3, False),
+        options=("--bulk", "4", "--hold-format", "s%05d"),
+    ),
+    Scenario(
+        "idle",
+        "1,000 clients logged in and silent",
+        *("idle", "small", 1000, "idle_pss_kb_per_session", "KiB/session", 1.0, False),
+        once=True,
+        quick=False,
+    ),
+)

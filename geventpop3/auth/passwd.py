@@ -1,0 +1,352 @@
+"""A password file: ``user:{SCHEME}secret[:uid:gid:gecos:home:shell:extra]``, as Dovecot's passwd-file driver reads it.
+
+A line that is not understood is logged and skipped, never guessed at, and costs nobody else the login. A failed login
+runs every scheme-with-parameters of the file once, so that it takes the same time whether the user exists or not. The
+table is replaced as a whole when the file has changed; readers need no lock.
+
+Names compare exactly: the canonical form of a name is what stands in the file, and the owner is that name.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from geventpop3.auth.authenticator import SecretAuthenticator
+from geventpop3.auth.schemes import PASSWORD_OCTETS, parse_secret
+from geventpop3.auth.secret import ClearSecret, PasswordSecret
+from geventpop3.errors import ConfigError
+
+log = logging.getLogger("geventpop3.auth")
+
+RACY_SECONDS = 2
+"""A file that changed less than this before it was read may change again within one tick of its time stamp."""
+
+COMPLAINTS = 20
+"""The most lines of one file that are logged each time it is read."""
+
+COSTS = 4
+"""From more different costs than this a warning is logged, because each failed login pays them all."""
+
+RESTRICTING = frozenset(
+    {
+        "allow_nets",
+        "allow_real_nets",
+        "delay_until",
+        "domain",
+        "host",
+        "login_user",
+        "noauthenticate",
+        "nologin",
+        "proxy",
+        "proxy_maybe",
+        "user",
+        "username",
+    }
+)
+"""Dovecot's extra fields that forbid a login or make it another user's: a line with one is skipped, not let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A password file as it was read once; never changed."""
+
+    stamp: tuple[int, ...]
+    is_settled: bool
+    content: int
+    users: dict[str, PasswordSecret]
+    decoys: dict[Hashable, PasswordSecret]
+    has_clear: bool
+    is_clear: bool
+
+
+class PasswordFile(SecretAuthenticator):
+    """Authenticates against a password file and follows its changes.
+
+    Raises ConfigError if the file cannot be read now; if it cannot later, what was read last stays in force and one
+    line is logged. Methods may be called from any number of threads at once.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.path.abspath(path)
+        self._turn = [None]  # whoever pops it reads the file; the others go on with the table they have
+        self._trouble: str | None = None
+        try:
+            self._table = _read(self.path, None)
+        except OSError as error:
+            raise ConfigError(f"{self.path}: {error.strerror}") from None
+
+    def authenticate(self, name: str, password: str) -> str | None:
+        table = self._current()
+        octets = _octets(password)
+        checked = octets or b""  # hashed all the same, for the same time
+        secret = table.users.get(name)
+        if secret is not None and secret.matches(checked) and octets is not None:
+            return name
+        paid = None if secret is None else secret.cost
+        for cost, decoy in table.decoys.items():
+            if cost != paid:
+                decoy.matches(checked)
+        return None
+
+    def answers_at_once(self) -> bool:
+        """True while the file holds clear-text secrets only, nothing to hash, and need not be read again."""
+        table = self._table
+        if not table.is_clear:
+            return False
+        try:
+            return table.is_settled and table.stamp == _stamp(os.stat(self.path))
+        except OSError:
+            return True
+
+    def secret(self, name: str) -> ClearSecret | None:
+        """The clear-text secret of *name*; None for users whose password is hashed."""
+        secret = self._current().users.get(name)
+        return secret if isinstance(secret, ClearSecret) else None
+
+    def has_clear_secrets(self) -> bool:
+        return self._table.has_clear
+
+    def _current(self) -> _Table:
+        table = self._table
+        try:
+            if table.is_settled and table.stamp == _stamp(os.stat(self.path)):
+                self._mended()
+                return table
+        except OSError as error:
+            self._complain(error)
+            return table
+        try:
+            self._turn.pop()
+        except IndexError:
+            return table
+        try:
+            self._table = table = _read(self.path, self._table)
+            self._mended()
+        except OSError as error:
+            self._complain(error)
+        finally:
+            self._turn.append(None)
+        return table
+
+    def _complain(self, error: OSError) -> None:
+        trouble = error.strerror or str(error)
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.error("%s: %s; what was read last stays in force", self.path, trouble)
+
+    def _mended(self) -> None:
+        if self._trouble is not None:
+            self._trouble = None
+            log.info("%s: can be read again", self.path)
+
+
+def _octets(password: str) -> bytes | None:
+    """What the client sent, or None for what is nobody's password: nothing, too much, or not from any client."""
+    try:
+        octets = password.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return None
+    return octets if 0 < len(octets) <= PASSWORD_OCTETS else None
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
+
+
+def _read(path: str, before: _Table | None) -> _Table:
+    """The table of the file now; content that is the same as *before* is neither parsed nor complained about again."""
+    with _opened(path) as file:
+        status = os.fstat(file)
+        is_settled = abs(time.time_ns() - status.st_mtime_ns) >= RACY_SECONDS * 10**9
+        with os.fdopen(file, "rb", closefd=False) as stream:
+            octets = stream.read()
+    # The hash is this process's own and random, so it keeps nothing of the secrets.
+    content = hash(octets)
+    if before is not None and before.content == content:
+        return replace(before, stamp=_stamp(status), is_settled=is_settled)
+    users = _parse(path, octets)
+    decoys: dict[Hashable, PasswordSecret] = {}
+    for secret in users.values():
+        if secret.cost not in decoys:
+            decoys[secret.cost] = secret.decoy()
+    if len(decoys) > COSTS:
+        log.warning("%s: %d different password costs, and a failed login pays them all", path, len(decoys))
+    clear = [isinstance(decoy, ClearSecret) for decoy in decoys.values()]
+    log.info("%s: %d users", path, len(users))
+    return _Table(_stamp(status), is_settled, content, users, decoys, any(clear), all(clear))
+
+
+@contextmanager
+def _opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """The regular file *path* as a descriptor; O_NONBLOCK keeps the opening of a pipe from waiting."""
+    file = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    try:
+        mode = os.fstat(file).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _parse(path: str, octets: bytes) -> dict[str, PasswordSecret]:
+    users: dict[str, PasswordSecret] = {}
+    first: dict[str, int] = {}
+    complaints: list[tuple[int, int, str]] = []
+    for number, line in enumerate(_lines(octets), 1):
+        if not line.strip() or line.startswith(b"#"):
+            continue
+        try:
+            name, secret = _parse_line(line)
+        except ConfigError as error:
+            complaints.append((logging.ERROR, number, f"{error}; the line is skipped"))
+            continue
+        if name in users:
+            text = f"the user of line {first[name]} again; the first line counts"
+            complaints.append((logging.WARNING, number, text))
+            continue
+        users[name], first[name] = secret, number
+    for level, number, text in complaints[:COMPLAINTS]:
+        log.log(level, "%s line %d: %s", path, number, text)
+    if len(complaints) > COMPLAINTS:
+        log.error("%s: %d more lines like these", path, len(complaints) - COMPLAINTS)
+    return users
+
+
+def _lines(octets: bytes) -> list[bytes]:
+    return [line.removesuffix(b"\r") for line in octets.split(b"\n")]
+
+
+def _parse_line(line: bytes) -> tuple[str, PasswordSecret]:
+    """Name and secret of a line. Raises ConfigError, whose words hold nothing of the line."""
+    try:
+        fields = line.decode("utf-8").split(":", 7)
+    except UnicodeDecodeError:
+        raise ConfigError("not UTF-8") from None
+    if len(fields) < 2:
+        raise ConfigError("no colon after the user's name")
+    check_name(fields[0])
+    secret = parse_secret(fields[1])
+    extra = fields[7].split() if len(fields) == 8 else []
+    for field in extra:
+        if (key := field.partition("=")[0]) in RESTRICTING:
+            raise ConfigError(f"the extra field {key} restricts this login, which is not supported")
+    return fields[0], secret
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError if *name* cannot be a user's name in a password file."""
+    if not name:
+        raise ConfigError("the user's name is empty")
+    if ":" in name or name.startswith("#"):
+        raise ConfigError("a user's name holds no colon and does not begin with #")
+    if not name.isprintable() or name != name.strip():
+        raise ConfigError("a user's name holds no control characters and no blanks at its ends")
+
+
+def set_password(path: str | os.PathLike[str], name: str, field: str) -> bool:
+    """Give *name* the secret *field* (of ``hash_password``) in a password file; True if the user is new.
+
+    Other lines, comments and the other fields of the user's line stay as they are. A file that is missing is created
+    with mode 0600. Raises ConfigError.
+    """
+    check_name(name)
+    key, value = name.encode("utf-8"), field.encode("utf-8")
+    is_new = False
+
+    def change(lines: list[bytes]) -> list[bytes]:
+        nonlocal is_new
+        for i, line in enumerate(lines):
+            if _is_of(line, key):
+                end = line[len(line.rstrip(b"\r\n")) :]
+                rest = line[: len(line) - len(end)].split(b":", 2)[2:]
+                return [*lines[:i], b":".join([key, value, *rest]) + end, *lines[i + 1 :]]
+        is_new = True
+        if lines and not lines[-1].endswith(b"\n"):
+            lines = [*lines[:-1], lines[-1] + b"\n"]
+        return [*lines, key + b":" + value + b"\n"]
+
+    _edit(path, change, create=True)
+    return is_new
+
+
+def delete_user(path: str | os.PathLike[str], name: str) -> bool:
+    """Remove every line of *name* from a password file; False if there was none. Raises ConfigError."""
+    check_name(name)
+    key = name.encode("utf-8")
+    was_there = False
+
+    def change(lines: list[bytes]) -> list[bytes]:
+        nonlocal was_there
+        kept = [line for line in lines if not _is_of(line, key)]
+        was_there = len(kept) < len(lines)
+        return kept
+
+    _edit(path, change, create=False)
+    return was_there
+
+
+def _is_of(line: bytes, key: bytes) -> bool:
+    return line.startswith(key + b":")
+
+
+def _edit(path: str | os.PathLike[str], change: Callable[[list[bytes]], list[bytes]], *, create: bool) -> None:
+    """Replace the file by ``change(its lines)``, at once or not at all, while nobody else does."""
+    # A symbolic link stays one: what it leads to is replaced.
+    target = os.path.realpath(path)
+    try:
+        with _locked(target, os.O_RDWR | (os.O_CREAT if create else 0)) as file:
+            with os.fdopen(file, "rb", closefd=False) as stream:
+                before = stream.readlines()
+            after = change(before)
+            if after != before:
+                _replace(target, b"".join(after), os.fstat(file))
+    except OSError as error:
+        raise ConfigError(f"{os.fspath(path)}: {error.strerror}") from None
+
+
+@contextmanager
+def _locked(target: str, flags: int) -> Iterator[int]:
+    """The file *target*, open, and locked against other editors of ours."""
+    while True:
+        with _opened(target, flags) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Who waited for the lock may now hold that of a file which has been replaced meanwhile.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), os.stat(target)):
+                    yield file
+                    return
+
+
+def _replace(target: str, octets: bytes, status: os.stat_result) -> None:
+    folder = os.path.dirname(target)
+    file, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=folder)
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(octets)
+            stream.flush()
+            own = os.fstat(file)
+            if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+                os.fchown(file, status.st_uid, status.st_gid)
+            os.fchmod(file, stat.S_IMODE(status.st_mode))
+            os.fsync(file)
+        os.rename(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,226 @@
+"""The event catalogue: one blinker signal a line, shared by all servers of the process; the sender is the server.
+
+A signal tells listeners; who is asked first, in which order, and what an answer means is the business of
+``pipeline/pluggable.py``. Any blinker code may connect: ``events.cmd_user.connect(fn, sender=pop3d)``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeVar, cast
+
+from blinker import ANY, NamedSignal
+
+from geventpop3.errors import PipelineError
+from geventpop3.pipeline.interfaces import ClientInterface, CommandSummary, SessionSummary
+from geventpop3.wire.replies import Reply
+
+__all__ = ["Event", "EventSignal", "CommandSummary", "SessionSummary", "CATALOGUE", "signal"]
+
+_Receiver = TypeVar("_Receiver", bound=Callable[..., Any])
+
+_generations = itertools.count(1)
+
+
+def next_generation() -> int:
+    """A number never handed out before, in any thread: who finds it unchanged knows that nothing changed."""
+    return next(_generations)
+
+
+def as_reply(answer: object) -> Reply:
+    """What an application gave as an answer. Raises TypeError or ValueError, whose texts show nothing of it."""
+    if isinstance(answer, Reply):
+        return answer
+    if isinstance(answer, (str, bytes)):
+        return Reply.parse(answer)
+    raise TypeError(f"an answer is a Reply, or str or bytes that begin with +OK or -ERR, not {type(answer).__name__}")
+
+
+class Event:
+    """Something that happened, on its way through plugins and listeners.
+
+    ``args`` are str for commands and may be rewritten; ``raw`` is the command line as it came, without line end.
+    ``secret_from`` is the index of the first argument that is a secret, if one is. After ``emit``: ``reply`` is the
+    answer or None, ``eaten`` whether plugins kept it from the listeners, ``reference`` the id under which a plugin's or
+    listener's failure is in the log, or None if all went well.
+    """
+
+    __slots__ = ("_reply", "args", "client", "eaten", "name", "raw", "reference", "secret_from")
+
+    def __init__(
+        self,
+        name: str,
+        client: ClientInterface | None = None,
+        args: list[Any] | None = None,
+        raw: bytes = b"",
+        secret_from: int | None = None,
+    ) -> None:
+        self.name = name
+        self.client = client
+        self.args: list[Any] = [] if args is None else args
+        self.raw = raw
+        self.secret_from = secret_from
+        self.eaten = False
+        self.reference: str | None = None
+        self._reply: Reply | None = None
+
+    @property
+    def reply(self) -> Reply | None:
+        """The answer so far. May be set to a Reply, or to str or octets that begin with ``+OK`` or ``-ERR``.
+
+        Raises TypeError or ValueError where the mistake is made: at the assignment.
+        """
+        return self._reply
+
+    @reply.setter
+    def reply(self, answer: Reply | str | bytes | None) -> None:
+        self._reply = None if answer is None else as_reply(answer)
+
+    @property
+    def argument(self) -> str:
+        """All arguments as one str, joined by single blanks."""
+        return " ".join(map(str, self.args))
+
+    def __repr__(self) -> str:
+        # A plugin may have moved the secret to another index, so an event with a secret shows no argument at all.
+        args = self.args if self.secret_from is None else ["****"] * len(self.args)
+        client = "" if self.client is None else f" client={self.client.id}"
+        return f"<Event {self.name}{client} args={args!r}>"
+
+
+class _OrderedSet(MutableSet[Any]):
+    """What blinker keeps receivers in: a set that remembers the order of arrival."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: Iterable[Any] = ()) -> None:
+        self._members = dict.fromkeys(members)
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._members
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, value: Any) -> None:
+        self._members[value] = None
+
+    def discard(self, value: Any) -> None:
+        self._members.pop(value, None)
+
+    def copy(self) -> _OrderedSet:
+        # One C call, as in set: another thread's connect cannot come between.
+        return _OrderedSet(self._members.copy())
+
+    def __or__(self, other: Iterable[Any]) -> _OrderedSet:
+        union = self.copy()
+        union._members.update(_OrderedSet(other)._members)
+        return union
+
+
+class EventSignal(NamedSignal):
+    """A blinker signal whose receivers keep their order and whose ``generation`` changes whenever they do."""
+
+    # blinker asks for no more of it than what MutableSet has
+    set_class = cast("type[set[Any]]", _OrderedSet)
+
+    def __init__(self, name: str, doc: str | None = None) -> None:
+        self.generation = next_generation()
+        super().__init__(name, doc)
+
+    def connect(self, receiver: _Receiver, sender: Any = ANY, weak: bool = True) -> _Receiver:
+        """As blinker has it: a weak receiver (the default) is gone when nobody else refers to it."""
+        super().connect(receiver, sender, weak)
+        self.changed()
+        return receiver
+
+    def disconnect(self, receiver: Callable[..., Any], sender: Any = ANY) -> None:
+        """As blinker has it: from all senders, unless one is named."""
+        super().disconnect(receiver, sender)
+        self.changed()
+
+    def changed(self) -> None:
+        """Let whoever has remembered the receivers forget them."""
+        self.generation = next_generation()
+
+    @property
+    def is_muted(self) -> bool:
+        """While true no receiver hears the event, registered listeners and the bundled service included."""
+        return self._is_muted
+
+    @is_muted.setter
+    def is_muted(self, muted: bool) -> None:
+        self._is_muted = muted
+        self.changed()
+
+
+class _PluginsOnly(EventSignal):
+    """An event that is in the catalogue but that no listener hears."""
+
+    def connect(self, *_: Any, **__: Any) -> NoReturn:
+        raise PipelineError(
+            f"{self.name!r} is for plugins only: write a Plugin, or listen to 'command_finished' to be told of replies"
+        )
+
+
+_signals: dict[str, EventSignal] = {}
+
+
+def signal(name: str) -> EventSignal:
+    """The signal of this name, made if need be: a verb or an event that some server adds to the catalogue.
+
+    It names no event on any server: ``pop3d.add_event(name)`` or ``pop3d.register(listener, name)`` does.
+    """
+    return _signals.get(name) or _signals.setdefault(name, EventSignal(name))
+
+
+def _event(name: str, doc: str) -> EventSignal:
+    return _signals.setdefault(name, EventSignal(name, doc))
+
+
+registered = _event("registered", "The server listens.")
+listener_failed = _event("listener_failed", "A listening socket failed: operation, errno, text.")
+connection = _event(
+    "connection", "A client came: peer address, peer port, our address, our port. A reply is the greeting."
+)
+disconnected = _event("disconnected", "A client is gone.")
+
+cmd_user = _event("cmd_user", "USER name")
+cmd_pass = _event("cmd_pass", "PASS string; one argument, blanks and all")
+cmd_apop = _event("cmd_apop", "APOP name digest")
+cmd_auth = _event("cmd_auth", "AUTH [mechanism [initial-response]]")
+cmd_stls = _event("cmd_stls", "STLS")
+cmd_utf8 = _event("cmd_utf8", "UTF8")
+cmd_lang = _event("cmd_lang", "LANG [tag]")
+cmd_capa = _event("cmd_capa", "CAPA")
+cmd_stat = _event("cmd_stat", "STAT")
+cmd_list = _event("cmd_list", "LIST [message-number]")
+cmd_retr = _event("cmd_retr", "RETR message-number")
+cmd_dele = _event("cmd_dele", "DELE message-number")
+cmd_noop = _event("cmd_noop", "NOOP")
+cmd_rset = _event("cmd_rset", "RSET")
+cmd_top = _event("cmd_top", "TOP message-number lines")
+cmd_uidl = _event("cmd_uidl", "UIDL [message-number]")
+cmd_quit = _event("cmd_quit", "QUIT")
+
+response = _signals.setdefault(
+    "response", _PluginsOnly("response", "A reply before it goes out: name of the event it answers.")
+)
+
+command_finished = _event("command_finished", "A command is answered and its reply is out: a CommandSummary.")
+authenticated = _event("authenticated", "A login succeeded: name, owner.")
+authentication_failed = _event("authentication_failed", "A login failed: name.")
+tls_started = _event("tls_started", "A TLS handshake succeeded.")
+session_finished = _event("session_finished", "A session is over: its SessionSummary.")
+
+plugin_add = _event("plugin_add", "A plugin was added: alias, plugin.")
+plugin_del = _event("plugin_del", "A plugin was removed: alias, plugin.")
+plugin_error = _event("plugin_error", "A plugin failed: exception, its alias, name of the event it failed at.")
+
+CATALOGUE: Mapping[str, EventSignal] = MappingProxyType(dict(_signals))
+"""The events every server knows, by name; what one server adds is known to that server alone."""

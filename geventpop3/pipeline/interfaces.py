@@ -1,0 +1,88 @@
+"""What plugins and listeners may rely on of the other rooms: a client, and the summaries that observers are told.
+
+Shapes only: the server makes the clients, whoever counts fills the summaries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from geventpop3.wire.replies import Reply
+
+
+class CommandSummary(NamedTuple):
+    """One command, told once after its reply is out: ``event.args[0]`` of ``command_finished``."""
+
+    verb: str
+    argument: str
+    """Redacted: whatever is secret is ``****``."""
+    positive: bool | None
+    """Whether the reply was +OK; None if the command or its reply was eaten."""
+    octets_in: int
+    octets_out: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class SessionSummary:
+    """What a session comes to: ``client.summary`` while it runs, ``event.args[0]`` of ``session_finished``."""
+
+    address: str = ""
+    port: int = 0
+    owner: str | None = None
+    """Whose maildrop was opened; None if nobody logged in."""
+    commands: int = 0
+    octets_in: int = 0
+    octets_out: int = 0
+    retrieved: int = 0
+    """Messages sent whole by RETR."""
+    removed: int = 0
+    """Messages removed in the UPDATE state."""
+    seconds: float = 0.0
+    reason: str = ""
+    """Why the session ended, in a word or two."""
+
+
+class ClientInterface(Protocol):
+    """One client as applications see it: ``event.client``."""
+
+    @property
+    def id(self) -> int:
+        """Unique in this server's life; what ``send_to_client`` and ``disconnect`` take."""
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Address and port of the other end."""
+
+    @property
+    def sock(self) -> Any:
+        """The socket, or None where a session has none."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The application's own; the framework never looks into it."""
+
+    @property
+    def state(self) -> Any:
+        """The session state (RFC 1939 section 3)."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether the octets are protected by TLS."""
+
+    @property
+    def summary(self) -> SessionSummary:
+        """The counts so far."""
+
+    owner: str | None
+    """Whose maildrop is open; None before the TRANSACTION state."""
+
+    def send(self, reply: Reply | str | bytes, /) -> None:
+        """Send a reply of the application's own accord."""
+
+    def challenge(self, data: bytes, /) -> bytes | None:
+        """Send ``+ <base64>`` and return the decoded answer; None if the client cancelled (RFC 5034 section 4)."""
+
+    def disconnect(self) -> None:
+        """Close once the next reply is out."""

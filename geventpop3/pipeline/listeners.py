@@ -1,0 +1,199 @@
+"""The listeners of one server: real blinker receivers whose sender is the server, with a priority each.
+
+The signals refer to them weakly and the server strongly, so a server that is forgotten takes its listeners with it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from types import MethodType
+from typing import Any
+
+from geventpop3.errors import PipelineError
+from geventpop3.pipeline.events import Event, EventSignal, signal
+from geventpop3.pipeline.names import ALL, RESPONSE, Names
+from geventpop3.pipeline.plugin import Handler, Plugin, handlers_of, plain_function
+
+
+class Listener:
+    """One callable that was registered for one event."""
+
+    __slots__ = ("__weakref__", "connected", "function", "origin", "priority")
+
+    def __init__(self, function: Handler, priority: int, origin: object) -> None:
+        self.function = function
+        self.priority = priority
+        self.origin = origin
+        """What was given to ``register``: the callable itself, or the object it is a method of."""
+        self.connected = True
+
+    def __call__(self, sender: Any, event: Event) -> Any:
+        """What plain blinker calls."""
+        return self.function(sender, event)
+
+    def __str__(self) -> str:
+        return f"listener {name_of(self.function)}"
+
+    def hear(self, pop3d: Any, event: Event) -> Any:
+        # an earlier listener of the same event may have unregistered it
+        return self.function(pop3d, event) if self.connected else None
+
+
+class Subscriber:
+    """A receiver that plain blinker code connected; it has priority 0.
+
+    It is referred to weakly even if blinker does not: as long as it is connected, blinker keeps it alive.
+    """
+
+    __slots__ = ("_reference", "_signal")
+
+    priority = 0
+
+    def __init__(self, receiver: Callable[..., Any], connected_to: EventSignal) -> None:
+        self._signal = connected_to
+        self._reference: Callable[[], Callable[..., Any] | None]
+        if isinstance(receiver, MethodType):
+            self._reference = weakref.WeakMethod(receiver)
+        else:
+            try:
+                self._reference = weakref.ref(receiver)
+            except TypeError:  # then blinker could not refer to it weakly either
+                self._reference = lambda: receiver
+
+    def __str__(self) -> str:
+        return f"receiver {name_of(self._reference())}"
+
+    def hear(self, pop3d: Any, event: Event) -> Any:
+        receiver = self._reference()
+        if receiver is None:
+            self._signal.changed()
+            return None
+        return receiver(pop3d, event=event)
+
+
+def name_of(function: object) -> str:
+    """Where a callable is found in the source; never its repr, which may show what it holds."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _priority(receiver: Listener | Subscriber) -> int:
+    return receiver.priority
+
+
+def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
+    """What *listener* calls for which event, ``"all"`` among them.
+
+    Raises PipelineError if it is nothing that can listen, or if a name is given that it has no method for.
+    """
+    if isinstance(listener, Plugin):
+        raise PipelineError(f"{name_of(listener)} is a Plugin: plugin_add adds it")
+    if isinstance(listener, type):
+        raise PipelineError(f"{listener.__name__} is a class: register an instance of it")
+    handlers = handlers_of(listener)
+    if not handlers:
+        if not callable(listener):
+            raise PipelineError(f"{name_of(listener)} is not callable and no method of it carries @handles")
+        if not names:
+            raise PipelineError(f"name the events that {name_of(listener)} shall hear, or 'all'")
+        return dict.fromkeys(names, plain_function(listener))
+    if not names or ALL in names:
+        return handlers
+    calls = {}
+    for name in names:
+        handler = handlers.get(name, handlers.get(ALL))
+        if handler is None:
+            raise PipelineError(f"{name_of(listener)} has no method that handles {name!r}")
+        calls[name] = handler
+    return calls
+
+
+def _same(one: object, other: object) -> bool:
+    # every access to a bound method makes a new object, equal to the last
+    return one is other or (isinstance(one, MethodType) and isinstance(other, MethodType) and one == other)
+
+
+class Listeners:
+    """Connects and disconnects; an event's receivers, in order, are what ``receivers`` says."""
+
+    def __init__(self, sender: object, names: Names) -> None:
+        self._sender = sender
+        self._names = names
+        self._by_event: dict[str, list[Listener]] = {}
+        self._everywhere: list[Listener] = []
+        """Those that hear also the events that are declared later."""
+
+    def check(self, calls: Mapping[str, Handler]) -> None:
+        """Raise PipelineError if one of the callables hears one of its events already."""
+        for name, function in calls.items():
+            heard = self._by_event.get(name, ()) if name in self._names else self._everywhere
+            if any(_same(listener.function, function) for listener in heard):
+                raise PipelineError(f"{name_of(function)} is registered for {name!r} already")
+
+    def add(self, calls: Mapping[str, Handler], priority: int, origin: object) -> None:
+        """Connect what ``calls_of`` said and ``check`` passed; "all": each known event *origin* hears not yet."""
+        for name, function in calls.items():
+            if name != ALL:
+                self._connect(name, Listener(function, priority, origin))
+        if ALL in calls:
+            everywhere = Listener(calls[ALL], priority, origin)
+            self._everywhere.append(everywhere)
+            for name in self._names:
+                if name != RESPONSE and not self._hears(name, origin):
+                    self._connect(name, Listener(everywhere.function, priority, origin))
+
+    def declared(self, name: str) -> None:
+        """An event became known: whoever hears "all" hears it too."""
+        for listener in self._everywhere:
+            self._connect(name, Listener(listener.function, listener.priority, listener.origin))
+
+    def remove(self, origin: object, names: tuple[str, ...]) -> None:
+        """Disconnect *origin* from the events named, or from all.
+
+        Raises PipelineError, and does nothing, if it does not hear one of them.
+        """
+        everything = not names or ALL in names
+        doomed = [
+            (name, listener)
+            for name in (tuple(self._by_event) if everything else dict.fromkeys(names))
+            for listener in self._by_event.get(name, ())
+            if _same(listener.origin, origin)
+        ]
+        everywhere = [listener for listener in self._everywhere if everything and _same(listener.origin, origin)]
+        missing = {*names} - {ALL} - {name for name, _ in doomed}
+        if missing or not (doomed or everywhere):
+            raise PipelineError(f"{name_of(origin)} is not registered for {', '.join(sorted(missing)) or 'any event'}")
+        for name, listener in doomed:
+            self._disconnect(name, listener)
+        self._everywhere = [listener for listener in self._everywhere if listener not in everywhere]
+
+    def clear(self) -> None:
+        """Disconnect them all."""
+        for name, listeners in self._by_event.items():
+            for listener in tuple(listeners):
+                self._disconnect(name, listener)
+        self._everywhere.clear()
+
+    def receivers(self, name: str) -> tuple[Listener | Subscriber, ...]:
+        """Who hears the event, by priority; at equal priority any sender's first, then in order of arrival."""
+        channel = signal(name)
+        if channel.is_muted:
+            return ()
+        receivers = (
+            receiver if isinstance(receiver, Listener) else Subscriber(receiver, channel)
+            for receiver in channel.receivers_for(self._sender)
+        )
+        return tuple(sorted(receivers, key=_priority))
+
+    def _hears(self, name: str, origin: object) -> bool:
+        return any(_same(listener.origin, origin) for listener in self._by_event.get(name, ()))
+
+    def _connect(self, name: str, listener: Listener) -> None:
+        self._by_event.setdefault(name, []).append(listener)
+        signal(name).connect(listener, sender=self._sender)
+
+    def _disconnect(self, name: str, listener: Listener) -> None:
+        listener.connected = False
+        self._by_event[name].remove(listener)
+        signal(name).disconnect(listener)

@@ -1,0 +1,84 @@
+"""The event names one server knows. A misspelling is found when it is registered, not never."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+
+from geventpop3.errors import PipelineError
+
+ALL = "all"
+"""Stands for every event, in ``register``, ``handles`` and ``plugin_register``."""
+
+RESPONSE = "response"
+"""The event that only plugins hear."""
+
+VERB = "cmd_"
+
+# RFC 1939 section 3: "Keywords are three or four characters long. Each argument may be up to 40 characters long."
+# RFC 2449 section 9 keeps "keyword = 3*4VCHAR". Verbs in use are longer (XSENDER), so a verb is an argument's length.
+_VERB = re.compile(r"[a-z0-9]{1,40}")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+_RESEMBLES = 0.7
+"""Two of four letters swapped (usre, user: 0.75) is a misspelling, two of five shared is not."""
+
+
+class Names:
+    """What is known so far, in the order it became known; iterable."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = dict.fromkeys(known)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._known))
+
+    def add(self, name: str) -> None:
+        """Make *name* known. Raises PipelineError if no event may be called that."""
+        self._check_form(name)
+        self._known[name] = None
+
+    def check(self, name: str) -> None:
+        """Raise PipelineError unless *name* is known, or a verb that may be added for the asking.
+
+        A verb that begins with x (RFC 822's user-defined names) or resembles no known verb is new; one that resembles a
+        known one is taken for a misspelling.
+        """
+        if name in self._known:
+            return
+        self._check_form(name)
+        if not name.startswith(VERB):
+            nearest = difflib.get_close_matches(name, self._known, n=1, cutoff=0.0)
+            hint = f"did you mean {nearest[0]}? " if nearest else ""
+            raise PipelineError(f"no event is called {name!r}: {hint}(add_event({name!r}) declares it)")
+        verb = name.removeprefix(VERB)
+        if verb.startswith("x"):
+            return
+        verbs = [known.removeprefix(VERB) for known in self._known if known.startswith(VERB)]
+        for nearest_verb in difflib.get_close_matches(verb, verbs, n=1, cutoff=_RESEMBLES):
+            raise PipelineError(
+                f"no event is called {name!r}: did you mean {VERB}{nearest_verb}? "
+                f"(add_event({name!r}) declares it as a new verb)"
+            )
+
+    def require(self, name: str) -> None:
+        """Raise PipelineError unless *name* is known."""
+        self.check(name)
+        if name not in self._known:
+            raise PipelineError(f"the event {name!r} is not declared: add_event({name!r}) declares it")
+
+    def _check_form(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise PipelineError(f"an event's name is a str such as 'cmd_user', not {name!r}")
+        if name == ALL:
+            raise PipelineError(f"{ALL!r} stands for every event and is none itself")
+        if name != name.lower() and _NAME.fullmatch(name.lower()):
+            raise PipelineError(f"no event is called {name!r}: did you mean {name.lower()}? (names are lower case)")
+        if not _NAME.fullmatch(name):
+            raise PipelineError(f"no event can be called {name!r}: a name is made of a-z, 0-9 and _, a letter first")
+        if name.startswith(VERB) and not _VERB.fullmatch(name.removeprefix(VERB)):
+            raise PipelineError(f"no verb can be called {name!r}: after {VERB} come 1 to 40 letters or digits")

@@ -1,0 +1,197 @@
+"""The plugins in their order: slots always sorted by priority, aliases and plugins unique, whatever is done to them.
+
+It knows nothing of events; who owns it is told, by three calls, who is joining, who has joined and who has left.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator
+
+from geventpop3.errors import PipelineError
+from geventpop3.pipeline.events import next_generation
+from geventpop3.pipeline.plugin import Plugin
+
+
+class Slot:
+    """A plugin's place: its alias, and the priority it has here, which its neighbours may have given it."""
+
+    __slots__ = ("alias", "plugin", "present", "priority")
+
+    def __init__(self, alias: str, plugin: Plugin, priority: int) -> None:
+        self.alias = alias
+        self.plugin = plugin
+        self.priority = priority
+        self.present = False
+        """False once it was taken out: an event that is under way does not call it any more."""
+
+
+def _priority(slot: Slot) -> int:
+    return slot.priority
+
+
+class Pipeline:
+    """Operations address a plugin by alias or by the object itself, and raise PipelineError where they cannot do it.
+
+    push and shift names are the seed's: the head sees events first. ``push`` goes by priority (lower first, then order
+    of arrival); an operation that names a place gives the plugin the priority of its new neighbour.
+    """
+
+    def __init__(
+        self,
+        joining: Callable[[Slot], None],
+        joined: Callable[[Slot], None],
+        left: Callable[[Slot], None],
+    ) -> None:
+        """*joining* may raise: then the plugin is taken out again and nothing is left behind."""
+        self.generation = next_generation()
+        self._slots: list[Slot] = []
+        self._joining = joining
+        self._joined = joined
+        self._left = left
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[Slot]:
+        """The slots in order, as they are now: what happens to the pipeline meanwhile does not show."""
+        return iter(tuple(self._slots))
+
+    def push(self, alias: str, plugin: Plugin, priority: int | None = None) -> int:
+        """Add *plugin* behind all of its priority (its own, if none is given); returns the new size."""
+        slot = self._new(alias, plugin, priority)
+        return self._add(slot, bisect.bisect_right(self._slots, slot.priority, key=_priority))
+
+    def unshift(self, alias: str, plugin: Plugin) -> int:
+        """Add *plugin* at the head; returns the new size."""
+        return self._add(self._new(alias, plugin, self._slots[0].priority if self._slots else None), 0)
+
+    def insert_before(self, neighbour: str | Plugin, alias: str, plugin: Plugin) -> int:
+        """Add *plugin* just before *neighbour*; returns the new size."""
+        at = self.get_index(neighbour)
+        return self._add(self._new(alias, plugin, self._slots[at].priority), at)
+
+    def insert_after(self, neighbour: str | Plugin, alias: str, plugin: Plugin) -> int:
+        """Add *plugin* just after *neighbour*; returns the new size."""
+        at = self.get_index(neighbour)
+        return self._add(self._new(alias, plugin, self._slots[at].priority), at + 1)
+
+    def pop(self) -> tuple[Plugin, str]:
+        """Remove the last plugin; returns it and its alias."""
+        return self._remove(self._end(-1))
+
+    def shift(self) -> tuple[Plugin, str]:
+        """Remove the first plugin; returns it and its alias."""
+        return self._remove(self._end(0))
+
+    def remove(self, which: str | Plugin) -> tuple[Plugin, str]:
+        """Remove a plugin; returns it and its alias."""
+        return self._remove(self._slots[self.get_index(which)])
+
+    def replace(self, old: str | Plugin, alias: str, plugin: Plugin) -> tuple[Plugin, str]:
+        """Put *plugin* in the place of *old*; returns the old one and its alias.
+
+        The old one is removed once the new one has joined, so if that fails it stays, and no event slips between them.
+        The new alias may be the old one's.
+        """
+        at = self.get_index(old)
+        leaving = self._slots[at]
+        slot = self._new(alias, plugin, leaving.priority, leaving)
+        self._enter(slot, at + 1)
+        if leaving.present:
+            self._remove(leaving)
+        self._joined(slot)
+        return leaving.plugin, leaving.alias
+
+    def bump_up(self, which: str | Plugin, steps: int = 1) -> int:
+        """Move a plugin towards the head, which stops it; returns its new index."""
+        return self._move(which, -steps, steps)
+
+    def bump_down(self, which: str | Plugin, steps: int = 1) -> int:
+        """Move a plugin towards the tail, which stops it; returns its new index."""
+        return self._move(which, steps, steps)
+
+    def get(self, which: str | Plugin) -> tuple[Plugin, str]:
+        """A plugin and its alias."""
+        slot = self.slot(which)
+        return slot.plugin, slot.alias
+
+    def get_index(self, which: str | Plugin) -> int:
+        """Where a plugin stands; 0 is the head."""
+        for index, slot in enumerate(self._slots):
+            if slot.plugin is which or (isinstance(which, str) and slot.alias == which):
+                return index
+        raise PipelineError(f"no plugin {which!r} in the pipeline: it has {self._aliases()}")
+
+    def slot(self, which: str | Plugin) -> Slot:
+        """A plugin's slot."""
+        return self._slots[self.get_index(which)]
+
+    def changed(self) -> None:
+        """Let whoever has remembered something about the slots forget it."""
+        self.generation = next_generation()
+
+    def _aliases(self) -> str:
+        return ", ".join(repr(slot.alias) for slot in self._slots) or "none"
+
+    def _end(self, index: int) -> Slot:
+        if not self._slots:
+            raise PipelineError("the pipeline is empty")
+        return self._slots[index]
+
+    def _add(self, slot: Slot, at: int) -> int:
+        self._enter(slot, at)
+        self._joined(slot)
+        return len(self._slots)
+
+    def _new(self, alias: str, plugin: Plugin, priority: int | None, leaving: Slot | None = None) -> Slot:
+        if not isinstance(plugin, Plugin):
+            raise PipelineError(f"{plugin!r} is no plugin: it must be an instance of a subclass of Plugin")
+        if not isinstance(alias, str) or not alias:
+            raise PipelineError(f"an alias is a str that is not empty, not {alias!r}")
+        for other in self._slots:
+            if other.plugin is plugin:
+                raise PipelineError(f"this plugin is in the pipeline already, as {other.alias!r}")
+            if other.alias == alias and other is not leaving:
+                raise PipelineError(f"the alias {alias!r} is taken, by {other.plugin!r}")
+        if priority is None:
+            priority = plugin.priority
+        if not isinstance(priority, int):
+            raise PipelineError(f"the priority of the plugin {alias!r} is an int, not {type(priority).__name__}")
+        return Slot(alias, plugin, priority)
+
+    def _enter(self, slot: Slot, at: int) -> None:
+        # It takes its place first and joins then: whatever others do to the pipeline while it joins moves it with them.
+        self._slots.insert(at, slot)
+        slot.present = True
+        try:
+            self._joining(slot)
+        except BaseException:
+            if slot.present:
+                self._take(slot)
+            raise
+        if not slot.present:
+            raise PipelineError(f"the plugin {slot.alias!r} was removed while it was being added")
+        self.changed()
+
+    def _take(self, slot: Slot) -> None:
+        self._slots.remove(slot)
+        slot.present = False
+        self.changed()
+
+    def _remove(self, slot: Slot) -> tuple[Plugin, str]:
+        self._take(slot)
+        self._left(slot)
+        return slot.plugin, slot.alias
+
+    def _move(self, which: str | Plugin, by: int, steps: int) -> int:
+        if steps < 1:
+            raise PipelineError(f"a plugin moves by one step or more, not by {steps}")
+        at = self.get_index(which)
+        to = min(max(at + by, 0), len(self._slots) - 1)
+        if to != at:
+            slot = self._slots.pop(at)
+            slot.priority = self._slots[to if by < 0 else to - 1].priority
+            self._slots.insert(to, slot)
+            self.changed()
+        return to

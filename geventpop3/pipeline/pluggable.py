@@ -1,0 +1,404 @@
+"""How an event is answered: plugins in pipeline order, then listeners by priority; each isolated from the others.
+
+This is the whole meaning of the Eat codes and of a listener's answer. No argument and no octet of an event is ever
+logged, and nothing raised by a plugin or a listener gets past ``emit`` (but what is no Exception: a killed greenlet).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from geventpop3.errors import PipelineError, Refusal
+from geventpop3.pipeline.events import CATALOGUE, Event, EventSignal, as_reply, signal
+from geventpop3.pipeline.interfaces import ClientInterface
+from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of, name_of
+from geventpop3.pipeline.names import ALL, RESPONSE, Names
+from geventpop3.pipeline.pipeline import Pipeline, Slot
+from geventpop3.pipeline.plugin import (
+    EAT_ALL,
+    EAT_CLIENT,
+    EAT_NONE,
+    AnyFunction,
+    Eat,
+    FunctionPlugin,
+    Handler,
+    Hearing,
+    Plugin,
+)
+from geventpop3.wire.replies import Reply, err
+
+logger = logging.getLogger(__name__)
+
+_PLUGIN_ERROR = "plugin_error"
+
+
+@dataclass(slots=True)
+class _Route:
+    """Who hears an event of one name, valid as long as neither generation changes."""
+
+    signal: EventSignal
+    generation: int
+    pipeline_generation: int
+    plugins: tuple[tuple[Slot, Handler], ...]
+    receivers: tuple[Listener | Subscriber, ...]
+    wanted: bool
+
+
+@runtime_checkable
+class _Closeable(Protocol):
+    def close(self) -> object: ...
+
+
+def new_reference() -> str:
+    """An id that goes to the client and into the log, so that a complaint finds the failure."""
+    return secrets.token_hex(4)
+
+
+def discard(reply: Reply | None) -> None:
+    """Close the body of a reply that does not go out, if it can be closed; what that raises is logged."""
+    body: object = None if reply is None else reply.body
+    if isinstance(body, _Closeable):
+        try:
+            body.close()
+        except Exception:
+            logger.exception("closing the body of a reply that is not sent failed")
+
+
+class Pluggable:
+    """What a server is to applications: events, listeners and plugins. Usable without any server."""
+
+    def __init__(self) -> None:
+        self.pipeline = Pipeline(self._plugin_joining, self._plugin_joined, self._plugin_left)
+        self._event_names = Names(CATALOGUE)
+        self._event_listeners = Listeners(self, self._event_names)
+        self._event_routes: dict[str, _Route] = {}
+        self._plugin_hearings: dict[Slot, Hearing] = {}
+
+    # Events
+
+    def add_event(self, name: str) -> None:
+        """Declare an event of the application's own, or a verb whatever it resembles; a known one is left as it is."""
+        if name not in self._event_names:
+            self._declare_event(name)
+
+    def event_declared(self, name: str) -> None:
+        """Called once for each name that becomes known to this server beyond the catalogue; for subclasses."""
+
+    def send_event(self, name: str, *args: Any, client: ClientInterface | None = None) -> Event:
+        """Emit an event with these arguments; returns it when everybody has heard it."""
+        event = Event(name, client, list(args))
+        self.emit(event)
+        return event
+
+    def wanted(self, name: str) -> bool:
+        """Whether anybody hears the event: if not, it need not even be made."""
+        return self._event_route(name).wanted
+
+    def emit(self, event: Event) -> None:
+        """Let plugins and listeners hear *event*; what came of it is in its ``reply``, ``eaten`` and ``reference``.
+
+        Who is added or connected meanwhile hears the next event; who is removed meanwhile is not called any more.
+        Raises PipelineError if this server knows no such event, and nothing that plugins or listeners raise.
+        """
+        route = self._event_route(event.name)
+        if route.plugins:
+            event.eaten = self._ask_plugins(route.plugins, event)
+            if event.eaten:
+                return
+        for receiver in route.receivers:
+            try:
+                answer = receiver.hear(self, event)
+                if answer is not None:
+                    self._answered(event, as_reply(answer))
+            except Refusal as refusal:
+                self._refused(event, receiver, refusal)
+            except Exception as exception:  # noqa: BLE001  one listener's failure is not another's
+                self._listener_failed(event, receiver, exception)
+
+    def respond(self, event: Event) -> Reply | None:
+        """What goes out for *event*: its reply as the plugins' ``response`` hook leaves it; None if it was eaten.
+
+        A plugin that puts another body in place of one has the old one in its hands, to read it or to close it; a body
+        that nothing takes the place of is closed here.
+        """
+        reply = event.reply
+        if reply is None:
+            return None
+        route = self._event_route(RESPONSE)
+        if not route.plugins:
+            return reply
+        hook = Event(RESPONSE, event.client, [event.name])
+        hook.reply = reply
+        if self._ask_plugins(route.plugins, hook):
+            discard(hook.reply)
+            return None
+        return hook.reply
+
+    # Listeners
+
+    def register(self, listener: Any, *names: str, priority: int | None = None) -> None:
+        """Let *listener* hear the events named, or every event if ``"all"`` is named.
+
+        A callable is called ``(pop3d, event)``. Of any other object the methods are called that carry ``@handles``, for
+        the events these say; *names*, if any, narrow them down. *priority*: the lowest is called first; if not given,
+        it is the object's ``priority`` attribute, or 0.
+
+        Raises PipelineError, and registers nothing, if a name is unknown or is ``response``, or if the listener hears
+        one of the events already.
+        """
+        self._check_names(names)
+        calls = calls_of(listener, names)
+        self._check_names(calls)
+        if RESPONSE in calls:
+            raise PipelineError(f"{RESPONSE!r} is for plugins only: write a Plugin that handles it")
+        if priority is None:
+            priority = getattr(listener, "priority", 0)
+        if not isinstance(priority, int):
+            raise PipelineError(f"the priority of {name_of(listener)} is an int, not {type(priority).__name__}")
+        self._event_listeners.check(calls)
+        self._declare_new(calls)
+        self._event_listeners.add(calls, priority, listener)
+
+    def unregister(self, listener: Any, *names: str) -> None:
+        """Undo ``register``, for the events named or for all of them.
+
+        Raises PipelineError, and does nothing, if the listener does not hear one of them.
+        """
+        self._event_listeners.remove(listener, names)
+        self._event_routes.clear()
+
+    def on(self, *names: str, priority: int = 0) -> Callable[[AnyFunction], AnyFunction]:
+        """Register the decorated function as a listener; the function is returned unchanged."""
+
+        def decorate(function: AnyFunction) -> AnyFunction:
+            self.register(function, *names, priority=priority)
+            return function
+
+        return decorate
+
+    def disconnect_all(self) -> None:
+        """Remove all plugins, last first, and unregister all listeners: this server is done with.
+
+        What plain blinker code connected is not ours and stays.
+        """
+        for slot in reversed(tuple(self.pipeline)):
+            if slot.present:
+                self.pipeline.remove(slot.plugin)
+        self._event_listeners.clear()
+        self._event_routes.clear()
+
+    # Plugins
+
+    def plugin(self, *names: str, priority: int = 0, alias: str | None = None) -> Callable[[AnyFunction], AnyFunction]:
+        """Add the decorated function as a plugin, by its own name unless *alias* is given; it is returned unchanged."""
+
+        def decorate(function: AnyFunction) -> AnyFunction:
+            name: str = getattr(function, "__name__", "") if alias is None else alias
+            self.plugin_add(name, FunctionPlugin(function, *names, priority=priority))
+            return function
+
+        return decorate
+
+    def plugin_add(self, alias: str, plugin: Plugin, priority: int | None = None) -> int:
+        """Add a plugin behind all of its priority; returns how many there are now.
+
+        Raises PipelineError, and leaves nothing behind, if the alias is taken, an event it handles is unknown, or its
+        ``plugin_register`` raises or returns False.
+        """
+        return self.pipeline.push(alias, plugin, priority)
+
+    def plugin_del(self, which: str | Plugin) -> Plugin:
+        """Remove a plugin, by alias or by the object itself; returns it."""
+        return self.pipeline.remove(which)[0]
+
+    def plugin_get(self, which: str | Plugin) -> Plugin:
+        """A plugin, by alias or by the object itself. Raises PipelineError if it is not there."""
+        return self.pipeline.get(which)[0]
+
+    def plugin_list(self) -> dict[str, Plugin]:
+        """All plugins by alias, in order."""
+        return {slot.alias: slot.plugin for slot in self.pipeline}
+
+    def plugin_order(self) -> list[str]:
+        """The aliases in the order in which plugins see events."""
+        return [slot.alias for slot in self.pipeline]
+
+    def plugin_register(self, which: str | Plugin, *names: str) -> None:
+        """Let a plugin hear the events named, of those it handles; no name, or ``"all"``: all of them.
+
+        A plugin hears all it handles unless it chooses here while it is being added, that is in its own
+        ``plugin_register``: then it hears what it chose. Raises PipelineError for an event that it does not handle.
+        """
+        for hearing, name in self._chosen(which, names):
+            hearing.choose(name)
+        self.pipeline.changed()
+
+    def plugin_unregister(self, which: str | Plugin, *names: str) -> None:
+        """Let a plugin hear the events named no more; no name, or ``"all"``: none at all."""
+        for hearing, name in self._chosen(which, names):
+            hearing.refuse(name)
+        self.pipeline.changed()
+
+    # Names
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name != ALL:
+                self._event_names.check(name)
+
+    def _declare_new(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name != ALL:
+                self.add_event(name)
+
+    def _declare_event(self, name: str) -> None:
+        self._event_names.add(name)
+        self._event_listeners.declared(name)
+        self.event_declared(name)
+
+    # Routes: who hears what, remembered until somebody comes or goes
+
+    def _event_route(self, name: str) -> _Route:
+        route = self._event_routes.get(name)
+        if (
+            route is not None
+            and route.generation == route.signal.generation
+            and route.pipeline_generation == self.pipeline.generation
+        ):
+            return route
+        self._event_names.require(name)
+        channel = signal(name)
+        # generations first: what changes while we look leaves a route that is out of date, not one that is wrong
+        generation, pipeline_generation = channel.generation, self.pipeline.generation
+        plugins = []
+        for slot in self.pipeline:
+            hearing = self._plugin_hearings.get(slot)
+            handler = None if hearing is None else hearing.handler(name)
+            if handler is not None:
+                plugins.append((slot, handler))
+        receivers = self._event_listeners.receivers(name)
+        route = _Route(channel, generation, pipeline_generation, tuple(plugins), receivers, bool(plugins or receivers))
+        self._event_routes[name] = route
+        return route
+
+    # What plugins say
+
+    def _ask_plugins(self, plugins: tuple[tuple[Slot, Handler], ...], event: Event) -> bool:
+        """Whether the event was eaten: the listeners are passed over."""
+        eaten = False
+        for slot, handler in plugins:
+            if not slot.present:
+                continue
+            reply = event.reply
+            try:
+                eat = handler(self, event)
+                if eat is not None and not isinstance(eat, Eat):
+                    raise PipelineError(f"a plugin returns an Eat code or None, not {type(eat).__name__}")
+            except Exception as exception:  # noqa: BLE001  one plugin's failure is not another's
+                self._plugin_failed(event, slot.alias, exception)
+                eat = EAT_NONE
+            if reply is not None and (event.reply is None or event.reply.body is None):
+                discard(reply)
+            if eat is None or eat is EAT_NONE:
+                continue
+            if eat is not EAT_CLIENT:
+                return eaten or eat is EAT_ALL
+            eaten = True
+        return eaten
+
+    def _plugin_failed(self, event: Event, alias: str, exception: Exception) -> None:
+        self._report(event, f"plugin {alias!r}", exception)
+        if event.name != _PLUGIN_ERROR:
+            # the exception may quote the secret, so the report is as secret as the event
+            secret_from = None if event.secret_from is None else 0
+            self.emit(Event(_PLUGIN_ERROR, event.client, [exception, alias, event.name], b"", secret_from))
+
+    # What listeners say
+
+    def _answered(self, event: Event, answer: Reply) -> None:
+        if event.reply is None:
+            event.reply = answer
+        elif answer.body is not event.reply.body:
+            discard(answer)
+
+    def _refused(self, event: Event, receiver: Listener | Subscriber, refusal: Refusal) -> None:
+        if refusal.detail is not None:
+            logger.warning("%s refused %s: %s", receiver, _title(event), refusal.detail)
+        self._answered(event, err(refusal.text, refusal.code))
+
+    def _listener_failed(self, event: Event, receiver: Listener | Subscriber, exception: Exception) -> None:
+        reference = self._report(event, str(receiver), exception)
+        self._answered(event, err(f"internal error, reference {reference}", "SYS/TEMP"))
+
+    def _report(self, event: Event, who: str, exception: Exception) -> str:
+        """Log a failure; returns its reference id."""
+        reference = new_reference()
+        event.reference = event.reference or reference
+        if event.secret_from is None:
+            logger.error("%s failed at %s, reference %s", who, _title(event), reference, exc_info=exception)
+        else:
+            # The text of an exception may quote the secret ("invalid literal for int(): 'sesame'"): only where it was.
+            trace = "".join(traceback.format_tb(exception.__traceback__))
+            kind = type(exception).__name__
+            logger.error("%s failed at %s, reference %s: %s\n%s", who, _title(event), reference, kind, trace.rstrip())
+        return reference
+
+    # What the pipeline tells
+
+    def _plugin_joining(self, slot: Slot) -> None:
+        hearing = Hearing(slot.plugin.plugin_handlers())
+        self._plugin_hearings[slot] = hearing
+        try:
+            self._admit(slot, hearing)
+        except BaseException:
+            self._plugin_hearings.pop(slot, None)
+            raise
+
+    def _admit(self, slot: Slot, hearing: Hearing) -> None:
+        try:
+            admitted = slot.plugin.plugin_register(self)
+        except Exception as exception:
+            raise PipelineError(f"the plugin {slot.alias!r} could not be added: {exception}") from exception
+        if admitted is False:
+            raise PipelineError(f"the plugin {slot.alias!r} would not be added: its plugin_register returned False")
+        try:
+            # only now: the plugin may have declared events of its own
+            self._check_names(hearing.handlers)
+        except PipelineError:
+            self._dismiss(slot)
+            raise
+        self._declare_new(hearing.handlers)
+        hearing.joined = True
+
+    def _dismiss(self, slot: Slot) -> None:
+        try:
+            slot.plugin.plugin_unregister(self)
+        except Exception as exception:  # noqa: BLE001  it is removed all the same
+            self._plugin_failed(Event("plugin_unregister"), slot.alias, exception)
+
+    def _plugin_joined(self, slot: Slot) -> None:
+        self.send_event("plugin_add", slot.alias, slot.plugin)
+
+    def _plugin_left(self, slot: Slot) -> None:
+        self._plugin_hearings.pop(slot, None)
+        self._event_routes.clear()
+        self._dismiss(slot)
+        self.send_event("plugin_del", slot.alias, slot.plugin)
+
+    def _chosen(self, which: str | Plugin, names: tuple[str, ...]) -> list[tuple[Hearing, str]]:
+        slot = self.pipeline.slot(which)
+        hearing = self._plugin_hearings[slot]
+        self._check_names(names)
+        for name in names:
+            if name != ALL and not hearing.handles(name):
+                raise PipelineError(f"the plugin {slot.alias!r} has no method that handles {name!r}")
+        return [(hearing, name) for name in names or (ALL,)]
+
+
+def _title(event: Event) -> str:
+    return event.name if event.client is None else f"{event.name} of client {event.client.id}"

@@ -1,0 +1,167 @@
+"""A plugin is an object whose methods carry ``@handles``; it hears events before any listener and may eat them."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from geventpop3.errors import PipelineError
+from geventpop3.pipeline.names import ALL
+
+Handler = Callable[[Any, Any], Any]
+"""Called ``(pop3d, event)``."""
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+
+class Eat(enum.IntEnum):
+    """What a plugin says when it has seen an event."""
+
+    NONE = 1
+    """Go on. None, what a function returns that returns nothing, means the same."""
+    CLIENT = 2
+    """The other plugins still see it, the listeners do not."""
+    PLUGIN = 3
+    """No other plugin sees it, the listeners do (unless an earlier plugin said CLIENT)."""
+    ALL = 4
+    """Nobody else sees it. Without ``event.reply`` the client gets no answer at all."""
+
+
+EAT_NONE = Eat.NONE
+EAT_CLIENT = Eat.CLIENT
+EAT_PLUGIN = Eat.PLUGIN
+EAT_ALL = Eat.ALL
+
+
+def handles(*names: str) -> Callable[[AnyFunction], AnyFunction]:
+    """Mark a method as the one that is called ``(pop3d, event)`` for these events; the method is returned unchanged.
+
+    ``"all"``: every event that no other method of the object handles (the seed's ``_default``). A method that overrides
+    a marked one handles the same events, unless it is marked itself.
+    """
+    if not names or not all(isinstance(name, str) for name in names):
+        raise PipelineError("handles needs the names of events: @handles('cmd_user')")
+
+    def mark(function: AnyFunction) -> AnyFunction:
+        marked: Any = plain_function(_unwrapped(function))
+        marked.__handles__ = names
+        return function
+
+    return mark
+
+
+def plain_function(function: AnyFunction) -> AnyFunction:
+    """*function*, unless it is a coroutine function, which nobody would await: that raises PipelineError."""
+    if inspect.iscoroutinefunction(function):
+        raise PipelineError(f"{function.__qualname__} is a coroutine function: gevent switches without async")
+    return function
+
+
+def handlers_of(subject: object) -> dict[str, Handler]:
+    """The methods of *subject* that carry ``@handles``, bound, by the event they handle; empty if there is none.
+
+    Raises PipelineError if two of them handle one event.
+    """
+    marks: dict[str, tuple[str, ...]] = {}
+    for ancestor in reversed(type(subject).__mro__):
+        for attribute, value in vars(ancestor).items():
+            names = getattr(_unwrapped(value), "__handles__", None)
+            if isinstance(names, tuple):
+                marks[attribute] = names
+            elif attribute in marks and not callable(value):
+                del marks[attribute]
+    handlers: dict[str, Handler] = {}
+    methods: dict[str, str] = {}
+    for attribute, names in marks.items():
+        for name in dict.fromkeys(names):
+            if name in handlers:
+                raise PipelineError(
+                    f"{type(subject).__name__}: {methods[name]} and {attribute} both handle {name!r}, only one can"
+                )
+            handlers[name] = getattr(subject, attribute)
+            methods[name] = attribute
+    return handlers
+
+
+def _unwrapped(method: Any) -> Any:
+    # staticmethod and classmethod do not show the attributes of the function they hold
+    return method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
+
+
+class Plugin:
+    """The base of all plugins; nothing of it need be overridden.
+
+    A handler returns an Eat code or None. One that raises, Refusal included, counts as EAT_NONE and is reported by
+    ``plugin_error``: to refuse, set ``event.reply`` and return EAT_ALL.
+    """
+
+    priority: int = 0
+    """The lower, the earlier."""
+
+    def plugin_register(self, pop3d: Any) -> bool | None:  # noqa: ARG002  for those who override it
+        """Called when it is added to *pop3d*: False or an exception, and it is not added."""
+        return None
+
+    def plugin_unregister(self, pop3d: Any) -> None:
+        """Called when it is removed from *pop3d*."""
+
+    def plugin_handlers(self) -> Mapping[str, Handler]:
+        """What is called for which event; asked once, when the plugin is added."""
+        return handlers_of(self)
+
+
+class FunctionPlugin(Plugin):
+    """One function as a plugin."""
+
+    def __init__(self, function: Handler, *names: str, priority: int = 0) -> None:
+        if not names:
+            raise PipelineError("name the events that the plugin shall hear, or 'all'")
+        self.priority = priority
+        self._handlers = dict.fromkeys(names, plain_function(function))
+
+    def plugin_handlers(self) -> Mapping[str, Handler]:
+        return self._handlers
+
+
+class Hearing:
+    """Which of the events it handles a plugin hears: all, unless something was chosen."""
+
+    __slots__ = ("_all", "_chosen", "_exceptions", "handlers", "joined")
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self.handlers = handlers
+        self.joined = False
+        self._all = True
+        self._chosen = False
+        self._exceptions: set[str] = set()
+
+    def handles(self, name: str) -> bool:
+        return name in self.handlers or ALL in self.handlers
+
+    def choose(self, name: str) -> None:
+        """Hear this too. What a plugin chooses before it has joined is all it hears, as in the seed."""
+        if not (self.joined or self._chosen):
+            self._all = False
+        self._set(name, heard=True)
+
+    def refuse(self, name: str) -> None:
+        """Hear this no more."""
+        self._set(name, heard=False)
+
+    def handler(self, name: str) -> Handler | None:
+        """What is called for the event; None if the plugin does not hear it."""
+        if not self.joined or (name in self._exceptions) is self._all:
+            return None
+        return self.handlers.get(name, self.handlers.get(ALL))
+
+    def _set(self, name: str, *, heard: bool) -> None:
+        self._chosen = True
+        if name == ALL:
+            self._all = heard
+            self._exceptions.clear()
+        elif heard is self._all:
+            self._exceptions.discard(name)
+        else:
+            self._exceptions.add(name)

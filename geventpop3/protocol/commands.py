@@ -1,0 +1,97 @@
+"""Everything a command means to the session is a row of this table: where it is allowed, where a positive reply leads.
+
+A further verb is a further row. An application's own verbs are rows that it adds to a copy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+MASK: Final = "****"
+"""What stands for secret arguments; the same for one as for many."""
+
+_VERB: Final = re.compile(r"[A-Z0-9][A-Z0-9_-]*")
+
+
+class State(Enum):
+    """The states of RFC 1939 sections 4 to 6."""
+
+    AUTHORIZATION = "AUTHORIZATION"
+    TRANSACTION = "TRANSACTION"
+    UPDATE = "UPDATE"
+
+    # Every command looks its state up in a set and a mapping, and Enum's own hash is not in C.
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """One row: a verb and what it does to the session. Raises ValueError for a verb no client's line could match.
+
+    *then* says where a positive single-line reply leads from each state, *closes* that the connection ends with the
+    reply. *secret_from* is the index of the first argument that is never logged. *verbatim* means one argument that
+    keeps its blanks: RFC 1939 section 7, PASS: "Since the PASS command has exactly one argument, a POP3 server may
+    treat spaces in the argument as part of the password, instead of as argument separators."
+    """
+
+    verb: str
+    states: frozenset[State]
+    then: Mapping[State, State] = field(default_factory=dict)
+    closes: bool = False
+    secret_from: int | None = None
+    verbatim: bool = False
+    event: str = field(init=False)
+    """The name of the event it becomes: ``cmd_`` and the verb in lower case."""
+
+    def __post_init__(self) -> None:
+        if not _VERB.fullmatch(self.verb):
+            raise ValueError("a verb is made of upper-case ASCII letters, digits, - and _")
+        object.__setattr__(self, "event", "cmd_" + self.verb.lower())
+
+
+_AUTHORIZATION: Final = frozenset({State.AUTHORIZATION})
+_TRANSACTION: Final = frozenset({State.TRANSACTION})
+_BOTH: Final = _AUTHORIZATION | _TRANSACTION
+_LOGIN: Final[Mapping[State, State]] = MappingProxyType({State.AUTHORIZATION: State.TRANSACTION})
+# RFC 1939 section 6: "Note that if the client issues the QUIT command from the AUTHORIZATION state, the POP3 session
+# terminates but does NOT enter the UPDATE state."
+_LEAVE: Final[Mapping[State, State]] = MappingProxyType({State.TRANSACTION: State.UPDATE})
+
+COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
+    {
+        spec.verb: spec
+        for spec in (
+            # RFC 1939
+            CommandSpec("USER", _AUTHORIZATION),
+            CommandSpec("PASS", _AUTHORIZATION, _LOGIN, secret_from=0, verbatim=True),
+            CommandSpec("APOP", _AUTHORIZATION, _LOGIN, secret_from=1),
+            CommandSpec("STAT", _TRANSACTION),
+            CommandSpec("LIST", _TRANSACTION),
+            CommandSpec("RETR", _TRANSACTION),
+            CommandSpec("DELE", _TRANSACTION),
+            CommandSpec("NOOP", _TRANSACTION),
+            CommandSpec("RSET", _TRANSACTION),
+            CommandSpec("TOP", _TRANSACTION),
+            CommandSpec("UIDL", _TRANSACTION),
+            CommandSpec("QUIT", _BOTH, _LEAVE, closes=True),
+            # RFC 2449, 2595, 5034, 6856
+            CommandSpec("CAPA", _BOTH),
+            CommandSpec("STLS", _AUTHORIZATION),
+            CommandSpec("AUTH", _AUTHORIZATION, _LOGIN, secret_from=1),
+            CommandSpec("UTF8", _AUTHORIZATION),
+            CommandSpec("LANG", _BOTH),
+        )
+    }
+)
+
+
+def redact(spec: CommandSpec, args: Sequence[str]) -> str:
+    """The arguments as they may be logged: ``alice ****``."""
+    if spec.secret_from is None or len(args) <= spec.secret_from:
+        return " ".join(args)
+    return " ".join([*args[: spec.secret_from], MASK])

@@ -1,0 +1,254 @@
+"""One POP3 session without a socket: ``receive_data`` takes octets, ``next_event`` gives events, ``send`` makes octets.
+
+If any octets whatever make ``receive_data`` or ``next_event`` raise, that is a bug here. How the input is cut changes
+nothing; each line is one event at most, and nothing of a line is ever echoed.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, NamedTuple
+
+from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
+from geventpop3.wire.lines import LINE_OCTETS, TOO_LONG, LineBuffer
+from geventpop3.wire.replies import Reply, err
+
+RESPONSE_OCTETS: Final = 16384
+"""A line that answers a challenge. RFC 4954 section 4 holds 12288 octets for enough, and RFC 5034 has no limit."""
+
+BAD_BEFORE_LOGIN: Final = 3
+"""Bad commands in a row before the connection is closed, as in Dovecot: a browser made to talk POP3 gets no further."""
+
+BAD_AFTER_LOGIN: Final = 20
+"""The same after login, where a clumsy client has somebody's mail to lose; as in Dovecot."""
+
+_BLANKS: Final = b" \t"
+_NUL: Final = 0x00
+_CR: Final = 0x0D
+
+
+class Command(NamedTuple):
+    """A line whose verb is known and allowed now; answer it with ``send``, ``challenge`` or ``silence``.
+
+    *args* are the arguments as UTF-8 with surrogateescape, *raw* is the line without its line end.
+    """
+
+    spec: CommandSpec
+    args: list[str]
+    raw: bytes
+
+
+class Rejected(NamedTuple):
+    """A line that is no command now; *reply* is the answer to ``send``.
+
+    *verb* is empty if it is not a known one; *octets* is the size of the line with its line end.
+    """
+
+    reply: Reply
+    verb: str
+    octets: int
+
+
+class Response(NamedTuple):
+    """A line that answers a challenge, decoded; *data* is None if the client cancelled or the line was *malformed*."""
+
+    data: bytes | None
+    malformed: bool
+
+
+class Want(Enum):
+    """What is wanted instead of an event."""
+
+    DATA = "data"
+    """More octets."""
+    CLOSED = "closed"
+    """Nothing: no event will come any more."""
+
+
+_EMPTY: Final = err("no command")
+_UNKNOWN: Final = err("unknown command")
+_CONTROLS: Final = err("a command holds no NUL and no bare CR")
+_TOO_LONG: Final = err("line too long")
+_WRONG_STATE: Final = {state: err(f"not allowed in the {state.value} state") for state in State}
+_CANCELLED: Final = Response(None, False)
+_MALFORMED: Final = Response(None, True)
+
+
+class Connection:
+    """The protocol's side of one session, from greeting to close.
+
+    *commands* is looked up live, so a verb may be added while it runs. ``strict=False`` lets every command through in
+    every state. Limits of lines are octets with the line end.
+    """
+
+    __slots__ = (
+        "_bad",
+        "_bad_after_login",
+        "_bad_before_login",
+        "_challenged",
+        "_command",
+        "_ended",
+        "_last_words",
+        "_leaving",
+        "_lines",
+        "_response_limit",
+        "_strict",
+        "closing",
+        "commands",
+        "octets_in",
+        "state",
+    )
+
+    def __init__(
+        self,
+        commands: Mapping[str, CommandSpec] = COMMANDS,
+        *,
+        strict: bool = True,
+        line_limit: int = LINE_OCTETS,
+        response_limit: int = RESPONSE_OCTETS,
+        bad_before_login: int = BAD_BEFORE_LOGIN,
+        bad_after_login: int = BAD_AFTER_LOGIN,
+    ) -> None:
+        self.commands = commands
+        self.state = State.AUTHORIZATION
+        self.closing = False
+        """The last reply was sent: close."""
+        self.octets_in = 0
+        """Octets received so far."""
+        self._strict = strict
+        self._response_limit = response_limit
+        self._bad_before_login = bad_before_login
+        self._bad_after_login = bad_after_login
+        self._lines = LineBuffer(line_limit)
+        self._bad = 0
+        self._command: CommandSpec | None = None  # awaits its reply
+        self._challenged = False  # the next line is a response
+        self._ended = False  # the peer will send no more
+        self._last_words = False  # no event comes after the one that was given out
+        self._leaving = False  # disconnect() was called
+
+    @property
+    def has_data(self) -> bool:
+        """Whether octets are buffered that no event has told of, even if no whole line."""
+        return self._lines.pending > 0
+
+    def receive_data(self, data: bytes) -> None:
+        """Take octets from the peer; ``b""`` is the end of its input, and what came before is still answered."""
+        if data:
+            self.octets_in += len(data)
+            self._lines.feed(data)
+        else:
+            self._ended = True
+
+    def next_event(self) -> Command | Rejected | Response | Want:
+        """The next event. A Command, Rejected or Response is to be answered before this is called again.
+
+        A line that the peer did not finish before its end of input is no command: ``DELE 1`` may have been ``DELE 12``.
+        """
+        if self.closing or self._last_words:
+            return Want.CLOSED
+        if self._challenged:
+            return self._next_response()
+        line = self._lines.next_line()
+        if line is None:
+            if self._lines.hopeless:
+                self._last_words = True
+                return self._rejected(_TOO_LONG)
+            return Want.CLOSED if self._ended else Want.DATA
+        if line is TOO_LONG:
+            return self._rejected(_TOO_LONG)
+        if _NUL in line or _CR in line:
+            return self._rejected(_CONTROLS)
+        trimmed = line.strip(_BLANKS)
+        if not trimmed:
+            return self._rejected(_EMPTY)
+        head, _, tail = trimmed.partition(b" ")
+        # bytes.upper() knows ASCII alone; str.upper() would make "SS" of a sharp s, and a PASS of what is none.
+        spec = self.commands.get(head.upper().decode("latin-1"))
+        if spec is None:
+            return self._rejected(_UNKNOWN)
+        if self._strict and self.state not in spec.states:
+            return self._rejected(_WRONG_STATE[self.state], spec.verb)
+        self._bad = 0
+        self._command = spec
+        if spec.verbatim:
+            tail = line.lstrip(_BLANKS)[len(head) :]
+            args = [_text(tail[1:])] if tail else []
+        elif tail:
+            args = [arg for arg in _text(tail).replace("\t", " ").split(" ") if arg]
+        else:
+            args = []
+        return Command(spec, args, line)
+
+    def send(self, reply: Reply) -> bytes:
+        """The status line of a reply; a body, if it has one, is the caller's to encode and send.
+
+        A positive single-line reply to a command moves the state by the table.
+        """
+        spec = self._command
+        if spec is not None:
+            self._command = None
+            self._challenged = False
+            if reply.positive and reply.body is None:
+                self.state = spec.then.get(self.state, self.state)
+            if spec.closes:
+                self.closing = True
+        if self._leaving or self._last_words:
+            self.closing = True
+        return reply.status_line
+
+    def challenge(self, data: bytes) -> bytes:
+        """The line of a challenge to the command that is being answered; the next line is its Response.
+
+        RFC 5034 section 4: "+", one space, base64; the space is there also when no base64 follows.
+        """
+        self._challenged = True
+        return b"+ " + binascii.b2a_base64(data, newline=False) + b"\r\n"
+
+    def silence(self) -> None:
+        """The command gets no reply: the state stays. A line that was the last one still closes."""
+        self._command = None
+        self._challenged = False
+        if self._last_words:
+            self.closing = True
+
+    def disconnect(self) -> None:
+        """Close after the next reply."""
+        self._leaving = True
+
+    def clear(self) -> None:
+        """Throw away what is buffered: what was sent before a TLS handshake must not run after it (RFC 2595)."""
+        self._lines.clear()
+
+    def _next_response(self) -> Response | Want:
+        """The next line as a response; RFC 5034 section 4: "*" cancels, what is not base64 is refused."""
+        line = self._lines.next_line(self._response_limit)
+        if line is None:
+            if self._lines.hopeless:
+                self._last_words = True
+                self._challenged = False
+                return _MALFORMED
+            return Want.CLOSED if self._ended else Want.DATA
+        self._challenged = False
+        if line is TOO_LONG:
+            return _MALFORMED
+        if line == b"*":
+            return _CANCELLED
+        try:
+            return Response(binascii.a2b_base64(line, strict_mode=True), False)
+        except binascii.Error:
+            return _MALFORMED
+
+    def _rejected(self, reply: Reply, verb: str = "") -> Rejected:
+        self._bad += 1
+        before_login = self.state is State.AUTHORIZATION
+        if self._bad >= (self._bad_before_login if before_login else self._bad_after_login):
+            self._last_words = True
+            reply = reply._replace(text=f"{reply.text}, too many bad commands")
+        return Rejected(reply, verb, self._lines.octets)
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "surrogateescape")

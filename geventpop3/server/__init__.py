@@ -1,0 +1,1 @@
+"""The gevent side: sockets in, greenlets, deadlines. The only room that knows sockets."""

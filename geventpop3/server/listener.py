@@ -1,0 +1,167 @@
+"""A listening socket that outlives what happens to it: an accept that fails is told, waited out and tried again.
+
+``gevent.server.StreamServer`` does the accepting; this adds the socket options that accepted sockets inherit, unix
+sockets, and manners for when the process or the machine has no descriptors left.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent import socket
+from gevent.server import StreamServer
+
+from geventpop3.server.addresses import Address
+
+BACKLOG = 1024
+KEEPALIVE_SECONDS = 60
+UNSENT_OCTETS = 256 * 1024
+"""Octets the kernel may hold unsent for one peer: a peer that never reads costs us this much, not megabytes."""
+
+_NOTHING = {errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.EPERM}
+"""The peer had gone before we accepted it (accept(2)): there is nothing to wait out."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def bind(address: Address, backlog: int = BACKLOG) -> socket.socket:
+    """A listening gevent socket at *address*, a ``(host, port)`` pair or ``("unix", path)``. Raises OSError."""
+    host, port = address
+    if host == "unix":
+        return _bind_unix(str(port), backlog)
+    family, kind, protocol, _, sockaddr = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # So that [::]:110 and 0.0.0.0:110 can be served side by side, by one server or by two.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr)
+        _prepare(sock)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _prepare(sock: socket.socket) -> None:
+    """Options that accepted sockets inherit, so that they cost no system call for each."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_SECONDS),
+        ("TCP_KEEPINTVL", KEEPALIVE_SECONDS),
+        ("TCP_NOTSENT_LOWAT", UNSENT_OCTETS),
+    ):
+        option = getattr(socket, name, None)  # not every system has them
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _bind_unix(path: str, backlog: int) -> socket.socket:
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket that a server left behind when it died; one that answers stays, and so does any other file."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+
+
+class Listener(StreamServer):  # type: ignore[misc]  # gevent is untyped
+    """Accepts connections at one address and hands ``(socket, address)`` to *handle*, each in its own greenlet.
+
+    *failed* is called in a greenlet of its own with an OSError when accepting failed.
+    """
+
+    min_delay = 0.05
+    delay: float
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        handle: Callable[[socket.socket, Any], None],
+        failed: Callable[[OSError], None],
+    ) -> None:
+        super().__init__(sock, handle)
+        self.sockname = sock.getsockname()
+        self._failed = failed
+        self._told: int | None = None
+        self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def do_read(self) -> Any:
+        try:
+            accepted = super().do_read()
+        except OSError as error:
+            if error.errno in _NOTHING:
+                return None
+            if error.errno != self._told:
+                # Told once per exhaustion, not ten times a second while it lasts.
+                self._told = error.errno
+                gevent.spawn(self._failed, error)
+            if error.errno in _EXHAUSTED:
+                self._turn_away()
+            self._pause()
+            return None
+        if accepted is not None:
+            self._told = None
+        return accepted
+
+    def _pause(self) -> None:
+        """Accept no more for a moment; the kernel's queue keeps who comes meanwhile."""
+        self.stop_accepting()
+        self._timer = self.loop.timer(self.delay)
+        self._timer.start(self._start_accepting_if_started)
+        self.delay = min(self.max_delay, self.delay * 2)
+
+    def _turn_away(self) -> None:
+        """Use the spare descriptor to tell the first in the queue that there is no room: a word, never silence."""
+        if self._spare is None:
+            return
+        os.close(self._spare)
+        self._spare = None
+        try:
+            fd, _ = self.socket._accept()
+            with socket.socket(fileno=fd) as sock:
+                sock.send(b"-ERR [SYS/TEMP] too many connections, try again later\r\n")
+        except OSError:
+            pass  # nobody was waiting, or somebody else took the descriptor
+        try:
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._spare = None
+
+    def close(self) -> None:
+        super().close()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+        if isinstance(self.sockname, str):
+            try:
+                os.unlink(self.sockname)
+            except FileNotFoundError:
+                return

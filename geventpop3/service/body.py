@@ -1,0 +1,76 @@
+"""A message on its way from a store to the wire: chunks at hand are taken at once, the others in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from geventpop3.service.offload import Offload
+from geventpop3.stores.store import Chunks
+
+_END = b""
+
+
+class Body(Iterator[bytes]):
+    """The octets of one message, read ahead by one chunk.
+
+    Reading ahead when it is made means that what cannot be read is refused before ``+OK`` (RFC 1939 section 3 has no
+    way to say so afterwards). *finished* is called once all was handed over.
+    """
+
+    __slots__ = ("_ahead", "_chunks", "_finished", "_next")
+
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        offload: Offload,
+        *,
+        waits: bool,
+        finished: Callable[[], object] | None = None,
+    ) -> None:
+        self._chunks = chunks
+        self._finished = finished
+        self._next = _reader(chunks, offload, waits)
+        try:
+            self._ahead: bytes = self._next()
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Body:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = self._ahead
+        if not chunk:
+            if self._finished is not None:
+                self._finished()
+                self._finished = None
+            raise StopIteration
+        self._ahead = self._next()
+        return chunk
+
+    def close(self) -> None:
+        """Let go of the message; also when it was not read to the end."""
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            close()
+
+
+def _reader(chunks: Iterable[bytes], offload: Offload, waits: bool) -> Callable[[], bytes]:
+    """A function that returns the next chunk that is not empty, ``b""`` at the end."""
+    if isinstance(chunks, Chunks):
+
+        def ready_or_wait() -> bytes:
+            chunk = chunks.ready()
+            return offload.run(next, chunks, _END) if chunk is None else chunk
+
+        return ready_or_wait
+
+    source = iter(chunks)
+
+    def take() -> bytes:
+        return next(filter(None, source), _END)
+
+    if waits:
+        return lambda: offload.run(take)
+    return take

@@ -1,0 +1,90 @@
+"""One login's view of a maildrop: message-numbers fixed for the session, marks in memory, listings.
+
+RFC 1939 section 4: the server assigns a message-number to each message; the first is 1. Marks live here alone: only
+UPDATE tells the store of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from geventpop3.errors import NoSuchMessage
+from geventpop3.pipeline.interfaces import SessionSummary
+from geventpop3.stores.store import Maildrop, Message, Snapshot
+
+LISTING_LINES = 500
+"""Lines of a listing that are made at once: short enough that 100,000 messages do not keep the hub."""
+
+
+class Session:
+    """A maildrop in the TRANSACTION state."""
+
+    __slots__ = ("_marks", "_octets", "_snapshot", "_summary", "maildrop")
+
+    def __init__(self, maildrop: Maildrop, messages: Sequence[Message], summary: SessionSummary) -> None:
+        self.maildrop = maildrop
+        self._summary = summary
+        self._snapshot = Snapshot.of(messages)
+        self._octets: int = sum(self._snapshot.octets)
+        self._marks: set[int] = set()
+
+    @property
+    def count(self) -> int:
+        """Messages that are not marked as deleted."""
+        return len(self._snapshot) - len(self._marks)
+
+    @property
+    def octets(self) -> int:
+        """Octets of the messages that are not marked as deleted."""
+        return self._octets
+
+    @property
+    def marked(self) -> list[str]:
+        """The unique-ids of what is marked as deleted, in order of message-number."""
+        return [self._snapshot.unique_ids[number - 1] for number in sorted(self._marks)]
+
+    def message(self, number: int) -> Message:
+        """The message with this number. Raises NoSuchMessage if there is none or it is marked as deleted."""
+        if number > len(self._snapshot):
+            there = len(self._snapshot)
+            raise NoSuchMessage(f"no such message, only {there} {plural(there)} in the maildrop")
+        if number in self._marks:
+            raise NoSuchMessage(f"message {number} is marked as deleted")
+        return self._snapshot[number - 1]
+
+    def mark(self, number: int) -> None:
+        """Mark as deleted. Raises NoSuchMessage as ``message`` does."""
+        self._octets -= self.message(number).octets
+        self._marks.add(number)
+
+    def unmark_all(self) -> None:
+        """What RSET does."""
+        self._octets += sum(self._snapshot.octets[number - 1] for number in self._marks)
+        self._marks.clear()
+
+    def count_retrieved(self) -> None:
+        """One more message went out whole."""
+        self._summary.retrieved += 1
+
+    def scan_listings(self) -> Iterator[bytes]:
+        """LIST's body: message-number and octets of each message that is not marked."""
+        return self._listing(self._snapshot.octets)
+
+    def unique_id_listings(self) -> Iterator[bytes]:
+        """UIDL's body: message-number and unique-id of each message that is not marked."""
+        return self._listing(self._snapshot.unique_ids)
+
+    def _listing(self, column: Sequence[object]) -> Iterator[bytes]:
+        marks = self._marks
+        for start in range(0, len(column), LISTING_LINES):
+            rows = enumerate(column[start : start + LISTING_LINES], start + 1)
+            if marks:
+                text = "".join([f"{number} {value}\r\n" for number, value in rows if number not in marks])
+            else:
+                text = "".join([f"{number} {value}\r\n" for number, value in rows])
+            yield text.encode("ascii")
+
+
+def plural(count: int) -> str:
+    """``message`` or ``messages``."""
+    return "message" if count == 1 else "messages"

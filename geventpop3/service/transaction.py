@@ -1,0 +1,91 @@
+"""The TRANSACTION state, a function a command, and UPDATE, which only QUIT enters (RFC 1939 sections 5 to 7).
+
+Arguments are parsed here, after the pipeline, so what a plugin rewrote is checked like what a client sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from geventpop3.pipeline.events import Event
+from geventpop3.service.session import Session, plural
+from geventpop3.wire.arguments import expect, line_count, message_number
+from geventpop3.wire.replies import Reply, multiline, ok
+from geventpop3.wire.stuffing import top as top_of
+
+if TYPE_CHECKING:
+    from geventpop3.service.service import MaildropService
+
+
+def stat(_service: MaildropService, session: Session, event: Event) -> Reply:
+    """STAT: the drop listing. "+OK" followed by the number of messages and their octets, and nothing else."""
+    expect(event.args, 0)
+    return ok(f"{session.count} {session.octets}")
+
+
+def list_(_service: MaildropService, session: Session, event: Event) -> Reply:
+    """LIST [msg]: the scan listing of one message or of all."""
+    expect(event.args, 0, 1)
+    if event.args:
+        number = message_number(event.args[0])
+        return ok(f"{number} {session.message(number).octets}")
+    return multiline(f"{session.count} {plural(session.count)} ({session.octets} octets)", session.scan_listings())
+
+
+def uidl(_service: MaildropService, session: Session, event: Event) -> Reply:
+    """UIDL [msg]: the unique-id listing of one message or of all."""
+    expect(event.args, 0, 1)
+    if event.args:
+        number = message_number(event.args[0])
+        return ok(f"{number} {session.message(number).unique_id}")
+    return multiline(f"{session.count} {plural(session.count)}", session.unique_id_listings())
+
+
+def retr(service: MaildropService, session: Session, event: Event) -> Reply:
+    """RETR msg: the whole message."""
+    expect(event.args, 1)
+    message = session.message(message_number(event.args[0]))
+    body = service.read(session.maildrop, message.unique_id, session.count_retrieved)
+    return multiline(f"{message.octets} octets", body)
+
+
+def top(service: MaildropService, session: Session, event: Event) -> Reply:
+    """TOP msg n: the header, the blank line and n lines of the body."""
+    expect(event.args, 2)
+    message = session.message(message_number(event.args[0]))
+    lines = line_count(event.args[1])
+    return multiline("top of message follows", top_of(service.read(session.maildrop, message.unique_id), lines))
+
+
+def dele(_service: MaildropService, session: Session, event: Event) -> Reply:
+    """DELE msg: mark as deleted; nothing happens to the message before UPDATE."""
+    expect(event.args, 1)
+    number = message_number(event.args[0])
+    session.mark(number)
+    return ok(f"message {number} marked as deleted")
+
+
+def noop(_service: MaildropService, _session: Session, event: Event) -> Reply:
+    """NOOP."""
+    expect(event.args, 0)
+    return ok()
+
+
+def rset(_service: MaildropService, session: Session, event: Event) -> Reply:
+    """RSET: unmark all."""
+    expect(event.args, 0)
+    session.unmark_all()
+    return ok(f"{session.count} {plural(session.count)} ({session.octets} octets)")
+
+
+COMMANDS: Mapping[str, Callable[[MaildropService, Session, Event], Reply]] = {
+    "cmd_stat": stat,
+    "cmd_list": list_,
+    "cmd_uidl": uidl,
+    "cmd_retr": retr,
+    "cmd_top": top,
+    "cmd_dele": dele,
+    "cmd_noop": noop,
+    "cmd_rset": rset,
+}

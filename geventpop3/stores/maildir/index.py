@@ -1,0 +1,171 @@
+"""The index: what a scan found, in columns, and the same as a file. Losing the file costs time, never mail.
+
+The file is one header, three columns of 64-bit numbers in the machine's own order, and two joined strings; a checksum
+covers all of it. Any file that is not exactly that is no index.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import zlib
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import chain, compress
+from typing import NamedTuple
+
+from geventpop3.stores.maildir.listing import Fingerprint, path_of
+from geventpop3.stores.store import Snapshot
+
+FILE = "geventpop3.index"
+
+UNKNOWN = 2**64 - 1
+"""The file size of a message that could not be measured, or was found changed: measured again by the next scan."""
+
+_MAGIC = b"geventpop3 index 1 " + sys.byteorder[:3].encode() + b"\n"
+_HEADER = struct.Struct("=QQQQQQQQ")
+_CHECKSUM = struct.Struct("=L")
+
+_SEPARATOR = "/"
+"""Between strings: the one octet besides NUL that no file name holds, so that no path can be smuggled in."""
+
+
+class Row(NamedTuple):
+    """One message as measured; rows sort oldest first. *time*: of delivery, microseconds. *size*: of the file."""
+
+    time: int
+    unique_id: str
+    octets: int
+    size: int
+
+
+class Index:
+    """Immutable columns, oldest message first, shared by all sessions that find the maildir unchanged.
+
+    *fingerprint*: of the directories that are known to hold exactly these messages; None if the next session must
+    list them again.
+    """
+
+    def __init__(
+        self,
+        fingerprint: Fingerprint | None,
+        times: array[int],
+        sizes: array[int],
+        snapshot: Snapshot,
+        tails: Sequence[str] | str,
+    ) -> None:
+        self.fingerprint = None if UNKNOWN in sizes else fingerprint
+        self.times = times
+        self.sizes = sizes
+        self.snapshot = snapshot
+        self._tails = tails
+
+    @classmethod
+    def empty(cls) -> Index:
+        """What is known of a maildir that was never scanned."""
+        return cls(None, array("Q"), array("Q"), Snapshot([], array("Q")), [])
+
+    def unmeasured(self, tails: Mapping[str, str]) -> dict[str, str]:
+        """Those of *tails* whose size is not known here."""
+        places, sizes = self.places, self.sizes
+        return {
+            unique_id: tail
+            for unique_id, tail in tails.items()
+            if (place := places.get(unique_id)) is None or sizes[place] == UNKNOWN
+        }
+
+    def updated(self, tails: Mapping[str, str], rows: Iterable[Row], fingerprint: Fingerprint | None) -> Index:
+        """The index of what is in *tails*: the messages known here, and the *rows* of those that were not.
+
+        Whole columns are worked on, because a great maildrop has mostly changed by a message or two at its end.
+        """
+        new = sorted(rows)
+        kept = [
+            size != UNKNOWN and unique_id in tails
+            for unique_id, size in zip(self.snapshot.unique_ids, self.sizes, strict=True)
+        ]
+        unique_ids = [*compress(self.snapshot.unique_ids, kept), *(row.unique_id for row in new)]
+        times, octets, sizes = (
+            array("Q", chain(compress(column, kept), added))
+            for column, added in (
+                (self.times, (row.time for row in new)),
+                (self.snapshot.octets, (row.octets for row in new)),
+                (self.sizes, (row.size for row in new)),
+            )
+        )
+        old = len(times) - len(new)
+        if old and new and (times[old - 1], unique_ids[old - 1]) > (times[old], unique_ids[old]):
+            order = sorted(range(len(times)), key=lambda place: (times[place], unique_ids[place]))
+            unique_ids = [unique_ids[place] for place in order]
+            times, octets, sizes = (array("Q", [column[place] for place in order]) for column in (times, octets, sizes))
+        here = [tails[unique_id] for unique_id in unique_ids]
+        return Index(fingerprint, times, sizes, Snapshot(unique_ids, octets), here)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @cached_property
+    def tails(self) -> Sequence[str]:
+        """The rest of each message's path (see ``listing.path_of``)."""
+        return self._tails.split(_SEPARATOR) if isinstance(self._tails, str) else self._tails
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each unique-id."""
+        return {unique_id: place for place, unique_id in enumerate(self.snapshot.unique_ids)}
+
+    def path(self, place: int) -> str:
+        """The path of a message, relative to the maildir, as of the scan."""
+        return path_of(self.snapshot.unique_ids[place], self.tails[place])
+
+    def without_size(self, place: int) -> Index:
+        """This index, less what it knows of one message, so that the next scan measures it again."""
+        sizes = self.sizes[:]
+        sizes[place] = UNKNOWN
+        return Index(None, self.times, sizes, self.snapshot, self._tails)
+
+    def encode(self) -> bytes:
+        """The content of the index file."""
+        unique_ids = _SEPARATOR.join(self.snapshot.unique_ids).encode("ascii")
+        tails = os.fsencode(_SEPARATOR.join(self.tails))
+        fingerprint = self.fingerprint or (0, 0, 0, 0)
+        header = _HEADER.pack(len(self), len(unique_ids), len(tails), bool(self.fingerprint), *fingerprint)
+        columns = [column.tobytes() for column in (self.times, self.sizes, self.snapshot.octets)]
+        body = b"".join((header, *columns, unique_ids, tails))
+        return _MAGIC + _CHECKSUM.pack(zlib.crc32(body)) + body
+
+
+def decode(content: bytes) -> Index | None:
+    """The index in an index file's content; None if it is torn, damaged or of another version or machine."""
+    if not content.startswith(_MAGIC):
+        return None
+    start = len(_MAGIC) + _CHECKSUM.size
+    view = memoryview(content)
+    if len(view) < start + _HEADER.size:
+        return None
+    (checksum,) = _CHECKSUM.unpack_from(view, len(_MAGIC))
+    if zlib.crc32(view[start:]) != checksum:
+        return None
+    count, unique_ids_octets, tails_octets, settled, *stamps = _HEADER.unpack_from(view, start)
+    start += _HEADER.size
+    if len(view) - start != 24 * count + unique_ids_octets + tails_octets:
+        return None
+    columns = []
+    for _ in range(3):
+        column = array("Q")
+        column.frombytes(view[start : start + 8 * count])
+        columns.append(column)
+        start += 8 * count
+    times, sizes, octets = columns
+    joined = str(view[start : start + unique_ids_octets], "ascii", "replace")
+    tails = os.fsdecode(bytes(view[start + unique_ids_octets :]))
+    # Whoever may write to the maildir could forge the checksum too: these keep replies and paths well formed.
+    if not (joined.isascii() and joined.isprintable()) or " " in joined or "\0" in tails:
+        return None
+    unique_ids = joined.split(_SEPARATOR) if count else []
+    if len(unique_ids) != count or (count and tails.count(_SEPARATOR) != count - 1):
+        return None
+    fingerprint = (stamps[0], stamps[1], stamps[2], stamps[3]) if settled else None
+    return Index(fingerprint, times, sizes, Snapshot(unique_ids, octets), tails if count else [])

@@ -1,0 +1,69 @@
+"""A Store of Maildirs: finds an owner's maildir and takes its lock."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from geventpop3.errors import ConfigError, MaildropLocked, StoreBroken
+from geventpop3.stores.maildir import lock, system
+from geventpop3.stores.maildir.cache import Cache
+from geventpop3.stores.maildir.maildrop import MaildirMaildrop, refusal
+from geventpop3.stores.maildir.paths import Template
+from geventpop3.stores.store import Maildrop, Store
+
+
+class MaildirStore(Store):
+    """Maildirs at *template*: a path with ``{user}``, ``{local}`` (before the last @) and ``{domain}``.
+
+    *lock*: ``"exclusive"`` lets one session at a time into a maildrop (RFC 1939 section 4); ``"none"`` lets several in
+    and keeps only their UPDATEs apart. *durable*: what QUIT removed stays removed through a power cut too. *create*:
+    make a maildir that is missing. Raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        template: str,
+        *,
+        lock: Literal["exclusive", "none"] = "exclusive",
+        durable: bool = True,
+        create: bool = False,
+    ) -> None:
+        if lock not in ("exclusive", "none"):
+            raise ConfigError(f'maildir lock {lock!r}: must be "exclusive" or "none"')
+        self._template = Template(template)
+        self._exclusive = lock == "exclusive"
+        self._durable = durable
+        self._create = create
+        self._cache = Cache()
+
+    def open(self, owner: str) -> Maildrop:
+        path = self._template.path(owner)
+        try:
+            root = self._open_root(path)
+        except OSError as error:
+            self._cache.drop(path)
+            raise refusal(error, path) from error
+        try:
+            if self._exclusive and not lock.acquire(root):
+                raise MaildropLocked
+            return MaildirMaildrop(path, root, self._cache, exclusive=self._exclusive, durable=self._durable)
+        except BaseException as error:
+            system.close(root)
+            if isinstance(error, OSError):
+                self._cache.drop(path)
+                raise refusal(error, path) from error
+            raise
+
+    def opens_at_once(self, owner: str) -> bool:
+        """True for a maildir that this process had open lately: then ``open`` is a handful of system calls."""
+        try:
+            return self._template.path(owner) in self._cache
+        except StoreBroken:
+            return False
+
+    def _open_root(self, path: str) -> int:
+        if self._create and path not in self._cache:
+            system.makedirs(path, 0o700, exist_ok=True)
+            for part in ("new", "cur", "tmp"):
+                system.makedirs(f"{path}/{part}", 0o700, exist_ok=True)
+        return system.openat(path, system.DIRECTORY)

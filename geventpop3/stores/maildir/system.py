@@ -1,0 +1,88 @@
+"""Every call to the kernel that this package makes, by name, so that a test can make each one fail or be the last.
+
+``openat`` and the rest take paths relative to an open maildir (``dir_fd``): a maildir that is renamed or replaced
+during a session stays the same one to that session.
+"""
+
+import fcntl
+import os
+import time
+
+openat = os.open
+close = os.close
+read = os.read
+pread = os.pread
+preadv = os.preadv
+write = os.write
+fsync = os.fsync
+fstat = os.fstat
+stat = os.stat
+listdir = os.listdir
+makedirs = os.makedirs
+unlink = os.unlink
+rename = os.rename
+flock = fcntl.flock
+now_ns = time.time_ns
+pause = time.sleep
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+"""How the maildir itself is opened: the operator may have made it a symbolic link."""
+
+PART = DIRECTORY | os.O_NOFOLLOW
+"""How ``new`` and ``cur`` are opened. They, and messages, are never symbolic links: who may write to one maildir
+must not be able to have the server read another."""
+
+MESSAGE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""How a message is opened; O_NONBLOCK, so that a FIFO in its place keeps nobody waiting."""
+
+OWN_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+OWN_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How the index and the journal are opened."""
+
+
+def read_file(name: str, root: int) -> bytes | None:
+    """All of a file of ours in the maildir *root*; None if there is none. Raises OSError."""
+    try:
+        fd = openat(name, OWN_READ, dir_fd=root)
+    except FileNotFoundError:
+        return None
+    try:
+        pieces = []
+        while piece := read(fd, 1 << 22):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        close(fd)
+
+
+def replace_file(name: str, content: bytes, root: int, *, durable: bool) -> None:
+    """Makes *content* a file of ours, at once as seen by others; *durable*: also across a power cut.
+
+    Raises OSError, and then the file is as it was, unless only the last step (the directory's fsync) failed.
+    """
+    temporary = temporary_name(name)
+    fd = openat(temporary, OWN_WRITE, 0o600, dir_fd=root)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[write(fd, view) :]
+        if durable:
+            fsync(fd)
+    finally:
+        close(fd)
+    rename(temporary, name, src_dir_fd=root, dst_dir_fd=root)
+    if durable:
+        fsync(root)
+
+
+def remove_file(name: str, root: int) -> None:
+    """Removes a file of ours, if it is there. Raises OSError."""
+    try:
+        unlink(name, dir_fd=root)
+    except FileNotFoundError:
+        return
+
+
+def temporary_name(name: str) -> str:
+    """Where a file of ours is written before it is renamed; only ever written to under the lock."""
+    return f"{name}.tmp"

@@ -1,0 +1,115 @@
+"""Maildrops in memory: for tests, demonstrations, and applications that deliver into them while they run.
+
+Nothing waits, so nothing here needs a thread. An owner nobody delivered to has an empty maildrop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from array import array
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from geventpop3.errors import MaildropLocked, NoSuchMessage, StoreUnavailable
+from geventpop3.stores.store import Chunks, Maildrop, Snapshot, Store
+from geventpop3.wire.stuffing import count_octets
+
+CHUNK_OCTETS = 256 * 1024
+
+
+class _Stored(NamedTuple):
+    content: bytes
+    octets: int
+
+
+class MemoryStore(Store):
+    """Keeps messages (raw octets, any line ends) by owner, in the order of their delivery.
+
+    A unique-id is made of the place in that order and of the content: the same program serves the same unique-ids
+    again when it is restarted, and never an old one for another message.
+    """
+
+    def __init__(self, messages: Mapping[str, Iterable[bytes]] | None = None) -> None:
+        self._maildrops: dict[str, dict[str, _Stored]] = {}
+        self._serials = itertools.count(1)
+        self._locked: dict[str, object] = {}
+        for owner, contents in (messages or {}).items():
+            for content in contents:
+                self.deliver(owner, content)
+
+    def deliver(self, owner: str, content: bytes) -> str:
+        """Adds a message, also while a session is open (which does not see it); returns its unique-id."""
+        unique_id = f"{next(self._serials)}.{hashlib.sha256(content).hexdigest()[:24]}"
+        self._maildrops.setdefault(owner, {})[unique_id] = _Stored(content, count_octets((content,)))
+        return unique_id
+
+    def messages(self, owner: str) -> list[bytes]:
+        """What *owner*'s maildrop holds now, oldest first."""
+        return [stored.content for stored in self._maildrops.get(owner, {}).copy().values()]
+
+    def open(self, owner: str) -> Maildrop:
+        """The maildrop of *owner*, locked. Raises MaildropLocked."""
+        session = object()
+        if self._locked.setdefault(owner, session) is not session:
+            raise MaildropLocked
+        return _MemoryMaildrop(self._maildrops.get(owner, {}), self._locked, owner)
+
+    def opens_at_once(self, owner: str) -> bool:  # noqa: ARG002 (true of any)
+        return True
+
+
+class _MemoryMaildrop(Maildrop):
+    blocking = frozenset()
+
+    def __init__(self, messages: dict[str, _Stored], locked: dict[str, object], owner: str) -> None:
+        self._messages = messages
+        self._locked = locked
+        self._owner = owner
+        self._scanned = messages.copy()
+
+    def scan(self) -> Snapshot:
+        octets = array("Q", (stored.octets for stored in self._scanned.values()))
+        return Snapshot(list(self._scanned), octets)
+
+    def retrieve(self, unique_id: str) -> Chunks:
+        if unique_id not in self._scanned:
+            raise NoSuchMessage
+        stored = self._messages.get(unique_id)
+        if stored is None:
+            raise StoreUnavailable("the message is gone")
+        return _Slices(stored.content)
+
+    def remove(self, unique_ids: Iterable[str]) -> None:
+        wanted = list(unique_ids)
+        if not self._scanned.keys() >= set(wanted):
+            raise NoSuchMessage
+        for unique_id in wanted:
+            self._messages.pop(unique_id, None)
+
+    def close(self) -> None:
+        self._locked.pop(self._owner, None)
+
+
+class _Slices(Chunks):
+    """A message in memory, sliced, so that a large one does not keep its reader busy in one piece."""
+
+    __slots__ = ("_content", "_offset")
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._offset = 0
+
+    def ready(self) -> bytes:
+        start = self._offset
+        self._offset = start + CHUNK_OCTETS
+        return self._content[start : self._offset]
+
+    def __next__(self) -> bytes:
+        chunk = self.ready()
+        if not chunk:
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        self._content = b""

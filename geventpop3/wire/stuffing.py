@@ -1,0 +1,151 @@
+"""The one encoder of every multi-line body: CRLF line ends, byte-stuffing, the termination octet, streaming.
+
+The octets that come out are the same for any chunking of what goes in. A line ends with LF or CRLF; a CR that no LF
+follows is data and is kept.
+
+RFC 1939 section 3: "If any line of the multi-line response begins with the termination octet, the line is
+"byte-stuffed" by pre-pending the termination octet to that line of the response."
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+_LF: Final = 0x0A
+_CR: Final = 0x0D
+_DOT: Final = 0x2E
+
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+
+
+class Encoder:
+    """Encodes one body: ``encode`` each chunk, then ``finish`` once.
+
+    *octets* is the size as RFC 1939 section 11 counts it, so far: CRLF line ends, before byte-stuffing.
+    """
+
+    __slots__ = ("_after_cr", "_at_line_start", "octets")
+
+    def __init__(self) -> None:
+        self.octets = 0
+        self._at_line_start = True
+        self._after_cr = False
+
+    def encode(self, chunk: bytes) -> bytes:
+        """What goes out for the next chunk, which may be of any size and cut anywhere."""
+        if not chunk:
+            return b""
+        first, last = chunk[0], chunk[-1]
+        if first == _LF and self._after_cr:
+            # The CR of this line end went out with the chunk before.
+            self._after_cr = False
+            self._at_line_start = True
+            self.octets += 1
+            return b"\n" + self.encode(chunk[1:])
+        stuff_first = first == _DOT and self._at_line_start
+        self._after_cr = last == _CR
+        self._at_line_start = last == _LF
+        # A search for one octet costs next to nothing, so it goes before every search for more.
+        if b"\r" not in chunk:
+            chunk = chunk.replace(b"\n", b"\r\n")
+        elif chunk.count(b"\r\n") != chunk.count(b"\n"):
+            chunk = chunk.replace(b"\n", b"\r\n").replace(b"\r\r\n", b"\r\n")
+        self.octets += len(chunk)
+        if b"." in chunk and b"\r\n." in chunk:
+            chunk = chunk.replace(b"\r\n.", b"\r\n..")
+        return b"." + chunk if stuff_first else chunk
+
+    def finish(self) -> bytes:
+        """What ends the body: a line end if the last line has none (it counts), then the termination octet."""
+        if self._at_line_start:
+            return b".\r\n"
+        self.octets += 2
+        return b"\r\n.\r\n"
+
+
+class Counter:
+    """Counts what ``Encoder.octets`` will be, without encoding: ``feed`` each chunk."""
+
+    __slots__ = ("_after_cr", "_at_line_start", "_octets")
+
+    def __init__(self) -> None:
+        self._octets = 0
+        self._at_line_start = True
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Count the next chunk."""
+        if not chunk:
+            return
+        self._octets += len(chunk) + chunk.count(b"\n")
+        if b"\r" in chunk:
+            self._octets -= chunk.count(b"\r\n")
+        if self._after_cr and chunk[0] == _LF:
+            self._octets -= 1
+        self._after_cr = chunk[-1] == _CR
+        self._at_line_start = chunk[-1] == _LF
+
+    @property
+    def octets(self) -> int:
+        """The size if the message ends here, with the line end that its last line may lack."""
+        return self._octets if self._at_line_start else self._octets + 2
+
+
+def stuff(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """A whole body, encoded chunk by chunk; the termination octet leaves with the last chunk.
+
+    What reading a chunk raises passes through, and then no termination octet is sent.
+    """
+    encoder = Encoder()
+    ready = b""
+    for chunk in chunks:
+        if encoded := encoder.encode(chunk):
+            if ready:
+                yield ready
+            ready = encoded
+    yield ready + encoder.finish()
+
+
+def count_octets(chunks: Iterable[bytes]) -> int:
+    """The size of a message as sent, before byte-stuffing (RFC 1939 section 11)."""
+    counter = Counter()
+    for chunk in chunks:
+        counter.feed(chunk)
+    return counter.octets
+
+
+def top(chunks: Iterable[bytes], lines: int) -> Iterator[bytes]:
+    """The beginning of a message: its header, the blank line, *lines* lines of its body (RFC 1939 section 7, TOP).
+
+    The octets are raw and always a prefix of the message; a message without a blank line is all header. No chunk is
+    read after the one in which the prefix ends.
+    """
+    seen = b"\n"  # a blank line may be the very first
+    in_header = True
+    for chunk in chunks:
+        body = 0
+        if in_header:
+            window = seen + chunk
+            blank = _BLANK_LINE.search(window)
+            if blank is None:
+                seen = window[-2:]
+                yield chunk
+                continue
+            in_header = False
+            body = blank.end() - len(seen)
+        end, lines = _skip_lines(chunk, body, lines)
+        yield chunk[:end]
+        if not lines:
+            return
+
+
+def _skip_lines(chunk: bytes, start: int, lines: int) -> tuple[int, int]:
+    """Where *lines* lines from *start* end in *chunk*, and how many of them are still to come after it."""
+    found = chunk.count(b"\n", start)
+    if found < lines:
+        return len(chunk), lines - found
+    for _ in range(lines):
+        start = chunk.find(b"\n", start) + 1
+    return start, 0

@@ -1,0 +1,122 @@
+"""Dovecot as the oracle: both sides read what the other wrote."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from geventpop3.auth.passwd import PasswordFile, set_password
+from geventpop3.auth.schemes import hash_password, parse_secret
+
+pytestmark = pytest.mark.client
+
+RIGHT, WRONG = "pässword", "password"
+
+
+@pytest.fixture
+def doveadm():
+    if (program := shutil.which("doveadm")) is None:
+        pytest.skip("doveadm is not installed")
+    return program
+
+
+def needs_extra(name):
+    if name == "ARGON2ID":
+        pytest.importorskip("argon2", reason="argon2-cffi is not installed")
+
+
+@pytest.mark.parametrize("name", ["PLAIN", "PBKDF2", "SCRYPT", "ARGON2ID"])
+def test_dovecot_verifies_what_is_hashed_here(name, doveadm):
+    needs_extra(name)
+    field = hash_password(RIGHT.encode(), name)
+    for password, is_right in ((RIGHT, True), (WRONG, False)):
+        # It exits with 0 either way, and says "(verified)" or complains.
+        verdict = subprocess.run([doveadm, "pw", "-t", field, "-p", password], capture_output=True, text=True)
+        assert ("(verified)" in verdict.stdout) == is_right, verdict.stderr
+
+
+@pytest.mark.parametrize("name", ["PLAIN", "PBKDF2", "ARGON2ID"])
+def test_what_dovecot_hashes_is_verified_here(name, doveadm):
+    needs_extra(name)
+    made = subprocess.run([doveadm, "pw", "-s", name, "-p", RIGHT], capture_output=True, text=True, check=True)
+    secret = parse_secret(made.stdout.strip())
+    assert secret.matches(RIGHT.encode())
+    assert not secret.matches(WRONG.encode())
+
+
+CONFIGURATION = """
+protocols =
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+ssl = no
+auth_mechanisms = plain
+auth_username_format = %u
+auth_username_chars =
+auth_failure_delay = 0
+disable_plaintext_auth = no
+passdb {{
+  driver = passwd-file
+  args = {folder}/passwords
+}}
+userdb {{
+  driver = static
+  args = uid=65534 gid=65534 home=/nonexistent
+}}
+"""
+
+
+@pytest.fixture
+def folder():
+    """A folder of a short name, for sockets, that Dovecot's own users may enter."""
+    with tempfile.TemporaryDirectory(prefix="pop3-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def dovecot_auth(doveadm, folder):
+    """A function that asks a Dovecot of its own whether a name and a password are right by folder/passwords."""
+    program = shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin")
+    if program is None or os.geteuid() != 0:
+        pytest.skip("dovecot is not installed, or this is not root")
+    configuration = folder / "dovecot.conf"
+    configuration.write_text(CONFIGURATION.format(folder=folder))
+    server = subprocess.Popen([program, "-F", "-c", str(configuration)], stderr=subprocess.PIPE)
+
+    def ask(name, password):
+        command = [doveadm, "-c", str(configuration), "auth", "test", name, password]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    try:
+        give_up = time.monotonic() + 20
+        while not (folder / "run" / "auth-client").exists():
+            if server.poll() is not None or time.monotonic() > give_up:
+                pytest.skip("this dovecot does not start with such a configuration")
+            time.sleep(0.02)
+        yield ask
+    finally:
+        server.terminate()
+        server.communicate()
+
+
+def test_one_file_means_the_same_to_dovecot_and_to_us(dovecot_auth, folder):
+    path = folder / "passwords"
+    path.write_text("# users\n\nalice:{plain}x y \nbob:{MD5-CRYPT}junk:1000:1000::/home/bob::userdb_quota=1\ncarol:x\n")
+    path.chmod(0o644)
+    set_password(path, "bob", hash_password(b"secret", "PBKDF2"))
+    set_password(path, "dave", hash_password(RIGHT.encode(), "SCRYPT"))
+    set_password(path, "jürgen@example.org", hash_password(RIGHT.encode(), "PBKDF2"))
+    ours = PasswordFile(path)
+    right = [("alice", "x y "), ("bob", "secret"), ("dave", RIGHT), ("jürgen@example.org", RIGHT)]
+    wrong = [("alice", "x y"), ("bob", "junk"), ("dave", WRONG), ("carol", "y"), ("nobody", "x"), ("Alice", "x y ")]
+    for name, password in right:
+        assert dovecot_auth(name, password), name
+        assert ours.authenticate(name, password) == name
+    for name, password in wrong:
+        assert not dovecot_auth(name, password), name
+        assert ours.authenticate(name, password) is None

@@ -1,0 +1,239 @@
+"""Password schemes: texts to secrets and back, and what is refused."""
+
+import hashlib
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geventpop3.auth import ClearSecret, schemes
+from geventpop3.auth.schemes import Argon2idSecret, Pbkdf2Secret, ScryptSecret, hash_password, parse_secret
+from geventpop3.errors import ConfigError
+
+# The first made by Dovecot 2.3.19, the second verified by it with libxcrypt 4.4.33; the password is "x".
+PBKDF2_OF_DOVECOT = "{PBKDF2}$1$8A81Wa.LZrXSfaot$5000$fe0bc1d9822f642abd6521f09353805c9b20396f"
+SCRYPT_OF_CRYPT3 = "{CRYPT}$7$26....0....OYp2MJqo3kkFZTz.$zMh9WPblFA0/CTbxPdKDH1kXSqMGLMsIAfudgqCFMY0"
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    """New secrets cost next to nothing."""
+    monkeypatch.setattr(Pbkdf2Secret, "fresh", (2,))
+    monkeypatch.setattr(ScryptSecret, "fresh", (1, 1, 1))
+    monkeypatch.setattr(Argon2idSecret, "fresh", (1, 8, 1))
+
+
+@pytest.fixture
+def argon2():
+    return pytest.importorskip("argon2", reason="argon2-cffi is not installed")
+
+
+def test_pbkdf2_of_dovecot_is_verified():
+    secret = parse_secret(PBKDF2_OF_DOVECOT)
+    assert secret.matches(b"x")
+    assert not secret.matches(b"y")
+
+
+def test_scrypt_of_crypt3_is_verified():
+    secret = parse_secret(SCRYPT_OF_CRYPT3)
+    assert secret.matches(b"x")
+    assert not secret.matches(b"y")
+
+
+def test_scrypt_is_the_same_under_both_labels():
+    assert parse_secret(SCRYPT_OF_CRYPT3.replace("{CRYPT}", "{SCRYPT}")).cost == parse_secret(SCRYPT_OF_CRYPT3).cost
+
+
+@pytest.mark.parametrize("label", ["PLAIN", "plain", "CLEARTEXT", "Clear"])
+def test_clear_text_has_three_labels_of_any_case(label):
+    secret = parse_secret(f"{{{label}}}pä {{x}} ss ")
+    assert isinstance(secret, ClearSecret)
+    assert secret.matches("pä {x} ss ".encode())
+
+
+@pytest.mark.parametrize("name", ["ARGON2ID", "SCRYPT", "PBKDF2", "PLAIN", "scrypt"])
+def test_hashed_password_is_verified_by_what_it_became(name, cheap):
+    if name == "ARGON2ID":
+        pytest.importorskip("argon2", reason="argon2-cffi is not installed")
+    field = hash_password(b"p\xc3\xa4ss word", name)
+    secret = parse_secret(field)
+    assert secret.matches("päss word".encode())
+    assert not secret.matches(b"pass word")
+    assert repr(secret) == f"<{type(secret).__name__} ****>"
+    if name != "PLAIN":
+        assert secret.text == field.partition("}")[2]
+        assert hash_password(b"p\xc3\xa4ss word", name) != field  # another salt
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        PBKDF2_OF_DOVECOT,
+        "{CRYPT}$7$/6..../....saltsalt$MSWnxXK6y4b8nOfi.LKuowXZbuspsdO02lhHWefztX4",
+        "{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "{PLAIN}x",
+    ],
+)
+def test_decoy_costs_the_same_and_matches_nothing(field):
+    if "ARGON" in field:
+        pytest.importorskip("argon2", reason="argon2-cffi is not installed")
+    secret = parse_secret(field)
+    decoy = secret.decoy()
+    assert type(decoy) is type(secret)
+    assert decoy.cost == secret.cost
+    assert not decoy.matches(b"x")
+
+
+def test_cost_tells_parameters_apart():
+    fields = [
+        "{PBKDF2}$1$salt$1$" + "0" * 40,
+        "{PBKDF2}$1$salt$2$" + "0" * 40,
+        "{CRYPT}$7$/6..../....salt$" + "." * 43,
+        "{CRYPT}$7$06..../....salt$" + "." * 43,
+        "{CRYPT}$7$/7..../....salt$" + "." * 43,
+        "{CRYPT}$7$/6....0....salt$" + "." * 43,
+        "{PLAIN}x",
+    ]
+    assert len({parse_secret(field).cost for field in fields}) == len(fields)
+
+
+A, S, D = "$argon2id$v=19$m=8,t=1,p=1$", "c2FsdHNhbHQ", "A" * 27
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("", "no {SCHEME}"),
+        ("hunter2", "no {SCHEME}"),
+        ("{PLAIN", "no {SCHEME}"),
+        ("x{PLAIN}hunter2", "no {SCHEME}"),
+        ("{}hunter2", "unknown scheme"),
+        ("{hunter2}hunter2", "unknown scheme"),
+        ("{MD5}hunter2", "unknown scheme"),
+        ("{PLAIN}", "empty"),
+        ("{PLAIN}" + "h" * 1025, "at most 1024 octets"),
+        ("{PLAIN}hun\rter2", "NUL, CR or LF"),
+        ("{PLAIN}hun\0ter2", "NUL, CR or LF"),
+        ("{PBKDF2}hunter2", "not a {PBKDF2}"),
+        ("{PBKDF2}$1$salt$0$" + "0" * 40, "not a {PBKDF2}"),
+        ("{PBKDF2}$1$salt$1$" + "g" * 40, "not a {PBKDF2}"),
+        ("{PBKDF2}$1$salt$1$" + "0" * 38, "not a {PBKDF2}"),
+        ("{PBKDF2}$1$salt$\u0661$" + "0" * 40, "not a {PBKDF2}"),
+        ("{PBKDF2}$1$salt$10000001$" + "0" * 40, "beyond what one login may take"),
+        ("{PBKDF2}$1$salt$9999999999$" + "0" * 40, "beyond what one login may take"),
+        ("{CRYPT}$6$rounds=5000$salt$hunter2", "which is scrypt"),
+        ("{CRYPT}$7$/6..../....salt$" + "_" * 43, "which is scrypt"),
+        ("{CRYPT}$7$/6..../....salt$" + "." * 42, "which is scrypt"),
+        ("{CRYPT}$7$/6..../....salt$" + "z" * 43, "damaged"),
+        ("{CRYPT}$7$.6..../....salt$" + "." * 43, "do not fit"),
+        ("{CRYPT}$7$/...../....salt$" + "." * 43, "do not fit"),
+        ("{CRYPT}$7$/6.........salt$" + "." * 43, "do not fit"),
+        ("{CRYPT}$7$E/..../....salt$" + "." * 43, "do not fit"),  # N = 2**16 with r = 1
+        ("{CRYPT}$7$z6..../....salt$" + "." * 43, "beyond what one login may take"),
+        ("{CRYPT}$7$U6..../....salt$" + "." * 43, "beyond what one login may take"),
+        ("{CRYPT}$7$/zzzzz/....salt$" + "." * 43, "beyond what one login may take"),
+        ("{CRYPT}$7$C6....zzzzzsalt$" + "." * 43, "beyond what one login may take"),
+    ],
+)
+def test_field_that_is_not_exactly_a_secret_is_refused_and_not_quoted(field, words):
+    with pytest.raises(ConfigError) as caught:
+        parse_secret(field)
+    assert words in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hunter2", "not an {ARGON2ID}"),
+        (f"$argon2i$v=19$m=8,t=1,p=1${S}${D}", "not an {ARGON2ID}"),
+        (f"$argon2id$v=16$m=8,t=1,p=1${S}${D}", "not an {ARGON2ID}"),
+        (f"$argon2id$v=19$m=8,t=0,p=1${S}${D}", "not an {ARGON2ID}"),
+        (f"{A}c2Fs${D}", "not an {ARGON2ID}"),
+        (f"{A}{S}${D}=", "not an {ARGON2ID}"),
+        (f"{A}{S}${'A' * 25}", "bad base64"),
+        (f"$argon2id$v=19$m=8,t=1,p=2${S}${D}", "at least 8 p"),
+        (f"$argon2id$v=19$m=8388608,t=1,p=1${S}${D}", "beyond what one login may take"),
+        (f"$argon2id$v=19$m=8,t=4000000000,p=1${S}${D}", "beyond what one login may take"),
+        (f"$argon2id$v=19$m=4096,t=1,p=200${S}${D}", "beyond what one login may take"),
+    ],
+)
+def test_argon2id_text_that_is_not_exactly_one_is_refused(text, words, argon2):
+    with pytest.raises(ConfigError) as caught:
+        parse_secret("{ARGON2ID}" + text)
+    assert words in str(caught.value)
+
+
+def test_argon2id_without_its_extra_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "argon2", None)
+    for attempt in (lambda: parse_secret("{ARGON2ID}" + A + S + "$" + D), lambda: hash_password(b"x", "ARGON2ID")):
+        with pytest.raises(ConfigError, match=r"pip install 'geventpop3\[argon2\]'"):
+            attempt()
+
+
+def test_default_scheme_is_argon2id_if_it_is_installed_and_scrypt_if_not(monkeypatch):
+    monkeypatch.setattr(schemes.importlib.util, "find_spec", {"argon2": object()}.get)
+    assert schemes.default_scheme() == "ARGON2ID"
+    monkeypatch.setattr(schemes.importlib.util, "find_spec", {}.get)
+    assert schemes.default_scheme() == "SCRYPT"
+
+
+def test_password_is_hashed_with_the_default_scheme_if_none_is_named(monkeypatch, cheap):
+    monkeypatch.setattr(schemes, "default_scheme", lambda: "PBKDF2")
+    assert hash_password(b"x").startswith("{PBKDF2}$1$")
+
+
+@pytest.mark.parametrize(
+    ("password", "name", "words"),
+    [
+        (b"", "PBKDF2", "empty"),
+        (b"x" * 1025, "PBKDF2", "at most 1024 octets"),
+        (b"a\nb", "PBKDF2", "NUL, CR or LF"),
+        (b"a:b", "PLAIN", "colon"),
+        (b"a\xff", "PLAIN", "UTF-8"),
+        (b"x", "CRYPT3", "unknown scheme 'CRYPT3'"),
+        (b"x", "\u2028\n", r"unknown scheme '\u2028\n'"),
+    ],
+)
+def test_password_that_cannot_be_kept_is_refused(password, name, words):
+    with pytest.raises(ConfigError) as caught:
+        hash_password(password, name)
+    assert words in str(caught.value)
+
+
+def test_every_name_that_is_offered_is_known():
+    assert set(schemes.NAMES) <= schemes.SCHEMES.keys() | schemes.CLEAR_LABELS
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(min_size=32, max_size=32), st.integers(1, 63), st.integers(0, 2**30 - 1), st.integers(0, 2**30 - 1))
+def test_text_of_scrypt_comes_back_as_it_was(digest, log_n, r, p):
+    text = ScryptSecret(b"salt", digest, log_n, r, p).text
+    try:
+        secret = ScryptSecret.parse(text)
+    except ConfigError:
+        return
+    assert (secret.digest, secret.log_n, secret.r, secret.p, secret.text) == (digest, log_n, r, p, text)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.sampled_from(
+        ["", "{PLAIN}", "{PBKDF2}$1$s$2$", "{CRYPT}$7$/6..../....", "{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1$"]
+    ),
+    st.text(st.sampled_from("$./09AZaz=,{}:\0\r\n é\u2028"), max_size=60),
+)
+def test_any_field_is_a_secret_or_a_config_error_of_one_line(start, text):
+    try:
+        words = repr(parse_secret(start + text))
+    except ConfigError as error:
+        words = str(error)
+    assert words
+    assert words.isprintable()
+
+
+def test_scrypt_is_hashlibs():
+    digest = hashlib.scrypt(b"x", salt=b"salt", n=2, r=1, p=1, dklen=32)
+    assert parse_secret("{SCRYPT}" + ScryptSecret(b"salt", digest, 1, 1, 1).text).matches(b"x")

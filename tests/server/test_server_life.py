@@ -1,0 +1,264 @@
+"""Start, several listeners, unix sockets, shutdown, aliases, patched and unpatched processes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+
+import gevent
+import pytest
+from gevent import socket
+from gevent.event import Event as GreenEvent
+
+from geventpop3 import POP3Server, multiline, ok
+from geventpop3.errors import ConfigError
+from geventpop3.pipeline import events
+
+
+def test_port_0_picks_a_free_one(pop3d):
+    host, port = pop3d.getsockname()
+    assert host == "127.0.0.1"
+    assert port > 0
+
+
+def test_a_server_that_is_not_started_has_no_address(serve):
+    with pytest.raises(RuntimeError, match="not started"):
+        serve().getsockname()
+
+
+def test_ids_are_unique_and_an_alias_finds_a_server_again(serve):
+    one, other = serve(alias="one"), serve()
+    assert one.server_id != other.server_id
+    assert POP3Server.find("one") is one
+    assert POP3Server.find("two") is None
+    with pytest.raises(ConfigError, match="'one'"):
+        serve(alias="one")
+
+
+def test_an_alias_is_free_again_when_its_server_was_shut_down(serve):
+    serve(alias="again").shutdown()
+    assert POP3Server.find("again") is None
+    serve(alias="again")
+
+
+def test_several_listeners_serve_at_once(app, dial, tmp_path):
+    path = str(tmp_path / "pop3.sock")
+    ready = socket.socket()
+    ready.bind(("127.0.0.1", 0))
+    ready.listen(5)
+    pop3d = app(listeners=["127.0.0.1:0", ("127.0.0.1", 0), f"unix:{path}", "[::1]:0", ready])
+    pop3d.start()
+    names = pop3d.getsocknames()
+    assert len(names) == 5
+    for name in names:
+        peer = dial(name)
+        assert peer.line().startswith(b"+OK")
+        assert peer.command(b"USER x") == b"+OK yes"
+
+
+def test_a_unix_socket_is_secure_named_and_removed_in_the_end(serve, dial, tmp_path):
+    path = tmp_path / "pop3.sock"
+    seen = []
+    pop3d = serve(listeners=[f"unix:{path}"])
+    pop3d.on("connection")(lambda pop3d, event: seen.append((event.client.peer, event.client.secure)))
+    pop3d.start()
+    assert stat.S_ISSOCK(path.stat().st_mode)
+    dial(str(path)).line()
+    assert seen == [((f"unix:{path}", 0), True)]
+    pop3d.shutdown()
+    assert not path.exists()
+
+
+def test_a_stale_unix_socket_is_replaced_and_a_live_one_or_a_file_is_not(serve, dial, tmp_path):
+    path = tmp_path / "pop3.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    first = serve(listeners=[f"unix:{path}"])
+    first.start()
+    with pytest.raises(OSError, match="in use"):
+        serve(listeners=[f"unix:{path}"]).start()
+    assert dial(str(path)).line().startswith(b"+OK")
+    plain = tmp_path / "mail"
+    plain.write_text("mine")
+    with pytest.raises(OSError, match="in use"):
+        serve(listeners=[f"unix:{plain}"]).start()
+    assert plain.read_text() == "mine"
+
+
+def test_serve_forever_returns_after_shutdown(serve):
+    pop3d = serve()
+    serving = gevent.spawn(pop3d.serve_forever)
+    gevent.sleep(0)
+    pop3d.shutdown()
+    serving.get(timeout=10)
+    pop3d.shutdown()
+    with pytest.raises(RuntimeError, match="make a new one"):
+        pop3d.start()
+
+
+def test_starting_twice_is_starting_once(pop3d):
+    name = pop3d.getsockname()
+    pop3d.start()
+    assert pop3d.getsockname() == name
+
+
+def test_a_server_is_told_registered_when_it_listens(serve):
+    pop3d = serve()
+    heard = []
+    pop3d.on("registered")(lambda pop3d, event: heard.append(pop3d.getsockname()))
+    pop3d.start()
+    assert heard == [pop3d.getsockname()]
+
+
+def test_shutdown_tells_idle_sessions_and_closes_them(pop3d, login, dial):
+    peer, before_login = login(pop3d), dial(pop3d)
+    before_login.line()
+    pop3d.shutdown()
+    assert peer.rest() == b"-ERR [SYS/TEMP] the server is shutting down, try again later\r\n"
+    assert before_login.rest() == b"-ERR [SYS/TEMP] the server is shutting down, try again later\r\n"
+    assert not pop3d.clients
+    with pytest.raises(ConnectionRefusedError):
+        dial(("127.0.0.1", peer.sock.getpeername()[1]))
+
+
+def test_shutdown_lets_a_running_reply_finish(pop3d, login):
+    go = GreenEvent()
+
+    @pop3d.on("cmd_list")
+    def slow(pop3d, event):
+        def body():
+            yield b"1 2\n"
+            go.wait()
+            yield b"2 3\n"
+
+        return multiline("slowly", body())
+
+    peer = login(pop3d)
+    peer.send(b"LIST\r\nNOOP\r\n")
+    gevent.sleep(0.01)
+    stopping = gevent.spawn(pop3d.shutdown)
+    gevent.sleep(0.01)
+    go.set()
+    # The command that was buffered behind is not begun any more.
+    assert peer.rest() == (
+        b"+OK slowly\r\n1 2\r\n2 3\r\n.\r\n-ERR [SYS/TEMP] the server is shutting down, try again later\r\n"
+    )
+    stopping.get(timeout=10)
+
+
+def test_shutdown_ends_within_its_grace_what_does_not_end_by_itself(pop3d, login):
+    @pop3d.on("cmd_list")
+    def stuck(pop3d, event):
+        GreenEvent().wait()
+
+    peer = login(pop3d)
+    peer.send(b"LIST\r\n")
+    gevent.sleep(0.01)
+    pop3d.shutdown(grace=0.05)
+    assert peer.rest() == b""
+    assert not pop3d.clients
+
+
+def test_shutdown_never_cuts_quit_short(pop3d, login):
+    go, done = GreenEvent(), []
+
+    @pop3d.on("cmd_quit", priority=-1)
+    def update(pop3d, event):
+        go.wait()
+        done.append(True)
+        return ok("removed")
+
+    peer = login(pop3d)
+    peer.send(b"QUIT\r\n")
+    gevent.sleep(0.01)
+    stopping = gevent.spawn(pop3d.shutdown, 0)
+    gevent.spawn_later(1.2, go.set)
+    stopping.get(timeout=20)
+    assert done == [True]
+
+
+def test_after_shutdown_nothing_is_registered_any_more(serve):
+    pop3d = serve()
+    before = len(events.cmd_user.receivers)
+    pop3d.on("cmd_user")(lambda pop3d, event: ok())
+    assert len(events.cmd_user.receivers) == before + 1
+    pop3d.shutdown()
+    assert len(events.cmd_user.receivers) == before
+
+
+def test_a_server_that_is_forgotten_is_freed(serve):
+    import weakref
+
+    pop3d = POP3Server(port=0)
+    pop3d.on("cmd_user")(lambda pop3d, event: ok("yes"))
+    gone = weakref.ref(pop3d)
+    del pop3d
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_trace_shows_the_dialogue_and_no_secret(app, dial, caplog):
+    caplog.set_level("INFO", "geventpop3.trace")
+    pop3d = app(options={"trace": True})
+    pop3d.start()
+    peer = dial(pop3d)
+    peer.send(b"USER alice\r\nPASS open sesame\r\nRETR 1\r\nBOGUS line\r\nQUIT\r\n")
+    peer.rest()
+    lines = [record.getMessage().partition(" ")[2] for record in caplog.records if record.name == "geventpop3.trace"]
+    assert lines == [
+        "S: +OK pop.example.org POP3 server ready",
+        "C: USER alice",
+        "S: +OK yes",
+        "C: PASS ****",
+        "S: +OK yes",
+        "C: RETR 1",
+        "S: +OK here",
+        "S: (24 octets)",
+        "C: (no command, 12 octets)",
+        "S: -ERR unknown command",
+        "C: QUIT",
+        "S: +OK yes",
+    ]
+
+
+def test_handle_connects_false_sends_no_greeting(app, dial):
+    pop3d = app(handle_connects=False)
+    pop3d.start()
+    peer = dial(pop3d)
+    assert peer.command(b"USER x") == b"+OK yes"
+
+
+PROGRAM = """
+    {first}
+    import geventpop3
+    from geventpop3 import POP3Server, ok
+    from gevent import monkey, socket
+    import gevent
+    assert monkey.is_module_patched("socket") is {patched}
+    pop3d = POP3Server(port=0)
+    pop3d.on("cmd_user")(lambda pop3d, event: ok("hello " + event.argument))
+    pop3d.start()
+    with socket.create_connection(pop3d.getsockname()) as peer:
+        file = peer.makefile("rb")
+        assert file.readline().startswith(b"+OK")
+        peer.sendall(b"USER alice\\r\\n")
+        print(file.readline().decode().strip())
+    pop3d.shutdown()
+"""
+
+
+@pytest.mark.parametrize(("first", "patched"), [("", False), ("from gevent import monkey; monkey.patch_all()", True)])
+def test_it_works_in_a_process_that_is_monkey_patched_and_in_one_that_is_not(first, patched):
+    program = textwrap.dedent(PROGRAM).format(first=first, patched=patched)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONDEVMODE": ""},
+    )
+    assert (done.stdout.strip(), done.stderr) == ("+OK hello alice", "")

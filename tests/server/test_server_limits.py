@@ -1,0 +1,339 @@
+"""Deadlines, bounds and fairness: a peer costs only itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+import gevent
+import pytest
+from gevent import socket
+
+from geventpop3 import POP3Server, multiline, ok
+from geventpop3.server import listener as listener_module
+from geventpop3.server.limits import Limits
+
+
+def session_reasons(pop3d):
+    reasons = []
+    pop3d.on("session_finished")(lambda pop3d, event: reasons.append(event.args[0].reason))
+    return reasons
+
+
+def test_the_autologout_timer_is_ten_minutes_by_default():
+    # RFC 1939 section 3: "Such a timer MUST be of at least 10 minutes' duration."
+    assert Limits().autologout == 600
+
+
+def test_autologout_closes_without_a_reply(app, dial):
+    pop3d = app(autologout=0.05)
+    reasons = session_reasons(pop3d)
+    pop3d.start()
+    peer = dial(pop3d)
+    peer.send(b"USER x\r\nPASS x\r\n")
+    # RFC 1939 section 3: "the session does NOT enter the UPDATE state--the server should close the TCP connection
+    # without removing any messages or sending any response to the client"
+    assert peer.rest() == b"+OK pop.example.org POP3 server ready\r\n+OK yes\r\n+OK yes\r\n"
+    assert reasons == ["autologout"]
+
+
+def test_commands_put_autologout_off_but_not_the_login_deadline(app, dial):
+    pop3d = app(login_deadline=0.2, autologout=None)
+    reasons = session_reasons(pop3d)
+    pop3d.start()
+    peer = dial(pop3d)
+    with gevent.Timeout(20):
+        try:
+            while peer.command(b"USER x"):
+                gevent.sleep(0.01)
+        except OSError:
+            pass
+    assert reasons == ["login deadline"]
+
+
+def test_the_login_deadline_ends_a_client_that_pipelines_for_ever(app, dial):
+    pop3d = app(login_deadline=0.2)
+    reasons = session_reasons(pop3d)
+    pop3d.start()
+    peer = dial(pop3d)
+    flood = gevent.spawn(_flood, peer, b"USER x\r\n" * 500)
+    with gevent.Timeout(20):
+        while not reasons:
+            try:
+                if not peer.sock.recv(65536):
+                    break
+            except OSError:
+                break
+        while not reasons:
+            gevent.sleep(0.001)
+    flood.kill()
+    assert reasons == ["login deadline"]
+
+
+def _flood(peer, data):
+    try:
+        while True:
+            peer.send(data)
+    except OSError:
+        return
+
+
+def test_after_login_only_idleness_ends_a_session(app, login, until):
+    pop3d = app(login_deadline=0.05)
+    pop3d.start()
+    peer = login(pop3d)
+    slept = gevent.spawn(gevent.sleep, 0.2)
+    until(lambda: slept.ready())
+    assert peer.command(b"NOOP") == b"+OK yes"
+
+
+def test_a_client_that_never_reads_is_dropped_and_costs_only_itself(app, login, until):
+    pop3d = app(write_deadline=0.2)
+    reasons = session_reasons(pop3d)
+
+    @pop3d.on("cmd_list")
+    def endless(pop3d, event):
+        return multiline("for ever", iter(lambda: b"x" * 65536 + b"\n", None))
+
+    pop3d.start()
+    peer, other = login(pop3d), login(pop3d)
+    peer.send(b"LIST\r\n")
+    assert other.command(b"NOOP") == b"+OK yes"
+    until(lambda: reasons)
+    assert reasons == ["write deadline"]
+    assert other.command(b"NOOP") == b"+OK yes"
+
+
+def test_a_client_that_drips_is_dropped_like_one_that_never_reads(app, login, until):
+    pop3d = app(write_deadline=0.2, write_rate=10_000_000)
+    reasons = session_reasons(pop3d)
+
+    @pop3d.on("cmd_list")
+    def endless(pop3d, event):
+        return multiline("for ever", iter(lambda: b"x" * 65536 + b"\n", None))
+
+    pop3d.start()
+    peer = login(pop3d)
+    peer.send(b"LIST\r\n")
+
+    def drip():
+        try:
+            while peer.sock.recv(100):
+                gevent.sleep(0.01)
+        except OSError:
+            return
+
+    dripping = gevent.spawn(drip)
+    until(lambda: reasons)
+    dripping.kill()
+    assert reasons == ["write deadline"]
+
+
+def test_over_the_session_limit_a_peer_hears_so(app, login, dial, until):
+    pop3d = app(max_sessions=2)
+    pop3d.start()
+    first, _second = login(pop3d), login(pop3d)
+    assert dial(pop3d).rest() == b"-ERR [SYS/TEMP] too many connections, try again later\r\n"
+    first.close()
+    until(lambda: len(pop3d.clients) == 1)
+    assert login(pop3d).command(b"NOOP") == b"+OK yes"
+
+
+def test_over_the_limit_for_one_address_only_that_address_is_turned_away(app, login, dial):
+    pop3d = app(max_sessions_per_address=1)
+    pop3d.start()
+    login(pop3d)
+    assert dial(pop3d).rest() == b"-ERR [SYS/TEMP] too many connections from your address\r\n"
+    assert dial(pop3d, source_address=("127.0.0.2", 0)).line().startswith(b"+OK")
+
+
+def test_who_is_turned_away_is_not_counted(app, login, dial, until):
+    pop3d = app(max_sessions_per_address=1)
+    pop3d.start()
+    peer = login(pop3d)
+    dial(pop3d).rest()
+    peer.close()
+    until(lambda: not pop3d.clients)
+    login(pop3d)
+
+
+@pytest.mark.parametrize(
+    ("host", "key"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("unix:/run/pop3", "unix:/run/pop3"),
+    ],
+)
+def test_an_ipv6_network_of_64_bits_counts_as_one_address(host, key):
+    from geventpop3.server.server import _address_key
+
+    assert _address_key(host) == key
+
+
+def test_an_endless_line_is_answered_once_and_closed(pop3d, login):
+    peer = login(pop3d)
+    flood = gevent.spawn(_flood, peer, b"x" * 65536)
+    assert peer.line().startswith(b"-ERR line too long")
+    assert peer.rest() == b""
+    flood.kill()
+
+
+def test_a_browser_is_sent_away_after_three_lines(pop3d, dial):
+    peer = dial(pop3d)
+    peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nX: y\r\n\r\nUSER a\r\nPASS b\r\n")
+    replies = peer.rest().splitlines()
+    assert len(replies) == 4
+    assert all(reply.startswith(b"-ERR") for reply in replies[1:])
+    assert b"HTTP" not in b"".join(replies)
+
+
+def test_a_hog_that_pipelines_does_not_keep_others_from_their_turn(pop3d, login, until):
+    hog, other = login(pop3d), login(pop3d)
+    flood = gevent.spawn(_flood, hog, b"NOOP\r\n" * 10_000)
+
+    def swallow():
+        while hog.sock.recv(1 << 20):
+            pass
+
+    reader = gevent.spawn(swallow)
+    # In one hub the hog, the server and the others share one thread: that anybody else gets an answer at all shows
+    # that the session of the hog gave way.
+    for _ in range(20):
+        assert other.command(b"NOOP") == b"+OK yes"
+    flood.kill()
+    reader.kill()
+
+
+def test_a_session_that_never_waits_sleeps_a_real_tick(app, monkeypatch):
+    from geventpop3.server import client as client_module
+    from geventpop3.server.client import Client
+    from geventpop3.server.limits import PAUSE, SLICE
+    from geventpop3.server.stream import MemoryStream
+
+    pop3d = app()
+    clock = [0.0]
+    slept = []
+
+    def now():
+        clock[0] += SLICE / 10
+        return clock[0]
+
+    monkeypatch.setattr(client_module, "monotonic", now)
+    monkeypatch.setattr(client_module.gevent, "sleep", slept.append)
+    stream = MemoryStream([b"USER x\r\nPASS x\r\n" + b"NOOP\r\n" * 100])
+    Client(pop3d, stream, ("127.0.0.1", 4), ("127.0.0.1", 110)).run()
+    assert slept
+    assert set(slept) == {PAUSE}
+
+
+def test_a_bind_failure_is_told_and_raised(serve):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        pop3d = serve(port=taken.getsockname()[1])
+        told = []
+        pop3d.on("listener_failed")(lambda pop3d, event: told.append(event.args))
+        with pytest.raises(OSError, match="in use"):
+            pop3d.start()
+        assert told == [["bind", errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)]]
+
+
+def test_if_one_listener_cannot_be_bound_none_is_left_open(serve, dial):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = free.getsockname()
+        pop3d = serve(listeners=[address, taken.getsockname()[:2]])
+        with pytest.raises(OSError, match="in use"):
+            pop3d.start()
+        with pytest.raises(ConnectionRefusedError):
+            dial(address)
+
+
+def test_an_accept_failure_is_told_once_waited_out_and_does_not_end_the_server(serve, dial, until, monkeypatch):
+    pop3d = serve()
+    told = []
+    pop3d.on("listener_failed")(lambda pop3d, event: told.append(event.args))
+    pop3d.start()
+    (listener,) = pop3d._listeners
+    failures = [0]
+    accept = listener_module.StreamServer.do_read
+
+    def failing(self):
+        if failures[0] < 3:
+            failures[0] += 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return accept(self)
+
+    monkeypatch.setattr(listener_module.StreamServer, "do_read", failing)
+    # Each failed attempt sends one waiting peer away with a word; in the end one is served.
+    for _ in range(3):
+        assert dial(pop3d).line() == b"-ERR [SYS/TEMP] too many connections, try again later"
+    assert dial(pop3d).line().startswith(b"+OK")
+    assert told == [["accept", errno.EMFILE, os.strerror(errno.EMFILE)]]
+    assert failures == [3]
+    assert listener.started
+
+
+def test_a_peer_that_went_before_it_was_accepted_is_nothing(serve, dial, monkeypatch):
+    pop3d = serve()
+    told = []
+    pop3d.on("listener_failed")(lambda pop3d, event: told.append(event.args))
+    pop3d.start()
+    accept = listener_module.StreamServer.do_read
+    aborted = []
+
+    def failing(self):
+        if not aborted:
+            aborted.append(True)
+            raise OSError(errno.ECONNABORTED, "gone")
+        return accept(self)
+
+    monkeypatch.setattr(listener_module.StreamServer, "do_read", failing)
+    assert dial(pop3d).line().startswith(b"+OK")
+    assert aborted
+    assert not told
+
+
+def test_a_peer_that_resets_at_once_is_served_by_nobody_and_hurts_nobody(pop3d, login, dial):
+    for _ in range(20):
+        peer = dial(pop3d)
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+    assert login(pop3d).command(b"NOOP") == b"+OK yes"
+
+
+def test_accepted_sockets_have_nodelay_and_keepalive(pop3d, login):
+    login(pop3d)
+    (client,) = pop3d.clients.values()
+    assert client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_the_last_words_reach_a_peer_that_is_still_sending(serve, dial):
+    pop3d = serve()
+    pop3d.on("connection")(lambda pop3d, event: "-ERR go away")
+    pop3d.start()
+    for _ in range(20):
+        peer = dial(pop3d)
+        peer.send(b"USER a\r\n" * 1000)
+        assert peer.rest() == b"-ERR go away\r\n"
+
+
+def test_bounds_that_do_not_exist_are_refused():
+    with pytest.raises(TypeError):
+        POP3Server(port=0, autologuot=3)
+
+
+def test_everything_may_be_unbounded(app, login):
+    pop3d = app(autologout=None, login_deadline=None, write_deadline=None, max_sessions=None)
+    pop3d.start()
+    assert login(pop3d).command(b"NOOP") == b"+OK yes"
+    assert ok("x").positive

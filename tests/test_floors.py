@@ -1,0 +1,188 @@
+"""The import order of docs/architecture.md, checked on every import: also in functions and under TYPE_CHECKING."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "geventpop3"
+ROOT = "__init__"  # geventpop3/__init__.py: the public names, on top of what they are taken from
+
+# A module imports what is on lower floors, and its own room.
+FLOORS = {
+    "errors": 0,
+    "version": 0,
+    "wire": 1,
+    "protocol": 2,
+    "auth": 2,
+    "stores": 2,
+    "pipeline": 3,
+    "server": 4,
+    "service": 4,
+    ROOT: 4,
+    "plugins": 5,
+    "testing": 5,
+    "config": 5,
+    "demo": 5,
+    "workers": 5,
+    "cli": 6,
+    "__main__": 6,
+}
+# Lower, and yet out of sight: the pipeline knows Reply, not POP3, and nothing of maildrops.
+UNSEEN = {"pipeline": {"protocol", "auth", "stores"}}
+CORE = {room for room, floor in FLOORS.items() if floor <= 3}
+# Sockets are the server's. The test kit is a client: it plays dialogues over a plain socket from the test's own thread.
+SOCKETS = {"socket", "ssl", "gevent.socket", "gevent.server", "gevent.ssl", "gevent.baseserver"}
+SOCKETS_OF = {"server": SOCKETS, "testing": {"socket"}}
+LOOPS = {"gevent", "select", "selectors", "asyncio"}
+
+
+def imported(tree: ast.AST, package: str) -> Iterator[str]:
+    """Dotted names that *tree*, a module of *package*, imports; for ``from x import y`` both x and x.y."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            module = ".".join([*parents, *filter(None, [node.module])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+            # `from geventpop3 import wire` asks for the room, not for the public names.
+            if not (module == "geventpop3" and all(alias.name in FLOORS for alias in node.names)):
+                yield module
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                yield node.args[0].value
+
+
+def room_of(path: PurePosixPath) -> str:
+    return path.parts[0].removesuffix(".py")
+
+
+def within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def breaches(path: PurePosixPath, source: str) -> list[str]:
+    """What *source*, which is or would be geventpop3/*path*, imports although it may not; one line each."""
+    room = room_of(path)
+    if room not in FLOORS:
+        return [f"{path} has no floor"]
+    package = ".".join(["geventpop3", *path.parts[:-1]])
+    found = []
+    for name in sorted(set(imported(ast.parse(source), package))):
+        parts = name.split(".")
+        if parts[0] == "geventpop3":
+            target = parts[1] if len(parts) > 1 and parts[1] in FLOORS else ROOT
+            below = FLOORS[target] < FLOORS[room] + (room == ROOT)
+            if target != room and (not below or target in UNSEEN.get(room, ())):
+                found.append(f"{path} (floor {FLOORS[room]}) imports {name} (floor {FLOORS[target]})")
+            elif target == room and len(path.parts) > 2 and is_sibling_folder(path, parts):
+                found.append(f"{path} imports {name}, a folder beside its own")
+        elif within(name, SOCKETS) and not within(name, SOCKETS_OF.get(room, set())):
+            found.append(f"{path} imports {name}: sockets are for server/")
+        elif within(name, LOOPS) and room in CORE:
+            found.append(f"{path} imports {name}: floors 0 to 3 are pure")
+        elif within(name, {"pytest", "_pytest"}) and room != "testing":
+            found.append(f"{path} imports {name}: only testing/ knows pytest")
+    return found
+
+
+def is_sibling_folder(path: PurePosixPath, parts: list[str]) -> bool:
+    """Drivers are folders in a room, as stores/maildir/: they are on one floor and do not see each other."""
+    return len(parts) > 2 and parts[2] != path.parts[1] and (PACKAGE / parts[1] / parts[2]).is_dir()
+
+
+MODULES = sorted(PurePosixPath(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+
+
+def test_no_module_imports_upward_or_sideways_or_reaches_for_sockets() -> None:
+    assert len(MODULES) > 20
+    found = [line for path in MODULES for line in breaches(path, (PACKAGE / path).read_text("utf-8"))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("wire/lines.py", "from geventpop3.protocol import commands"),
+        ("wire/lines.py", "import geventpop3.server.stream"),
+        ("wire/lines.py", "from geventpop3 import server"),
+        ("wire/lines.py", "from geventpop3 import Reply"),
+        ("wire/lines.py", "from .. import pipeline"),
+        ("wire/lines.py", "from ..pipeline.events import Event"),
+        ("wire/lines.py", "def later():\n    from geventpop3.cli import main"),
+        ("wire/lines.py", "if TYPE_CHECKING:\n    from geventpop3.pipeline import events"),
+        ("wire/lines.py", "importlib.import_module('geventpop3.server')"),
+        ("wire/lines.py", "import gevent"),
+        ("wire/lines.py", "from gevent import sleep"),
+        ("wire/lines.py", "import asyncio.events"),
+        ("errors.py", "from geventpop3.wire.replies import Reply"),
+        ("errors.py", "from geventpop3.version import __version__"),
+        ("auth/passwd.py", "from geventpop3.stores.store import Store"),
+        ("auth/passwd.py", "import ssl"),
+        ("stores/memory.py", "import select"),
+        ("stores/mbox/driver.py", "from geventpop3.stores.maildir import MaildirStore"),
+        ("pipeline/events.py", "from geventpop3.protocol.commands import COMMANDS"),
+        ("service/service.py", "from geventpop3.server.client import Client"),
+        ("service/service.py", "from geventpop3 import POP3Server"),
+        ("service/offload.py", "from gevent import socket"),
+        ("server/server.py", "from geventpop3.service import MaildropService"),
+        ("plugins/limits.py", "from gevent.ssl import SSLContext"),
+        ("plugins/limits.py", "import pytest"),
+        ("plugins/limits.py", "from geventpop3.testing import scripts"),
+        ("__init__.py", "from geventpop3.cli import main"),
+        ("testing/plugin.py", "from gevent import socket"),
+        ("novelty/module.py", "import os"),
+    ],
+)
+def test_a_planted_breach_is_found(path: str, source: str) -> None:
+    assert len(breaches(PurePosixPath(path), source)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("wire/lines.py", "from . import replies\nfrom geventpop3.errors import Refusal\nimport enum"),
+        ("stores/maildir/index.py", "from ..store import Message\nfrom . import journal"),
+        ("server/listener.py", "import socket\nfrom gevent.server import StreamServer"),
+        ("service/offload.py", "from gevent.threadpool import ThreadPool"),
+        ("plugins/limits.py", "from geventpop3 import Plugin, handles"),
+        ("testing/plugin.py", "import pytest"),
+        ("__init__.py", "from geventpop3.server.server import POP3Server"),
+        ("cli.py", "from geventpop3.service import MaildropService"),
+    ],
+)
+def test_an_import_from_below_is_allowed(path: str, source: str) -> None:
+    assert breaches(PurePosixPath(path), source) == []
+
+
+def test_the_package_itself_is_names_only() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
+    docstring, *rest = tree.body
+    assert isinstance(docstring, ast.Expr)
+    assert {type(node) for node in rest} <= {ast.ImportFrom, ast.Assign}
+
+
+PROBE = """
+import json, sys
+import geventpop3
+from gevent import monkey
+print(json.dumps({"modules": sorted(sys.modules), "patched": sorted(monkey.saved)}))
+"""
+
+
+def test_importing_the_package_imports_no_back_end_and_patches_nothing() -> None:
+    told = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, check=True, timeout=60)
+    seen = json.loads(told.stdout)
+    assert seen["patched"] == []
+    modules = set(seen["modules"])
+    drivers = {name for name in modules if name.startswith("geventpop3.stores.")} - {"geventpop3.stores.store"}
+    assert drivers == set()
+    interface = {"geventpop3.auth.authenticator", "geventpop3.auth.secret"}
+    assert {name for name in modules if name.startswith("geventpop3.auth.")} - interface == set()
+    assert modules.isdisjoint({"pytest", "argon2", "geventpop3.testing", "geventpop3.service", "geventpop3.cli"})
