@@ -18,14 +18,14 @@ help:
 	@echo 'make test         set up .venv and run all tests'
 	@echo 'make check        formatting, lint, types, fast tests, every branch of the core: what a change must pass'
 	@echo 'make core         only the tests of floors 0 to 3, with their time'
-	@echo 'make bench        measure beside Dovecot, the gevent floor and the ideal server (10 minutes; Dovecot needs root)'
+	@echo 'make bench        measure beside Dovecot and two yardsticks (10 minutes; Dovecot needs root)'
 	@echo 'make bench-quick  the same with less mail, in under 2 minutes'
 	@echo 'make format       put the sources into the one format'
 	@echo 'make clean        remove .venv and everything that was made'
 
 # .venv is ready for a purpose when its stamp is newer than what says what to install.
 # The interpreter is part of the stamp's name: choosing another one sets .venv up again.
-READY = $(VENV)/ready-$(notdir $(PYTHON))
+READY = $(VENV)/ready-$(subst /,_,$(PYTHON))
 
 run: $(READY)-run
 	$(BIN)/geventpop3 demo build/demo $(ARGS)
@@ -75,7 +75,7 @@ $(READY)-%: setup.py pyproject.toml
 	    if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then chosen=$$each; break; fi; \
 	done; \
 	if [ -z "$$chosen" ]; then \
-	    echo "geventpop3 needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1 || true)" >&2; \
+	    echo "geventpop3 needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>/dev/null || echo "no $(PYTHON)")" >&2; \
 	    echo "choose another with: PYTHON=/path/to/python make $*" >&2; \
 	    exit 1; \
 	fi; \

@@ -85,11 +85,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("root", type=Path, help="the folder of Maildirs; one owner of each set is answered for")
+    parser.add_argument("letters", help="of the mail sets, as in sml")
     arguments = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    folders = {letter: arguments.root / f"{letter}00000" / "cur" for letter in "smlh"}
-    floor = Floor({letter.encode(): canned(folder) for letter, folder in folders.items() if folder.is_dir()})
+    folders = {letter: arguments.root / f"{letter}00000" / "cur" for letter in arguments.letters}
+    floor = Floor({letter.encode(): canned(folder) for letter, folder in folders.items()})
     listener = gevent.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", arguments.port))

@@ -1,6 +1,6 @@
 /* ideal - the physical limit: one thread, epoll, every answer rendered before the first connection.
- *   gcc -O2 -o ideal ideal.c ; ./ideal PORT MAILDIR_ROOT
- * The first letter of the user name (s, m, l, h) picks the data set of user X00000; there is no
+ *   gcc -O2 -o ideal ideal.c ; ./ideal PORT MAILDIR_ROOT LETTERS
+ * The first letter of the user name, one of LETTERS, picks the data set of user X00000; there is no
  * authentication, no locking, no DELE.  It is not a POP3 server, only the cost of the system calls. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -227,7 +227,7 @@ static void readable(conn *c) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) return 2;
+    if (argc != 4) return 2;
     signal(SIGPIPE, SIG_IGN);
     struct rlimit rl;
     getrlimit(RLIMIT_NOFILE, &rl);
@@ -240,7 +240,8 @@ int main(int argc, char **argv) {
     S_BYE = put("+OK bye\r\n", 9);
     static const char capa[] = "+OK\r\nUSER\r\nUIDL\r\nTOP\r\nPIPELINING\r\n.\r\n";
     S_CAPA = put(capa, sizeof capa - 1);
-    for (const char *p = "smlh"; *p; p++) load(argv[2], *p);
+    for (const char *p = argv[3]; *p; p++)
+        if (*p >= 'a' && *p <= 'z') load(argv[2], *p);
     int ls = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
     setsockopt(ls, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))};

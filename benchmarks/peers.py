@@ -21,7 +21,7 @@ from typing import NamedTuple
 import dovecot
 
 HERE = Path(__file__).parent
-READY_WITHIN = 60.0  # seconds until the greeting; the canned servers read 100,000 files first
+READY_WITHIN = 60.0  # seconds until the greeting; the yardsticks read 100,000 files first
 STOPPED_WITHIN = 10.0  # seconds from SIGTERM to SIGKILL
 
 
@@ -29,6 +29,7 @@ class Place(NamedTuple):
     """What all the peers share."""
 
     maildirs: Path  # a Maildir for each owner, named after the owner
+    letters: str  # the mail sets in use; an owner's name begins with one
     passwords: Path  # name:{PLAIN}password
     scratch: Path  # short-lived, readable by everybody
     binaries: Path  # what was compiled
@@ -63,11 +64,11 @@ def _geventpop3(place: Place, port: int) -> list[str]:
 
 
 def _floor(place: Place, port: int) -> list[str]:
-    return [sys.executable, str(HERE / "floor.py"), str(port), str(place.maildirs)]
+    return [sys.executable, str(HERE / "floor.py"), str(port), str(place.maildirs), place.letters]
 
 
 def _ideal(place: Place, port: int) -> list[str]:
-    return [str(place.binaries / "ideal"), str(port), str(place.maildirs)]
+    return [str(place.binaries / "ideal"), str(port), str(place.maildirs), place.letters]
 
 
 def _dovecot(mode: str) -> Callable[[Place, int], list[str]]:

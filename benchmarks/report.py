@@ -73,13 +73,14 @@ def cpu_per_session(scenario: Scenario, answer: Mapping[str, Any], messages_each
 
 def lines(found: Table) -> Iterator[str]:
     scenario = found.scenario
-    yield f"{scenario.name}: {scenario.title}; {scenario.clients} clients"
+    crowd = "1 client" if scenario.clients == 1 else f"{scenario.clients:,} clients"
+    yield f"{scenario.name} ({crowd}): {scenario.title}"
     yield (
         f"  {'':<16}{scenario.unit:>14}{'lowest - highest':>24}{'CPU us/session':>17}"
         f"{'server busy':>13}{'load busy':>11}{'geventpop3 is':>15}"
     )
     for row in found.rows:
-        spread = f"{_number(row.lowest)} - {_number(row.highest)}"
+        spread = f"{_number(row.lowest)} - {_number(row.highest)}" if row.lowest < row.highest else ""
         cpu = "" if row.cpu is None else _number(row.cpu)
         busy = "" if row.busy is None else f"{row.busy:.2f}"
         ratio = "" if row.ratio is None or row.peer == OURS else f"{row.ratio:.2f} x"

@@ -88,7 +88,8 @@ def prepare(data: Path, scratch: Path, owners: Mapping[str, int]) -> Place:
     everybody = mail.build(data / "mail", owners, user, say)
     passwords = scratch / "passwords"
     passwords.write_text("".join(f"{owner}:{{PLAIN}}{mail.PASSWORD}\n" for owner in everybody))
-    return Place(data / "mail", passwords, scratch, data, user)
+    letters = "".join(mail.SETS[name].letter for name in owners)
+    return Place(data / "mail", letters, passwords, scratch, data, user)
 
 
 def start(chosen: Sequence[Peer], place: Place, cores: set[int] | None, stack: ExitStack) -> list[Running]:
@@ -160,7 +161,8 @@ def benchmark(given: argparse.Namespace) -> int:
     ]
     for found in tables:
         print(*report.lines(found), "", sep="\n")
-    print("goals", *report.goals(tables), sep="\n")
+    if reached := list(report.goals(tables)):
+        print("goals", *reached, "", sep="\n")
     results = data / "results.json"
     results.write_text(
         json.dumps(
@@ -175,7 +177,7 @@ def benchmark(given: argparse.Namespace) -> int:
             indent=1,
         )
     )
-    print(f"\nall figures: {results}")
+    print(f"all figures: {results}")
     for line in faults:
         say(f"WRONG: {line}")
     return 1 if faults else 0

@@ -83,7 +83,7 @@ SCENARIOS = (
     ),
     Scenario(
         "idle",
-        "1,000 clients logged in and silent",
+        "logged in and silent: memory of the server for each client",
         *("idle", "small", 1000, "idle_pss_kb_per_session", "KiB/session", 1.0, False),
         once=True,
         quick=False,

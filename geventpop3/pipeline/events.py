@@ -184,6 +184,7 @@ def _event(name: str, doc: str) -> EventSignal:
 
 
 registered = _event("registered", "The server listens.")
+unregistered = _event("unregistered", "The server is shut down, its sessions have ended: let go of what you hold.")
 listener_failed = _event("listener_failed", "A listening socket failed: operation, errno, text.")
 connection = _event(
     "connection", "A client came: peer address, peer port, our address, our port. A reply is the greeting."

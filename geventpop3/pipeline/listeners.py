@@ -13,7 +13,7 @@ from typing import Any
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline.events import Event, EventSignal, signal
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
-from geventpop3.pipeline.plugin import Handler, Plugin, handlers_of, plain_function
+from geventpop3.pipeline.plugin import Handler, Plugin, handlers_of, name_of, plain_function
 
 
 class Listener:
@@ -70,12 +70,6 @@ class Subscriber:
             self._signal.changed()
             return None
         return receiver(pop3d, event=event)
-
-
-def name_of(function: object) -> str:
-    """Where a callable is found in the source; never its repr, which may show what it holds."""
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _priority(receiver: Listener | Subscriber) -> int:

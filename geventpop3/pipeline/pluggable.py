@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from geventpop3.errors import PipelineError, Refusal
 from geventpop3.pipeline.events import CATALOGUE, Event, EventSignal, as_reply, signal
 from geventpop3.pipeline.interfaces import ClientInterface
-from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of, name_of
+from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
 from geventpop3.pipeline.pipeline import Pipeline, Slot
 from geventpop3.pipeline.plugin import (
@@ -29,6 +29,7 @@ from geventpop3.pipeline.plugin import (
     Handler,
     Hearing,
     Plugin,
+    name_of,
 )
 from geventpop3.wire.replies import Reply, err
 

@@ -35,6 +35,12 @@ EAT_PLUGIN = Eat.PLUGIN
 EAT_ALL = Eat.ALL
 
 
+def name_of(function: object) -> str:
+    """Where a callable is found in the source; never its repr, which may show what it holds."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 def handles(*names: str) -> Callable[[AnyFunction], AnyFunction]:
     """Mark a method as the one that is called ``(pop3d, event)`` for these events; the method is returned unchanged.
 
@@ -53,9 +59,9 @@ def handles(*names: str) -> Callable[[AnyFunction], AnyFunction]:
 
 
 def plain_function(function: AnyFunction) -> AnyFunction:
-    """*function*, unless it is a coroutine function, which nobody would await: that raises PipelineError."""
+    """*function* itself. Raises PipelineError if it is a coroutine function: gevent switches without ``async``."""
     if inspect.iscoroutinefunction(function):
-        raise PipelineError(f"{function.__qualname__} is a coroutine function: gevent switches without async")
+        raise PipelineError(f"{name_of(function)} is a coroutine function, and nobody would await it")
     return function
 
 
@@ -70,7 +76,7 @@ def handlers_of(subject: object) -> dict[str, Handler]:
             names = getattr(_unwrapped(value), "__handles__", None)
             if isinstance(names, tuple):
                 marks[attribute] = names
-            elif attribute in marks and not callable(value):
+            elif attribute in marks and not callable(_unwrapped(value)):
                 del marks[attribute]
     handlers: dict[str, Handler] = {}
     methods: dict[str, str] = {}

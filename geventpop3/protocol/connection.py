@@ -16,7 +16,10 @@ from geventpop3.wire.lines import LINE_OCTETS, TOO_LONG, LineBuffer
 from geventpop3.wire.replies import Reply, err
 
 RESPONSE_OCTETS: Final = 16384
-"""A line that answers a challenge. RFC 4954 section 4 holds 12288 octets for enough, and RFC 5034 has no limit."""
+"""A line that answers a challenge, which the limit of commands does not bind (RFC 5034 section 4).
+
+RFC 4954 section 4 holds 12288 octets to be enough for the mechanisms in use.
+"""
 
 BAD_BEFORE_LOGIN: Final = 3
 """Bad commands in a row before the connection is closed, as in Dovecot: a browser made to talk POP3 gets no further."""

@@ -1,11 +1,24 @@
-"""Where to listen, as people write it: ``127.0.0.1:110``, ``[::1]:110``, ``:110`` or ``unix:/path``."""
+"""A listener as text: ``127.0.0.1:110``, ``[::1]:110``, ``:110``, ``pop.example.org:110``, ``unix:/path``.
+
+Whatever passes here is something that can be looked up and bound; if it then fails, it is the system that says no.
+"""
 
 from __future__ import annotations
+
+import os
+import re
+from ipaddress import AddressValueError, IPv6Address
 
 from geventpop3.errors import ConfigError
 
 Address = tuple[str, int | str]
 """``(host, port)``, or ``("unix", path)``; an empty host means every address."""
+
+UNIX_PATH_OCTETS = 103
+"""The longest path of a unix socket on every system (``sun_path`` has 104 octets on some, with the NUL)."""
+
+_HOST = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def parse_listener(text: str) -> Address:
@@ -14,14 +27,22 @@ def parse_listener(text: str) -> Address:
         path = text.removeprefix("unix:")
         if not path or "\0" in path:
             raise ConfigError(f"{text!r}: unix: is followed by the path of the socket")
+        if len(os.fsencode(path)) > UNIX_PATH_OCTETS:
+            raise ConfigError(f"{text!r}: the path of a socket has at most {UNIX_PATH_OCTETS} octets")
         return "unix", path
     host, colon, port = text.rpartition(":")
-    if not colon or not port:
+    if not colon or not port or port.endswith("]"):
         raise ConfigError(f"{text!r}: a listener is HOST:PORT, [IPV6]:PORT or unix:PATH")
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+    if _PORT.fullmatch(port) is None or int(port) > 65535:
         raise ConfigError(f"{text!r}: a port is a number from 0 to 65535")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
+        try:
+            IPv6Address(host)
+        except AddressValueError:
+            raise ConfigError(f"{text!r}: {host!r} is no IPv6 address") from None
     elif ":" in host:
         raise ConfigError(f"{text!r}: an IPv6 address is written in brackets, [::1]:{port}")
+    elif host and _HOST.fullmatch(host) is None:
+        raise ConfigError(f"{text!r}: {host!r} is neither a host's name nor an address")
     return host, int(port)

@@ -106,8 +106,8 @@ class POP3Server(Pluggable):
 
     # Life
 
-    def start(self) -> None:
-        """Bind all listeners and accept; returns at once.
+    def start(self, listeners: Iterable[str | tuple[str, int | str] | socket.socket] | None = None) -> None:
+        """Bind all listeners and accept; returns at once. *listeners*, if given, take the place of the server's own.
 
         Raises OSError if one cannot be bound, after the event ``listener_failed`` with operation, errno and text.
         """
@@ -116,6 +116,8 @@ class POP3Server(Pluggable):
         if self._listeners:
             return
         bound: list[listener.Listener] = []
+        if listeners is not None:
+            self._wanted_listeners = [_listener(wanted) for wanted in listeners]
         for wanted in self._wanted_listeners:
             try:
                 sock = wanted if isinstance(wanted, socket.socket) else listener.bind(wanted)
@@ -161,6 +163,7 @@ class POP3Server(Pluggable):
         self._join(_UPDATE_SECONDS)
         if self._watch is not None:
             self._watch.kill()
+        self.send_event("unregistered")
         for alias in self.plugin_order():
             self.plugin_del(alias)
         self.disconnect_all()

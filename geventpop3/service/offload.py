@@ -18,6 +18,8 @@ from geventpop3.errors import StoreUnavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_CLOSE_SECONDS = 1.0
+
 
 class Offload:
     """Runs blocking calls for greenlets, at most *threads* at once and *queue* waiting.
@@ -37,16 +39,25 @@ class Offload:
         Raises StoreUnavailable if too many are waiting already.
         """
         outcome = self._start(function, *args, **kwargs)
-        return _result(self._wait(outcome))
+        result: R = _result(self._wait(outcome))
+        return result
 
     def acquire(self, release: Callable[[R], object], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """As ``run``, for what must be released: if the greenlet is killed meanwhile, *release* gets the result."""
         outcome = self._start(function, *args, **kwargs)
         try:
-            return _result(self._wait(outcome))
+            result: R = _result(self._wait(outcome))
         except gevent.GreenletExit:
             outcome.rawlink(lambda done: _abandon(done, release))
             raise
+        return result
+
+    def close(self) -> None:
+        """End the threads of this hub; what still waits for a disk after a moment is left to itself."""
+        pool = self._pools.pop(gevent.get_hub(), None)
+        if pool is not None:
+            with gevent.Timeout(_CLOSE_SECONDS, False):
+                pool.kill()
 
     def _start(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self._queue is not None and self._under_way >= self.threads + self._queue:

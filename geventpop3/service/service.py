@@ -163,6 +163,12 @@ class MaildropService:
         if visitor is not None and visitor.session is not None:
             self.close_maildrop(visitor.session.maildrop)
 
+    @handles("unregistered")
+    def close(self, _pop3d: Pluggable, _event: Event) -> None:
+        """End the threads: gevent leaves them behind when their hub goes."""
+        self._hashing.close()
+        self._storing.close()
+
     def _visitor(self, client: ClientInterface) -> Visitor:
         visitor = self._visitors.get(client.id)
         if visitor is None:

@@ -1,7 +1,7 @@
 """Plays dialogues: against an application without a socket, or against whatever answers at an address.
 
 The player does what a client would: it waits for the greeting, says its part whole, by line or by octet, and looks at
-all that the server sent whenever the server has nothing more to say.
+all that came once the server has no more to say.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from difflib import SequenceMatcher
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,34 +27,26 @@ PEER = ("127.0.0.1", 40000)
 LOCAL = ("127.0.0.1", 110)
 
 _TIMESTAMP = re.compile(rb"<[^<>]*>")
-_CONTEXT = 20
-_SHOWN_LINES = 8
+_SHOWN = 20
 _SHOWN_CHARACTERS = 200
 
 
 class Mismatch(AssertionError):
-    """The server did not answer as the dialogue has it; the text shows where, with what was expected and what came."""
+    """The server did not answer as the dialogue has it; the text shows where, what was expected and what came."""
 
 
 class _Differs(Exception):
-    """At this step, or after the last one if it is None, something else came; the text says what is wrong."""
-
-    def __init__(self, step: Step | None, trouble: str) -> None:
-        super().__init__(trouble)
-        self.step = step
-        self.trouble = trouble
+    """Here the two part; the text says how."""
 
 
 class _Turn(NamedTuple):
-    """The client's steps and what it hears after them."""
+    """What the client says, and how many of the server's steps, from the first on, must have come after it."""
 
-    says: list[Step]
-    hears: list[Step]
+    says: Sequence[Step]
+    heard: int
 
 
-def play(
-    app: Application, script: str | Path | Dialogue, how: How = "lines", *, peer: tuple[str, int] = PEER
-) -> None:
+def play(app: Application, script: str | Path | Dialogue, how: How = "lines", *, peer: tuple[str, int] = PEER) -> None:
     """Play *script* against *app* without a socket, in the caller's thread.
 
     A factory makes the server that is played against, and that server is shut down in the end; a server that is given
@@ -78,14 +72,16 @@ def play_over_socket(
     *timeout*: seconds that are waited for the server, each time. Raises as ``play`` does, and OSError if nobody listens.
     """
     dialogue = _dialogue(script, how)
-    hearing = _Hearing()
+    hearing = _Hearing(dialogue)
     with _connect(address, timeout) as sock:
         try:
-            _play_turns(sock, dialogue, how, hearing)
+            _converse(sock, dialogue, how, hearing)
         except TimeoutError:
-            raise _mismatch(dialogue, how, hearing, hearing.step, f"nothing came for {timeout:g} seconds") from None
+            raise _mismatch(dialogue, how, hearing, f"nothing came for {timeout:g} seconds") from None
+        except ConnectionError as error:
+            raise _mismatch(dialogue, how, hearing, f"the connection broke: {error.strerror}") from None
         except _Differs as difference:
-            raise _mismatch(dialogue, how, hearing, difference.step, difference.trouble) from None
+            raise _mismatch(dialogue, how, hearing, str(difference)) from None
 
 
 def _dialogue(script: str | Path | Dialogue, how: How) -> Dialogue:
@@ -94,96 +90,216 @@ def _dialogue(script: str | Path | Dialogue, how: How) -> Dialogue:
     elif isinstance(script, str):
         script = parse(script)
     if reason := script.impossible.get(how):
-        raise ValueError(f"{script.name} cannot be played {_WORDS[how]}: {reason}")
+        raise ValueError(f"{script.name} is not to be played {how}: {reason}")
     return script
 
 
 def _turns(dialogue: Dialogue, how: How) -> list[_Turn]:
-    """The dialogue cut at the places where the client waits; the first turn is the greeting alone, if there is one."""
-    turns = [_Turn([], [])]
-    for step in dialogue.steps:
-        if not step.is_client:
-            turns[-1].hears.append(step)
-        elif turns[-1].hears and (how != "whole" or len(turns) == 1):
-            turns.append(_Turn([step], []))
-        else:
-            turns[-1].says.append(step)
+    """The dialogue cut where the client waits; the first turn is the greeting, and whole there is but one more."""
+    cuts = [0]
+    for at, step in enumerate(dialogue.steps[1:], 1):
+        if step.is_client and not dialogue.steps[at - 1].is_client and (how != "whole" or len(cuts) == 1):
+            cuts.append(at)
+    turns = []
+    for start, end in zip(cuts, [*cuts[1:], len(dialogue.steps)], strict=True):
+        says = [step for step in dialogue.steps[start:end] if step.is_client]
+        turns.append(_Turn(says, sum(not step.is_client for step in dialogue.steps[:end])))
     return turns
-
-
-def _chunks(steps: list[Step], how: How, hearing: _Hearing) -> Iterator[bytes]:
-    """What the client sends, as it is cut; ``b""`` for the end of its input."""
-    said = [hearing.fill_in(step) for step in steps if step.kind is Kind.SAY]
-    if how == "octets":
-        for octets in said:
-            for at in range(len(octets)):
-                yield octets[at : at + 1]
-    elif how == "lines":
-        yield from said
-    elif said:
-        yield b"".join(said)
-    if steps and steps[-1].kind is Kind.END:
-        yield b""
 
 
 class _Hearing:
     """What came from the server, and how far it agrees with the dialogue."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialogue: Dialogue) -> None:
+        self.steps = [step for step in dialogue.steps if not step.is_client]
+        self.heard = 0  # steps
+        self.wanted = 0  # steps
         self.received = bytearray()
         self.at = 0
-        self.step: Step | None = None
+        self.closed = False
 
-    def fill_in(self, step: Step) -> bytes:
-        """The octets of a SAY, with the digest of the greeting's timestamp if it wants one. Raises _Differs."""
-        if step.secret is None:
-            return step.octets
-        found = _TIMESTAMP.search(self.received, 0, max(self.received.find(b"\r\n"), 0))
-        if found is None:
-            raise _Differs(step, "the greeting has no timestamp")
-        digest = hashlib.md5(found[0] + step.secret, usedforsecurity=False).hexdigest()
-        return step.octets + digest.encode("ascii") + b"\r\n"
+    def listen(self, wanted: int) -> bool:
+        """Whether the first *wanted* steps have come. Raises _Differs if something else did."""
+        self.wanted = wanted
+        while self.heard < wanted:
+            octets = self._length(self.steps[self.heard])
+            if octets is None:
+                return False
+            self.at += octets
+            self.heard += 1
+        if self.at < len(self.received):
+            raise _Differs("more came")
+        return True
 
-    def take(self, step: Step) -> bool:
-        """Whether *step* has come whole; False if so far only nothing speaks against it. Raises _Differs."""
-        self.step = step
+    def _length(self, step: Step) -> int | None:
+        """How many octets of what came are this step; None if that cannot be said yet."""
         if step.kind is Kind.CLOSED:
-            self.end()
-            return False
+            if self.at < len(self.received):
+                raise _Differs("more came")
+            return 0 if self.closed else None
         if step.kind is Kind.OCTETS:
             came = self.received[self.at : self.at + len(step.octets)]
             if not step.octets.startswith(came):
-                raise _Differs(step, "something else came")
-            if len(came) < len(step.octets):
-                return False
-            self.at += len(came)
-            return True
+                raise _Differs("something else came")
+            return len(came) if len(came) == len(step.octets) else None
         end = self.received.find(b"\r\n", self.at) + 2
         if end < 2:
-            return False
+            return None
         if not _agrees(step, bytes(self.received[self.at : end])):
-            raise _Differs(step, "something else came")
-        self.at = end
-        return True
+            raise _Differs("something else came")
+        return end - self.at
 
-    def end(self) -> None:
-        """Nothing more may have come. Raises _Differs."""
-        if self.at < len(self.received):
-            raise _Differs(self.step if self.step and self.step.kind is Kind.CLOSED else None, "more came")
+    def chunks(self, says: Sequence[Step], how: How) -> Iterator[bytes]:
+        """What the client sends, cut as it is sent. Raises _Differs if there is no timestamp to make a digest of."""
+        said = [self._fill_in(step) for step in says if step.kind is Kind.SAY]
+        if how == "octets":
+            for octets in said:
+                for at in range(len(octets)):
+                    yield octets[at : at + 1]
+        elif how == "lines":
+            yield from said
+        elif said:
+            yield b"".join(said)
+
+    def _fill_in(self, step: Step) -> bytes:
+        if step.secret is None:
+            return step.octets
+        found = _TIMESTAMP.search(self.received.partition(b"\r\n")[0])
+        if found is None:
+            raise _Differs("the greeting has no timestamp")
+        digest = hashlib.md5(found[0] + step.secret, usedforsecurity=False).hexdigest()
+        return step.octets + digest.encode("ascii") + b"\r\n"
 
 
 def _agrees(step: Step, line: bytes) -> bool:
-    if step.kind is Kind.LINE:
+    """Whether *line*, with its CRLF, is the LINE or begins as the BEGINNING has it."""
+    if step.kind is not Kind.BEGINNING:
         return line == step.octets
-    line = line[:-2]
-    if b"\n" in line:
-        return False
-    return line.startswith(step.octets) or (step.octets.endswith(b" ") and line == step.octets[:-1])
+    line = line.removesuffix(b"\r\n")
+    return b"\n" not in line and (line + b" " == step.octets or line.startswith(step.octets))
 
 
 def _play_in_memory(pop3d: POP3Server, dialogue: Dialogue, how: How, peer: tuple[str, int]) -> None:
-    client = _MemoryClient(dialogue, how)
-    stream = MemoryStream(client)
-    client.output = stream.output
+    hearing = _Hearing(dialogue)
+    turns = _turns(dialogue, how)
+    unsaid = sum(len(turn.says) > 0 for turn in turns)
+    trouble: str | None = None
+
+    def client() -> Iterator[bytes]:
+        # A session asks for more only when all that it had to send is sent.
+        nonlocal unsaid, trouble
+        try:
+            for turn in turns:
+                chunks = list(hearing.chunks(turn.says, how))
+                for chunk in chunks[:-1]:
+                    yield chunk
+                unsaid -= len(turn.says) > 0
+                yield from chunks[-1:]
+                if turn.says and turn.says[-1].kind is Kind.END:
+                    return
+                if not hearing.listen(turn.heard):
+                    raise _Differs("no more came, the server waits for the client")
+        except _Differs as difference:
+            trouble = str(difference)
+
+    stream = MemoryStream(client())
+    hearing.received = stream.output
     Client(pop3d, stream, peer=peer, local=LOCAL).run()
-    client.finish()
+    if trouble is None:
+        hearing.closed = True
+        try:
+            if not hearing.listen(len(hearing.steps)):
+                trouble = "the server closed"
+            elif unsaid and hearing.steps[-1].kind is not Kind.CLOSED:
+                trouble = "the server closed before the client had said all"
+        except _Differs as difference:
+            trouble = str(difference)
+    if trouble is not None:
+        raise _mismatch(dialogue, how, hearing, trouble)
+
+
+def _connect(address: tuple[str, int] | str, timeout: float) -> socket.socket:
+    if not isinstance(address, str):
+        sock = socket.create_connection(address, timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _converse(sock: socket.socket, dialogue: Dialogue, how: How, hearing: _Hearing) -> None:
+    for turn in _turns(dialogue, how):
+        try:
+            for chunk in hearing.chunks(turn.says, how):
+                sock.sendall(chunk)
+            if turn.says and turn.says[-1].kind is Kind.END:
+                sock.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):
+            # The server has closed, as it may: what it said before is still to be read.
+            if hearing.steps[-1].kind is not Kind.CLOSED:
+                raise
+        while not hearing.listen(turn.heard):
+            if hearing.closed:
+                raise _Differs("the server closed")
+            _receive(sock, hearing)
+    if hearing.steps[-1].kind is Kind.CLOSED:
+        return
+    try:
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # the server was quicker
+    while not hearing.closed:
+        _receive(sock, hearing)
+        hearing.listen(len(hearing.steps))
+
+
+def _receive(sock: socket.socket, hearing: _Hearing) -> None:
+    data = sock.recv(65536)
+    hearing.received += data
+    hearing.closed = not data
+
+
+def _mismatch(dialogue: Dialogue, how: How, hearing: _Hearing, trouble: str) -> Mismatch:
+    """The dialogue to where the two part, then as a diff what had to come before the client's next step and what came."""
+    steps = dialogue.steps
+    if hearing.heard < len(hearing.steps):
+        place = steps.index(hearing.steps[hearing.heard])
+    else:
+        place = len(steps)
+    expected = list(takewhile(lambda step: not step.is_client, steps[place:]))[:_SHOWN]
+    came = transcribe(bytes(hearing.received[hearing.at :]))[:_SHOWN]
+    if hearing.closed and len(came) < _SHOWN:
+        came.append("S: <closed>")
+    lines = [f"{dialogue.name}:{steps[min(place, len(steps) - 1)].number}: {trouble} (played {how})"]
+    lines += [f"      {step.text}" for step in steps[max(place - _SHOWN, 0) : place]]
+    lines += _diff(expected, came or ["(nothing)"])
+    return Mismatch("\n".join(lines))
+
+
+def _diff(expected: list[Step], came: list[str]) -> Iterator[str]:
+    wanted = [step.text for step in expected]
+    got = [next((step.text for step in expected if _is(step, line)), line) for line in came]
+    for tag, start, end, first, last in SequenceMatcher(None, wanted, got, autojunk=False).get_opcodes():
+        if tag == "equal":
+            yield from (f"      {_cut(line)}" for line in came[first:last])
+        else:
+            yield from (f"    - {_cut(line)}" for line in wanted[start:end])
+            yield from (f"    + {_cut(line)}" for line in came[first:last])
+
+
+def _is(step: Step, line: str) -> bool:
+    """Whether a line of a transcript is what *step* expects."""
+    came = parse(line).steps[0] if line.startswith("S") else None
+    if came is None or step.kind is Kind.CLOSED or came.kind is Kind.CLOSED:
+        return came is not None and step.kind is came.kind
+    return _agrees(step, came.octets)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} (and so on)"

@@ -18,6 +18,8 @@ _LINE_COUNT: Final = re.compile(r"[0-9]{1,10}")
 _DIGITS: Final = re.compile(r"[0-9]+")
 _NEGATIVE: Final = re.compile(r"-[0-9]+")
 
+_TOO_MANY: Final = ("no argument is allowed", "only one argument is allowed")
+
 
 def message_number(argument: str) -> int:
     """A message-number, from 1 (RFC 1939 section 4); raises Refusal for anything else."""
@@ -53,6 +55,3 @@ def expect(arguments: Sequence[str], at_least: int, at_most: int | None = None) 
         raise Refusal("an argument is missing" if at_least == 1 else f"{at_least} arguments are needed")
     if len(arguments) > at_most:
         raise Refusal(f"at most {at_most} arguments are allowed" if at_most > 1 else _TOO_MANY[at_most])
-
-
-_TOO_MANY: Final = ("no argument is allowed", "only one argument is allowed")

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final
 
 LINE_OCTETS: Final = 1024
-"""RFC 2449 section 4 allows 255 octets for a command with its CRLF; four times that is tolerated, as Dovecot does."""
+"""RFC 2449 section 4 allows 255 octets for a command with its CRLF; four times that is tolerated."""
 
 DRAIN_OCTETS: Final = 65536
 """How much of an over-long line is read and dropped in the hope of its end. Nobody types 64 KiB by mistake."""

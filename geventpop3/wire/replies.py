@@ -34,13 +34,15 @@ class Reply(NamedTuple):
         positive, text, code, _ = self
         if code is not None:
             text = f"[{code}] {text}"
-        elif text.startswith("["):
+        elif text[:1] == "[":
             # RFC 2449 section 3: text that begins with "[" is a response code to the client.
             text = "\\" + text
-        line = f"{'+OK' if positive else '-ERR'} {text}" if text else ("+OK" if positive else "-ERR")
-        if line.isascii() and line.isprintable() and len(line) <= LINE_OCTETS - 2:
-            return line.encode("ascii") + b"\r\n"
-        octets = _utf8(line).translate(_CONTROLS)
+        if not text:
+            return b"+OK\r\n" if positive else b"-ERR\r\n"
+        line = f"+OK {text}\r\n" if positive else f"-ERR {text}\r\n"
+        if text.isascii() and text.isprintable() and len(line) <= LINE_OCTETS:
+            return line.encode("ascii")
+        octets = _utf8(line[:-2]).translate(_CONTROLS)
         if len(octets) > LINE_OCTETS - 2:
             octets = _cut(octets, LINE_OCTETS - 2)
         return octets + b"\r\n"

@@ -59,6 +59,11 @@ auth_username_format = %u
 auth_username_chars =
 auth_failure_delay = 0
 disable_plaintext_auth = no
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 passdb {{
   driver = passwd-file
   args = {folder}/passwords

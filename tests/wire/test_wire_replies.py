@@ -35,12 +35,12 @@ def test_a_reply_has_one_status_line(reply: Reply, line: bytes) -> None:
 
 
 @pytest.mark.parametrize("filler", ["x", "\u00e9", "\u20ac", "\U0001f4e7"])
-@pytest.mark.parametrize("shift", range(4))
-def test_a_long_text_is_cut_at_a_whole_character(filler: str, shift: int) -> None:
-    line = ok("x" * shift + filler * 600).status_line
-    assert LINE_OCTETS - 4 < len(line) <= LINE_OCTETS
-    assert line.endswith(b"\r\n")
-    assert line[4:-2].decode("utf-8").strip("x" + filler) == ""
+def test_a_long_text_is_cut_at_a_whole_character(filler: str) -> None:
+    for shift in range(4):
+        line = ok("x" * shift + filler * 600).status_line
+        assert LINE_OCTETS - 4 < len(line) <= LINE_OCTETS
+        assert line.endswith(b"\r\n")
+        assert line[4:-2].decode("utf-8").strip("x" + filler) == ""
 
 
 def test_a_long_text_of_stray_octets_is_cut_too() -> None:
@@ -54,7 +54,7 @@ def test_a_text_of_exactly_the_limit_is_not_cut() -> None:
     assert ok("x" * 507).status_line == b"+OK " + b"x" * 506 + b"\r\n"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.booleans(), TEXTS, st.none() | TEXTS, st.integers(1, 30))
 def test_no_text_makes_a_second_line_or_a_long_one(positive: bool, text: str, code: str | None, times: int) -> None:
     line = Reply(positive, text * times, code).status_line
@@ -89,7 +89,7 @@ def test_what_is_no_reply_is_not_parsed(line: str | bytes) -> None:
         Reply.parse(line)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.booleans(), st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="[]\x7f")))
 def test_a_parsed_reply_goes_out_as_it_came(positive: bool, text: str) -> None:
     reply = Reply(positive, text[:200])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ CUTS = st.lists(st.integers(0, 10_000), max_size=8)
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def octet_by_octet(data: bytes) -> list[bytes]:
@@ -94,7 +95,7 @@ def test_line_ends_become_crlf_and_leading_dots_are_stuffed(message: bytes, body
     assert count_octets([message]) == octets
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(MESSAGES, CUTS)
 def test_any_chunking_gives_the_same_octets_and_the_client_gets_the_message(message: bytes, cuts: list[int]) -> None:
     whole, octets = encoded([message])
@@ -107,10 +108,10 @@ def test_any_chunking_gives_the_same_octets_and_the_client_gets_the_message(mess
 
 
 def test_a_large_message_in_every_line_end_survives_awkward_chunks() -> None:
-    text = b"".join(b"%s line %d.\n" % (b"." * (n % 4), n) for n in range(5000))
+    text = b"".join(b"%s line %d.\n" % (b"." * (n % 4), n) for n in range(1000))
     crlf = text.replace(b"\n", b"\r\n")
     for message in (text, crlf, text + crlf, crlf + text):
-        for size in (7, 1021, 4096, 65536, 1 << 20):
+        for size in (7, 1021, 1 << 20):
             body, octets = encoded([message[at : at + size] for at in range(0, len(message), size)])
             assert decode(body) == normalise(message)
             assert octets == len(normalise(message))
@@ -186,7 +187,7 @@ def test_top_is_the_header_the_blank_line_and_so_many_lines(
     assert b"".join(top(octet_by_octet(message), lines)) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(MESSAGES, CUTS, st.integers(0, 5))
 def test_top_is_the_same_prefix_for_any_chunking(message: bytes, cuts: list[int], lines: int) -> None:
     expected = prefix(message, lines)

@@ -11,8 +11,9 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from heapq import merge
 from itertools import chain, compress
 from typing import NamedTuple
 
@@ -30,6 +31,9 @@ _CHECKSUM = struct.Struct("=L")
 
 _SEPARATOR = "/"
 """Between strings: the one octet besides NUL that no file name holds, so that no path can be smuggled in."""
+
+
+_SORTED_AT_ONCE = 4096
 
 
 class Row(NamedTuple):
@@ -76,12 +80,12 @@ class Index:
             if (place := places.get(unique_id)) is None or sizes[place] == UNKNOWN
         }
 
-    def updated(self, tails: Mapping[str, str], rows: Iterable[Row], fingerprint: Fingerprint | None) -> Index:
+    def updated(self, tails: Mapping[str, str], rows: Sequence[Row], fingerprint: Fingerprint | None) -> Index:
         """The index of what is in *tails*: the messages known here, and the *rows* of those that were not.
 
         Whole columns are worked on, because a great maildrop has mostly changed by a message or two at its end.
         """
-        new = sorted(rows)
+        new = _sorted(rows)
         kept = [
             size != UNKNOWN and unique_id in tails
             for unique_id, size in zip(self.snapshot.unique_ids, self.sizes, strict=True)
@@ -97,7 +101,7 @@ class Index:
         )
         old = len(times) - len(new)
         if old and new and (times[old - 1], unique_ids[old - 1]) > (times[old], unique_ids[old]):
-            order = sorted(range(len(times)), key=lambda place: (times[place], unique_ids[place]))
+            order = list(merge(range(old), range(old, len(times)), key=lambda place: (times[place], unique_ids[place])))
             unique_ids = [unique_ids[place] for place in order]
             times, octets, sizes = (array("Q", [column[place] for place in order]) for column in (times, octets, sizes))
         here = [tails[unique_id] for unique_id in unique_ids]
@@ -135,6 +139,12 @@ class Index:
         columns = [column.tobytes() for column in (self.times, self.sizes, self.snapshot.octets)]
         body = b"".join((header, *columns, unique_ids, tails))
         return _MAGIC + _CHECKSUM.pack(zlib.crc32(body)) + body
+
+
+def _sorted(rows: Sequence[Row]) -> list[Row]:
+    """The rows, oldest first. One call of ``sort`` lets no other thread run, so many rows are sorted in parts."""
+    parts = [sorted(rows[start : start + _SORTED_AT_ONCE]) for start in range(0, len(rows), _SORTED_AT_ONCE)]
+    return parts[0] if len(parts) == 1 else list(merge(*parts))
 
 
 def decode(content: bytes) -> Index | None:

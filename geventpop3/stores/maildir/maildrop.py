@@ -130,24 +130,15 @@ class MaildirMaildrop(Maildrop):
 
     def _list(self, known: Index) -> Index:
         tails, stamp = listing(self._root)
-        rows = []
-        fresh = known.unmeasured(tails)
+        rows, missing = measure(known.unmeasured(tails), self._root)
         for _ in range(ATTEMPTS):
-            missing = []
-            for unique_id, tail in fresh.items():
-                try:
-                    row = measure(unique_id, tail, self._root)
-                except FileNotFoundError:
-                    missing.append(unique_id)
-                    continue
-                if row is not None:
-                    rows.append(row)
             if not missing:
                 break
             # Renamed or removed since it was listed; what else a second listing lacks may only be hidden from it.
             later, stamp = listing(self._root).tails, None
             tails.update(later)
-            fresh = {unique_id: later[unique_id] for unique_id in missing if unique_id in later}
+            more, missing = measure({each: later[each] for each in missing if each in later}, self._root)
+            rows += more
         return known.updated(tails, rows, stamp)
 
     def _load(self) -> Index:

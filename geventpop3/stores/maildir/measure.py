@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple
 
 from geventpop3.stores.maildir import system
 from geventpop3.stores.maildir.index import UNKNOWN, Row
@@ -11,50 +15,79 @@ from geventpop3.stores.maildir.listing import base_of, path_of
 from geventpop3.stores.maildir.names import delivery_time, stated_octets
 from geventpop3.wire.stuffing import Counter
 
+BATCH = 32
 READ_OCTETS = 1 << 20
 
 _NO_MESSAGE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
 
 
-def measure(unique_id: str, tail: str, root: int) -> Row | None:
-    """The row of one message; None for what is no regular file.
+class Measured(NamedTuple):
+    """*missing*: the unique-ids of what was renamed or removed since it was listed."""
+
+    rows: list[Row]
+    missing: list[str]
+
+
+def measure(tails: Mapping[str, str], root: int) -> Measured:
+    """Measures these messages of the maildir *root*; what is no regular file is left out.
 
     A message that cannot be read has a row nevertheless, of UNKNOWN size: it is in the maildrop, only RETR refuses.
-    Raises FileNotFoundError if it is not there (any more), OSError if nothing can be read now.
+    Raises OSError if nothing can be read now.
     """
+    measured = Measured([], [])
+    items = iter(tails.items())
+    while batch := list(islice(items, BATCH)):
+        if len(batch) > 1:
+            # On a cold disk all of them are read at the same time: a third of the time, or less.
+            for unique_id, tail in batch:
+                with suppress(OSError):
+                    _prefetch(path_of(unique_id, tail), root)
+        for unique_id, tail in batch:
+            try:
+                row = _measure(unique_id, tail, root)
+            except FileNotFoundError:
+                measured.missing.append(unique_id)
+                continue
+            if row is not None:
+                measured.rows.append(row)
+    return measured
+
+
+def _prefetch(path: str, root: int) -> None:
+    fd = system.openat(path, system.MESSAGE, dir_fd=root)
+    try:
+        system.prefetch(fd, READ_OCTETS)
+    finally:
+        system.close(fd)
+
+
+def _measure(unique_id: str, tail: str, root: int) -> Row | None:
     path = path_of(unique_id, tail)
+    base = base_of(unique_id, tail)
     try:
         fd = system.openat(path, system.MESSAGE, dir_fd=root)
+        try:
+            status = system.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            size = status.st_size
+            octets = stated_octets(base, size)
+            if octets is None:
+                octets, size = _counted(fd, size)
+            else:
+                octets = _ended(fd, size, octets)
+        finally:
+            system.close(fd)
     except OSError as error:
         if error.errno in _NO_MESSAGE:
             return None
-        if error.errno in _UNREADABLE:
-            return _unreadable(unique_id, tail, root)
-        raise
-    try:
-        status = system.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        base = base_of(unique_id, tail)
-        stated = stated_octets(base, status.st_size)
-        octets, size = (
-            _counted(fd, status.st_size) if stated is None else (_ended(fd, status.st_size, stated), status.st_size)
-        )
-    except OSError as error:
-        if error.errno in _UNREADABLE:
-            return _unreadable(unique_id, tail, root)
-        raise
-    finally:
-        system.close(fd)
-    return Row(_time(base, status.st_mtime_ns), unique_id, octets, size)
-
-
-def _unreadable(unique_id: str, tail: str, root: int) -> Row | None:
-    status = system.stat(path_of(unique_id, tail), dir_fd=root, follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    return Row(_time(base_of(unique_id, tail), status.st_mtime_ns), unique_id, status.st_size, UNKNOWN)
+        if error.errno not in _UNREADABLE:
+            raise
+        status = system.stat(path, dir_fd=root, follow_symlinks=False)
+        octets, size = status.st_size, UNKNOWN
+    time = delivery_time(base)
+    return Row(max(status.st_mtime_ns // 1000, 0) if time is None else time, unique_id, octets, size)
 
 
 def _counted(fd: int, expected: int) -> tuple[int, int]:
@@ -75,8 +108,3 @@ def _ended(fd: int, size: int, octets: int) -> int:
     if size and system.pread(fd, 1, size - 1) != b"\n":
         return octets + 2
     return octets
-
-
-def _time(base: str, modified_ns: int) -> int:
-    named = delivery_time(base)
-    return max(modified_ns // 1000, 0) if named is None else named

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import string
 import unicodedata
+from collections.abc import Callable
 
 from geventpop3.errors import ConfigError, StoreBroken
 
 COMPONENT_OCTETS = 255
 """The longest file name of the usual file systems (NAME_MAX)."""
-
-PLACEHOLDERS = ("user", "local", "domain")
 
 
 class Template:
@@ -21,41 +20,36 @@ class Template:
     """
 
     def __init__(self, template: str) -> None:
-        try:
-            fields = list(string.Formatter().parse(template))
-        except ValueError as error:
-            raise ConfigError(f"maildir template {template!r}: {error}") from None
-        named = [field for _, field, _, _ in fields if field is not None]
-        for _, field, spec, conversion in fields:
-            if field is not None and (field not in PLACEHOLDERS or spec or conversion):
-                known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-                raise ConfigError(f"maildir template {template!r}: unknown placeholder {{{field}}}, there are {known}")
-        if not named:
-            raise ConfigError(f"maildir template {template!r}: no placeholder such as {{user}}, all would share one")
         if "\0" in template:
             raise ConfigError(f"maildir template {template!r}: NUL in a path")
         self._template = os.path.abspath(template)
-        self._split = named != ["user"]
+        try:
+            fields = [field for field in string.Formatter().parse(self._template) if field[1] is not None]
+        except ValueError as error:
+            raise ConfigError(f"maildir template {template!r}: {error}") from None
+        for _, name, spec, conversion in fields:
+            if name not in _PARTS or spec or conversion:
+                known = ", ".join(f"{{{part}}}" for part in _PARTS)
+                raise ConfigError(f"maildir template {template!r}: unknown placeholder {{{name}}}, there are {known}")
+        if not fields:
+            raise ConfigError(f"maildir template {template!r}: no placeholder such as {{user}}, all would share one")
+        self._parts = {name: part for name, part in _PARTS.items() if any(field[1] == name for field in fields)}
 
     def path(self, owner: str) -> str:
         """The maildir of *owner*. Raises StoreBroken if there can be none of that name."""
         user = unicodedata.normalize("NFC", owner)
-        if not self._split:
-            return self._template.format(user=_component(user, owner))
-        local, _, domain = user.rpartition("@") if "@" in user else (user, "", "")
-        values = {"user": user, "local": local, "domain": domain}
-        return self._template.format_map(_Checked(values, owner))
+        return self._template.format_map({name: _component(part(user), owner) for name, part in self._parts.items()})
 
 
-class _Checked(dict[str, str]):
-    """Checks only the values that the template uses: an owner without a domain may have a ``{local}``."""
+def _local(user: str) -> str:
+    return user.rpartition("@")[0] if "@" in user else user
 
-    def __init__(self, values: dict[str, str], owner: str) -> None:
-        super().__init__(values)
-        self._owner = owner
 
-    def __getitem__(self, name: str) -> str:
-        return _component(super().__getitem__(name), self._owner)
+def _domain(user: str) -> str:
+    return user.rpartition("@")[2] if "@" in user else ""
+
+
+_PARTS: dict[str, Callable[[str], str]] = {"user": str, "local": _local, "domain": _domain}
 
 
 def _component(value: str, owner: str) -> str:

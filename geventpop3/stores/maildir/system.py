@@ -25,6 +25,18 @@ flock = fcntl.flock
 now_ns = time.time_ns
 pause = time.sleep
 
+if hasattr(os, "posix_fadvise"):
+
+    def prefetch(fd: int, octets: int) -> None:
+        """Has the kernel begin to read, without waiting for it. Raises OSError."""
+        os.posix_fadvise(fd, 0, octets, os.POSIX_FADV_WILLNEED)
+
+else:  # pragma: no cover
+
+    def prefetch(fd: int, octets: int) -> None:
+        """This system cannot be told."""
+
+
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 """How the maildir itself is opened: the operator may have made it a symbolic link."""
 

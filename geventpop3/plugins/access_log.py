@@ -1,0 +1,75 @@
+"""One log line for each session and for each failed login, of ``key=value`` fields that no client can forge.
+
+    session user=alice address=127.0.0.1 commands=7 retrieved=2 removed=1 octets_in=71 octets_out=1204 seconds=0.012 ...
+    authentication_failed address=127.0.0.1 mechanism=USER user=alice
+
+A value that could be read as anything else than one value is quoted; what cannot be seen is escaped. In the second
+line what the client chose comes last, so a rule that bans addresses finds the right one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from geventpop3.pipeline.events import Event
+from geventpop3.pipeline.interfaces import SessionSummary
+from geventpop3.pipeline.plugin import handles
+
+VALUE_CHARACTERS = 64
+"""The longest value that is logged whole."""
+
+
+class AccessLog:
+    """A listener (``pop3d.register(AccessLog())``) that logs to ``geventpop3.access``, INFO and, for failures, WARNING."""
+
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        self.logger = logging.getLogger("geventpop3.access") if logger is None else logger
+
+    @handles("session_finished")
+    def session_finished(self, _pop3d: Any, event: Event) -> None:
+        summary: SessionSummary = event.args[0]
+        self.logger.info(
+            "session user=%s address=%s commands=%d retrieved=%d removed=%d"
+            " octets_in=%d octets_out=%d seconds=%.3f reason=%s",
+            field(summary.owner),
+            field(summary.address),
+            summary.commands,
+            summary.retrieved,
+            summary.removed,
+            summary.octets_in,
+            summary.octets_out,
+            summary.seconds,
+            field(summary.reason),
+        )
+
+    @handles("authentication_failed")
+    def authentication_failed(self, _pop3d: Any, event: Event) -> None:
+        name, mechanism = [*event.args, None][:2]
+        address = None if event.client is None else event.client.peer[0]
+        self.logger.warning(
+            "authentication_failed address=%s mechanism=%s user=%s", field(address), field(mechanism), field(name)
+        )
+
+
+def field(value: str | None) -> str:
+    """*value* as it may stand behind ``key=`` in a log line; ``-`` if there is none.
+
+    At most ``VALUE_CHARACTERS`` of it are shown, then ``...``. Control characters, separators of lines and everything
+    else that cannot be seen (C0, C1, DEL, U+2028, bidirectional overrides, octets that are not UTF-8) are escaped as in
+    Python.
+    """
+    if not value:
+        return "-"
+    shown = value if len(value) <= VALUE_CHARACTERS else value[:VALUE_CHARACTERS] + "..."
+    if shown.isprintable() and shown != "-" and not any(character in shown for character in ' "\\='):
+        return shown
+    escaped = "".join(
+        f"\\{character}" if character in '"\\' else character if character.isprintable() else _escape(character)
+        for character in shown
+    )
+    return f'"{escaped}"'
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,102 @@
+"""A misspelling fails when it is registered, with the name that was probably meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from geventpop3.errors import PipelineError
+from geventpop3.pipeline.events import CATALOGUE
+from geventpop3.pipeline.names import Names
+
+
+@pytest.fixture
+def names() -> Names:
+    return Names(CATALOGUE)
+
+
+def test_it_knows_the_catalogue_in_its_order(names: Names) -> None:
+    assert list(names) == list(CATALOGUE)
+    assert "cmd_user" in names
+    assert "cmd_usre" not in names
+    for name in names:
+        names.check(name)
+        names.require(name)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("conection", "connection"),
+        ("disconect", "disconnected"),
+        ("session_finish", "session_finished"),
+        ("comand_finished", "command_finished"),
+        ("user", "cmd_user"),
+        ("plugin_added", "plugin_add"),
+        ("zzz", ""),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(names: Names, wrong: str, meant: str) -> None:
+    with pytest.raises(PipelineError, match=rf"no event is called '{wrong}': did you mean {meant}.*add_event"):
+        names.check(wrong)
+
+
+def test_with_nothing_known_there_is_no_nearest() -> None:
+    with pytest.raises(PipelineError, match=r"no event is called 'my_event': \(add_event\('my_event'\) declares it\)"):
+        Names(()).check("my_event")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("cmd_usre", "cmd_user"), ("cmd_retrieve", "cmd_retr"), ("cmd_users", "cmd_user")]
+)
+def test_a_verb_that_resembles_a_known_one_is_taken_for_a_misspelling(names: Names, wrong: str, meant: str) -> None:
+    message = rf"did you mean {meant}\? \(add_event\('{wrong}'\) declares it as a new verb\)"
+    with pytest.raises(PipelineError, match=message):
+        names.check(wrong)
+
+
+@pytest.mark.parametrize("verb", ["cmd_xfoo", "cmd_xuser", "cmd_quota", "cmd_id", "cmd_" + 40 * "z", "cmd_9"])
+def test_a_verb_that_resembles_none_is_new_but_not_declared_by_looking(names: Names, verb: str) -> None:
+    names.check(verb)
+    assert verb not in names
+    with pytest.raises(PipelineError, match="is not declared: add_event"):
+        names.require(verb)
+
+
+def test_a_name_that_was_added_is_known(names: Names) -> None:
+    names.add("cmd_usre")
+    names.check("cmd_usre")
+    names.require("cmd_usre")
+    assert list(names)[-1] == "cmd_usre"
+
+
+def test_names_may_be_added_while_they_are_looked_through(names: Names) -> None:
+    for name in names:
+        names.add(f"my_{name}")
+    assert "my_cmd_quit" in names
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (None, "is a str"),
+        (len, "is a str"),
+        ("all", "stands for every event"),
+        ("", "a-z"),
+        ("my-event", "a-z"),
+        ("2nd", "a-z"),
+        ("my event", "a-z"),
+        ("cmd_é", "a-z"),
+        ("cmd_user\n", "a-z"),
+        ("cmd_USER", "did you mean cmd_user"),
+        ("cmd_", "1 to 40 letters or digits"),
+        ("cmd_x_y", "1 to 40 letters or digits"),
+        ("cmd_" + 41 * "z", "1 to 40 letters or digits"),
+    ],
+)
+def test_what_no_event_can_be_called(names: Names, name: Any, why: str) -> None:
+    with pytest.raises(PipelineError, match=why):
+        names.check(name)
+    with pytest.raises(PipelineError, match=why):
+        names.add(name)

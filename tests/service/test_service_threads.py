@@ -1,0 +1,220 @@
+"""What may wait runs in a bounded pool, and the hub goes on."""
+
+from __future__ import annotations
+
+import threading
+
+import gevent
+import pytest
+from gevent import monkey
+
+from geventpop3.errors import Refusal, StoreUnavailable
+from geventpop3.service.body import Body
+from geventpop3.service.offload import Offload
+from geventpop3.stores import Chunks, Message
+from geventpop3.stores.store import Maildrop, Store
+
+Event = monkey.get_original("threading", "Event")
+
+
+def test_a_call_runs_in_another_thread_and_returns_what_it_returns():
+    assert Offload(1).run(threading.get_native_id) != threading.get_native_id()
+
+
+def test_a_refusal_passes_without_being_printed(capfd):
+    def refuse():
+        raise Refusal("no")
+
+    with pytest.raises(Refusal, match="no"):
+        Offload(1).run(refuse)
+    assert capfd.readouterr().err == ""
+
+
+def test_others_run_while_a_call_waits():
+    offload, go = Offload(1), Event()
+    waiting = gevent.spawn(offload.run, go.wait, 20)
+    gevent.sleep(0.001)
+    go.set()
+    assert waiting.get(timeout=20) is True
+
+
+def test_more_than_the_queue_holds_is_refused():
+    offload, go = Offload(1, queue=1), Event()
+    waiting = [gevent.spawn(offload.run, go.wait, 20) for _ in range(2)]
+    gevent.sleep(0.001)
+    with pytest.raises(StoreUnavailable, match="busy"):
+        offload.run(go.wait, 20)
+    go.set()
+    assert [w.get(timeout=20) for w in waiting] == [True, True]
+    assert offload.run(go.is_set) is True
+
+
+def test_what_was_acquired_for_a_killed_greenlet_is_released():
+    offload, go, released = Offload(1), Event(), []
+
+    def acquire():
+        go.wait(20)
+        return "lock"
+
+    waiting = gevent.spawn(offload.acquire, released.append, acquire)
+    gevent.sleep(0.001)
+    waiting.kill()
+    go.set()
+    with gevent.Timeout(20):
+        while not released:
+            gevent.sleep(0.001)
+    assert released == ["lock"]
+
+
+def test_what_failed_to_be_acquired_is_not_released():
+    offload, go, released = Offload(1), Event(), []
+
+    def acquire():
+        go.wait(20)
+        raise Refusal("no")
+
+    waiting = gevent.spawn(offload.acquire, released.append, acquire)
+    gevent.sleep(0.001)
+    waiting.kill()
+    go.set()
+    assert offload.run(go.is_set) is True
+    gevent.sleep(0.001)
+    assert released == []
+
+
+class Pages(Chunks):
+    """Chunks of which every second must be waited for."""
+
+    def __init__(self, chunks):
+        self.chunks = list(chunks)
+        self.waited = 0
+        self.closed = False
+
+    def ready(self):
+        if len(self.chunks) % 2:
+            return None
+        return self.chunks.pop(0) if self.chunks else b""
+
+    def __next__(self):
+        assert threading.get_native_id() != MAIN
+        self.waited += 1
+        if not self.chunks:
+            raise StopIteration
+        return self.chunks.pop(0)
+
+    def close(self):
+        self.closed = True
+
+
+MAIN = threading.get_native_id()
+
+
+def test_only_chunks_that_are_not_at_hand_go_to_a_thread():
+    pages, finished = Pages([b"a", b"b", b"c"]), []
+    body = Body(pages, Offload(1), waits=False, finished=lambda: finished.append(True))
+    assert list(body) == [b"a", b"b", b"c"]
+    assert pages.waited == 2
+    assert finished == [True]
+    body.close()
+    assert pages.closed
+
+
+def test_a_generator_is_read_where_its_maildrop_says(monkeypatch):
+    threads = []
+
+    def chunks():
+        for chunk in (b"", b"a", b"", b"b"):
+            threads.append(threading.get_native_id())
+            yield chunk
+
+    assert list(Body(chunks(), Offload(1), waits=False)) == [b"a", b"b"]
+    assert set(threads) == {MAIN}
+    threads.clear()
+    assert list(Body(chunks(), Offload(1), waits=True)) == [b"a", b"b"]
+    assert MAIN not in threads
+
+
+def test_a_body_that_fails_at_once_lets_go():
+    class Broken(Pages):
+        def ready(self):
+            raise StoreUnavailable
+
+    broken = Broken([])
+    with pytest.raises(StoreUnavailable):
+        Body(broken, Offload(1), waits=False)
+    assert broken.closed
+
+
+def test_a_plain_list_is_a_body_too():
+    body = Body([b"a"], Offload(1), waits=False)
+    assert list(body) == [b"a"]
+    body.close()
+
+
+class SlowStore(Store):
+    """A store that does everything in a thread, and says where it was called."""
+
+    def __init__(self):
+        self.threads = {}
+
+    def open(self, owner):
+        self.threads["open"] = threading.get_native_id()
+        return SlowMaildrop(self.threads)
+
+
+class SlowMaildrop(Maildrop):
+    def __init__(self, threads):
+        self.threads = threads
+
+    def scan(self):
+        self.threads["scan"] = threading.get_native_id()
+        return [Message("a", 3)]
+
+    def retrieve(self, unique_id):
+        self.threads["retrieve"] = threading.get_native_id()
+        return [b"x\r\n"]
+
+    def remove(self, unique_ids):
+        self.threads["remove"] = threading.get_native_id()
+
+    def close(self):
+        self.threads["close"] = threading.get_native_id()
+
+
+def test_a_store_that_may_wait_is_never_called_in_the_hubs_thread(make):
+    store = SlowStore()
+    app = make(store)
+    assert app.login("RETR 1", "DELE 1", "QUIT")[-1] == "+OK goodbye, 1 message removed"
+    assert sorted(store.threads) == ["close", "open", "remove", "retrieve", "scan"]
+    assert MAIN not in store.threads.values()
+
+
+def test_an_authenticator_that_may_wait_is_called_in_a_thread(make):
+    threads = []
+
+    class Slow(type(make().service.authenticator)):
+        def authenticate(self, name, password):
+            threads.append(threading.get_native_id())
+            return super().authenticate(name, password)
+
+        def answers_at_once(self):
+            return False
+
+    assert make(authenticator=Slow()).login("STAT") == ["+OK 3 71"]
+    assert MAIN not in threads
+
+
+def test_100000_messages_are_listed_in_pieces():
+    from array import array
+
+    from geventpop3.pipeline.interfaces import SessionSummary
+    from geventpop3.service.session import LISTING_LINES, Session
+    from geventpop3.stores import Snapshot
+
+    session = Session(None, Snapshot([str(n) for n in range(100_000)], array("Q", [5] * 100_000)), SessionSummary())
+    pieces = list(session.scan_listings())
+    assert len(pieces) == 100_000 // LISTING_LINES
+    assert pieces[-1].endswith(b"\r\n100000 5\r\n")
+    session.mark(100_000)
+    assert b"".join(session.unique_id_listings()).endswith(b"\r\n99999 99998\r\n")
+    assert (session.count, session.octets) == (99_999, 499_995)
