@@ -128,7 +128,8 @@ def running(peer: Peer, place: Place, cores: set[int] | None) -> Iterator[Runnin
         _wait_for_greeting(peer.name, process, port, log)
         yield Running(peer.name, port, process.pid)
     finally:
-        _end(process)
+        with _undisturbed():
+            _end(process)
 
 
 def _free_port() -> int:
@@ -149,6 +150,17 @@ def _wait_for_greeting(name: str, process: subprocess.Popen[bytes], port: int, l
         time.sleep(0.05)
     written = log.read_text(errors="replace").strip().splitlines()
     raise PeerFailed(f"{name} did not start: {written[-1] if written else 'it wrote nothing'}")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """An impatient second Ctrl-C must not leave a server behind; ending one takes seconds at most."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

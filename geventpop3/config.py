@@ -116,8 +116,8 @@ class Settings:
 
     listen: tuple[str, ...] = setting(
         Setting(
-            "where to listen; may be given several times: 127.0.0.1:1110, [::1]:1110, :110 (every IPv4 address), "
-            "unix:/run/pop3.sock; port 0 is any free one",
+            "where to listen, may be given several times: 127.0.0.1:1110, 0.0.0.0:110 for every IPv4 address, [::]:110 "
+            "for every IPv6 address, unix:/run/pop3.sock; port 0 is any free one",
             _listeners,
             read=_words,
             metavar="HOST:PORT",
@@ -196,7 +196,9 @@ class Settings:
         except ConfigError as error:
             raise _blame(name, str(error), self.origins.get(name, "the default")) from None
         except OSError as error:
-            raise _blame(name, error.strerror or str(error), self.origins.get(name, "the default")) from None
+            text = error.strerror or str(error)
+            text = text if error.filename is None else f"{error.filename}: {text}"
+            raise _blame(name, text, self.origins.get(name, "the default")) from None
 
 
 def settings() -> Iterator[tuple[dataclasses.Field[Any], Setting]]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import base64
 import itertools
 import os
-import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.message import EmailMessage
-from email.policy import SMTP, EmailPolicy
-from email.utils import format_datetime
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 
 from geventpop3.auth.passwd import PasswordFile, set_password
@@ -27,6 +26,7 @@ MESSAGES = 8
 
 _BEGIN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 _LF = SMTP.clone(linesep="\n")
+_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def instructions(demo: Demo, address: tuple[str, int] | str) -> str:
     what = f"{demo.messages} message{'' if demo.messages == 1 else 's'}"
     secret = f"password {password}" if demo.password else f"the password that {demo.passwords} has for her"
     if isinstance(address, str):
-        return f"Serving {what} of {USER} ({secret}) at unix:{address}\nCtrl-C stops it.\n"
+        return f"Serving {what} of {USER} ({secret}) at unix:{address}\nCtrl-C stops it."
     host, port = address
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  where to connect, not where to listen
     url = f"pop3://[{host}]:{port}/" if ":" in host else f"pop3://{host}:{port}/"
@@ -78,15 +78,82 @@ def instructions(demo: Demo, address: tuple[str, int] | str) -> str:
         f"import poplib; box = poplib.POP3({host!r}, {port}); box.user({USER!r}); box.pass_({password!r}); "
         f"print(box.stat()); print(b'\\n'.join(box.retr(1)[1]).decode()); box.quit()"
     )
+    login = f"curl -u {USER}:{password}"
     lines = [
         f"Serving {what} of {USER} ({secret}) at {url}",
         "Try, in another terminal:",
         "",
-        f"  curl -u {USER}:{password} '{url}'",
-        f"  curl -u {USER}:{password} '{url}1'",
-        f"  curl -u {USER}:{password} -X 'DELE 1' -l '{url}'",
-        f"  python3 -c {shlex.quote(program)}",
+        f"  {login} '{url}'                    # list the messages",
+        f"  {login} '{url}1'                   # read the first",
+        f"  {login} -l -X 'DELE 1' '{url}'     # remove it",
+        f'  python3 -c "{program}"',
         "",
         "Ctrl-C stops it.",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
+
+
+def mail() -> Iterator[bytes]:
+    """Messages without end: first one of each kind, then plain ones."""
+    numbers = itertools.count(1)
+
+    plain = _message(next(numbers), "Welcome to Wonderland")
+    plain.set_content("Dear Alice,\n\nthis message came to you over POP3.\n\nThe White Rabbit\n")
+    yield plain.as_bytes()
+
+    letters = _message(next(numbers), "Grüße aus Köln ☕")
+    letters.set_content("Ein Gruß von der Grinsekatze: 🐱\n\nさようなら\n", cte="quoted-printable")
+    letters.add_alternative("<p>Ein Gruß von der <b>Grinsekatze</b>: 🐱</p>\n", subtype="html")
+    yield letters.as_bytes()
+
+    files = _message(next(numbers), "Two files for you")
+    files.set_content("A picture of one pixel, and a table.\n")
+    files.add_attachment(base64.b64decode(_PIXEL), maintype="image", subtype="png", filename="pixel.png")
+    files.add_attachment("name,cups of tea\nHatter,42\n", subtype="csv", filename="größe.csv")
+    yield files.as_bytes()
+
+    dots = _message(next(numbers), "Dots at the beginning of lines")
+    dots.set_content(".\n..\n...\n.hidden\nA line with a single dot is not the end of this message:\n.\nThis is.\n")
+    yield dots.as_bytes()
+
+    yield (
+        _head(next(numbers), "8 bits, CRLF line ends, and none at the end").replace("\n", "\r\n").encode()
+        + b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        + "Käse, crème brûlée, 茶".encode()
+    )
+    yield (
+        _head(next(numbers), "Latin-1, as it was in 1996").encode()
+        + b"MIME-Version: 1.0\nContent-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: 8bit\n\n"
+        + "Die Hutmacherin trägt Größe 56.\n".encode("latin-1")
+    )
+    yield _head(next(numbers), "No body at all").encode()
+
+    tea = "".join(f"{cup:5d}. Have some more tea.\n" for cup in range(1, 2001))
+    yield f"{_head(next(numbers), 'A long one')}\n{tea}".encode()
+
+    for number in numbers:
+        more = _message(number, f"Message {number}")
+        more.set_content(f"This is message {number}. Nothing in it is remarkable.\n")
+        yield more.as_bytes()
+
+
+def _message(number: int, subject: str) -> EmailMessage:
+    message = EmailMessage(_LF)
+    message["From"] = "The White Rabbit <rabbit@example.org>"
+    message["To"] = "Alice <alice@example.org>"
+    message["Subject"] = subject
+    message["Date"] = _BEGIN + timedelta(hours=number)
+    message["Message-ID"] = f"<demo.{number}@example.org>"
+    return message
+
+
+def _head(number: int, subject: str) -> str:
+    return _message(number, subject).as_string(policy=_LF).removesuffix("\n")
+
+
+def _deliver(maildir: Path, number: int, message: bytes) -> None:
+    """Written in tmp/, renamed into new/: complete from its first moment there (maildir(5))."""
+    name = f"{int(time.time())}.M{number:06d}P{os.getpid()}.demo"
+    temporary = maildir / "tmp" / name
+    temporary.write_bytes(message)
+    temporary.rename(maildir / "new" / name)

@@ -21,7 +21,7 @@ VALUE_CHARACTERS = 64
 
 
 class AccessLog:
-    """A listener (``pop3d.register(AccessLog())``) that logs to ``geventpop3.access``, INFO and, for failures, WARNING."""
+    """A listener, ``pop3d.register(AccessLog())``. Logs to ``geventpop3.access``: sessions INFO, failures WARNING."""
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self.logger = logging.getLogger("geventpop3.access") if logger is None else logger

@@ -137,6 +137,11 @@ class Connection:
         """Whether octets are buffered that no event has told of, even if no whole line."""
         return self._lines.pending > 0
 
+    @property
+    def line_octets(self) -> int:
+        """Octets of the line that the last event told of, with its line end."""
+        return self._lines.octets
+
     def receive_data(self, data: bytes) -> None:
         """Take octets from the peer; ``b""`` is the end of its input, and what came before is still answered."""
         if data:

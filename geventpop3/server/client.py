@@ -55,6 +55,7 @@ class Client:
         "_data",
         "_farewell",
         "_iteration",
+        "_line_octets",
         "_lock",
         "_loop",
         "_out",
@@ -96,6 +97,7 @@ class Client:
         self._lock: BoundedSemaphore | None = None
         self._out: list[bytes] = []
         self._out_octets = 0
+        self._line_octets = 0
         self._waiting = False
         self._write_mark: tuple[float, int] | None = None
         self._loop = gevent.get_hub().loop
@@ -145,8 +147,9 @@ class Client:
             return
         if self._lock is None:
             self._lock = BoundedSemaphore(1)
+        body = b"" if reply.body is None else b"".join(stuff(reply.body))
         with self._lock:
-            self._stream.send_all(reply.status_line + (b"".join(stuff(reply.body)) if reply.body is not None else b""))
+            self._stream.send_all(self._connection.send(reply) + body)
         if self._connection.closing:
             self._stream.wake()
 
@@ -161,6 +164,7 @@ class Client:
             if got is Want.DATA:
                 self._receive()
             elif isinstance(got, Response):
+                self._line_octets += self._connection.line_octets
                 if got.malformed:
                     raise Refusal("the response is not valid base64")
                 return got.data
@@ -303,6 +307,7 @@ class Client:
         self._active_at = started = monotonic()
         finished = server.wanted("command_finished")
         octets_out = self._stream.sent + self._out_octets
+        self._line_octets = self._connection.line_octets
         redacted = redact(spec, args) if finished or server.trace else ""
         if server.trace:
             trace_log.info("%d C: %s", self.id, f"{spec.verb} {redacted}".rstrip())
@@ -313,6 +318,8 @@ class Client:
         if reply is None:
             if event.eaten:
                 self._connection.silence()
+            elif event.reference is not None:
+                reply = event.reply = _internal_error(event.reference)
             else:
                 reply = event.reply = UNANSWERED
         if reply is not None:
@@ -325,7 +332,7 @@ class Client:
                 spec.verb,
                 redacted,
                 None if reply is None else reply.positive,
-                len(raw) + 2,
+                self._line_octets,
                 self._stream.sent + self._out_octets - octets_out,
                 now - started,
             )
@@ -348,7 +355,7 @@ class Client:
             # Not an Exception, so it passes the pipeline; it is the application's and no reason to end the session.
             reference = new_reference()
             log.exception("%s ran into a timeout of its own, reference %s", event.name, reference)
-            event.reply = err(f"internal error, reference {reference}", "SYS/TEMP")
+            event.reply = _internal_error(reference)
         finally:
             self._answering = None
 
@@ -441,3 +448,7 @@ class Client:
             gevent.sleep(PAUSE)
             self._iteration = self._loop.iteration
             self._since = monotonic()
+
+
+def _internal_error(reference: str) -> Reply:
+    return err(f"internal error, reference {reference}", "SYS/TEMP")

@@ -25,7 +25,7 @@ class Limits:
     """Seconds that running replies get to finish when the server shuts down."""
 
     max_sessions: int | None = 10_000
-    """Sessions at once. Over it a peer hears so and is closed."""
+    """Sessions at once, or fewer if the process may not open files enough. Over it a peer hears so and is closed."""
 
     max_sessions_per_address: int | None = None
     """Sessions at once from one IPv4 address or one IPv6 /64; None: bounded by ``max_sessions`` alone."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import itertools
 import logging
+import resource
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +40,11 @@ _aliases: weakref.WeakValueDictionary[str, POP3Server] = weakref.WeakValueDictio
 _CLOSING = err("the server is shutting down, try again later", "SYS/TEMP")
 _FULL = err("too many connections, try again later", "SYS/TEMP")
 _FULL_FOR_YOU = err("too many connections from your address", "SYS/TEMP")
+
+DESCRIPTORS_PER_SESSION = 3
+"""A socket, a maildrop, a message that is being read."""
+
+OTHER_DESCRIPTORS = 100
 
 _KILL_SECONDS = 1.0
 _UPDATE_SECONDS = 60.0
@@ -90,6 +97,7 @@ class POP3Server(Pluggable):
         self._ended = GreenEvent()
         self._watch: gevent.Greenlet | None = None
         self._shutting_down = False
+        self._max_sessions = 0
         if alias is not None:
             if alias in _aliases:
                 raise ConfigError(f"there is a server with the alias {alias!r} already")
@@ -115,6 +123,7 @@ class POP3Server(Pluggable):
             raise RuntimeError("a server that was shut down is not started again: make a new one")
         if self._listeners:
             return
+        self._max_sessions = _affordable(self.limits.max_sessions)
         bound: list[listener.Listener] = []
         if listeners is not None:
             self._wanted_listeners = [_listener(wanted) for wanted in listeners]
@@ -164,8 +173,6 @@ class POP3Server(Pluggable):
         if self._watch is not None:
             self._watch.kill()
         self.send_event("unregistered")
-        for alias in self.plugin_order():
-            self.plugin_del(alias)
         self.disconnect_all()
         if self.alias is not None:
             _aliases.pop(self.alias, None)
@@ -226,7 +233,7 @@ class POP3Server(Pluggable):
         refusal = None
         if self._shutting_down:
             refusal = _CLOSING
-        elif limits.max_sessions is not None and len(self._clients) >= limits.max_sessions:
+        elif len(self._clients) >= self._max_sessions:
             refusal = _FULL
         elif limits.max_sessions_per_address is not None and self._per_address[key] >= limits.max_sessions_per_address:
             refusal = _FULL_FOR_YOU
@@ -273,6 +280,18 @@ def format_address(sockname: Any) -> str:
         return f"unix:{sockname}"
     host, port = sockname[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _affordable(wanted: int | None) -> int:
+    """As many sessions as are *wanted* and as descriptors last for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize if wanted is None else wanted
+    affordable = max(1, (soft - OTHER_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
+    if wanted is not None and wanted <= affordable:
+        return wanted
+    log.info("at most %d sessions at once, because this process may open %d files", affordable, soft)
+    return affordable
 
 
 def _listener(wanted: str | tuple[str, int | str] | socket.socket) -> Address | socket.socket:

@@ -56,6 +56,26 @@ class Body(Iterator[bytes]):
             close()
 
 
+class Part(Iterator[bytes]):
+    """Part of a message, such as TOP sends; closing it lets go of the whole."""
+
+    __slots__ = ("_part", "_whole")
+
+    def __init__(self, part: Iterator[bytes], whole: Body) -> None:
+        self._part = part
+        self._whole = whole
+
+    def __iter__(self) -> Part:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._part)
+
+    def close(self) -> None:
+        """Let go of the message."""
+        self._whole.close()
+
+
 def _reader(chunks: Iterable[bytes], offload: Offload, waits: bool) -> Callable[[], bytes]:
     """A function that returns the next chunk that is not empty, ``b""`` at the end."""
     if isinstance(chunks, Chunks):

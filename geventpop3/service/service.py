@@ -164,7 +164,7 @@ class MaildropService:
             self.close_maildrop(visitor.session.maildrop)
 
     @handles("unregistered")
-    def close(self, _pop3d: Pluggable, _event: Event) -> None:
+    def close(self, _pop3d: Host, _event: Event) -> None:
         """End the threads: gevent leaves them behind when their hub goes."""
         self._hashing.close()
         self._storing.close()

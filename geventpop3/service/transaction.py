@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from geventpop3.pipeline.events import Event
+from geventpop3.service.body import Part
 from geventpop3.service.session import Session, plural
 from geventpop3.wire.arguments import expect, line_count, message_number
 from geventpop3.wire.replies import Reply, multiline, ok
@@ -55,7 +56,8 @@ def top(service: MaildropService, session: Session, event: Event) -> Reply:
     expect(event.args, 2)
     message = session.message(message_number(event.args[0]))
     lines = line_count(event.args[1])
-    return multiline("top of message follows", top_of(service.read(session.maildrop, message.unique_id), lines))
+    body = service.read(session.maildrop, message.unique_id)
+    return multiline("top of message follows", Part(top_of(body, lines), body))
 
 
 def dele(_service: MaildropService, session: Session, event: Event) -> Reply:

@@ -51,7 +51,9 @@ def awkward_messages() -> list[AwkwardMessage]:
         AwkwardMessage(
             "first-octet-dot", "the very first octet is a dot, before any line end", b".first: octet\n\n.body\n"
         ),
-        AwkwardMessage("crlf", "a file with CRLF line ends", _mail("crlf", b"one\n.two\nthree\n").replace(b"\n", b"\r\n")),
+        AwkwardMessage(
+            "crlf", "a file with CRLF line ends", _mail("crlf", b"one\n.two\nthree\n").replace(b"\n", b"\r\n")
+        ),
         _message("mixed-line-ends", "CRLF and LF in one file", b"lf\ncrlf\r\nlf\n\r\n.crlf\r\n\n"),
         _message("no-final-line-end", "the last line is not ended: it counts two octets more", b"the last line"),
         AwkwardMessage(
@@ -76,7 +78,9 @@ def awkward_messages() -> list[AwkwardMessage]:
         AwkwardMessage("leading-blank-line", "the header is empty", b"\nthe header was empty\n"),
         _message("trailing-blank-lines", "blank lines at the end", b"text\n\n\n\n"),
         _message("trailing-blanks", "blanks and tabs before line ends, and lines of nothing else", b"a \nb\t\n \n\t\n"),
-        _message("from-lines", "lines that begin with From, as an mbox separates messages", b"From x\n>From y\nFrom: z\n"),
+        _message(
+            "from-lines", "lines that begin with From, as an mbox separates messages", b"From x\n>From y\nFrom: z\n"
+        ),
         _message("line-of-998", "lines as long as RFC 5322 allows", (b"x" * 998 + b"\n") * 3 + b"." * 998 + b"\n"),
         _message("line-of-100-kb", "one line of 100 KB", b"y" * 100_000 + b"\n" + b"." + b"z" * 5_000 + b"\n"),
         _message(

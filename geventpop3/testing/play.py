@@ -10,6 +10,7 @@ import hashlib
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from difflib import SequenceMatcher
 from itertools import takewhile
 from pathlib import Path
@@ -69,7 +70,7 @@ def play_over_socket(
 ) -> None:
     """Play *script* against the server at *address*: host and port, or the path of a unix socket.
 
-    *timeout*: seconds that are waited for the server, each time. Raises as ``play`` does, and OSError if nobody listens.
+    *timeout*: seconds that are waited for the server, each time. Raises as ``play`` does, OSError if nobody listens.
     """
     dialogue = _dialogue(script, how)
     hearing = _Hearing(dialogue)
@@ -191,8 +192,7 @@ def _play_in_memory(pop3d: POP3Server, dialogue: Dialogue, how: How, peer: tuple
         try:
             for turn in turns:
                 chunks = list(hearing.chunks(turn.says, how))
-                for chunk in chunks[:-1]:
-                    yield chunk
+                yield from chunks[:-1]
                 unsaid -= len(turn.says) > 0
                 yield from chunks[-1:]
                 if turn.says and turn.says[-1].kind is Kind.END:
@@ -250,10 +250,8 @@ def _converse(sock: socket.socket, dialogue: Dialogue, how: How, hearing: _Heari
             _receive(sock, hearing)
     if hearing.steps[-1].kind is Kind.CLOSED:
         return
-    try:
+    with suppress(OSError):  # the server may have closed already
         sock.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # the server was quicker
     while not hearing.closed:
         _receive(sock, hearing)
         hearing.listen(len(hearing.steps))
@@ -266,12 +264,9 @@ def _receive(sock: socket.socket, hearing: _Hearing) -> None:
 
 
 def _mismatch(dialogue: Dialogue, how: How, hearing: _Hearing, trouble: str) -> Mismatch:
-    """The dialogue to where the two part, then as a diff what had to come before the client's next step and what came."""
+    """The dialogue to where the two part, then a diff: what had to come before the client's next step, what came."""
     steps = dialogue.steps
-    if hearing.heard < len(hearing.steps):
-        place = steps.index(hearing.steps[hearing.heard])
-    else:
-        place = len(steps)
+    place = steps.index(hearing.steps[hearing.heard]) if hearing.heard < len(hearing.steps) else len(steps)
     expected = list(takewhile(lambda step: not step.is_client, steps[place:]))[:_SHOWN]
     came = transcribe(bytes(hearing.received[hearing.at :]))[:_SHOWN]
     if hearing.closed and len(came) < _SHOWN:

@@ -13,9 +13,9 @@ A line of a dialogue is one of these; blanks before it and empty lines mean noth
     S! "a\rb\r\n"           the server sends these octets
     S: <closed>             the server closes, and has sent no more; nothing follows
 
-In strings ``\r \n \t \0 \" \\`` and ``\xHH`` are octets; all other text is UTF-8. A line of a multi-line response is a line
-like any other, byte-stuffed, and its end is ``S: .``. What begins with ``S:`` after some ``C:`` is what must have come
-before the client says the next. Several ``C:`` in a row are sent without waiting.
+In strings ``\r \n \t \0 \" \\`` and ``\xHH`` are octets; all other text is UTF-8. A line of a multi-line response is a
+line like any other, byte-stuffed, and its end is ``S: .``. All ``S:`` that follow a ``C:`` must have come before the
+client says the next, and nothing else; several ``C:`` in a row are said without waiting.
 
 A dialogue that does not end with ``S: <closed>`` ends as if ``C: <end>`` stood there: the server must send no more.
 
@@ -195,13 +195,9 @@ def _unescape(octets: bytes) -> bytes:
 
 def transcribe(octets: bytes) -> list[str]:
     """What a server sent, in this notation: parsing the lines gives the octets again."""
-    lines = []
-    for line in octets.split(b"\n")[:-1]:
-        lines.append(_transcribe_line(line + b"\n"))
-    rest = octets[octets.rfind(b"\n") + 1 :]
-    if rest:
-        lines.append(f"S! {quote(rest)}")
-    return lines
+    *lines, rest = octets.split(b"\n")
+    transcript = [_transcribe_line(line + b"\n") for line in lines]
+    return [*transcript, f"S! {quote(rest)}"] if rest else transcript
 
 
 def _transcribe_line(line: bytes) -> str:

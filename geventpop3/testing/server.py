@@ -108,8 +108,8 @@ class ServerThread:
             pop3d = self._app if isinstance(self._app, POP3Server) else self._app()
             try:
                 pop3d.start([(self._host, 0)])
-                host, port = pop3d.getsockname()
-                self._address = Address(str(host), int(port))
+                name = pop3d.getsockname()
+                self._address = Address(str(name[0]), int(name[1]))
                 self._wake = wake
                 self._started.set()
                 stop.wait()

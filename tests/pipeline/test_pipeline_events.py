@@ -71,8 +71,9 @@ class TestEvent:
 class TestCatalogue:
     def test_it_has_every_documented_event(self) -> None:
         names = (
-            "registered listener_failed connection disconnected cmd_user cmd_pass cmd_apop cmd_auth cmd_stls cmd_utf8 "
-            "cmd_lang cmd_capa cmd_stat cmd_list cmd_retr cmd_dele cmd_noop cmd_rset cmd_top cmd_uidl cmd_quit "
+            "registered unregistered listener_failed connection disconnected cmd_user cmd_pass cmd_apop cmd_auth "
+            "cmd_stls cmd_utf8 cmd_lang cmd_capa cmd_stat cmd_list cmd_retr cmd_dele cmd_noop cmd_rset cmd_top "
+            "cmd_uidl cmd_quit "
             "response command_finished authenticated authentication_failed tls_started session_finished plugin_add "
             "plugin_del plugin_error"
         )

@@ -48,7 +48,7 @@ def test_with_nothing_known_there_is_no_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "meant"), [("cmd_usre", "cmd_user"), ("cmd_retrieve", "cmd_retr"), ("cmd_users", "cmd_user")]
+    ("wrong", "meant"), [("cmd_usre", "cmd_user"), ("cmd_delete", "cmd_dele"), ("cmd_users", "cmd_user")]
 )
 def test_a_verb_that_resembles_a_known_one_is_taken_for_a_misspelling(names: Names, wrong: str, meant: str) -> None:
     message = rf"did you mean {meant}\? \(add_event\('{wrong}'\) declares it as a new verb\)"

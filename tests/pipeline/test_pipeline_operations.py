@@ -312,25 +312,19 @@ OPERATIONS = st.one_of(
 
 
 def perform(pipeline: Pipeline, name: str, *args: Any) -> Any:
-    if name in ("push", "unshift"):
-        alias, priority = args
-        return {"push": pipeline.push, "unshift": pipeline.unshift}[name](alias, Numbered(priority))
-    if name in ("insert_before", "insert_after", "replace"):
-        neighbour, alias, priority = args
-        operation: Callable[..., Any] = {
-            "insert_before": pipeline.insert_before,
-            "insert_after": pipeline.insert_after,
-            "replace": pipeline.replace,
-        }[name]
-        return operation(neighbour, alias, Numbered(priority))
-    plain: Callable[..., Any] = {
+    operations: dict[str, Callable[..., Any]] = {
+        "push": lambda alias, priority: pipeline.push(alias, Numbered(priority)),
+        "unshift": lambda alias, priority: pipeline.unshift(alias, Numbered(priority)),
+        "insert_before": lambda old, alias, priority: pipeline.insert_before(old, alias, Numbered(priority)),
+        "insert_after": lambda old, alias, priority: pipeline.insert_after(old, alias, Numbered(priority)),
+        "replace": lambda old, alias, priority: pipeline.replace(old, alias, Numbered(priority)),
         "bump_up": pipeline.bump_up,
         "bump_down": pipeline.bump_down,
         "remove": pipeline.remove,
         "pop": pipeline.pop,
         "shift": pipeline.shift,
-    }[name]
-    return plain(*args)
+    }
+    return operations[name](*args)
 
 
 @settings(max_examples=60, deadline=None)

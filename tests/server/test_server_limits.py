@@ -148,6 +148,21 @@ def test_over_the_limit_for_one_address_only_that_address_is_turned_away(app, lo
     assert dial(pop3d, source_address=("127.0.0.2", 0)).line().startswith(b"+OK")
 
 
+def test_no_more_sessions_are_let_in_than_there_are_descriptors_for(monkeypatch, caplog):
+    from geventpop3.server import server
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(server.resource, "getrlimit", lambda which: (1000, 1000))
+    assert server._affordable(300) == 300
+    assert not caplog.text
+    assert server._affordable(301) == 300
+    assert server._affordable(None) == 300
+    assert "at most 300 sessions at once" in caplog.text
+    monkeypatch.setattr(server.resource, "getrlimit", lambda which: (server.resource.RLIM_INFINITY,) * 2)
+    assert server._affordable(None) > 10**9
+    assert server._affordable(5) == 5
+
+
 def test_who_is_turned_away_is_not_counted(app, login, dial, until):
     pop3d = app(max_sessions_per_address=1)
     pop3d.start()

@@ -1,0 +1,7 @@
+"""``python -m geventpop3`` is the command ``geventpop3``."""
+
+import sys
+
+from geventpop3.cli import main
+
+sys.exit(main())

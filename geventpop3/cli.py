@@ -1,0 +1,304 @@
+"""The command ``geventpop3``: serve, passwd, demo.
+
+Whatever its user got wrong is one line on standard error, ``geventpop3: error: ...``, and exit status 2. It patches
+nothing: the bundled store and authenticator are blocking code that the service runs in threads of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import errno
+import getpass
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import gevent
+
+from geventpop3 import config
+from geventpop3.auth.passwd import PasswordFile, check_name, delete_user, set_password
+from geventpop3.auth.schemes import NAMES, default_scheme, hash_password
+from geventpop3.config import Settings
+from geventpop3.demo import MESSAGES, instructions, prepare
+from geventpop3.errors import ConfigError
+from geventpop3.plugins.access_log import AccessLog
+from geventpop3.server.addresses import parse_listener
+from geventpop3.server.listener import bind
+from geventpop3.server.server import POP3Server
+from geventpop3.service import MaildropService
+from geventpop3.stores.maildir import MaildirStore
+from geventpop3.version import __version__
+
+log = logging.getLogger("geventpop3.cli")
+
+RFC_AUTOLOGOUT = 600
+"""RFC 1939 section 3: "Such a timer MUST be of at least 10 minutes' duration"."""
+
+SESSION_DESCRIPTORS = 3
+"""What a session may have open at once: its socket, its maildir, a message."""
+
+RESERVED_DESCRIPTORS = 64
+
+ABOUT = """\
+A POP3 server for Maildirs.
+
+  geventpop3 demo DIR                     a maildrop to try things on, served at 127.0.0.1:1110
+  geventpop3 passwd FILE USER             give a user a password
+  geventpop3 serve --maildir 'DIR/{user}' --passwords FILE
+                                          serve the users' mail
+
+"geventpop3 COMMAND --help" tells the rest."""
+
+SERVE_NOTES = """\
+examples:
+  geventpop3 serve --maildir '/srv/mail/{user}' --passwords /etc/pop3.passwd
+  geventpop3 serve --maildir '/srv/mail/{domain}/{local}' --passwords /etc/pop3.passwd \\
+      --listen 127.0.0.1:110 --listen '[::1]:110' --max-sessions 2000
+  geventpop3 serve --config /etc/geventpop3.toml --trace
+
+Each option is also a key of the configuration file, and an environment variable
+GEVENTPOP3_..., in which several listeners are separated by blanks. The command line
+goes before the environment, that before the file. /etc/geventpop3.toml may say:
+
+  listen = ["127.0.0.1:110", "[::1]:110"]
+  maildir = "/srv/mail/{user}"
+  passwords = "/etc/pop3.passwd"
+  max-sessions = 2000
+
+SIGTERM or Ctrl-C ends it: running replies are finished, the other sessions are told."""
+
+PASSWD_NOTES = """\
+examples:
+  geventpop3 passwd /etc/pop3.passwd alice
+  pwgen -s 20 1 | geventpop3 passwd /etc/pop3.passwd alice --stdin
+  geventpop3 passwd /etc/pop3.passwd alice --delete
+
+Lines are user:{SCHEME}secret[:...], as in Dovecot's passwd-file driver, which reads all
+schemes; SCRYPT, written as {CRYPT}$7$, where its crypt(3) is libxcrypt. ARGON2ID needs
+the extra geventpop3[argon2]. A running server follows the changes."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(argv)
+        if arguments.run is None:
+            parser.print_help(sys.stderr)
+            return 2
+        return arguments.run(arguments)  # type: ignore[no-any-return]  # a Namespace is untyped
+    except ConfigError as error:
+        sys.stderr.write(f"geventpop3: error: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    layout: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    parser = _Parser("geventpop3", description=ABOUT, **layout)
+    parser.add_argument("--version", action="version", version=f"geventpop3 {__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+
+    serve = commands.add_parser("serve", help="serve Maildirs", epilog=SERVE_NOTES, **layout)
+    for field, of in config.settings():
+        _add_setting(serve, field, of)
+    serve.add_argument("--config", metavar="FILE", help="a configuration file in TOML [GEVENTPOP3_CONFIG]")
+    serve.set_defaults(run=_serve)
+
+    passwd = commands.add_parser("passwd", help="edit a password file", epilog=PASSWD_NOTES, **layout)
+    passwd.add_argument("file", metavar="FILE", help="the password file; made if it is missing")
+    passwd.add_argument("user", metavar="USER")
+    about = f"{', '.join(NAMES)}; default {default_scheme()}"
+    passwd.add_argument("--scheme", metavar="NAME", type=str.upper, choices=NAMES, default=default_scheme(), help=about)
+    how = passwd.add_mutually_exclusive_group()
+    how.add_argument("--stdin", action="store_true", help="read the password from standard input, one line")
+    how.add_argument("--delete", action="store_true", help="remove the user")
+    passwd.set_defaults(run=_passwd)
+
+    demo = commands.add_parser("demo", help="make a maildrop of real messages and serve it", **layout)
+    demo.add_argument("folder", metavar="DIR", help="where; what is in it already stays")
+    demo.add_argument("--listen", metavar="HOST:PORT", help="where to listen; default 127.0.0.1:1110, or any free port")
+    demo.add_argument("--messages", metavar="N", default=str(MESSAGES), help=f"how many messages; default {MESSAGES}")
+    demo.add_argument("--trace", action="store_true", help="log the dialogue of every session, passwords masked")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_setting(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], of: config.Setting) -> None:
+    about = f"{of.help} [{config.variable(field.name)}]"
+    default = field.default
+    if default is dataclasses.MISSING:
+        about += "; must be given"
+    elif default is not None and not of.is_switch:
+        about += f"; default {default[0] if of.is_repeatable else default}"
+    more: dict[str, Any] = {"metavar": of.metavar}
+    if of.is_switch:
+        more = {"action": argparse.BooleanOptionalAction}
+    elif of.is_repeatable:
+        more["action"] = "append"
+    parser.add_argument(config.flag(field.name), dest=field.name, default=None, help=about, **more)
+
+
+def _say(text: str) -> int:
+    """To standard output, at once; returns the exit status of what went well."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+    return 0
+
+
+# serve
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    path = arguments.config or os.environ.get(f"{config.PREFIX}CONFIG") or None
+    return run(config.load(vars(arguments), os.environ, path))
+
+
+def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -> int:
+    """Serve until a signal ends it; *ready* is called when the server listens. Returns the exit status."""
+    _log_to_stderr(settings)
+    _raise_descriptor_limit(settings.max_sessions)
+    if settings.autologout < RFC_AUTOLOGOUT:
+        log.warning("autologout after %g seconds: RFC 1939 asks for at least %d", settings.autologout, RFC_AUTOLOGOUT)
+    pop3d = _server(settings)
+    _end_on_signals(pop3d)
+    pop3d.start()
+    if ready is not None:
+        ready(pop3d)
+    pop3d.serve_forever()
+    return 0
+
+
+def _server(settings: Settings) -> POP3Server:
+    with settings.blamed("passwords"):
+        authenticator = PasswordFile(settings.passwords)
+    with settings.blamed("maildir"):
+        store = MaildirStore(settings.maildir, lock=settings.lock)
+        # What the first placeholder stands in must be there; the maildirs themselves may come later.
+        os.scandir(os.path.dirname(settings.maildir.partition("{")[0]) or ".").close()
+    pop3d = POP3Server(
+        hostname=settings.hostname,
+        listeners=[_bind(settings, text) for text in settings.listen],
+        options={"trace": settings.trace},
+        autologout=settings.autologout,
+        login_deadline=settings.login_deadline,
+        max_sessions=settings.max_sessions,
+        max_sessions_per_address=settings.max_sessions_per_address,
+    )
+    pop3d.register(MaildropService(store, authenticator, allow_plaintext=settings.allow_plaintext))
+    pop3d.register(AccessLog())
+    return pop3d
+
+
+def _bind(settings: Settings, text: str) -> Any:
+    """A listening socket; bound here, because here it is known which of the listeners it is."""
+    with settings.blamed("listen"):
+        try:
+            return bind(parse_listener(text))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), text) from None
+
+
+def _end_on_signals(pop3d: POP3Server) -> None:
+    """The first SIGTERM or SIGINT ends the server gracefully, a second one at once."""
+    ending: list[int] = []
+
+    def end(number: int) -> None:
+        if ending:
+            os._exit(128 + number)
+        ending.append(number)
+        log.info("%s: shutting down", signal.Signals(number).name)
+        pop3d.shutdown()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, end, number)
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=settings.log_level.upper())
+    if settings.trace:
+        logging.getLogger("geventpop3.trace").setLevel(logging.INFO)
+
+
+def _raise_descriptor_limit(sessions: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    except (OSError, ValueError) as error:
+        log.warning("the limit of open files stays at %d: %s", soft, error)
+    needed = sessions * SESSION_DESCRIPTORS + RESERVED_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        log.warning("%d sessions may need %d open files, and the limit is %d", sessions, needed, soft)
+
+
+# passwd
+
+
+def _passwd(arguments: argparse.Namespace) -> int:
+    name, path, scheme = arguments.user, arguments.file, arguments.scheme
+    check_name(name)
+    if arguments.delete:
+        if not delete_user(path, name):
+            raise ConfigError(f"{path}: there is no user {name!r}")
+        return _say(f"{name}: removed")
+    field = hash_password(_password_from_stdin() if arguments.stdin else _ask_password(name), scheme)
+    is_new = set_password(path, name, field)
+    return _say(f"{name}: {'added' if is_new else 'changed'} ({scheme})")
+
+
+def _password_from_stdin() -> bytes:
+    return sys.stdin.buffer.readline().removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _ask_password(name: str) -> bytes:
+    if not sys.stdin.isatty():
+        raise ConfigError("standard input is no terminal to ask at; use --stdin")
+    try:
+        password = getpass.getpass(f"Password of {name}: ")
+        again = getpass.getpass("Again: ")
+    except EOFError:
+        raise ConfigError("no password was given") from None
+    if password != again:
+        raise ConfigError("the passwords differ")
+    return password.encode("utf-8", "surrogateescape")
+
+
+# demo
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    if not (arguments.messages.isascii() and arguments.messages.isdigit() and len(arguments.messages) < 7):
+        raise ConfigError(f"--messages: {arguments.messages!r} is not a whole number below 1,000,000")
+    flags = {"listen": None if arguments.listen is None else [arguments.listen]}
+    demo = prepare(arguments.folder, int(arguments.messages))
+    given = {"maildir": demo.template, "passwords": demo.passwords, "trace": arguments.trace, **flags}
+    settings = config.load(given, {})
+    if arguments.listen is None and _is_taken(settings.listen[0]):
+        _say(f"{settings.listen[0]} is taken, so this is another port.")
+        settings = dataclasses.replace(settings, listen=("127.0.0.1:0",))
+
+    def ready(pop3d: POP3Server) -> None:
+        _say(instructions(demo, pop3d.getsockname()))
+
+    return run(settings, ready)
+
+
+def _is_taken(text: str) -> bool:
+    try:
+        bind(parse_listener(text)).close()
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False

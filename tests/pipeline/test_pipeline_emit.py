@@ -1,0 +1,570 @@
+"""How an event is answered: Eat codes, the first answer, isolation, the response hook, and what is never logged."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geventpop3.errors import AuthenticationFailed, PipelineError, Refusal, StoreUnavailable
+from geventpop3.pipeline import events
+from geventpop3.pipeline.events import Event
+from geventpop3.pipeline.pluggable import Pluggable, discard, new_reference
+from geventpop3.pipeline.plugin import EAT_ALL, EAT_CLIENT, EAT_NONE, EAT_PLUGIN, Eat, Plugin, handles
+from geventpop3.wire.replies import Reply, err, multiline, ok
+
+SECRET = "sesame-7f3a"
+INTERNAL = re.compile(r"-ERR \[SYS/TEMP\] internal error, reference ([0-9a-f]{8})\r\n")
+
+
+class SomeClient:
+    id = 7
+
+
+def some_client() -> Any:
+    return SomeClient()
+
+
+class Body:
+    """A body that knows whether it was closed."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.closed = 0
+        self.failure = failure
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter((b"octets",))
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture
+def pop3d() -> Pluggable:
+    return Pluggable()
+
+
+def plugin(pop3d: Pluggable, name: str, *results: Any) -> list[int]:
+    """Plugins for *name*, one for each result: returned, called, or raised. The list says which of them were asked."""
+    asked: list[int] = []
+    for index, result in enumerate(results):
+
+        def ask(pop3d: Pluggable, event: Event, index: int = index, result: Any = result) -> Any:
+            asked.append(index)
+            if isinstance(result, Exception):
+                raise result
+            return result(event) if callable(result) else result
+
+        pop3d.plugin(name, alias=f"plugin{index}")(ask)
+    return asked
+
+
+def listener(pop3d: Pluggable, name: str, result: Any = None, priority: int = 0) -> list[Reply | None]:
+    """A listener that answers or raises *result*; the list has what ``event.reply`` was when it was called."""
+    heard: list[Reply | None] = []
+
+    @pop3d.on(name, priority=priority)
+    def listen(pop3d: Pluggable, event: Event) -> Any:
+        heard.append(event.reply)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return heard
+
+
+def line(event: Event) -> str:
+    assert event.reply is not None
+    return event.reply.status_line.decode()
+
+
+class TestEat:
+    def test_none_goes_on(self, pop3d: Pluggable) -> None:
+        asked = plugin(pop3d, "cmd_user", EAT_NONE, None, EAT_NONE)
+        heard = listener(pop3d, "cmd_user")
+        event = pop3d.send_event("cmd_user")
+        assert (asked, heard, event.eaten) == ([0, 1, 2], [None], False)
+
+    def test_client_keeps_it_from_listeners_only(self, pop3d: Pluggable) -> None:
+        asked = plugin(pop3d, "cmd_user", EAT_CLIENT, EAT_NONE)
+        heard = listener(pop3d, "cmd_user")
+        event = pop3d.send_event("cmd_user")
+        assert (asked, heard, event.eaten) == ([0, 1], [], True)
+
+    def test_plugin_goes_straight_to_the_listeners(self, pop3d: Pluggable) -> None:
+        asked = plugin(pop3d, "cmd_user", EAT_PLUGIN, EAT_NONE)
+        heard = listener(pop3d, "cmd_user")
+        event = pop3d.send_event("cmd_user")
+        assert (asked, heard, event.eaten) == ([0], [None], False)
+
+    def test_all_stops_everything(self, pop3d: Pluggable) -> None:
+        asked = plugin(pop3d, "cmd_user", EAT_ALL, EAT_NONE)
+        heard = listener(pop3d, "cmd_user")
+        event = pop3d.send_event("cmd_user")
+        assert (asked, heard, event.eaten, event.reply) == ([0], [], True, None)
+
+    def test_plugin_after_client_ends_as_all(self, pop3d: Pluggable) -> None:
+        asked = plugin(pop3d, "cmd_user", EAT_CLIENT, EAT_PLUGIN, EAT_NONE)
+        heard = listener(pop3d, "cmd_user")
+        event = pop3d.send_event("cmd_user")
+        assert (asked, heard, event.eaten) == ([0, 1], [], True)
+
+    def test_who_eats_may_answer(self, pop3d: Pluggable) -> None:
+        def refuse(event: Event) -> Eat:
+            event.reply = err("go away")
+            return EAT_ALL
+
+        plugin(pop3d, "cmd_user", refuse)
+        assert line(pop3d.send_event("cmd_user")) == "-ERR go away\r\n"
+
+    def test_an_answer_that_was_not_eaten_stands_and_listeners_hear_it(self, pop3d: Pluggable) -> None:
+        def answer(event: Event) -> None:
+            event.reply = ok("mine")
+
+        plugin(pop3d, "cmd_user", answer)
+        heard = listener(pop3d, "cmd_user", ok("theirs"))
+        assert line(pop3d.send_event("cmd_user")) == "+OK mine\r\n"
+        assert heard == [ok("mine")]
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(st.sampled_from([None, EAT_NONE, EAT_CLIENT, EAT_PLUGIN, EAT_ALL, ValueError("oops"), 3]), max_size=6)
+    )
+    def test_any_sequence_is_what_the_seed_makes_of_it(self, codes: list[Any]) -> None:
+        pop3d = Pluggable()
+        asked = plugin(pop3d, "cmd_user", *codes)
+        heard = listener(pop3d, "cmd_user")
+        logging.disable()
+        try:
+            event = pop3d.send_event("cmd_user")
+        finally:
+            logging.disable(logging.NOTSET)
+        stop = next((at for at, code in enumerate(codes) if code is EAT_PLUGIN or code is EAT_ALL), len(codes))
+        eaten = EAT_ALL in [codes[stop : stop + 1], []][0] or EAT_CLIENT in codes[:stop]
+        assert asked == list(range(min(stop + 1, len(codes))))
+        assert (event.eaten, len(heard)) == (eaten, 0 if eaten else 1)
+
+
+class TestMangling:
+    def test_listeners_hear_the_arguments_as_plugins_left_them(self, pop3d: Pluggable) -> None:
+        plugin(
+            pop3d,
+            "cmd_user",
+            lambda event: event.args.__setitem__(0, event.args[0].lower()),
+            lambda event: event.args.append("extra"),
+        )
+        seen: list[list[str]] = []
+        pop3d.on("cmd_user")(lambda pop3d, event: seen.append(list(event.args)))
+        pop3d.send_event("cmd_user", "ALICE")
+        assert seen == [["alice", "extra"]]
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("answer", "wire"),
+        [
+            (ok("fine"), "+OK fine\r\n"),
+            ("+OK fine", "+OK fine\r\n"),
+            (b"-ERR [AUTH] no", "-ERR [AUTH] no\r\n"),
+            (Refusal("no such thing"), "-ERR no such thing\r\n"),
+            (AuthenticationFailed(), "-ERR [AUTH] authentication failed\r\n"),
+        ],
+    )
+    def test_a_listener_answers(self, pop3d: Pluggable, answer: Any, wire: str) -> None:
+        listener(pop3d, "cmd_user", answer)
+        event = pop3d.send_event("cmd_user")
+        assert (line(event), event.eaten, event.reference) == (wire, False, None)
+
+    def test_the_first_answer_is_the_answer_and_the_rest_hear_it(self, pop3d: Pluggable) -> None:
+        silent = listener(pop3d, "cmd_user")
+        listener(pop3d, "cmd_user", ok("first"))
+        late = listener(pop3d, "cmd_user", ok("second"))
+        later = listener(pop3d, "cmd_user", Refusal("third"))
+        assert line(pop3d.send_event("cmd_user")) == "+OK first\r\n"
+        assert (silent, late, later) == ([None], [ok("first")], [ok("first")])
+
+    def test_nobody_answers(self, pop3d: Pluggable) -> None:
+        event = pop3d.send_event("cmd_user")
+        assert (event.reply, event.eaten, event.reference) == (None, False, None)
+
+    def test_a_second_body_is_closed_and_the_first_is_not(self, pop3d: Pluggable) -> None:
+        first, second = Body(), Body()
+        listener(pop3d, "cmd_retr", multiline("one", first))
+        listener(pop3d, "cmd_retr", multiline("two", second))
+        pop3d.on("cmd_retr")(lambda pop3d, event: event.reply)
+        event = pop3d.send_event("cmd_retr")
+        assert event.reply == multiline("one", first)
+        assert (first.closed, second.closed) == (0, 1)
+
+    def test_a_refusals_detail_is_logged_and_not_sent(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
+        listener(pop3d, "cmd_stat", StoreUnavailable(detail="/srv/mail/alice: EIO"))
+        event = pop3d.send_event("cmd_stat", client=some_client())
+        assert line(event) == "-ERR [SYS/TEMP] the maildrop is not available now, try again later\r\n"
+        assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
+        assert "listen refused cmd_stat of client 7: /srv/mail/alice: EIO" in caplog.text
+
+
+class TestListenersThatFail:
+    @pytest.mark.parametrize("mistake", [ValueError("oops"), PipelineError("oops"), 7, True, "hello", b"", EAT_ALL])
+    def test_the_client_gets_a_reference_that_is_in_the_log(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, mistake: Any
+    ) -> None:
+        listener(pop3d, "cmd_stat", mistake)
+        event = pop3d.send_event("cmd_stat", client=some_client())
+        match = INTERNAL.fullmatch(line(event))
+        assert match is not None
+        assert match[1] == event.reference
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert f"failed at cmd_stat of client 7, reference {event.reference}" in caplog.text
+        assert "listener test_pipeline_emit.listener.<locals>.listen" in caplog.text
+        assert "Traceback" in caplog.text
+
+    def test_the_others_still_hear_it(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
+        listener(pop3d, "cmd_stat", ValueError("oops"))
+        heard = listener(pop3d, "cmd_stat", ok("too late"))
+        event = pop3d.send_event("cmd_stat")
+        assert heard == [event.reply]
+        assert INTERNAL.fullmatch(line(event))
+
+    def test_an_answer_that_was_given_stands(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
+        listener(pop3d, "cmd_stat", ok("0 0"))
+        listener(pop3d, "cmd_stat", ValueError("oops"))
+        event = pop3d.send_event("cmd_stat")
+        assert line(event) == "+OK 0 0\r\n"
+        assert event.reference is not None
+        assert event.reference in caplog.text
+
+    def test_the_first_failures_reference_is_the_events(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        listener(pop3d, "cmd_stat", ValueError("first"))
+        listener(pop3d, "cmd_stat", ValueError("second"))
+        event = pop3d.send_event("cmd_stat")
+        assert event.reference is not None
+        assert event.reference in line(event)
+        assert [event.reference in record.getMessage() for record in caplog.records] == [True, False]
+
+    def test_a_blinker_receiver_that_fails_is_isolated_too(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def receiver(sender: object) -> None:
+            """It does not take the event."""
+
+        with events.cmd_stat.connected_to(receiver):
+            assert INTERNAL.fullmatch(line(pop3d.send_event("cmd_stat")))
+        assert "receiver test_pipeline_emit" in caplog.text
+
+    def test_what_is_no_exception_gets_through(self, pop3d: Pluggable) -> None:
+        listener(pop3d, "cmd_stat", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            pop3d.send_event("cmd_stat")
+
+
+class TestPluginsThatFail:
+    @pytest.mark.parametrize("mistake", [ValueError("oops"), Refusal("no"), 3, True, ok("no answer")])
+    def test_it_counts_as_none_and_is_reported(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, mistake: Any
+    ) -> None:
+        reports: list[Event] = []
+        pop3d.on("plugin_error")(lambda pop3d, event: reports.append(event))
+        asked = plugin(pop3d, "cmd_user", mistake if isinstance(mistake, Exception) else lambda event: mistake, None)
+        heard = listener(pop3d, "cmd_user")
+        client = some_client()
+        event = pop3d.send_event("cmd_user", client=client)
+        assert (asked, heard, event.eaten, event.reply) == ([0, 1], [None], False, None)
+        assert event.reference is not None
+        assert f"plugin 'plugin0' failed at cmd_user of client 7, reference {event.reference}" in caplog.text
+        [report] = reports
+        assert report.client is client
+        exception, alias, name = report.args
+        assert (alias, name) == ("plugin0", "cmd_user")
+        if isinstance(mistake, Exception):
+            assert exception is mistake
+        else:
+            assert str(exception) == f"a plugin returns an Eat code or None, not {type(mistake).__name__}"
+
+    def test_a_reply_that_is_none_is_the_plugins_failure(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        plugin(pop3d, "cmd_user", lambda event: setattr(event, "reply", 7))
+        event = pop3d.send_event("cmd_user")
+        assert (event.reply, event.reference is None) == (None, False)
+
+    def test_one_that_fails_at_plugin_error_is_only_logged(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        asked = plugin(pop3d, "plugin_error", ValueError("again"))
+        plugin_user = Plugin()
+        pop3d.plugin("cmd_user")(lambda pop3d, event: 1 // 0)
+        pop3d.plugin_add("bystander", plugin_user)
+        pop3d.send_event("cmd_user")
+        assert asked == [0]
+        assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+    def test_a_listener_that_fails_at_plugin_error_is_only_logged(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        heard = listener(pop3d, "plugin_error", ValueError("again"))
+        plugin(pop3d, "cmd_user", ValueError("first"))
+        pop3d.send_event("cmd_user")
+        assert len(heard) == 1
+        assert len(caplog.records) == 2
+
+
+def password() -> Event:
+    return Event("cmd_pass", some_client(), [SECRET], f"PASS {SECRET}".encode(), 0)
+
+
+def quote(pop3d: Pluggable, event: Event) -> int:
+    return int(event.argument)
+
+
+def quote_and_chain(pop3d: Pluggable, event: Event) -> None:
+    try:
+        int(event.argument)
+    except ValueError as error:
+        raise KeyError(event.raw) from error
+
+
+def pass_on(pop3d: Pluggable, event: Event) -> None:
+    assert SECRET not in repr(event)
+    raise event.args[0]
+
+
+class TestSecrets:
+    """Neither argument nor octets of a command get into a log record, whatever fails."""
+
+    @pytest.mark.parametrize("failing", [quote, quote_and_chain])
+    @pytest.mark.parametrize("as_plugin", [False, True])
+    def test_an_exception_that_quotes_the_secret(
+        self,
+        pop3d: Pluggable,
+        caplog: pytest.LogCaptureFixture,
+        failing: Callable[[Pluggable, Event], Any],
+        as_plugin: bool,
+    ) -> None:
+        if as_plugin:
+            pop3d.plugin("cmd_pass")(failing)
+            pop3d.plugin("plugin_error", alias="passing it on")(pass_on)
+        else:
+            pop3d.on("cmd_pass")(failing)
+        event = password()
+        pop3d.emit(event)
+        assert event.reference is not None
+        assert event.reference in caplog.text
+        assert failing.__name__ in caplog.text
+        assert ("ValueError" if failing is quote else "KeyError") in caplog.text
+        assert SECRET not in caplog.text
+        for record in caplog.records:
+            assert SECRET not in repr(vars(record))
+            assert record.exc_info is None
+
+    def test_an_answer_that_quotes_the_secret(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
+        listener(pop3d, "cmd_pass", [SECRET])
+        event = password()
+        pop3d.emit(event)
+        assert INTERNAL.fullmatch(line(event))
+        assert "TypeError" in caplog.text
+        assert SECRET not in caplog.text
+
+    def test_other_events_keep_the_whole_story(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
+        pop3d.on("cmd_retr")(quote)
+        pop3d.send_event("cmd_retr", "two")
+        assert "invalid literal for int() with base 10: 'two'" in caplog.text
+
+
+class TestChangesWhileAnEventRuns:
+    def test_a_plugin_that_was_removed_is_not_called(self, pop3d: Pluggable) -> None:
+        asked = plugin(pop3d, "cmd_user", lambda event: pop3d.plugin_del("plugin1") and None, None, None)
+        pop3d.send_event("cmd_user")
+        assert asked == [0, 2]
+
+    def test_a_plugin_that_was_added_hears_the_next_event(self, pop3d: Pluggable) -> None:
+        heard: list[str] = []
+
+        def add(event: Event) -> None:
+            if "late" not in pop3d.plugin_list():
+                pop3d.plugin("cmd_user", alias="late")(lambda pop3d, event: heard.append(event.argument))
+
+        plugin(pop3d, "cmd_user", add)
+        pop3d.send_event("cmd_user", "first")
+        assert heard == []
+        pop3d.send_event("cmd_user", "second")
+        assert heard == ["second"]
+
+    def test_a_plugin_that_moved_is_called_once(self, pop3d: Pluggable) -> None:
+        asked = plugin(pop3d, "cmd_user", lambda event: pop3d.pipeline.bump_down("plugin0") and None, None, None)
+        pop3d.send_event("cmd_user")
+        assert asked == [0, 1, 2]
+        assert pop3d.plugin_order() == ["plugin1", "plugin0", "plugin2"]
+
+    def test_a_listener_that_was_unregistered_is_not_called(self, pop3d: Pluggable) -> None:
+        heard: list[str] = []
+
+        def second(pop3d: Pluggable, event: Event) -> None:
+            heard.append("second")
+
+        @pop3d.on("cmd_user")
+        def first(pop3d: Pluggable, event: Event) -> None:
+            heard.append("first")
+            pop3d.unregister(second)
+
+        pop3d.register(second, "cmd_user")
+        pop3d.send_event("cmd_user")
+        assert heard == ["first"]
+
+    def test_a_listener_that_was_registered_hears_the_next_event(self, pop3d: Pluggable) -> None:
+        heard: list[str] = []
+
+        @pop3d.on("cmd_user")
+        def first(pop3d: Pluggable, event: Event) -> None:
+            if event.argument == "first":
+                pop3d.on("cmd_user")(lambda pop3d, event: heard.append(event.argument))
+
+        pop3d.send_event("cmd_user", "first")
+        pop3d.send_event("cmd_user", "second")
+        assert heard == ["second"]
+
+    def test_events_may_be_sent_while_one_runs(self, pop3d: Pluggable) -> None:
+        pop3d.add_event("my_event")
+        heard = listener(pop3d, "my_event", ok("inner"))
+
+        @pop3d.on("cmd_user")
+        def outer(pop3d: Pluggable, event: Event) -> Reply | None:
+            return pop3d.send_event("my_event").reply
+
+        assert line(pop3d.send_event("cmd_user")) == "+OK inner\r\n"
+        assert heard == [None]
+
+
+class TestResponse:
+    def answered(self, reply: Reply | None) -> Event:
+        event = Event("cmd_stat", some_client(), ["an argument"])
+        event.reply = reply
+        return event
+
+    def test_without_plugins_the_reply_is_the_reply(self, pop3d: Pluggable) -> None:
+        reply = ok("0 0")
+        assert pop3d.respond(self.answered(reply)) is reply
+
+    def test_without_a_reply_nobody_is_asked(self, pop3d: Pluggable) -> None:
+        asked = plugin(pop3d, "response", None)
+        assert pop3d.respond(self.answered(None)) is None
+        assert asked == []
+
+    def test_a_plugin_is_told_what_is_answered_and_may_change_the_reply(self, pop3d: Pluggable) -> None:
+        seen: list[Event] = []
+
+        def shout(event: Event) -> None:
+            seen.append(event)
+            assert event.reply is not None
+            event.reply = event.reply._replace(text=event.reply.text.upper())
+
+        plugin(pop3d, "response", shout)
+        event = self.answered(err("no mail"))
+        assert pop3d.respond(event) == err("NO MAIL")
+        assert event.reply == err("no mail")
+        assert [(hook.name, hook.client, hook.args) for hook in seen] == [("response", event.client, ["cmd_stat"])]
+
+    @pytest.mark.parametrize("code", [EAT_CLIENT, EAT_ALL])
+    def test_it_may_be_eaten_and_its_body_is_closed(self, pop3d: Pluggable, code: Eat) -> None:
+        plugin(pop3d, "response", code)
+        body = Body()
+        assert pop3d.respond(self.answered(multiline("here", body))) is None
+        assert body.closed == 1
+
+    def test_plugins_may_be_cut_short(self, pop3d: Pluggable) -> None:
+        asked = plugin(pop3d, "response", EAT_PLUGIN, None)
+        assert pop3d.respond(self.answered(ok("0 0"))) == ok("0 0")
+        assert asked == [0]
+
+    @pytest.mark.parametrize("instead", [None, err("no")])
+    def test_a_body_that_nothing_takes_the_place_of_is_closed(self, pop3d: Pluggable, instead: Reply | None) -> None:
+        plugin(pop3d, "response", lambda event: setattr(event, "reply", instead))
+        body = Body()
+        assert pop3d.respond(self.answered(multiline("here", body))) == instead
+        assert body.closed == 1
+
+    def test_a_body_in_place_of_another_may_read_it(self, pop3d: Pluggable) -> None:
+        def shout(event: Event) -> None:
+            assert event.reply is not None
+            old = event.reply.body
+            assert old is not None
+            event.reply = event.reply._replace(body=(chunk.upper() for chunk in old))
+
+        plugin(pop3d, "response", shout)
+        body = Body()
+        reply = pop3d.respond(self.answered(multiline("here", body)))
+        assert reply is not None
+        assert reply.body is not None
+        assert list(reply.body) == [b"OCTETS"]
+        assert body.closed == 0
+
+    def test_a_plugin_that_fails_leaves_the_reply_as_it_is(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        plugin(pop3d, "response", ValueError("oops"))
+        assert pop3d.respond(self.answered(ok("0 0"))) == ok("0 0")
+        assert "plugin 'plugin0' failed at response of client 7" in caplog.text
+
+    def test_all_of_a_plugin_hears_responses_too(self, pop3d: Pluggable) -> None:
+        class Ear(Plugin):
+            def __init__(self) -> None:
+                self.heard: list[str] = []
+
+            @handles("all")
+            def hear(self, pop3d: Pluggable, event: Event) -> None:
+                self.heard.append(event.name)
+
+        ear = Ear()
+        pop3d.plugin_add("ear", ear)
+        pop3d.respond(self.answered(ok("0 0")))
+        assert ear.heard == ["plugin_add", "response"]
+
+
+class TestDiscard:
+    def test_what_cannot_be_closed_is_left_alone(self) -> None:
+        for reply in (None, ok("fine"), multiline("here", [b"octets"])):
+            discard(reply)
+
+    def test_what_closing_raises_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        body = Body(failure=OSError("EIO"))
+        discard(multiline("here", body))
+        assert body.closed == 1
+        assert "EIO" in caplog.text
+
+
+class TestWanted:
+    def test_nobody_wants_what_nobody_hears(self, pop3d: Pluggable) -> None:
+        assert not pop3d.wanted("command_finished")
+        assert not pop3d.wanted("response")
+
+    def test_a_listener_wants_it_until_it_goes(self, pop3d: Pluggable) -> None:
+        def listen(pop3d: Pluggable, event: Event) -> None: ...
+
+        pop3d.register(listen, "command_finished")
+        assert pop3d.wanted("command_finished")
+        pop3d.unregister(listen)
+        assert not pop3d.wanted("command_finished")
+
+    def test_a_plugin_wants_it_until_it_goes(self, pop3d: Pluggable) -> None:
+        plugin(pop3d, "response", None)
+        assert pop3d.wanted("response")
+        pop3d.plugin_del("plugin0")
+        assert not pop3d.wanted("response")
+
+    def test_another_servers_listener_does_not(self, pop3d: Pluggable) -> None:
+        other = Pluggable()
+        listener(other, "command_finished")
+        assert (pop3d.wanted("command_finished"), other.wanted("command_finished")) == (False, True)
+
+
+def test_references_differ() -> None:
+    assert len({new_reference() for _ in range(100)}) == 100

@@ -1,0 +1,140 @@
+"""The kernel as the maildir store sees it, with a hook before every call: to fail, to stop, to rename meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geventpop3.stores.maildir import system
+
+CALLS = (
+    "openat",
+    "read",
+    "pread",
+    "preadv",
+    "write",
+    "fsync",
+    "fstat",
+    "stat",
+    "listdir",
+    "makedirs",
+    "unlink",
+    "rename",
+    "flock",
+    "prefetch",
+)
+"""All but ``close``: the kernel closes what a dead process had open, so that is what the tests do too."""
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+class Kernel:
+    """Records the calls (name and first argument) and asks *before* about each, by number; fsync does nothing."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.before: Callable[[int, str, Any], None] | None = None
+        for name in CALLS:
+            real = (lambda *_: None) if name == "fsync" else getattr(system, name)
+            monkeypatch.setattr(system, name, self._wrap(name, real))
+
+    def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            number = len(self.calls)
+            self.calls.append((name, args[0]))
+            if self.before is not None:
+                self.before(number, name, args[0])
+            return real(*args, **kwargs)
+
+        return call
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the calls so far."""
+        return [name for name, _ in self.calls]
+
+    def reset(self) -> None:
+        """Nothing was called, and nothing is asked."""
+        self.calls.clear()
+        self.before = None
+
+    def crash_at(self, step: int) -> None:
+        """The process dies at call number *step*: that one and all later ones are never made."""
+        self.reset()
+
+        def before(number: int, *_: Any) -> None:
+            if number >= step:
+                raise Crash
+
+        self.before = before
+
+    def fail_at(self, step: int, code: int) -> None:
+        """Call number *step* fails with that errno."""
+        self.reset()
+
+        def before(number: int, *_: Any) -> None:
+            if number == step:
+                raise OSError(code, os.strerror(code))
+
+        self.before = before
+
+    def fail(self, name: str, code: int, argument: Callable[[Any], bool] = lambda _: True) -> None:
+        """Every call of that name (and such a first argument) fails with that errno."""
+        self.reset()
+
+        def before(_: int, called: str, first: Any) -> None:
+            if called == name and argument(first):
+                raise OSError(code, os.strerror(code))
+
+        self.before = before
+
+    def do_before(self, name: str, action: Callable[[], object], *, nth: int = 1) -> None:
+        """Runs *action* once, before the *nth* call of that name from now on."""
+        self.reset()
+        seen = 0
+
+        def before(_: int, called: str, __: Any) -> None:
+            nonlocal seen
+            if called == name:
+                seen += 1
+                if seen == nth:
+                    action()
+
+        self.before = before
+
+
+class Clock:
+    """The store's clock: *ahead* nanoseconds late for the file system's."""
+
+    QUIET = 3_600_000_000_000
+    """So far ahead that every directory has been left alone for long."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = self.QUIET
+        self.pauses: list[float] = []
+        real = system.now_ns
+        monkeypatch.setattr(system, "now_ns", lambda: real() + self.ahead)
+        monkeypatch.setattr(system, "pause", self.pauses.append)
+
+
+def make_maildir(path: Path) -> Path:
+    """An empty maildir."""
+    for part in ("new", "cur", "tmp"):
+        (path / part).mkdir(parents=True)
+    return path
+
+
+def names(path: Path) -> set[str]:
+    """The messages of a maildir, as relative paths."""
+    return {f"{part}/{name}" for part in ("new", "cur") for name in os.listdir(path / part)}
+
+
+def left_over(path: Path) -> set[str]:
+    """What else there is in a maildir."""
+    return set(os.listdir(path)) - {"new", "cur", "tmp"} | {f"tmp/{name}" for name in os.listdir(path / "tmp")}
