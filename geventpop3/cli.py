@@ -7,6 +7,7 @@ nothing: the bundled store and authenticator are blocking code that the service 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import errno
 import getpass
@@ -39,11 +40,6 @@ log = logging.getLogger("geventpop3.cli")
 RFC_AUTOLOGOUT = 600
 """RFC 1939 section 3: "Such a timer MUST be of at least 10 minutes' duration"."""
 
-SESSION_DESCRIPTORS = 3
-"""What a session may have open at once: its socket, its maildir, a message."""
-
-RESERVED_DESCRIPTORS = 64
-
 ABOUT = """\
 A POP3 server for Maildirs.
 
@@ -72,7 +68,7 @@ goes before the environment, that before the file. /etc/geventpop3.toml may say:
 
 SIGTERM or Ctrl-C ends it: running replies are finished, the other sessions are told."""
 
-PASSWD_NOTES = """\
+EDIT_NOTES = """\
 examples:
   geventpop3 passwd /etc/pop3.passwd alice
   pwgen -s 20 1 | geventpop3 passwd /etc/pop3.passwd alice --stdin
@@ -117,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--config", metavar="FILE", help="a configuration file in TOML [GEVENTPOP3_CONFIG]")
     serve.set_defaults(run=_serve)
 
-    passwd = commands.add_parser("passwd", help="edit a password file", epilog=PASSWD_NOTES, **layout)
+    passwd = commands.add_parser("passwd", help="edit a password file", epilog=EDIT_NOTES, **layout)
     passwd.add_argument("file", metavar="FILE", help="the password file; made if it is missing")
     passwd.add_argument("user", metavar="USER")
     about = f"{', '.join(NAMES)}; default {default_scheme()}"
@@ -169,10 +165,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -> int:
     """Serve until a signal ends it; *ready* is called when the server listens. Returns the exit status."""
     _log_to_stderr(settings)
-    _raise_descriptor_limit(settings.max_sessions)
     if settings.autologout < RFC_AUTOLOGOUT:
         log.warning("autologout after %g seconds: RFC 1939 asks for at least %d", settings.autologout, RFC_AUTOLOGOUT)
     pop3d = _server(settings)
+    _raise_descriptor_limit()
     _end_on_signals(pop3d)
     pop3d.start()
     if ready is not None:
@@ -190,7 +186,7 @@ def _server(settings: Settings) -> POP3Server:
         os.scandir(os.path.dirname(settings.maildir.partition("{")[0]) or ".").close()
     pop3d = POP3Server(
         hostname=settings.hostname,
-        listeners=[_bind(settings, text) for text in settings.listen],
+        listeners=_bind(settings),
         options={"trace": settings.trace},
         autologout=settings.autologout,
         login_deadline=settings.login_deadline,
@@ -202,13 +198,17 @@ def _server(settings: Settings) -> POP3Server:
     return pop3d
 
 
-def _bind(settings: Settings, text: str) -> Any:
-    """A listening socket; bound here, because here it is known which of the listeners it is."""
-    with settings.blamed("listen"):
-        try:
-            return bind(parse_listener(text))
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error), text) from None
+def _bind(settings: Settings) -> list[Any]:
+    """Listening sockets; bound here, because here it is known which of the listeners fails."""
+    with settings.blamed("listen"), contextlib.ExitStack() as opened:
+        sockets = []
+        for text in settings.listen:
+            try:
+                sockets.append(opened.enter_context(bind(parse_listener(text))))
+            except OSError as error:
+                raise OSError(error.errno, error.strerror or str(error), text) from None
+        opened.pop_all()
+        return sockets
 
 
 def _end_on_signals(pop3d: POP3Server) -> None:
@@ -232,16 +232,13 @@ def _log_to_stderr(settings: Settings) -> None:
         logging.getLogger("geventpop3.trace").setLevel(logging.INFO)
 
 
-def _raise_descriptor_limit(sessions: int) -> None:
+def _raise_descriptor_limit() -> None:
+    """As many open files as the system lets us have: each session is one, or more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
     except (OSError, ValueError) as error:
         log.warning("the limit of open files stays at %d: %s", soft, error)
-    needed = sessions * SESSION_DESCRIPTORS + RESERVED_DESCRIPTORS
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        log.warning("%d sessions may need %d open files, and the limit is %d", sessions, needed, soft)
 
 
 # passwd

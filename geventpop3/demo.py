@@ -85,7 +85,7 @@ def instructions(demo: Demo, address: tuple[str, int] | str) -> str:
         "",
         f"  {login} '{url}'                    # list the messages",
         f"  {login} '{url}1'                   # read the first",
-        f"  {login} -l -X 'DELE 1' '{url}'     # remove it",
+        f"  {login} -l -X DELE '{url}1'        # remove it",
         f'  python3 -c "{program}"',
         "",
         "Ctrl-C stops it.",
@@ -131,7 +131,8 @@ def mail() -> Iterator[bytes]:
     tea = "".join(f"{cup:5d}. Have some more tea.\n" for cup in range(1, 2001))
     yield f"{_head(next(numbers), 'A long one')}\n{tea}".encode()
 
-    for number in numbers:
+    while True:
+        number = next(numbers)
         more = _message(number, f"Message {number}")
         more.set_content(f"This is message {number}. Nothing in it is remarkable.\n")
         yield more.as_bytes()

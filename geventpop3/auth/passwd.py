@@ -17,7 +17,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from geventpop3.auth.authenticator import SecretAuthenticator
@@ -181,7 +181,7 @@ def _read(path: str, before: _Table | None) -> _Table:
     if len(decoys) > COSTS:
         log.warning("%s: %d different password costs, and a failed login pays them all", path, len(decoys))
     clear = [isinstance(decoy, ClearSecret) for decoy in decoys.values()]
-    log.info("%s: %d users", path, len(users))
+    log.info("%s: users: %d", path, len(users))
     return _Table(_stamp(status), is_settled, content, users, decoys, any(clear), all(clear))
 
 
@@ -322,11 +322,17 @@ def _locked(target: str, flags: int) -> Iterator[int]:
     while True:
         with _opened(target, flags) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # Who waited for the lock may now hold that of a file which has been replaced meanwhile.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file), os.stat(target)):
-                    yield file
-                    return
+            if _is_still_at(file, target):
+                yield file
+                return
+
+
+def _is_still_at(file: int, target: str) -> bool:
+    """Who waited for the lock may hold that of a file which has been replaced meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(target))
+    except FileNotFoundError:
+        return False
 
 
 def _replace(target: str, octets: bytes, status: os.stat_result) -> None:

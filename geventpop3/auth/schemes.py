@@ -104,7 +104,7 @@ class Pbkdf2Secret(HashedSecret):
 
     @classmethod
     def create(cls, password: bytes) -> Self:
-        blank = cls(_salt(), bytes(20), *cls.fresh)
+        blank = cls(_salt(), b"", *cls.fresh)
         return replace(blank, digest=blank.derive(password))
 
     @property
@@ -124,7 +124,10 @@ class Pbkdf2Secret(HashedSecret):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class ScryptSecret(HashedSecret):
-    """scrypt (RFC 7914) in the text of crypt(3): ``$7$``, log2(N), r and p of five characters each, salt, digest."""
+    """scrypt (RFC 7914) in the text of crypt(3): ``$7$``, log2(N), r and p of five characters each, salt, digest.
+
+    Salt and digest are kept as they stand in that text.
+    """
 
     label = "CRYPT"
     fresh = (14, 8, 1)  # 16 MiB and 50 ms of one processor core in 2026: the paper's choice for interactive logins
@@ -135,18 +138,15 @@ class ScryptSecret(HashedSecret):
     r: int
     p: int
 
-    _TEXT: ClassVar = re.compile(r"\$7\$(I)(I{5})(I{5})(I{1,64})\$(I{43})".replace("I", "[./0-9A-Za-z]"))
+    # 43 characters of 6 bits are 256 bits and two more, which are zero.
+    _TEXT: ClassVar = re.compile(r"\$7\$(I)(I{5})(I{5})(I{1,64})\$(I{42}[./0-9A-D])".replace("I", "[./0-9A-Za-z]"))
 
     @classmethod
     def parse(cls, text: str) -> Self:
         if (found := cls._TEXT.fullmatch(text)) is None:
             raise ConfigError("not a secret of {CRYPT} that is known here, which is scrypt: $7$...$...")
         log_n, r, p = (_number64(found[i]) for i in (1, 2, 3))
-        try:
-            digest = _octets64(found[5])
-        except OverflowError:
-            raise ConfigError("not a whole {CRYPT}$7$ secret: its digest is damaged") from None
-        secret = cls(found[4].encode("ascii"), digest, log_n, r, p)
+        secret = cls(found[4].encode("ascii"), found[5].encode("ascii"), log_n, r, p)
         # RFC 7914 section 2: N "must be larger than 1, a power of 2, and less than 2^(128 * r / 8)".
         if not (0 < log_n < 16 * r and p):
             raise ConfigError("not a {CRYPT}$7$ secret: its cost parameters do not fit together")
@@ -155,17 +155,13 @@ class ScryptSecret(HashedSecret):
 
     @classmethod
     def create(cls, password: bytes) -> Self:
-        blank = cls(_salt(), bytes(32), *cls.fresh)
+        blank = cls(_salt(), b"", *cls.fresh)
         return replace(blank, digest=blank.derive(password))
 
     @property
     def text(self) -> str:
         parameters = _ITOA64[self.log_n] + _text64(self.r, 5) + _text64(self.p, 5)
-        digest = "".join(
-            _text64(int.from_bytes(piece, "little"), len(piece) + 1)
-            for piece in (self.digest[i : i + 3] for i in range(0, len(self.digest), 3))
-        )
-        return f"$7${parameters}{self.salt.decode('ascii')}${digest}"
+        return f"$7${parameters}{self.salt.decode('ascii')}${self.digest.decode('ascii')}"
 
     @property
     def cost(self) -> Hashable:
@@ -177,10 +173,12 @@ class ScryptSecret(HashedSecret):
 
     def derive(self, password: bytes) -> bytes:
         room = self._memory + 128 * self.r * (self.p + 2) + (1 << 20)
-        return hashlib.scrypt(password, salt=self.salt, n=1 << self.log_n, r=self.r, p=self.p, maxmem=room, dklen=32)
+        return _octets64(
+            hashlib.scrypt(password, salt=self.salt, n=1 << self.log_n, r=self.r, p=self.p, maxmem=room, dklen=32)
+        )
 
     def decoy(self) -> Self:
-        return replace(self, digest=os.urandom(32))
+        return replace(self, digest=_octets64(os.urandom(32)))
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -345,6 +343,7 @@ def _text64(number: int, length: int) -> str:
     return "".join(_ITOA64[number >> 6 * i & 63] for i in range(length))
 
 
-def _octets64(text: str) -> bytes:
-    pieces = (text[i : i + 4] for i in range(0, len(text), 4))
-    return b"".join(_number64(piece).to_bytes(len(piece) - 1, "little") for piece in pieces)
+def _octets64(octets: bytes) -> bytes:
+    """Octets as crypt(3) writes them: each three as four characters, the lowest bits first."""
+    pieces = (octets[i : i + 3] for i in range(0, len(octets), 3))
+    return "".join(_text64(int.from_bytes(piece, "little"), len(piece) + 1) for piece in pieces).encode("ascii")

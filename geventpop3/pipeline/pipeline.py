@@ -33,7 +33,7 @@ def _priority(slot: Slot) -> int:
 class Pipeline:
     """Operations address a plugin by alias or by the object itself, and raise PipelineError where they cannot do it.
 
-    push and shift names are the seed's: the head sees events first. ``push`` goes by priority (lower first, then order
+    The head sees events first. ``push`` goes by priority (lower first, then order
     of arrival); an operation that names a place gives the plugin the priority of its new neighbour.
     """
 

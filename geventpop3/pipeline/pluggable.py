@@ -33,7 +33,7 @@ from geventpop3.pipeline.plugin import (
 )
 from geventpop3.wire.replies import Reply, err
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("geventpop3.pipeline")
 
 _PLUGIN_ERROR = "plugin_error"
 
@@ -62,7 +62,9 @@ def new_reference() -> str:
 
 def discard(reply: Reply | None) -> None:
     """Close the body of a reply that does not go out, if it can be closed; what that raises is logged."""
-    body: object = None if reply is None else reply.body
+    if reply is None or reply.body is None:
+        return
+    body: object = reply.body
     if isinstance(body, _Closeable):
         try:
             body.close()

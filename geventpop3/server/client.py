@@ -16,7 +16,7 @@ from gevent.lock import BoundedSemaphore
 
 from geventpop3.errors import PipelineError, Refusal
 from geventpop3.pipeline.events import CommandSummary, Event, SessionSummary
-from geventpop3.pipeline.pluggable import new_reference
+from geventpop3.pipeline.pluggable import discard, new_reference
 from geventpop3.protocol.commands import State, redact
 from geventpop3.protocol.connection import Command, Connection, Rejected, Response, Want
 from geventpop3.server.limits import OUTPUT_OCTETS, PAUSE, RECV_OCTETS, SLICE
@@ -310,7 +310,7 @@ class Client:
         self._line_octets = self._connection.line_octets
         redacted = redact(spec, args) if finished or server.trace else ""
         if server.trace:
-            trace_log.info("%d C: %s", self.id, f"{spec.verb} {redacted}".rstrip())
+            trace_log.info("%d C: %s", self.id, _visible(f"{spec.verb} {redacted}".rstrip()))
         event = Event(spec.event, self, args, raw, spec.secret_from)
         self.summary.commands += 1
         self._emit(event)
@@ -355,6 +355,7 @@ class Client:
             # Not an Exception, so it passes the pipeline; it is the application's and no reason to end the session.
             reference = new_reference()
             log.exception("%s ran into a timeout of its own, reference %s", event.name, reference)
+            discard(event.reply)
             event.reply = _internal_error(reference)
         finally:
             self._answering = None
@@ -370,7 +371,7 @@ class Client:
             reply = changed
         self._put(self._connection.send(reply))
         if server.trace:
-            trace_log.info("%d S: %s", self.id, reply.status_line.decode("utf-8", "replace").rstrip())
+            trace_log.info("%d S: %s", self.id, _visible(reply.status_line.decode("utf-8", "replace").rstrip()))
         if reply.body is not None:
             self._send_body(reply.body)
 
@@ -452,3 +453,10 @@ class Client:
 
 def _internal_error(reference: str) -> Reply:
     return err(f"internal error, reference {reference}", "SYS/TEMP")
+
+
+def _visible(text: str) -> str:
+    """*text* as it may stand in a log: what a terminal would obey, or nobody would see, is escaped as in Python."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -96,7 +96,7 @@ class POP3Server(Pluggable):
         self._per_address: Counter[str] = Counter()
         self._ended = GreenEvent()
         self._watch: gevent.Greenlet | None = None
-        self._shutting_down = False
+        self._stopping = GreenEvent()
         self._max_sessions = 0
         if alias is not None:
             if alias in _aliases:
@@ -119,7 +119,7 @@ class POP3Server(Pluggable):
 
         Raises OSError if one cannot be bound, after the event ``listener_failed`` with operation, errno and text.
         """
-        if self._shutting_down:
+        if self._stopping.is_set():
             raise RuntimeError("a server that was shut down is not started again: make a new one")
         if self._listeners:
             return
@@ -136,6 +136,10 @@ class POP3Server(Pluggable):
                 self.send_event("listener_failed", "bind", error.errno, error.strerror or str(error))
                 raise
             bound.append(listener.Listener(sock, self._handle, self._accept_failed))
+        if self._stopping.is_set():  # while a name was looked up
+            for one in bound:
+                one.close()
+            return
         self._listeners = bound
         self._watch = gevent.spawn(self._watch_deadlines)
         for one in bound:
@@ -153,10 +157,10 @@ class POP3Server(Pluggable):
 
         UPDATE is never cut short. All listeners and plugins are unregistered; a second call waits for the first.
         """
-        if self._shutting_down:
+        if self._stopping.is_set():
             self._ended.wait()
             return
-        self._shutting_down = True
+        self._stopping.set()
         grace = self.limits.shutdown_grace if grace is None else grace
         for one in self._listeners:
             one.close()
@@ -231,7 +235,7 @@ class POP3Server(Pluggable):
         key = _address_key(peer[0])
         limits = self.limits
         refusal = None
-        if self._shutting_down:
+        if self._stopping.is_set():
             refusal = _CLOSING
         elif len(self._clients) >= self._max_sessions:
             refusal = _FULL

@@ -367,11 +367,14 @@ def test_file_that_has_not_changed_is_not_read_again(path, monkeypatch):
 
 def test_young_file_is_read_again_even_if_its_stamp_is_the_same(path, monkeypatch):
     monkeypatch.setattr(passwd, "_stamp", lambda status: (status.st_size,))
-    write(path, "alice:{PLAIN}x\n", age=0)
+    monkeypatch.setattr(passwd, "RACY_SECONDS", 1_000_000)
+    write(path, "alice:{PLAIN}x\n")
     file = PasswordFile(path)
-    write(path, "alice:{PLAIN}y\n", age=10)  # the same size, and as it were within one tick
+    monkeypatch.undo()
+    monkeypatch.setattr(passwd, "_stamp", lambda status: (status.st_size,))
+    write(path, "alice:{PLAIN}y\n")  # the same size, and as it were within one tick
     assert file.authenticate("alice", "y") == "alice"
-    write(path, "alice:{PLAIN}z\n", age=10)
+    write(path, "alice:{PLAIN}z\n")
     assert file.authenticate("alice", "z") is None  # settled: the stamp alone is looked at
 
 
@@ -509,6 +512,18 @@ def test_failure_leaves_the_file_as_it_was_and_nothing_beside_it(path, monkeypat
     assert str(caught.value) == f"{path}: No space left on device"
     assert path.read_text() == "alice:{PLAIN}x\n"
     assert os.listdir(path.parent) == ["passwords"]
+
+
+def test_folder_that_vanishes_meanwhile_is_a_config_error(path, monkeypatch):
+    path.write_text("alice:{PLAIN}x\n")
+
+    def vanished(**how):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(passwd.tempfile, "mkstemp", vanished)
+    with pytest.raises(ConfigError) as caught:
+        set_password(path, "alice", "{PLAIN}y")
+    assert str(caught.value) == f"{path}: No such file or directory"
 
 
 def test_edits_at_the_same_time_are_all_kept(path):

@@ -147,7 +147,7 @@ class TestEat:
         finally:
             logging.disable(logging.NOTSET)
         stop = next((at for at, code in enumerate(codes) if code is EAT_PLUGIN or code is EAT_ALL), len(codes))
-        eaten = EAT_ALL in [codes[stop : stop + 1], []][0] or EAT_CLIENT in codes[:stop]
+        eaten = EAT_CLIENT in codes[:stop] or codes[stop : stop + 1] == [EAT_ALL]
         assert asked == list(range(min(stop + 1, len(codes))))
         assert (event.eaten, len(heard)) == (eaten, 0 if eaten else 1)
 
@@ -530,9 +530,10 @@ class TestResponse:
 
 
 class TestDiscard:
-    def test_what_cannot_be_closed_is_left_alone(self) -> None:
-        for reply in (None, ok("fine"), multiline("here", [b"octets"])):
-            discard(reply)
+    @pytest.mark.parametrize("reply", [None, ok("fine"), multiline("here", [b"octets"])])
+    def test_what_cannot_be_closed_is_left_alone(self, reply: Reply | None, caplog: pytest.LogCaptureFixture) -> None:
+        discard(reply)
+        assert caplog.records == []
 
     def test_what_closing_raises_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         body = Body(failure=OSError("EIO"))

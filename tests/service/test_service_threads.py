@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 
 import gevent
 import pytest
@@ -17,29 +18,42 @@ from geventpop3.stores.store import Maildrop, Store
 Event = monkey.get_original("threading", "Event")
 
 
-def test_a_call_runs_in_another_thread_and_returns_what_it_returns():
-    assert Offload(1).run(threading.get_native_id) != threading.get_native_id()
+@pytest.fixture
+def pool():
+    """Makes pools, and ends their threads in the end."""
+    with ExitStack() as stack:
+
+        def make(*args, **options):
+            offload = Offload(*args, **options)
+            stack.callback(offload.close)
+            return offload
+
+        yield make
 
 
-def test_a_refusal_passes_without_being_printed(capfd):
+def test_a_call_runs_in_another_thread_and_returns_what_it_returns(pool):
+    assert pool(1).run(threading.get_native_id) != threading.get_native_id()
+
+
+def test_a_refusal_passes_without_being_printed(capfd, pool):
     def refuse():
         raise Refusal("no")
 
     with pytest.raises(Refusal, match="no"):
-        Offload(1).run(refuse)
+        pool(1).run(refuse)
     assert capfd.readouterr().err == ""
 
 
-def test_others_run_while_a_call_waits():
-    offload, go = Offload(1), Event()
+def test_others_run_while_a_call_waits(pool):
+    offload, go = pool(1), Event()
     waiting = gevent.spawn(offload.run, go.wait, 20)
     gevent.sleep(0.001)
     go.set()
     assert waiting.get(timeout=20) is True
 
 
-def test_more_than_the_queue_holds_is_refused():
-    offload, go = Offload(1, queue=1), Event()
+def test_more_than_the_queue_holds_is_refused(pool):
+    offload, go = pool(1, queue=1), Event()
     waiting = [gevent.spawn(offload.run, go.wait, 20) for _ in range(2)]
     gevent.sleep(0.001)
     with pytest.raises(StoreUnavailable, match="busy"):
@@ -49,8 +63,8 @@ def test_more_than_the_queue_holds_is_refused():
     assert offload.run(go.is_set) is True
 
 
-def test_what_was_acquired_for_a_killed_greenlet_is_released():
-    offload, go, released = Offload(1), Event(), []
+def test_what_was_acquired_for_a_killed_greenlet_is_released(pool):
+    offload, go, released = pool(1), Event(), []
 
     def acquire():
         go.wait(20)
@@ -66,8 +80,8 @@ def test_what_was_acquired_for_a_killed_greenlet_is_released():
     assert released == ["lock"]
 
 
-def test_what_failed_to_be_acquired_is_not_released():
-    offload, go, released = Offload(1), Event(), []
+def test_what_failed_to_be_acquired_is_not_released(pool):
+    offload, go, released = pool(1), Event(), []
 
     def acquire():
         go.wait(20)
@@ -109,9 +123,9 @@ class Pages(Chunks):
 MAIN = threading.get_native_id()
 
 
-def test_only_chunks_that_are_not_at_hand_go_to_a_thread():
+def test_only_chunks_that_are_not_at_hand_go_to_a_thread(pool):
     pages, finished = Pages([b"a", b"b", b"c"]), []
-    body = Body(pages, Offload(1), waits=False, finished=lambda: finished.append(True))
+    body = Body(pages, pool(1), waits=False, finished=lambda: finished.append(True))
     assert list(body) == [b"a", b"b", b"c"]
     assert pages.waited == 2
     assert finished == [True]
@@ -119,7 +133,7 @@ def test_only_chunks_that_are_not_at_hand_go_to_a_thread():
     assert pages.closed
 
 
-def test_a_generator_is_read_where_its_maildrop_says(monkeypatch):
+def test_a_generator_is_read_where_its_maildrop_says(monkeypatch, pool):
     threads = []
 
     def chunks():
@@ -127,26 +141,26 @@ def test_a_generator_is_read_where_its_maildrop_says(monkeypatch):
             threads.append(threading.get_native_id())
             yield chunk
 
-    assert list(Body(chunks(), Offload(1), waits=False)) == [b"a", b"b"]
+    assert list(Body(chunks(), pool(1), waits=False)) == [b"a", b"b"]
     assert set(threads) == {MAIN}
     threads.clear()
-    assert list(Body(chunks(), Offload(1), waits=True)) == [b"a", b"b"]
+    assert list(Body(chunks(), pool(1), waits=True)) == [b"a", b"b"]
     assert MAIN not in threads
 
 
-def test_a_body_that_fails_at_once_lets_go():
+def test_a_body_that_fails_at_once_lets_go(pool):
     class Broken(Pages):
         def ready(self):
             raise StoreUnavailable
 
     broken = Broken([])
     with pytest.raises(StoreUnavailable):
-        Body(broken, Offload(1), waits=False)
+        Body(broken, pool(1), waits=False)
     assert broken.closed
 
 
-def test_a_plain_list_is_a_body_too():
-    body = Body([b"a"], Offload(1), waits=False)
+def test_a_plain_list_is_a_body_too(pool):
+    body = Body([b"a"], pool(1), waits=False)
     assert list(body) == [b"a"]
     body.close()
 

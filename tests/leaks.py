@@ -1,0 +1,84 @@
+"""What a process holds besides memory, and what it holds more than before."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakSet
+
+import gevent
+
+from geventpop3.pipeline import events
+
+SECONDS = 5
+"""How long what is on its way out gets, such as a thread that has returned and is not reaped yet."""
+
+FILES = Path("/proc/self/fd")
+TASKS = Path("/proc/self/task")
+
+_greenlets: WeakSet[gevent.Greenlet] = WeakSet()
+
+
+class Resources(NamedTuple):
+    """Descriptors with what they are open to, greenlets that run, receivers by event, native threads."""
+
+    files: frozenset[str]
+    greenlets: frozenset[int]
+    receivers: dict[str, int]
+    threads: int
+
+    def beyond(self, before: Resources) -> list[str]:
+        """What is here and was not *before*, in words."""
+        return [
+            *(f"descriptor {file}" for file in sorted(self.files - before.files)),
+            *(repr(one) for one in list(_greenlets) if id(one) in self.greenlets - before.greenlets),
+            *(f"{count} receivers of {name}" for name, count in self.receivers.items() if not before.has(name, count)),
+            *([f"{self.threads} threads, {before.threads} before"] if self.threads > before.threads else []),
+        ]
+
+    def has(self, name: str, count: int) -> bool:
+        """Whether the event has at least so many receivers."""
+        return self.receivers.get(name, 0) >= count
+
+
+def watch() -> None:
+    """Begin to know of greenlets, and let the hub make what it makes once, which is nobody's leak."""
+    gevent.Greenlet.add_spawn_callback(_greenlets.add)
+    gevent.get_hub().threadpool.apply(gevent.get_hub().loop.now)
+    gevent.spawn(gevent.sleep, 0).join()
+
+
+def resources() -> Resources:
+    """What there is now."""
+    return Resources(
+        frozenset(_open_files()),
+        frozenset(id(greenlet) for greenlet in list(_greenlets) if not greenlet.ready()),
+        {name: len(signal.receivers) for name, signal in events.CATALOGUE.items() if signal.receivers},
+        # The threads of the hub's own pool, which looks up names, stay as long as the hub.
+        len(os.listdir(TASKS)) - gevent.get_hub().threadpool.size,
+    )
+
+
+def left_behind(before: Resources, look: Callable[[], Resources] = resources) -> list[str]:
+    """What is more than *before* and stays so, in words."""
+    left = look().beyond(before)
+    if left:
+        gc.collect()
+        left = look().beyond(before)
+    with gevent.Timeout(SECONDS, False):
+        while left:
+            gevent.sleep(0.002)
+            left = look().beyond(before)
+    return left
+
+
+def _open_files() -> Iterator[str]:
+    # A number that is used again is another file, so its target belongs to it.
+    for fd in os.listdir(FILES):
+        try:
+            yield f"{fd} {os.readlink(FILES / fd)}"
+        except FileNotFoundError:
+            continue  # the one that lists the others

@@ -1,0 +1,62 @@
+"""Listeners as people write them."""
+
+import pytest
+
+from geventpop3.errors import ConfigError
+from geventpop3.server.addresses import parse_listener
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:110", ("127.0.0.1", 110)),
+        ("localhost:0", ("localhost", 0)),
+        ("pop.example.org.:65535", ("pop.example.org.", 65535)),
+        (":110", ("", 110)),
+        ("[::1]:110", ("::1", 110)),
+        ("[::]:00110", ("::", 110)),
+        ("[fe80::1%eth0]:110", ("fe80::1%eth0", 110)),
+        ("unix:/run/pop3.sock", ("unix", "/run/pop3.sock")),
+        ("unix:relative:110", ("unix", "relative:110")),
+    ],
+)
+def test_listener_is_an_address(text, address):
+    assert parse_listener(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "HOST:PORT"),
+        ("110", "HOST:PORT"),
+        ("127.0.0.1", "HOST:PORT"),
+        ("127.0.0.1:", "HOST:PORT"),
+        ("[::1]", "HOST:PORT"),
+        ("127.0.0.1:pop3", "from 0 to 65535"),
+        ("127.0.0.1:65536", "from 0 to 65535"),
+        ("127.0.0.1:-1", "from 0 to 65535"),
+        ("127.0.0.1: 110", "from 0 to 65535"),
+        ("127.0.0.1:\u0661", "from 0 to 65535"),
+        ("127.0.0.1:" + "9" * 5000, "from 0 to 65535"),
+        ("::1:110", "in brackets, [::1]:110"),
+        ("[::g]:110", "no IPv6 address"),
+        ("[127.0.0.1]:110", "no IPv6 address"),
+        ("[]:110", "no IPv6 address"),
+        ("a b:110", "neither"),
+        ("a..b:110", "neither"),
+        (".:110", "neither"),
+        ("a\0b:110", "neither"),
+        ("é:110", "neither"),
+        ("a" * 64 + ":110", "neither"),
+        ("a." * 200 + "b:110", "neither"),
+        ("pop3://localhost:110", "in brackets"),
+        ("unix:", "path of the socket"),
+        ("unix:a\0b", "path of the socket"),
+        ("unix:/" + "a" * 103, "at most 103 octets"),
+    ],
+)
+def test_anything_else_is_a_config_error_of_one_line(text, words):
+    with pytest.raises(ConfigError) as caught:
+        parse_listener(text)
+    assert words in str(caught.value)
+    assert str(caught.value).isprintable()

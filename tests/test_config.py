@@ -1,0 +1,244 @@
+"""Settings: where they come from, which source wins, and what is said of those that are wrong."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from geventpop3 import config
+from geventpop3.config import Settings, load
+from geventpop3.errors import ConfigError
+
+NEEDED = {"maildir": "/srv/mail/{user}", "passwords": "/etc/pop3.passwd"}
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A function that writes the configuration file and returns its path."""
+
+    def write(text):
+        path = tmp_path / "geventpop3.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def test_default_holds_if_nothing_is_given():
+    settings = load(NEEDED, {})
+    assert settings.listen == ("127.0.0.1:1110",)
+    assert settings.hostname is None
+    assert settings.allow_plaintext is False
+    assert (settings.autologout, settings.login_deadline) == (600, 60)
+    assert (settings.max_sessions, settings.max_sessions_per_address) == (10_000, None)
+    assert (settings.lock, settings.trace, settings.log_level) == ("exclusive", False, "info")
+    assert set(settings.origins) == {"maildir", "passwords"}
+
+
+def test_flag_goes_before_environment_before_file_before_default(file):
+    path = file("max-sessions = 3\nmax-sessions-per-address = 3\nlock = 'none'\n")
+    environment = {"GEVENTPOP3_MAX_SESSIONS": "2", "GEVENTPOP3_MAX_SESSIONS_PER_ADDRESS": "2"}
+    settings = load({**NEEDED, "max_sessions": "1"}, environment, path)
+    assert settings.max_sessions == 1
+    assert settings.max_sessions_per_address == 2
+    assert settings.lock == "none"
+    assert settings.log_level == "info"
+    assert settings.origins["max_sessions"] == "--max-sessions"
+    assert settings.origins["max_sessions_per_address"] == "GEVENTPOP3_MAX_SESSIONS_PER_ADDRESS"
+    assert settings.origins["lock"] == path
+
+
+def test_switch_can_be_turned_off_again_by_a_flag():
+    environment = {"GEVENTPOP3_TRACE": "yes"}
+    assert load(NEEDED, environment).trace is True
+    assert load({**NEEDED, "trace": False}, environment).trace is False
+
+
+def test_every_setting_can_come_from_the_file(file):
+    path = file(
+        'listen = ["127.0.0.1:110", "[::1]:110"]\nmaildir = "/m/{user}"\npasswords = "/p"\n'
+        "hostname = 'pop.example.org'\nallow-plaintext = true\nautologout = 900.5\nlogin_deadline = 30\n"
+        "max-sessions = 5\n"
+        'max_sessions_per_address = 2\nlock = "none"\ntrace = true\nlog-level = "debug"\n'
+    )
+    settings = load({}, {}, path)
+    names = {field.name for field, _ in config.settings()}
+    assert set(settings.origins) == names
+    assert settings == Settings(
+        listen=("127.0.0.1:110", "[::1]:110"),
+        maildir="/m/{user}",
+        passwords="/p",
+        hostname="pop.example.org",
+        allow_plaintext=True,
+        autologout=900.5,
+        login_deadline=30,
+        max_sessions=5,
+        max_sessions_per_address=2,
+        lock="none",
+        trace=True,
+        log_level="debug",
+        origins=dict.fromkeys(names, path),
+    )
+
+
+def test_every_setting_can_come_from_the_environment():
+    settings = load(
+        {},
+        {
+            "GEVENTPOP3_LISTEN": "127.0.0.1:110, [::1]:110 unix:/run/pop3",
+            "GEVENTPOP3_MAILDIR": "/m/{user}",
+            "GEVENTPOP3_PASSWORDS": "/p",
+            "GEVENTPOP3_HOSTNAME": "pop.example.org",
+            "GEVENTPOP3_ALLOW_PLAINTEXT": "On",
+            "GEVENTPOP3_AUTOLOGOUT": "900.5",
+            "GEVENTPOP3_LOGIN_DEADLINE": "30",
+            "GEVENTPOP3_MAX_SESSIONS": "5",
+            "GEVENTPOP3_MAX_SESSIONS_PER_ADDRESS": "2",
+            "GEVENTPOP3_LOCK": "none",
+            "GEVENTPOP3_TRACE": "0",
+            "GEVENTPOP3_LOG_LEVEL": "error",
+            "GEVENTPOP3_PORT": "tcp://10.0.0.1:110",  # as Kubernetes sets for a service of that name
+        },
+    )
+    assert settings.listen == ("127.0.0.1:110", "[::1]:110", "unix:/run/pop3")
+    assert settings.autologout == 900.5
+    assert settings.max_sessions == 5
+    assert settings.allow_plaintext is True
+    assert settings.trace is False
+
+
+def test_variable_that_is_empty_is_as_none():
+    assert load(NEEDED, {"GEVENTPOP3_LOCK": "", "GEVENTPOP3_LISTEN": ""}).listen == ("127.0.0.1:1110",)
+
+
+def test_one_listener_in_the_file_needs_no_list(file):
+    assert load(NEEDED, {}, file('listen = "127.0.0.1:0"')).listen == ("127.0.0.1:0",)
+
+
+@pytest.mark.parametrize(("missing", "words"), [("maildir", "--maildir, GEVENTPOP3_MAILDIR"), ("passwords", "must be")])
+def test_setting_without_a_default_must_be_given(missing, words):
+    given_ones = {name: value for name, value in NEEDED.items() if name != missing}
+    with pytest.raises(ConfigError) as caught:
+        load(given_ones, {})
+    assert str(caught.value).startswith(f"{missing}: must be given")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("listen", "110", "'110': a listener is HOST:PORT"),
+        ("listen", " , ", "is not HOST:PORT"),
+        ("hostname", "pop example", "'pop example' is not the name of a host"),
+        ("allow_plaintext", "maybe", "'maybe' is neither true nor false"),
+        ("autologout", "10m", "'10m' is not a number of seconds"),
+        ("autologout", "0", "0 is not a number of seconds, at least 1"),
+        ("autologout", "-600", "at least 1"),
+        ("autologout", "inf", "is not a number of seconds"),
+        ("autologout", "1e3", "is not a number of seconds"),
+        ("login_deadline", "nan", "is not a number of seconds"),
+        ("max_sessions", "0", "0 is not a whole number, at least 1"),
+        ("max_sessions", "1.5", "1.5 is not a whole number"),
+        ("max_sessions", "9" * 5000, "is not a whole number"),
+        ("max_sessions_per_address", "\u0661", "is not a whole number"),
+        ("lock", "both", "'both' is not one of exclusive, none"),
+        ("log_level", "INFO", "not one of debug, info, warning, error"),
+        ("maildir", "a\0b", "is not a text"),
+    ],
+)
+def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, words):
+    key = name.replace("_", "-")
+    for flags, environment, origin in (
+        ({name: text}, {}, f"--{key}"),
+        ({}, {f"GEVENTPOP3_{name.upper()}": text}, f"GEVENTPOP3_{name.upper()}"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load({**{k: v for k, v in NEEDED.items() if k != name}, **flags}, environment)
+        assert str(caught.value).startswith(f"{key}: ")
+        assert words in str(caught.value)
+        assert str(caught.value).endswith(f" (from {origin})")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("listen = 110", "listen: 110 is not HOST:PORT"),
+        ("listen = []", "listen: [] is not HOST:PORT"),
+        ('listen = ["127.0.0.1:110", 5]', "is not HOST:PORT or a list"),
+        ('listen = ["127.0.0.1:110", "x"]', "listen: 'x': a listener is"),
+        ("maildir = 1", "maildir: 1 is not a text"),
+        ('maildir = ""', "maildir: '' is not a text"),
+        ('autologout = "600"', "autologout: '600' is not a number of seconds"),
+        ("autologout = true", "autologout: True is not a number of seconds"),
+        ("autologout = inf", "autologout: inf is not"),
+        ("login-deadline = nan", "login-deadline: nan is not"),
+        ("max-sessions = true", "max-sessions: True is not a whole number"),
+        ("max-sessions = 1979-05-27", "max-sessions: datetime"),
+        ("trace = 1", "trace: 1 is neither true nor false"),
+        ("lock = []", "lock: [] is not one of"),
+        ("[lock]\nx = 1", "lock: {'x': 1} is not one of"),
+        ("max_session = 1", "'max_session': unknown key, did you mean max-sessions?"),
+        ('"q\\nz" = 1', r"'q\nz': unknown key (from "),
+        ("config = 'x'", "'config': unknown key"),
+        ("origins = {}", "'origins': unknown key"),
+        ("max-sessions = 1\nmax_sessions = 2", "max-sessions: is there twice"),
+    ],
+)
+def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, text, words):
+    path = file(text)
+    with pytest.raises(ConfigError) as caught:
+        load(NEEDED if "maildir" not in text else {"passwords": "/p"}, {}, path)
+    assert words in str(caught.value)
+    assert str(caught.value).endswith(f" (from {path})")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("x", "(at "), ("a = 1\na = 2", "Cannot overwrite a value"), (b"# \xff", "not UTF-8")]
+)
+def test_file_that_is_not_toml_is_a_config_error(file, text, words):
+    path = file(text)
+    with pytest.raises(ConfigError) as caught:
+        load(NEEDED, {}, path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+
+
+def test_file_that_is_missing_is_a_config_error(tmp_path):
+    with pytest.raises(ConfigError, match="No such file or directory"):
+        load(NEEDED, {}, str(tmp_path / "missing"))
+
+
+def test_what_fails_later_is_blamed_on_the_setting_and_its_origin():
+    settings = load(NEEDED, {})
+    with pytest.raises(ConfigError) as caught, settings.blamed("passwords"):
+        raise ConfigError("/etc/pop3.passwd: line 1")
+    assert str(caught.value) == "passwords: /etc/pop3.passwd: line 1 (from --passwords)"
+    with pytest.raises(ConfigError) as caught, settings.blamed("listen"):
+        raise PermissionError(13, "Permission denied", "127.0.0.1:110")
+    assert str(caught.value) == "listen: 127.0.0.1:110: Permission denied (from the default)"
+    with pytest.raises(ConfigError) as caught, settings.blamed("listen"):
+        raise OSError("odd")
+    assert str(caught.value) == "listen: odd (from the default)"
+
+
+def test_every_field_but_the_origins_is_a_setting():
+    names = [field.name for field, _ in config.settings()]
+    assert [field.name for field in dataclasses.fields(Settings)] == [*names, "origins"]
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(st.sampled_from([field.name for field, _ in config.settings()]), st.text())
+def test_any_text_is_a_value_or_a_config_error(name, text):
+    flags = {**NEEDED, name: text}
+    try:
+        settings = load(flags, {})
+    except ConfigError as error:
+        words = str(error)
+    else:
+        words = repr(settings)
+    assert words
+    assert "\n" not in words
