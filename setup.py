@@ -3,20 +3,25 @@
 import re
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "geventpop3/version.py").read_text("utf-8"), re.M)[1]
 
 EXTRAS = {
     "argon2": ["argon2-cffi>=23.1"],
+    "proxy": ["proxy-protocol>=0.11"],
 }
 TEST = [
     "argon2-cffi>=23.1",
     "coverage>=7.4",
     "flask>=3.0",
     "hypothesis>=6.100",
+    "proxy-protocol>=0.11",
     "pytest>=8.2",
+    "scramp>=1.5",
+    "setuptools>=65",
+    "trustme>=1.1",
 ]
 
 setup(
@@ -30,6 +35,8 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["geventpop3", "geventpop3.*"]),
     package_data={"geventpop3": ["py.typed"]},
+    # Optional: where there is no compiler, the same is done in Python, slower.
+    ext_modules=[Extension("geventpop3.wire._speedups", ["geventpop3/wire/_speedups.c"], optional=True)],
     install_requires=["gevent>=26.4", "blinker>=1.9"],
     extras_require={
         **EXTRAS,

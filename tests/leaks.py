@@ -23,11 +23,11 @@ _greenlets: WeakSet[gevent.Greenlet] = WeakSet()
 
 
 class Resources(NamedTuple):
-    """Descriptors with what they are open to, greenlets that run, receivers by event, native threads."""
+    """Descriptors with what they are open to, greenlets that run, receivers with their event, native threads."""
 
     files: frozenset[str]
     greenlets: frozenset[int]
-    receivers: dict[str, int]
+    receivers: frozenset[tuple[str, object]]
     threads: int
 
     def beyond(self, before: Resources) -> list[str]:
@@ -35,13 +35,9 @@ class Resources(NamedTuple):
         return [
             *(f"descriptor {file}" for file in sorted(self.files - before.files)),
             *(repr(one) for one in list(_greenlets) if id(one) in self.greenlets - before.greenlets),
-            *(f"{count} receivers of {name}" for name, count in self.receivers.items() if not before.has(name, count)),
+            *(f"a receiver of {name}" for name in sorted(name for name, _ in self.receivers - before.receivers)),
             *([f"{self.threads} threads, {before.threads} before"] if self.threads > before.threads else []),
         ]
-
-    def has(self, name: str, count: int) -> bool:
-        """Whether the event has at least so many receivers."""
-        return self.receivers.get(name, 0) >= count
 
 
 def watch() -> None:
@@ -56,7 +52,7 @@ def resources() -> Resources:
     return Resources(
         frozenset(_open_files()),
         frozenset(id(greenlet) for greenlet in list(_greenlets) if not greenlet.ready()),
-        {name: len(signal.receivers) for name, signal in events.CATALOGUE.items() if signal.receivers},
+        frozenset((name, key) for name, signal in events.CATALOGUE.items() for key in signal.receivers),
         # The threads of the hub's own pool, which looks up names, stay as long as the hub.
         len(os.listdir(TASKS)) - gevent.get_hub().threadpool.size,
     )

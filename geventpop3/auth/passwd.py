@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from geventpop3.auth.authenticator import SecretAuthenticator
-from geventpop3.auth.schemes import PASSWORD_OCTETS, parse_secret
-from geventpop3.auth.secret import ClearSecret, PasswordSecret
+from geventpop3.auth.schemes import PASSWORD_OCTETS, DigestSecret, parse_secret
+from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret
 from geventpop3.errors import ConfigError
 
 log = logging.getLogger("geventpop3.auth")
@@ -35,6 +35,9 @@ COMPLAINTS = 20
 
 COSTS = 4
 """From more different costs than this a warning is logged, because each failed login pays them all."""
+
+QUICK = (ClearSecret, DigestSecret)
+"""Secrets that are checked in microseconds."""
 
 RESTRICTING = frozenset(
     {
@@ -65,7 +68,7 @@ class _Table:
     users: dict[str, PasswordSecret]
     decoys: dict[Hashable, PasswordSecret]
     has_clear: bool
-    is_clear: bool
+    is_quick: bool
 
 
 class PasswordFile(SecretAuthenticator):
@@ -98,22 +101,27 @@ class PasswordFile(SecretAuthenticator):
         return None
 
     def answers_at_once(self) -> bool:
-        """True while the file holds clear-text secrets only, nothing to hash, and need not be read again."""
+        """True while the file holds no secret that is slow to check, and need not be read again."""
         table = self._table
-        if not table.is_clear:
+        if not table.is_quick:
             return False
         try:
             return table.is_settled and table.stamp == _stamp(os.stat(self.path))
         except OSError:
             return True
 
-    def secret(self, name: str) -> ClearSecret | None:
-        """The clear-text secret of *name*; None for users whose password is hashed."""
+    def secret(self, name: str) -> ClearSecret | ScramSecret | None:
+        """The clear-text secret or the SCRAM keys of *name*; None for users whose password is hashed otherwise."""
         secret = self._current().users.get(name)
-        return secret if isinstance(secret, ClearSecret) else None
+        return secret if isinstance(secret, (ClearSecret, ScramSecret)) else None
 
     def has_clear_secrets(self) -> bool:
         return self._table.has_clear
+
+    def scram_iterations(self, hash_name: str) -> tuple[int, ...]:
+        """The different iteration counts of the users' SCRAM keys for one hash function; empty if nobody has such."""
+        kept = (decoy for decoy in self._table.decoys.values() if isinstance(decoy, ScramSecret))
+        return tuple(decoy.iterations for decoy in kept if decoy.hash_name == hash_name)
 
     def _current(self) -> _Table:
         table = self._table
@@ -178,11 +186,12 @@ def _read(path: str, before: _Table | None) -> _Table:
     for secret in users.values():
         if secret.cost not in decoys:
             decoys[secret.cost] = secret.decoy()
-    if len(decoys) > COSTS:
-        log.warning("%s: %d different password costs, and a failed login pays them all", path, len(decoys))
-    clear = [isinstance(decoy, ClearSecret) for decoy in decoys.values()]
+    slow = [decoy for decoy in decoys.values() if not isinstance(decoy, QUICK)]
+    if len(slow) > COSTS:
+        log.warning("%s: %d different password costs, and a failed login pays them all", path, len(slow))
     log.info("%s: users: %d", path, len(users))
-    return _Table(_stamp(status), is_settled, content, users, decoys, any(clear), all(clear))
+    has_clear = any(isinstance(decoy, ClearSecret) for decoy in decoys.values())
+    return _Table(_stamp(status), is_settled, content, users, decoys, has_clear, is_quick=not slow)
 
 
 @contextmanager

@@ -34,9 +34,10 @@ class CommandSpec:
     """One row: a verb and what it does to the session. Raises ValueError for a verb no client's line could match.
 
     *then* says where a positive single-line reply leads from each state, *closes* that the connection ends with the
-    reply. *secret_from* is the index of the first argument that is never logged. *verbatim* means one argument that
-    keeps its blanks: RFC 1939 section 7, PASS: "Since the PASS command has exactly one argument, a POP3 server may
-    treat spaces in the argument as part of the password, instead of as argument separators."
+    reply, *upgrades* that a TLS handshake follows a positive one. *secret_from* is the index of the first argument that
+    is never logged. *verbatim* means one argument that keeps its blanks: RFC 1939 section 7, PASS: "Since the PASS
+    command has exactly one argument, a POP3 server may treat spaces in the argument as part of the password, instead of
+    as argument separators."
     """
 
     verb: str
@@ -45,6 +46,7 @@ class CommandSpec:
     closes: bool = False
     secret_from: int | None = None
     verbatim: bool = False
+    upgrades: bool = False
     event: str = field(init=False)
     """The name of the event it becomes: ``cmd_`` and the verb in lower case."""
 
@@ -81,7 +83,7 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
             CommandSpec("QUIT", _BOTH, _LEAVE, closes=True),
             # RFC 2449, 2595, 5034, 6856
             CommandSpec("CAPA", _BOTH),
-            CommandSpec("STLS", _AUTHORIZATION),
+            CommandSpec("STLS", _AUTHORIZATION, upgrades=True),
             CommandSpec("AUTH", _AUTHORIZATION, _LOGIN, secret_from=1),
             CommandSpec("UTF8", _AUTHORIZATION),
             CommandSpec("LANG", _BOTH),

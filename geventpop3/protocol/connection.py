@@ -102,6 +102,7 @@ class Connection:
         "commands",
         "octets_in",
         "state",
+        "upgrading",
     )
 
     def __init__(
@@ -118,6 +119,8 @@ class Connection:
         self.state = State.AUTHORIZATION
         self.closing = False
         """The last reply was sent: close."""
+        self.upgrading = False
+        """The last reply was sent: begin TLS, then call ``upgraded``."""
         self.octets_in = 0
         """Octets received so far."""
         self._strict = strict
@@ -203,6 +206,8 @@ class Connection:
                 self.state = spec.then.get(self.state, self.state)
             if spec.closes:
                 self.closing = True
+            if spec.upgrades and reply.positive:
+                self.upgrading = True
         if self._leaving or self._last_words:
             self.closing = True
         return reply.status_line
@@ -226,8 +231,9 @@ class Connection:
         """Close after the next reply."""
         self._leaving = True
 
-    def clear(self) -> None:
-        """Throw away what is buffered: what was sent before a TLS handshake must not run after it (RFC 2595)."""
+    def upgraded(self) -> None:
+        """TLS has begun: what was buffered before it never runs (RFC 2595 section 4)."""
+        self.upgrading = False
         self._lines.clear()
 
     def _next_response(self) -> Response | Want:

@@ -20,15 +20,16 @@ from geventpop3.pipeline.pluggable import discard, new_reference
 from geventpop3.protocol.commands import State, redact
 from geventpop3.protocol.connection import Command, Connection, Rejected, Response, Want
 from geventpop3.server.limits import OUTPUT_OCTETS, PAUSE, RECV_OCTETS, SLICE
-from geventpop3.server.stream import Stream
+from geventpop3.server.proxy import ProxyError, read_header
+from geventpop3.server.stream import Stream, TlsStream
+from geventpop3.server.trace import Trace
 from geventpop3.wire.replies import Reply, err, ok
-from geventpop3.wire.stuffing import stuff
+from geventpop3.wire.stuffing import stuff, stuff_whole
 
 if TYPE_CHECKING:
     from geventpop3.server.server import POP3Server
 
 log = logging.getLogger("geventpop3.server")
-trace_log = logging.getLogger("geventpop3.trace")
 
 _ids = itertools.count(1)
 
@@ -38,6 +39,10 @@ UNANSWERED = err("not supported here")
 
 class _BodyFailed(Exception):
     """A multi-line response broke off after its +OK: the connection must close without the termination octet."""
+
+
+class _Injected(OSError):
+    """Clear text came behind STLS."""
 
 
 class Client:
@@ -54,16 +59,19 @@ class Client:
         "_connection",
         "_data",
         "_farewell",
+        "_implicit_tls",
         "_iteration",
         "_line_octets",
         "_lock",
         "_loop",
         "_out",
         "_out_octets",
+        "_proxied_tls",
         "_server",
         "_since",
         "_started_at",
         "_stream",
+        "_trace",
         "_waiting",
         "_write_mark",
         "greenlet",
@@ -74,7 +82,15 @@ class Client:
         "summary",
     )
 
-    def __init__(self, server: POP3Server, stream: Stream, peer: tuple[str, int], local: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        server: POP3Server,
+        stream: Stream,
+        peer: tuple[str, int],
+        local: tuple[str, int],
+        *,
+        implicit_tls: bool = False,
+    ) -> None:
         limits = server.limits
         self.id: int = next(_ids)
         self.peer = peer
@@ -91,6 +107,7 @@ class Client:
             bad_before_login=limits.bad_before_login,
             bad_after_login=limits.bad_after_login,
         )
+        self._trace = Trace(self.id) if server.trace else None
         self._data: dict[str, Any] | None = None
         self._answering: Event | None = None
         self._farewell: Reply | None = None
@@ -99,6 +116,8 @@ class Client:
         self._out_octets = 0
         self._line_octets = 0
         self._waiting = False
+        self._implicit_tls = implicit_tls
+        self._proxied_tls = False
         self._write_mark: tuple[float, int] | None = None
         self._loop = gevent.get_hub().loop
         self._iteration: int = self._loop.iteration
@@ -128,8 +147,13 @@ class Client:
 
     @property
     def secure(self) -> bool:
-        """Whether nobody on the way can read along: a unix socket."""
-        return self.peer[0].startswith("unix:")
+        """Whether nobody on the way can read along: TLS with us or with a trusted proxy, or a unix socket."""
+        return self._stream.secure or self._proxied_tls or self.peer[0].startswith("unix:")
+
+    @property
+    def tls(self) -> Any:
+        """The TLS socket (``getpeercert()``, ``cipher()``, ...) if TLS is with us, else None."""
+        return self._stream.sock if self._stream.secure else None
 
     def send(self, reply: Reply | str | bytes) -> None:
         """Answer the command that is being handled; between commands, send *reply* at once.
@@ -184,6 +208,7 @@ class Client:
         summary.reason = "disconnected"
         try:
             try:
+                self._identify()
                 self._greet()
                 self._converse()
             except _BodyFailed:
@@ -192,7 +217,7 @@ class Client:
         except OSError as error:
             # A peer that resets, or that was dropped at a deadline: nothing of ours went wrong.
             if summary.reason == "disconnected":
-                summary.reason = error.strerror or type(error).__name__
+                summary.reason = error.strerror or str(error) or type(error).__name__
         except Exception:
             summary.reason = "failed"
             log.exception("session %d failed, reference %s", self.id, new_reference())
@@ -204,6 +229,7 @@ class Client:
             summary.octets_in = self._connection.octets_in
             summary.octets_out = self._stream.sent
             server.send_event("disconnected", client=self)
+            self._stream.close()
             # What the listeners of `disconnected` took is part of the session.
             summary.seconds = monotonic() - self._started_at
             if server.wanted("session_finished"):
@@ -250,6 +276,38 @@ class Client:
 
     # The loop
 
+    def _identify(self) -> None:
+        """What comes before the greeting: who is it really, and TLS on a port that has it from the start."""
+        server = self._server
+        proxies = server.proxies
+        if proxies is not None and self.peer[0] in proxies:
+            with gevent.Timeout(server.limits.proxy_deadline, ProxyError("no PROXY header came")):
+                proxied = read_header(self._stream)
+            self._proxied_tls = proxied.secure
+            if proxied.peer is not None and proxied.local is not None:
+                self.peer, self.local = proxied.peer, proxied.local
+                self.summary.address, self.summary.port = proxied.peer
+                refusal = server.move_client(self, proxied.peer)
+                if refusal is not None:
+                    self.finish(refusal, "refused")
+        if self._implicit_tls:
+            self._start_tls()
+
+    def _start_tls(self) -> None:
+        server = self._server
+        sock = server.start_tls(self.sock)
+        self._stream = TlsStream(sock, self._stream.sent)
+        server.send_event("tls_started", sock.version(), sock.cipher()[0], client=self)
+
+    def _upgrade(self) -> None:
+        """STLS was answered with +OK: RFC 2595 section 4, the handshake begins after the CRLF of that reply."""
+        self._flush()
+        if self._connection.has_data:
+            # Sent by whoever can put octets in front of the client's: it never runs, and neither does this session.
+            raise _Injected("input behind STLS")
+        self._start_tls()
+        self._connection.upgraded()
+
     def _greet(self) -> None:
         server = self._server
         event = Event("connection", self, [*self.peer, *self.local])
@@ -277,6 +335,8 @@ class Client:
                 if self.summary.reason != "quit" or connection.has_data:
                     self._stream.linger()
                 return
+            if connection.upgrading:
+                self._upgrade()
             got = next_event()
             if got is Want.DATA:
                 self._receive()
@@ -308,9 +368,9 @@ class Client:
         finished = server.wanted("command_finished")
         octets_out = self._stream.sent + self._out_octets
         self._line_octets = self._connection.line_octets
-        redacted = redact(spec, args) if finished or server.trace else ""
-        if server.trace:
-            trace_log.info("%d C: %s", self.id, _visible(f"{spec.verb} {redacted}".rstrip()))
+        redacted = redact(spec, args) if finished else ""
+        if self._trace is not None:
+            self._trace.command(spec, args)
         event = Event(spec.event, self, args, raw, spec.secret_from)
         self.summary.commands += 1
         self._emit(event)
@@ -318,6 +378,8 @@ class Client:
         if reply is None:
             if event.eaten:
                 self._connection.silence()
+            elif spec.upgrades and event.reference is None:
+                reply = event.reply = self._offer_tls(args)
             elif event.reference is not None:
                 reply = event.reply = _internal_error(event.reference)
             else:
@@ -338,9 +400,19 @@ class Client:
             )
             server.send_event("command_finished", summary, client=self)
 
+    def _offer_tls(self, args: list[str]) -> Reply:
+        """The answer to STLS if no listener has one (RFC 2595 section 4)."""
+        if args:
+            return err("no argument is allowed")
+        if self._stream.secure:
+            return err("TLS is active already")
+        if not self._server.offers_tls(self):
+            return err("TLS is not available here")
+        return ok("begin TLS")
+
     def _reject(self, rejected: Rejected) -> None:
-        if self._server.trace:
-            trace_log.info("%d C: (%s, %d octets)", self.id, rejected.verb or "no command", rejected.octets)
+        if self._trace is not None:
+            self._trace.rejected(rejected)
         event = Event(f"cmd_{rejected.verb.lower()}", self, [])
         event.reply = rejected.reply
         self._reply(event, rejected.reply)
@@ -370,12 +442,19 @@ class Client:
                 return
             reply = changed
         self._put(self._connection.send(reply))
-        if server.trace:
-            trace_log.info("%d S: %s", self.id, _visible(reply.status_line.decode("utf-8", "replace").rstrip()))
+        if self._trace is not None:
+            self._trace.reply(reply)
         if reply.body is not None:
             self._send_body(reply.body)
 
     def _send_body(self, body: Any) -> None:
+        if type(body) is tuple and len(body) == 1:
+            # What is there in one piece, as most messages and all short answers are.
+            whole = stuff_whole(body[0])
+            self._put(whole)
+            if self._trace is not None:
+                self._trace.body(len(whole))
+            return
         octets = 0
         chunks = stuff(body)
         try:
@@ -395,8 +474,8 @@ class Client:
             close = getattr(body, "close", None)
             if close is not None:
                 close()
-        if self._server.trace:
-            trace_log.info("%d S: (%d octets)", self.id, octets)
+        if self._trace is not None:
+            self._trace.body(octets)
 
     def _report_body(self, error: Exception) -> None:
         if isinstance(error, Refusal):
@@ -453,10 +532,3 @@ class Client:
 
 def _internal_error(reference: str) -> Reply:
     return err(f"internal error, reference {reference}", "SYS/TEMP")
-
-
-def _visible(text: str) -> str:
-    """*text* as it may stand in a log: what a terminal would obey, or nobody would see, is escaped as in Python."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -15,6 +15,12 @@ class Limits:
     login_deadline: float | None = 60.0
     """Seconds from connect to login, in total: commands do not extend it (Dovecot gives 180)."""
 
+    handshake_deadline: float = 10.0
+    """Seconds for a TLS handshake, all of it."""
+
+    proxy_deadline: float = 3.0
+    """Seconds for a PROXY header: a proxy sends it at once."""
+
     write_deadline: float | None = 60.0
     """Seconds in which a peer must have taken some octets (``write_rate`` of them each second)."""
 

@@ -9,27 +9,27 @@ from __future__ import annotations
 import errno
 import itertools
 import logging
-import resource
-import sys
 import weakref
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv6Address
 from time import monotonic
 from typing import Any
 
 import gevent
-from gevent import socket
+from gevent import socket, ssl
 from gevent.event import Event as GreenEvent
 
 from geventpop3.errors import ConfigError
+from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
 from geventpop3.server import listener
 from geventpop3.server.addresses import Address, parse_listener
 from geventpop3.server.client import Client
 from geventpop3.server.limits import TICK, Limits
+from geventpop3.server.proxy import TrustedProxies
+from geventpop3.server.sessions import Sessions
 from geventpop3.server.stream import SocketStream
+from geventpop3.server.tls import Certificates
 from geventpop3.wire.replies import Reply, err
 
 log = logging.getLogger("geventpop3.server")
@@ -38,13 +38,12 @@ _ids = itertools.count(1)
 _aliases: weakref.WeakValueDictionary[str, POP3Server] = weakref.WeakValueDictionary()
 
 _CLOSING = err("the server is shutting down, try again later", "SYS/TEMP")
-_FULL = err("too many connections, try again later", "SYS/TEMP")
-_FULL_FOR_YOU = err("too many connections from your address", "SYS/TEMP")
 
-DESCRIPTORS_PER_SESSION = 3
-"""A socket, a maildrop, a message that is being read."""
+LINGERING = 100
+"""Peers that were turned away and may take a second to read why; more of them are closed at once."""
 
-OTHER_DESCRIPTORS = 100
+RELOAD_SECONDS = 5.0
+"""How often the files of the certificates are looked at."""
 
 _KILL_SECONDS = 1.0
 _UPDATE_SECONDS = 60.0
@@ -58,7 +57,8 @@ class POP3Server(Pluggable):
     *hostname* and *version* go into the greeting, *alias* is a name by which ``POP3Server.find`` finds this server.
     With *handle_connects* false no greeting is sent unless a listener gives one. *options*: ``{"trace": True}`` logs
     the dialogue to the logger ``geventpop3.trace``, secrets masked. *strict* false hands every command to the
-    listeners in every state. The rest are fields of ``Limits``.
+    listeners in every state. *tls*: the certificates for STLS, and for *tls_listeners*, where TLS comes before the
+    greeting (RFC 8314 section 3.3). *proxies*: from whom PROXY headers are believed. The rest are fields of ``Limits``.
     """
 
     def __init__(
@@ -73,6 +73,9 @@ class POP3Server(Pluggable):
         *,
         listeners: Iterable[str | tuple[str, int | str] | socket.socket] | None = None,
         strict: bool = True,
+        tls: Certificates | None = None,
+        tls_listeners: Iterable[str | tuple[str, int | str] | socket.socket] = (),
+        proxies: TrustedProxies | None = None,
         **limits: Any,
     ) -> None:
         super().__init__()
@@ -82,22 +85,27 @@ class POP3Server(Pluggable):
         self.alias = alias
         self.handle_connects = handle_connects
         self.strict = strict
+        self.tls = tls
+        self.proxies = proxies
         self.limits = Limits(**limits)
         self.trace = bool((options or {}).get("trace", False))
         unknown = set(options or {}) - {"trace"}
         if unknown:
             raise ConfigError(f"unknown option {sorted(unknown)[0]!r}; there is 'trace'")
         self.commands: dict[str, CommandSpec] = dict(COMMANDS)
-        self._wanted_listeners: list[Address | socket.socket] = [
-            _listener(wanted) for wanted in ([(address, port)] if listeners is None else listeners)
+        if tls is None and tls_listeners:
+            raise ConfigError("a TLS listener needs certificates")
+        wanted = [(address, port)] if listeners is None and not tls_listeners else listeners or ()
+        self._wanted_listeners: list[tuple[Address | socket.socket, bool]] = [
+            *((_listener(one), False) for one in wanted),
+            *((_listener(one), True) for one in tls_listeners),
         ]
         self._listeners: list[listener.Listener] = []
-        self._clients: dict[int, Client] = {}
-        self._per_address: Counter[str] = Counter()
+        self._sessions = Sessions(self.limits)
+        self._lingering = 0
         self._ended = GreenEvent()
         self._watch: gevent.Greenlet | None = None
         self._stopping = GreenEvent()
-        self._max_sessions = 0
         if alias is not None:
             if alias in _aliases:
                 raise ConfigError(f"there is a server with the alias {alias!r} already")
@@ -123,11 +131,10 @@ class POP3Server(Pluggable):
             raise RuntimeError("a server that was shut down is not started again: make a new one")
         if self._listeners:
             return
-        self._max_sessions = _affordable(self.limits.max_sessions)
         bound: list[listener.Listener] = []
         if listeners is not None:
-            self._wanted_listeners = [_listener(wanted) for wanted in listeners]
-        for wanted in self._wanted_listeners:
+            self._wanted_listeners = [(_listener(wanted), False) for wanted in listeners]
+        for wanted, implicit_tls in self._wanted_listeners:
             try:
                 sock = wanted if isinstance(wanted, socket.socket) else listener.bind(wanted)
             except OSError as error:
@@ -135,7 +142,8 @@ class POP3Server(Pluggable):
                     one.close()
                 self.send_event("listener_failed", "bind", error.errno, error.strerror or str(error))
                 raise
-            bound.append(listener.Listener(sock, self._handle, self._accept_failed))
+            handle = self._handle_tls if implicit_tls else self._handle
+            bound.append(listener.Listener(sock, handle, self._accept_failed))
         if self._stopping.is_set():  # while a name was looked up
             for one in bound:
                 one.close()
@@ -164,14 +172,14 @@ class POP3Server(Pluggable):
         grace = self.limits.shutdown_grace if grace is None else grace
         for one in self._listeners:
             one.close()
-        for client in list(self._clients.values()):
+        for client in self._sessions:
             client.finish(_CLOSING, "shutdown")
         self._join(grace)
-        for client in list(self._clients.values()):
+        for client in self._sessions:
             if not client.updating:
                 client.abort("shutdown")
         self._join(_KILL_SECONDS)
-        late = [client for client in self._clients.values() if not client.updating]
+        late = [client for client in self._sessions if not client.updating]
         gevent.killall([c.greenlet for c in late if c.greenlet is not None], timeout=_KILL_SECONDS)
         self._join(_UPDATE_SECONDS)
         if self._watch is not None:
@@ -183,7 +191,7 @@ class POP3Server(Pluggable):
         self._ended.set()
 
     def _join(self, seconds: float) -> None:
-        greenlets = [c.greenlet for c in self._clients.values() if c.greenlet is not None]
+        greenlets = [c.greenlet for c in self._sessions if c.greenlet is not None]
         gevent.joinall([g for g in greenlets if g is not gevent.getcurrent()], timeout=seconds)
 
     # What an application asks and says
@@ -202,11 +210,11 @@ class POP3Server(Pluggable):
     @property
     def clients(self) -> Mapping[int, Client]:
         """The clients of the sessions that are going on, by id."""
-        return self._clients
+        return self._sessions.clients
 
     def send_to_client(self, client_id: int, reply: Reply | str | bytes) -> bool:
         """``client.send(reply)``; False if there is no such client (any more)."""
-        client = self._clients.get(client_id)
+        client = self._sessions.clients.get(client_id)
         if client is None:
             return False
         client.send(reply)
@@ -214,11 +222,27 @@ class POP3Server(Pluggable):
 
     def disconnect(self, client_id: int) -> bool:
         """``client.disconnect()``: close once the next reply is out; False if there is no such client (any more)."""
-        client = self._clients.get(client_id)
+        client = self._sessions.clients.get(client_id)
         if client is None:
             return False
         client.disconnect()
         return True
+
+    # What a client's session asks
+
+    def offers_tls(self, client: ClientInterface) -> bool:
+        """Whether STLS would work for this client now."""
+        return self.tls is not None and not client.secure
+
+    def start_tls(self, sock: socket.socket) -> ssl.SSLSocket:
+        """The handshake; raises OSError."""
+        if self.tls is None:
+            raise OSError(errno.EOPNOTSUPP, "no certificates")
+        return self.tls.wrap(sock, self.limits.handshake_deadline)
+
+    def move_client(self, client: Client, peer: tuple[str, int]) -> Reply | None:
+        """A proxy told who *client* really is; returns why it is not let in, if it is not."""
+        return self._sessions.move(client, peer[0])
 
     def event_declared(self, name: str) -> None:
         """A verb that an application adds is a command in every state and leads nowhere."""
@@ -230,38 +254,37 @@ class POP3Server(Pluggable):
 
     def _handle(self, sock: socket.socket, address: Any) -> None:
         """What each accepted connection's greenlet runs; the listener closes the socket afterwards."""
+        self._serve(sock, address, implicit_tls=False)
+
+    def _handle_tls(self, sock: socket.socket, address: Any) -> None:
+        self._serve(sock, address, implicit_tls=True)
+
+    def _serve(self, sock: socket.socket, address: Any, *, implicit_tls: bool) -> None:
         peer, local = _ends(sock, address)
         stream = SocketStream(sock)
-        key = _address_key(peer[0])
-        limits = self.limits
-        refusal = None
-        if self._stopping.is_set():
-            refusal = _CLOSING
-        elif len(self._clients) >= self._max_sessions:
-            refusal = _FULL
-        elif limits.max_sessions_per_address is not None and self._per_address[key] >= limits.max_sessions_per_address:
-            refusal = _FULL_FOR_YOU
+        refusal = _CLOSING if self._stopping.is_set() else self._sessions.refusal(peer[0])
         if refusal is not None:
             self._turn_away(stream, refusal)
             return
-        client = Client(self, stream, peer, local)
+        client = Client(self, stream, peer, local, implicit_tls=implicit_tls)
         client.greenlet = gevent.getcurrent()
-        self._clients[client.id] = client
-        self._per_address[key] += 1
+        self._sessions.enter(client)
         try:
             client.run()
         finally:
-            del self._clients[client.id]
-            self._per_address[key] -= 1
-            if not self._per_address[key]:
-                del self._per_address[key]
+            self._sessions.leave(client)
 
     def _turn_away(self, stream: SocketStream, refusal: Reply) -> None:
         try:
             stream.send_all(refusal.status_line)
         except OSError:
             return  # gone already
-        stream.linger()
+        if self._lingering < LINGERING:
+            self._lingering += 1
+            try:
+                stream.linger()
+            finally:
+                self._lingering -= 1
 
     def _accept_failed(self, error: OSError) -> None:
         log.error("accepting failed: %s", error.strerror)
@@ -271,10 +294,15 @@ class POP3Server(Pluggable):
         limits = self.limits
         deadlines = [d for d in (limits.autologout, limits.login_deadline, limits.write_deadline) if d is not None]
         tick = min([TICK, *(d / 4 for d in deadlines)])
+        reload_at = monotonic() + RELOAD_SECONDS
         while True:
             gevent.sleep(tick)
             now = monotonic()
-            for client in list(self._clients.values()):
+            if self.tls is not None and now >= reload_at:
+                # In a thread: reading and trying a certificate takes milliseconds.
+                gevent.get_hub().threadpool.apply(self.tls.reload)
+                reload_at = monotonic() + RELOAD_SECONDS
+            for client in self._sessions:
                 client.check_deadlines(now)
 
 
@@ -284,18 +312,6 @@ def format_address(sockname: Any) -> str:
         return f"unix:{sockname}"
     host, port = sockname[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _affordable(wanted: int | None) -> int:
-    """As many sessions as are *wanted* and as descriptors last for."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return sys.maxsize if wanted is None else wanted
-    affordable = max(1, (soft - OTHER_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
-    if wanted is not None and wanted <= affordable:
-        return wanted
-    log.info("at most %d sessions at once, because this process may open %d files", affordable, soft)
-    return affordable
 
 
 def _listener(wanted: str | tuple[str, int | str] | socket.socket) -> Address | socket.socket:
@@ -314,13 +330,3 @@ def _ends(sock: socket.socket, address: Any) -> tuple[tuple[str, int], tuple[str
             raise
         local = ("", 0)
     return address[:2], local
-
-
-def _address_key(host: str) -> str:
-    """What counts as one address: an IPv4 address, an IPv6 /64."""
-    if ":" not in host or host.startswith("unix:"):
-        return host
-    address = IPv6Address(host.partition("%")[0])
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Address(int(address) >> 64 << 64))

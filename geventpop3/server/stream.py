@@ -9,7 +9,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
-from gevent import socket
+from gevent import socket, ssl
 from gevent.timeout import Timeout
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
@@ -26,6 +26,9 @@ class Stream(ABC):
     sock: socket.socket | None = None
     """The socket underneath, if there is one."""
 
+    secure = False
+    """Whether TLS protects the octets."""
+
     @abstractmethod
     def recv(self, size: int) -> bytes:
         """At most *size* octets; ``b""`` at the end of input or once woken. Raises OSError."""
@@ -41,6 +44,10 @@ class Stream(ABC):
     @abstractmethod
     def abort(self) -> None:
         """Drop the peer: what waits in ``recv`` or ``send_all`` fails, what is not yet delivered is discarded."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the peer, after a last word where the stream has one."""
 
     @abstractmethod
     def linger(self) -> None:
@@ -91,6 +98,9 @@ class SocketStream(Stream):
             return  # closed already
         self._shutdown(socket.SHUT_RDWR)
 
+    def close(self) -> None:
+        self.sock.close()
+
     def linger(self) -> None:
         self._shutdown(socket.SHUT_WR)
         left = _LINGER_OCTETS
@@ -106,6 +116,56 @@ class SocketStream(Stream):
             self.sock.shutdown(how)
         except OSError:
             return  # not connected any more: what was to be ended has ended
+
+
+class TlsStream(SocketStream):
+    """A stream over a TLS socket; its errors become what a plain socket's are."""
+
+    __slots__ = ()
+
+    secure = True
+
+    def __init__(self, sock: ssl.SSLSocket, sent: int = 0) -> None:
+        super().__init__(sock)
+        self.sent = sent
+
+    def recv(self, size: int) -> bytes:
+        try:
+            return super().recv(size)
+        except ValueError as error:  # what ssl says of a socket that is closed meanwhile
+            raise ConnectionResetError(str(error)) from error
+
+    def send_all(self, data: bytes) -> None:
+        try:
+            super().send_all(data)
+        except ValueError as error:
+            raise ConnectionResetError(str(error)) from error
+
+    def close(self) -> None:
+        self._say_goodbye()
+        super().close()
+
+    def _say_goodbye(self) -> None:
+        """RFC 8446 section 6.1: "Each party MUST send a "close_notify" alert before closing its write side"."""
+        timeout = self.sock.gettimeout()
+        self.sock.settimeout(0.0)
+        try:
+            self.sock.unwrap()
+        except (OSError, ValueError):
+            return  # sent, and the peer has not answered yet; or the peer has gone
+        finally:
+            self.sock.settimeout(timeout)
+
+    def linger(self) -> None:
+        self._say_goodbye()
+        super().linger()
+
+    def _shutdown(self, how: int) -> None:
+        # An SSLSocket forgets its session at shutdown and would go on in clear text.
+        try:
+            socket.socket.shutdown(self.sock, how)
+        except OSError:
+            return
 
 
 class MemoryStream(Stream):
@@ -145,6 +205,9 @@ class MemoryStream(Stream):
 
     def abort(self) -> None:
         self.aborted = True
+        self.wake()
+
+    def close(self) -> None:
         self.wake()
 
     def linger(self) -> None:

@@ -11,10 +11,11 @@ _END = b""
 
 
 class Body(Iterator[bytes]):
-    """The octets of one message, read ahead by one chunk.
+    """The octets of one message, the first chunk read ahead.
 
-    Reading ahead when it is made means that what cannot be read is refused before ``+OK`` (RFC 1939 section 3 has no
-    way to say so afterwards). *finished* is called once all was handed over.
+    Reading that one when it is made means that what cannot be read is refused before ``+OK`` (RFC 1939 section 3 has no
+    way to say so afterwards). *first* is that chunk, if it was read already; *finished* is called once all was handed
+    over.
     """
 
     __slots__ = ("_ahead", "_chunks", "_finished", "_next")
@@ -25,13 +26,14 @@ class Body(Iterator[bytes]):
         offload: Offload,
         *,
         waits: bool,
+        first: bytes | None = None,
         finished: Callable[[], object] | None = None,
     ) -> None:
         self._chunks = chunks
         self._finished = finished
         self._next = _reader(chunks, offload, waits)
         try:
-            self._ahead: bytes = self._next()
+            self._ahead: bytes | None = self._next() if first is None else first
         except BaseException:
             self.close()
             raise
@@ -40,13 +42,15 @@ class Body(Iterator[bytes]):
         return self
 
     def __next__(self) -> bytes:
-        chunk = self._ahead
+        # Only the first chunk: what waits for a peer that does not read is held for as long as it likes.
+        chunk, self._ahead = self._ahead, None
+        if chunk is None:
+            chunk = self._next()
         if not chunk:
             if self._finished is not None:
                 self._finished()
                 self._finished = None
             raise StopIteration
-        self._ahead = self._next()
         return chunk
 
     def close(self) -> None:
@@ -61,7 +65,7 @@ class Part(Iterator[bytes]):
 
     __slots__ = ("_part", "_whole")
 
-    def __init__(self, part: Iterator[bytes], whole: Body) -> None:
+    def __init__(self, part: Iterator[bytes], whole: Body | tuple[bytes]) -> None:
         self._part = part
         self._whole = whole
 
@@ -73,7 +77,8 @@ class Part(Iterator[bytes]):
 
     def close(self) -> None:
         """Let go of the message."""
-        self._whole.close()
+        if isinstance(self._whole, Body):
+            self._whole.close()
 
 
 def _reader(chunks: Iterable[bytes], offload: Offload, waits: bool) -> Callable[[], bytes]:

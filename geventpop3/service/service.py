@@ -21,7 +21,7 @@ from geventpop3.service.body import Body
 from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
 from geventpop3.service.offload import Offload
 from geventpop3.service.session import Session, plural
-from geventpop3.stores.store import Maildrop, Message, Store
+from geventpop3.stores.store import Chunks, Maildrop, Message, Store
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline, ok
 
@@ -200,11 +200,20 @@ class MaildropService:
         """The snapshot of a maildrop."""
         return self._call(maildrop, "scan", maildrop.scan)
 
-    def read(self, maildrop: Maildrop, unique_id: str, finished: Callable[[], object] | None = None) -> Body:
-        """A message, opened and with its first chunk read."""
-        waits = "retrieve" in maildrop.blocking
+    def read(
+        self, maildrop: Maildrop, unique_id: str, finished: Callable[[], object] | None = None
+    ) -> tuple[bytes] | Body:
+        """A message, opened and with its first chunk read: the chunk itself if that is all of it, else a Body."""
         chunks = self._call(maildrop, "retrieve", maildrop.retrieve, unique_id)
-        return Body(chunks, self._storing, waits=waits, finished=finished)
+        first = None
+        if isinstance(chunks, Chunks):
+            # Chunks let go by themselves when they fail.
+            first = chunks.ready()
+            if first is not None and chunks.complete:
+                if finished is not None:
+                    finished()
+                return (first,)
+        return Body(chunks, self._storing, first=first, waits="retrieve" in maildrop.blocking, finished=finished)
 
     def close_maildrop(self, maildrop: Maildrop) -> None:
         """Release the lock and all else."""

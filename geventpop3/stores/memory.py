@@ -94,15 +94,17 @@ class _MemoryMaildrop(Maildrop):
 class _Slices(Chunks):
     """A message in memory, sliced, so that a large one does not keep its reader busy in one piece."""
 
-    __slots__ = ("_content", "_offset")
+    __slots__ = ("_content", "_offset", "complete")
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._offset = 0
+        self.complete = False
 
     def ready(self) -> bytes:
         start = self._offset
         self._offset = start + CHUNK_OCTETS
+        self.complete = self._offset >= len(self._content)
         return self._content[start : self._offset]
 
     def __next__(self) -> bytes:

@@ -61,8 +61,11 @@ class Snapshot(Sequence[Message]):
 class Chunks(ABC, Iterator[bytes]):
     """A message being read, which can say whether its next chunk is at hand.
 
-    ``next(chunks)`` may wait for a disk; ``ready()`` never does.
+    ``next(chunks)`` may wait for a disk; ``ready()`` never does. Either lets go of what is open when it raises.
     """
+
+    complete = False
+    """Whether the chunk that was handed out last was the last one: nothing is open any more."""
 
     @abstractmethod
     def ready(self) -> bytes | None:

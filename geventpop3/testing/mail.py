@@ -64,7 +64,7 @@ def awkward_messages() -> list[AwkwardMessage]:
         AwkwardMessage(
             "cut-in-line-end", "the file ends between CR and LF: the CR is data", _mail("cut-in-line-end", b"cut\r")
         ),
-        _message("bare-cr", "CRs that no LF follows are data and stay", b"one\rtwo\r.three\n\rfour\r\r\n"),
+        _message("bare-cr", "CRs that no LF follows are data and stay", b"one\rtwo\r.three\n\rfour\n"),
         _message("latin-1", "all octets from 128 to 255, which is no UTF-8", bytes(range(128, 256)) + b"\n"),
         _message(
             "utf-8-header",

@@ -11,7 +11,6 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from difflib import SequenceMatcher
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -266,34 +265,55 @@ def _receive(sock: socket.socket, hearing: _Hearing) -> None:
 def _mismatch(dialogue: Dialogue, how: How, hearing: _Hearing, trouble: str) -> Mismatch:
     """The dialogue to where the two part, then a diff: what had to come before the client's next step, what came."""
     steps = dialogue.steps
-    place = steps.index(hearing.steps[hearing.heard]) if hearing.heard < len(hearing.steps) else len(steps)
+    if hearing.heard < hearing.wanted:
+        place = steps.index(hearing.steps[hearing.heard])
+    else:
+        place = steps.index(hearing.steps[hearing.heard - 1]) + 1 if hearing.heard else 0
     expected = list(takewhile(lambda step: not step.is_client, steps[place:]))[:_SHOWN]
     came = transcribe(bytes(hearing.received[hearing.at :]))[:_SHOWN]
     if hearing.closed and len(came) < _SHOWN:
         came.append("S: <closed>")
     lines = [f"{dialogue.name}:{steps[min(place, len(steps) - 1)].number}: {trouble} (played {how})"]
-    lines += [f"      {step.text}" for step in steps[max(place - _SHOWN, 0) : place]]
-    lines += _diff(expected, came or ["(nothing)"])
+    lines += [f"      {_cut(step.text)}" for step in steps[max(place - _SHOWN, 0) : place]]
+    lines += [f"    {mark} {_cut(text)}" for mark, text in _diff(expected, came or ["(nothing)"])]
     return Mismatch("\n".join(lines))
 
 
-def _diff(expected: list[Step], came: list[str]) -> Iterator[str]:
-    wanted = [step.text for step in expected]
-    got = [next((step.text for step in expected if _is(step, line)), line) for line in came]
-    for tag, start, end, first, last in SequenceMatcher(None, wanted, got, autojunk=False).get_opcodes():
-        if tag == "equal":
-            yield from (f"      {_cut(line)}" for line in came[first:last])
-        else:
-            yield from (f"    - {_cut(line)}" for line in wanted[start:end])
-            yield from (f"    + {_cut(line)}" for line in came[first:last])
+def _diff(expected: Sequence[Step], came: Sequence[str]) -> list[tuple[str, str]]:
+    """The fewest changes that make what came of what was expected, as lines with a mark: "-", "+" or a blank."""
+    removed = [[("-", step.text) for step in expected[:at]] for at in range(len(expected) + 1)]
+    row = removed
+    for line in came:
+        above, row = row, [[*row[0], ("+", line)]]
+        for at, step in enumerate(expected):
+            if _is(step, line):
+                row.append([*above[at], (" ", line)])
+            else:
+                ways = (
+                    [*above[at + 1], ("+", line)],
+                    [*row[at], ("-", step.text)],
+                    [*above[at], ("-", step.text), ("+", line)],
+                )
+                row.append(min(ways, key=_changes))
+    return row[-1]
+
+
+def _changes(diff: list[tuple[str, str]]) -> int:
+    """How many lines are other lines, missing or too many; a line instead of another is one change."""
+    changes = 0
+    before = ""
+    for mark, _ in diff:
+        changes += mark != " " and (before, mark) != ("-", "+")
+        before = mark
+    return changes
 
 
 def _is(step: Step, line: str) -> bool:
     """Whether a line of a transcript is what *step* expects."""
-    came = parse(line).steps[0] if line.startswith("S") else None
-    if came is None or step.kind is Kind.CLOSED or came.kind is Kind.CLOSED:
-        return came is not None and step.kind is came.kind
-    return _agrees(step, came.octets)
+    if step.kind is Kind.CLOSED or not line.startswith("S"):
+        return line == step.text
+    came = parse(line).steps[0]
+    return came.kind is not Kind.CLOSED and _agrees(step, came.octets)
 
 
 def _cut(text: str) -> str:

@@ -10,14 +10,41 @@ RFC 1939 section 3: "If any line of the multi-line response begins with the term
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 _LF: Final = 0x0A
 _CR: Final = 0x0D
-_DOT: Final = 0x2E
 
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+
+
+def encode_chunk_in_python(chunk: bytes, at_line_start: bool, after_cr: bool) -> tuple[bytes, int]:
+    """One chunk of a body, encoded, and its octets before byte-stuffing.
+
+    *at_line_start* and *after_cr* say how the chunk before ended.
+    """
+    if after_cr and chunk[:1] == b"\n":
+        # The CR of this line end went out with the chunk before.
+        rest, octets = encode_chunk_in_python(chunk[1:], True, False)
+        return b"\n" + rest, octets + 1
+    stuff_first = at_line_start and chunk[:1] == b"."
+    # A search for one octet costs next to nothing, so it goes before every search for more.
+    if b"\r" not in chunk:
+        chunk = chunk.replace(b"\n", b"\r\n")
+    elif chunk.count(b"\r\n") != chunk.count(b"\n"):
+        chunk = chunk.replace(b"\n", b"\r\n").replace(b"\r\r\n", b"\r\n")
+    octets = len(chunk)
+    if b"." in chunk and b"\r\n." in chunk:
+        chunk = chunk.replace(b"\r\n.", b"\r\n..")
+    return (b"." + chunk if stuff_first else chunk), octets
+
+
+encode_chunk: Callable[[bytes, bool, bool], tuple[bytes, int]]
+try:
+    from geventpop3.wire._speedups import encode_chunk
+except ImportError:
+    encode_chunk = encode_chunk_in_python
 
 
 class Encoder:
@@ -37,25 +64,12 @@ class Encoder:
         """What goes out for the next chunk, which may be of any size and cut anywhere."""
         if not chunk:
             return b""
-        first, last = chunk[0], chunk[-1]
-        if first == _LF and self._after_cr:
-            # The CR of this line end went out with the chunk before.
-            self._after_cr = False
-            self._at_line_start = True
-            self.octets += 1
-            return b"\n" + self.encode(chunk[1:])
-        stuff_first = first == _DOT and self._at_line_start
+        encoded, octets = encode_chunk(chunk, self._at_line_start, self._after_cr)
+        last = chunk[-1]
         self._after_cr = last == _CR
         self._at_line_start = last == _LF
-        # A search for one octet costs next to nothing, so it goes before every search for more.
-        if b"\r" not in chunk:
-            chunk = chunk.replace(b"\n", b"\r\n")
-        elif chunk.count(b"\r\n") != chunk.count(b"\n"):
-            chunk = chunk.replace(b"\n", b"\r\n").replace(b"\r\r\n", b"\r\n")
-        self.octets += len(chunk)
-        if b"." in chunk and b"\r\n." in chunk:
-            chunk = chunk.replace(b"\r\n.", b"\r\n..")
-        return b"." + chunk if stuff_first else chunk
+        self.octets += octets
+        return encoded
 
     def finish(self) -> bytes:
         """What ends the body: a line end if the last line has none (it counts), then the termination octet."""
@@ -101,11 +115,19 @@ def stuff(chunks: Iterable[bytes]) -> Iterator[bytes]:
     encoder = Encoder()
     ready = b""
     for chunk in chunks:
-        if encoded := encoder.encode(chunk):
+        encoded = encoder.encode(chunk)
+        del chunk  # it may be long before the peer has read what comes next, and each octet held is held for each peer
+        if encoded:
             if ready:
                 yield ready
             ready = encoded
     yield ready + encoder.finish()
+
+
+def stuff_whole(content: bytes) -> bytes:
+    """A body that is there in one piece: ``stuff`` without the steps."""
+    encoded, _ = encode_chunk(content, True, False)
+    return encoded + (b".\r\n" if not content or content[-1] == _LF else b"\r\n.\r\n")
 
 
 def count_octets(chunks: Iterable[bytes]) -> int:

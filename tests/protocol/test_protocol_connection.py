@@ -466,7 +466,7 @@ def test_octets_received_are_counted_and_buffered_ones_can_be_thrown_away() -> N
     assert isinstance(connection.next_event(), Command)
     assert connection.has_data
     assert connection.octets_in == 16
-    connection.clear()
+    connection.upgraded()
     assert not connection.has_data
     assert connection.next_event() is Want.DATA
     connection.receive_data(b"CAPA\r\n")

@@ -149,18 +149,18 @@ def test_over_the_limit_for_one_address_only_that_address_is_turned_away(app, lo
 
 
 def test_no_more_sessions_are_let_in_than_there_are_descriptors_for(monkeypatch, caplog):
-    from geventpop3.server import server
+    from geventpop3.server import sessions
 
     caplog.set_level("INFO")
-    monkeypatch.setattr(server.resource, "getrlimit", lambda which: (1000, 1000))
-    assert server._affordable(300) == 300
+    monkeypatch.setattr(sessions.resource, "getrlimit", lambda which: (1000, 1000))
+    assert sessions.affordable(300) == 300
     assert not caplog.text
-    assert server._affordable(301) == 300
-    assert server._affordable(None) == 300
+    assert sessions.affordable(301) == 300
+    assert sessions.affordable(None) == 300
     assert "at most 300 sessions at once" in caplog.text
-    monkeypatch.setattr(server.resource, "getrlimit", lambda which: (server.resource.RLIM_INFINITY,) * 2)
-    assert server._affordable(None) > 10**9
-    assert server._affordable(5) == 5
+    monkeypatch.setattr(sessions.resource, "getrlimit", lambda which: (sessions.resource.RLIM_INFINITY,) * 2)
+    assert sessions.affordable(None) > 10**9
+    assert sessions.affordable(5) == 5
 
 
 def test_who_is_turned_away_is_not_counted(app, login, dial, until):
@@ -185,9 +185,9 @@ def test_who_is_turned_away_is_not_counted(app, login, dial, until):
     ],
 )
 def test_an_ipv6_network_of_64_bits_counts_as_one_address(host, key):
-    from geventpop3.server.server import _address_key
+    from geventpop3.server.sessions import address_key
 
-    assert _address_key(host) == key
+    assert address_key(host) == key
 
 
 def test_an_endless_line_is_answered_once_and_closed(pop3d, login):

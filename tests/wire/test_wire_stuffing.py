@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -10,12 +12,44 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geventpop3.wire.stuffing import Counter, Encoder, count_octets, stuff, top
+from geventpop3.wire import stuffing
+from geventpop3.wire.stuffing import Counter, Encoder, count_octets, stuff, stuff_whole, top
+
+IN_C = stuffing.encode_chunk is not stuffing.encode_chunk_in_python
 
 MESSAGES = st.lists(st.sampled_from([b"\n", b"\r", b"\r\n", b".", b"..", b"a", b"\0\xff", b"\n.", b"\r\n.\r\n"])).map(
     b"".join
 )
 CUTS = st.lists(st.integers(0, 10_000), max_size=8)
+
+
+@pytest.fixture(scope="module", params=["in Python", "in C"], autouse=True)
+def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All that follows holds for both."""
+    if request.param == "in C":
+        if not IN_C:
+            pytest.skip("the accelerator was not built: there is no C compiler")
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stuffing, "encode_chunk", stuffing.encode_chunk_in_python)
+        yield
+
+
+def test_without_the_accelerator_python_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "geventpop3.wire._speedups", None)
+    spec = importlib.util.find_spec("geventpop3.wire.stuffing")
+    assert spec is not None
+    assert spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert again.encode_chunk is again.encode_chunk_in_python
+
+
+@given(MESSAGES)
+@settings(max_examples=50, deadline=None)
+def test_a_body_in_one_piece_needs_no_steps(message: bytes) -> None:
+    assert stuff_whole(message) == b"".join(stuff([message]))
 
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:

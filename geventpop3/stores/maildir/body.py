@@ -19,7 +19,7 @@ _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 class Body(Chunks):
     """Reads the open file *fd*, *path* in *maildir*, which was *size* octets long, and closes it at the end."""
 
-    __slots__ = ("_buffer", "_complete", "_fd", "_maildir", "_offset", "_path", "_size")
+    __slots__ = ("_buffer", "_fd", "_maildir", "_offset", "_path", "_size", "complete")
 
     def __init__(self, fd: int, size: int, maildir: str, path: str) -> None:
         self._fd = fd
@@ -27,7 +27,7 @@ class Body(Chunks):
         self._maildir = maildir
         self._path = path
         self._offset = 0
-        self._complete = False
+        self.complete = False
         self._buffer = bytearray()
 
     def intact(self) -> bool:
@@ -40,7 +40,7 @@ class Body(Chunks):
 
     def ready(self) -> bytes | None:
         """Reads from the page cache alone, where the kernel can say so (``RWF_NOWAIT``)."""
-        if self._complete:
+        if self.complete:
             return b""
         if _NOWAIT is None:
             return None
@@ -52,18 +52,19 @@ class Body(Chunks):
             if error.errno in _NOT_AT_HAND:
                 return None
             raise self._failed(error) from error
-        return self._taken(bytes(buffer) if got == len(buffer) else bytes(memoryview(buffer)[:got]))
+        return self._taken(bytes(memoryview(buffer)[:got]), len(buffer))
 
     def __next__(self) -> bytes:
-        if self._complete:
+        if self.complete:
             raise StopIteration
+        wanted = self._wanted()
         try:
-            chunk = system.pread(self._fd, self._wanted(), self._offset)
+            chunk = system.pread(self._fd, wanted, self._offset)
         except OSError as error:
             raise self._failed(error) from error
-        if self._taken(chunk):
-            return chunk
-        raise StopIteration
+        if not self._taken(chunk, wanted):
+            raise StopIteration
+        return chunk
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -77,14 +78,14 @@ class Body(Chunks):
         # One octet more than should be left, to see that there is none.
         return min(CHUNK_OCTETS, self._size - self._offset + 1)
 
-    def _taken(self, chunk: bytes) -> bytes:
+    def _taken(self, chunk: bytes, wanted: int) -> bytes:
         left = self._size - self._offset - len(chunk)
         if left < 0 or (left and not chunk):
             self.close()
             raise StoreUnavailable("the message changed while it was read", detail=self._where())
         self._offset += len(chunk)
-        if not left:
-            self._complete = True
+        if not left and len(chunk) < wanted:
+            self.complete = True
             self.close()
         return chunk
 

@@ -12,7 +12,6 @@ import sys
 import zlib
 from array import array
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from heapq import merge
 from itertools import chain, compress
 from typing import NamedTuple
@@ -31,7 +30,6 @@ _CHECKSUM = struct.Struct("=L")
 
 _SEPARATOR = "/"
 """Between strings: the one octet besides NUL that no file name holds, so that no path can be smuggled in."""
-
 
 _SORTED_AT_ONCE = 4096
 
@@ -64,7 +62,9 @@ class Index:
         self.times = times
         self.sizes = sizes
         self.snapshot = snapshot
+        # Made when first asked for; two threads may both make them, which costs less than a lock.
         self._tails = tails
+        self._places: dict[str, int] | None = None
 
     @classmethod
     def empty(cls) -> Index:
@@ -104,21 +104,26 @@ class Index:
             order = list(merge(range(old), range(old, len(times)), key=lambda place: (times[place], unique_ids[place])))
             unique_ids = [unique_ids[place] for place in order]
             times, octets, sizes = (array("Q", [column[place] for place in order]) for column in (times, octets, sizes))
-        here = [tails[unique_id] for unique_id in unique_ids]
+        # Most tails are alike: the flags of a message that was read.
+        here = [sys.intern(tails[unique_id]) for unique_id in unique_ids]
         return Index(fingerprint, times, sizes, Snapshot(unique_ids, octets), here)
 
     def __len__(self) -> int:
         return len(self.sizes)
 
-    @cached_property
+    @property
     def tails(self) -> Sequence[str]:
         """The rest of each message's path (see ``listing.path_of``)."""
-        return self._tails.split(_SEPARATOR) if isinstance(self._tails, str) else self._tails
+        if isinstance(self._tails, str):
+            self._tails = self._tails.split(_SEPARATOR)
+        return self._tails
 
-    @cached_property
+    @property
     def places(self) -> dict[str, int]:
         """The place of each unique-id."""
-        return {unique_id: place for place, unique_id in enumerate(self.snapshot.unique_ids)}
+        if self._places is None:
+            self._places = {unique_id: place for place, unique_id in enumerate(self.snapshot.unique_ids)}
+        return self._places
 
     def path(self, place: int) -> str:
         """The path of a message, relative to the maildir, as of the scan."""

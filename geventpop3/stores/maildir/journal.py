@@ -6,10 +6,11 @@ nothing is removed: no message is removed by guess.
 
 from __future__ import annotations
 
+import errno
 import zlib
 from collections.abc import Iterable
 
-from geventpop3.stores.maildir import system
+from geventpop3.stores.maildir import index, system
 
 FILE = "geventpop3.update"
 DAMAGED = "geventpop3.update.damaged"
@@ -28,7 +29,15 @@ def exists(root: int) -> bool:
 
 def write(unique_ids: Iterable[str], root: int, *, durable: bool) -> None:
     """The commit point: on return the messages will be removed, by this process or the next. Raises OSError."""
-    system.replace_file(FILE, encode(unique_ids), root, durable=durable)
+    content = encode(unique_ids)
+    try:
+        system.replace_file(FILE, content, root, durable=durable)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # People remove mail when the disk is full. The index is larger than any journal, and can be made anew.
+        system.remove_file(index.FILE, root)
+        system.replace_file(FILE, content, root, durable=durable)
 
 
 def encode(unique_ids: Iterable[str]) -> bytes:

@@ -6,6 +6,8 @@ directories' change times say that nothing moved, and otherwise for half: two of
 
 from __future__ import annotations
 
+import errno
+import stat
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -33,6 +35,8 @@ def fingerprint(root: int) -> Fingerprint:
     """The fingerprint of the maildir *root*. Raises OSError."""
     new = system.stat("new", dir_fd=root, follow_symlinks=False)
     cur = system.stat("cur", dir_fd=root, follow_symlinks=False)
+    if not (stat.S_ISDIR(new.st_mode) and stat.S_ISDIR(cur.st_mode)):
+        raise NotADirectoryError(errno.ENOTDIR, "new or cur is not a directory")
     return new.st_ino, new.st_ctime_ns, cur.st_ino, cur.st_ctime_ns
 
 
@@ -55,7 +59,7 @@ def listing(root: int) -> Listing:
 
 def path_of(unique_id: str, tail: str) -> str:
     """The path, relative to the maildir, of the message with that unique-id and tail."""
-    directory = "new/" if tail[0] == "n" else "cur/"
+    directory = "new/" if tail.startswith("n") else "cur/"
     if unique_id.startswith(HASHED):
         return directory + tail[1:]
     return directory + unique_id + tail[1:]

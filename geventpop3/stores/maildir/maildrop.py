@@ -41,7 +41,8 @@ _BROKEN = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 def refusal(error: OSError, path: str) -> StoreUnavailable | StoreBroken:
     """What an error of the file system is to the client; the path is for the log."""
     kind = StoreBroken if error.errno in _BROKEN else StoreUnavailable
-    return kind(detail=f"maildir {path!r}: {error.strerror}")
+    where = f"{path!r}" if error.filename in (None, path) else f"{path!r}: {error.filename!r}"
+    return kind(detail=f"maildir {where}: {error.strerror}")
 
 
 class MaildirMaildrop(Maildrop):
@@ -96,7 +97,9 @@ class MaildirMaildrop(Maildrop):
             raise refusal(error, self._path) from error
 
     def close(self) -> None:
-        system.close(self._root)
+        root, self._root = self._root, -1
+        if root >= 0:
+            system.close(root)
 
     # -- the scan ---------------------------------------------------------------------------------------------------
 
@@ -121,14 +124,15 @@ class MaildirMaildrop(Maildrop):
         known = self._cache.get(self._path)
         if known is None:
             known = self._load()
-        found = known
+        found, news = known, False
         if known.fingerprint is None or known.fingerprint != fingerprint(self._root):
-            found = self._list(known)
+            found, news = self._list(known)
         self._cache.put(self._path, found)
-        self._tidy(None if found is known else found)
+        self._tidy(found if news else None)
         return found
 
-    def _list(self, known: Index) -> Index:
+    def _list(self, known: Index) -> tuple[Index, bool]:
+        """What is in the maildir now, and whether that is worth writing to the disk."""
         tails, stamp = listing(self._root)
         rows, missing = measure(known.unmeasured(tails), self._root)
         for _ in range(ATTEMPTS):
@@ -139,7 +143,7 @@ class MaildirMaildrop(Maildrop):
             tails.update(later)
             more, missing = measure({each: later[each] for each in missing if each in later}, self._root)
             rows += more
-        return known.updated(tails, rows, stamp)
+        return known.updated(tails, rows, stamp), bool(rows) or stamp is not None
 
     def _load(self) -> Index:
         try:
@@ -155,7 +159,7 @@ class MaildirMaildrop(Maildrop):
         return found
 
     def _tidy(self, index: Index | None) -> None:
-        """Clears away what a crash may have left, and writes *index* if it is a new one; unless another is at it."""
+        """Clears away what a crash may have left, and writes *index* if there is one; unless another is at it."""
         try:
             if not self._exclusive and not lock.acquire(self._root):
                 return

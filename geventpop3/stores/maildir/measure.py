@@ -85,6 +85,8 @@ def _measure(unique_id: str, tail: str, root: int) -> Row | None:
         if error.errno not in _UNREADABLE:
             raise
         status = system.stat(path, dir_fd=root, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            return None
         octets, size = status.st_size, UNKNOWN
     time = delivery_time(base)
     return Row(max(status.st_mtime_ns // 1000, 0) if time is None else time, unique_id, octets, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from geventpop3.stores.maildir import system
@@ -25,7 +24,7 @@ def unlink_all(tails: Mapping[str, str], root: int) -> dict[str, str]:
             except FileNotFoundError:
                 continue  # gone, or renamed: the listing tells
             except OSError as error:
-                failed[unique_id] = f"{path_of(unique_id, tail)!r}: {os.strerror(error.errno or 0)}"
+                failed[unique_id] = f"{path_of(unique_id, tail)!r}: {error.strerror}"
         found = listing(root).tails
         left = {unique_id: found[unique_id] for unique_id in tails if unique_id in found and unique_id not in failed}
         if not left:

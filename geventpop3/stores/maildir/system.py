@@ -4,12 +4,17 @@
 during a session stays the same one to that session.
 """
 
+import errno
 import fcntl
 import os
+import posix
 import time
+from contextlib import suppress
 
 openat = os.open
-close = os.close
+close = posix.close
+"""Not ``os.close``: in a process that gevent has patched, that one closes a directory some time later, and the lock
+would be held until then. The patch is for what an event loop watches, and none watches these files."""
 read = os.read
 pread = os.pread
 preadv = os.preadv
@@ -51,6 +56,9 @@ OWN_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 OWN_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How the index and the journal are opened."""
 
+OWN_OCTETS = 1 << 28
+"""More than any index or journal has: they are read into memory."""
+
 
 def read_file(name: str, root: int) -> bytes | None:
     """All of a file of ours in the maildir *root*; None if there is none. Raises OSError."""
@@ -59,10 +67,12 @@ def read_file(name: str, root: int) -> bytes | None:
     except FileNotFoundError:
         return None
     try:
-        pieces = []
+        content = bytearray()
         while piece := read(fd, 1 << 22):
-            pieces.append(piece)
-        return b"".join(pieces)
+            content += piece
+            if len(content) > OWN_OCTETS:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
+        return bytes(content)
     finally:
         close(fd)
 
@@ -73,16 +83,21 @@ def replace_file(name: str, content: bytes, root: int, *, durable: bool) -> None
     Raises OSError, and then the file is as it was, unless only the last step (the directory's fsync) failed.
     """
     temporary = temporary_name(name)
-    fd = openat(temporary, OWN_WRITE, 0o600, dir_fd=root)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[write(fd, view) :]
-        if durable:
-            fsync(fd)
-    finally:
-        close(fd)
-    rename(temporary, name, src_dir_fd=root, dst_dir_fd=root)
+        fd = openat(temporary, OWN_WRITE, 0o600, dir_fd=root)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[write(fd, view) :]
+            if durable:
+                fsync(fd)
+        finally:
+            close(fd)
+        rename(temporary, name, src_dir_fd=root, dst_dir_fd=root)
+    except OSError:
+        with suppress(OSError):
+            remove_file(temporary, root)
+        raise
     if durable:
         fsync(root)
 

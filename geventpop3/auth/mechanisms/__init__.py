@@ -1,0 +1,78 @@
+"""SASL mechanisms (RFC 4422), one module each, found by the table MECHANISMS. Pure: what they need done they ask for.
+
+A mechanism yields requests (``requests``) and returns an Identity; ``exchange`` drives it.
+"""
+
+from collections.abc import Mapping
+
+from geventpop3.auth.mechanisms.cram_md5 import CRAM_MD5
+from geventpop3.auth.mechanisms.exchange import exchange
+from geventpop3.auth.mechanisms.external import EXTERNAL
+from geventpop3.auth.mechanisms.identity import CredentialsRejected, Dialogue, Identity
+from geventpop3.auth.mechanisms.login import LOGIN
+from geventpop3.auth.mechanisms.mechanism import (
+    BINDING,
+    CERTIFICATE,
+    CLEAR_SECRETS,
+    PASSWORDS,
+    TOKENS,
+    Context,
+    Mechanism,
+    available,
+    scram_secrets,
+)
+from geventpop3.auth.mechanisms.oauthbearer import OAUTHBEARER
+from geventpop3.auth.mechanisms.plain import PLAIN
+from geventpop3.auth.mechanisms.requests import (
+    Challenge,
+    CheckPassword,
+    CheckToken,
+    Compute,
+    FindOwner,
+    LastWords,
+    LookUp,
+    MayActAs,
+    Request,
+)
+from geventpop3.auth.mechanisms.scram import SCRAM_SHA_1, SCRAM_SHA_1_PLUS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS
+from geventpop3.auth.mechanisms.xoauth2 import XOAUTH2
+
+MECHANISMS: Mapping[str, Mechanism] = {
+    "EXTERNAL": EXTERNAL,
+    "SCRAM-SHA-256-PLUS": SCRAM_SHA_256_PLUS,
+    "SCRAM-SHA-256": SCRAM_SHA_256,
+    "SCRAM-SHA-1-PLUS": SCRAM_SHA_1_PLUS,
+    "SCRAM-SHA-1": SCRAM_SHA_1,
+    "OAUTHBEARER": OAUTHBEARER,
+    "XOAUTH2": XOAUTH2,
+    "PLAIN": PLAIN,
+    "LOGIN": LOGIN,
+    "CRAM-MD5": CRAM_MD5,
+}
+"""Name to mechanism, in order of preference: copy it to extend it or to leave one out."""
+
+__all__ = [
+    "MECHANISMS",
+    "Mechanism",
+    "Context",
+    "available",
+    "exchange",
+    "Identity",
+    "CredentialsRejected",
+    "Dialogue",
+    "Request",
+    "Challenge",
+    "LastWords",
+    "CheckPassword",
+    "CheckToken",
+    "LookUp",
+    "FindOwner",
+    "MayActAs",
+    "Compute",
+    "PASSWORDS",
+    "TOKENS",
+    "CLEAR_SECRETS",
+    "CERTIFICATE",
+    "BINDING",
+    "scram_secrets",
+]

@@ -1,0 +1,83 @@
+"""Drives one AUTH command (RFC 5034 section 4) from its arguments to an Identity; whoever calls only answers requests.
+
+A dialogue is closed however it ends, and nothing of it outlives the call.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+from typing import Any
+
+from geventpop3.auth.mechanisms.identity import Dialogue, Identity
+from geventpop3.auth.mechanisms.mechanism import Context, Mechanism, available, possible
+from geventpop3.auth.mechanisms.requests import Challenge, LastWords, Request
+from geventpop3.errors import AuthenticationFailed, Refusal
+
+
+def exchange(
+    name: str, initial_response: str | None, context: Context, answer: Callable[[Request[Any]], Any]
+) -> Identity:
+    """Who the client is, by the mechanism *name*.
+
+    *initial_response* is the argument as it stood in the command: None if there was none, ``=`` if it was empty, else
+    base64. *answer* answers a request as its class says, and a challenge with None if the client cancelled; what it
+    raises comes through. Raises AuthenticationFailed, which is CredentialsRejected where it is known for whom, and
+    Refusal for what was no attempt: not a mechanism, malformed, cancelled.
+    """
+    mechanism = _mechanism(name, context)
+    initial = _decoded(initial_response)
+    if initial is not None and not mechanism.takes_initial_response:
+        # "If the client uses an initial-response argument to the AUTH command with a SASL mechanism that does not
+        # support an initial client send, the server MUST reject the AUTH command with an -ERR reply."
+        raise Refusal("this mechanism takes no initial response")
+    dialogue = mechanism.run(context)
+    try:
+        step = _advance(dialogue, None)
+        while isinstance(step, Request):
+            if initial is not None and isinstance(step, Challenge):
+                response, initial = initial, None
+            else:
+                response = answer(step)
+                if response is None and isinstance(step, Challenge):
+                    response = _cancelled(step)
+            step = _advance(dialogue, response)
+        return step
+    finally:
+        dialogue.close()
+
+
+def _advance(dialogue: Dialogue, response: Any) -> Request[Any] | Identity:
+    try:
+        return dialogue.send(response)
+    except StopIteration as done:
+        identity: Identity = done.value
+        return identity
+
+
+def _cancelled(challenge: Challenge) -> bytes:
+    if isinstance(challenge, LastWords):
+        return b""
+    raise Refusal("authentication cancelled")
+
+
+def _mechanism(name: str, context: Context) -> Mechanism:
+    # str.upper() would make an "S" of a long s.
+    name = name.upper() if name.isascii() else ""
+    if (mechanism := available(context).get(name)) is not None:
+        return mechanism
+    if name in possible(context):
+        raise AuthenticationFailed("a clear-text login is not allowed on this connection")
+    raise Refusal("no such authentication mechanism")
+
+
+def _decoded(initial_response: str | None) -> bytes | None:
+    """RFC 5034 section 4: "the single character "=", which represents an empty initial response"."""
+    if initial_response is None:
+        return None
+    if initial_response == "=":
+        return b""
+    try:
+        return binascii.a2b_base64(initial_response, strict_mode=True)
+    except ValueError:
+        raise Refusal("the initial response is not valid base64") from None

@@ -1,0 +1,20 @@
+"""EXTERNAL (RFC 4422 appendix A): the client's certificate says who it is."""
+
+from __future__ import annotations
+
+from geventpop3.auth.mechanisms.identity import Dialogue, proven
+from geventpop3.auth.mechanisms.mechanism import CERTIFICATE, Context, Mechanism
+from geventpop3.auth.mechanisms.requests import Challenge
+from geventpop3.auth.mechanisms.text import name_of
+from geventpop3.errors import AuthenticationFailed
+
+
+def _run(context: Context) -> Dialogue:
+    response = yield from Challenge(b"")
+    authorization = name_of(response) if response else None
+    if context.certificate is None:
+        raise AuthenticationFailed("there is no client certificate")
+    return (yield from proven(name_of(context.certificate.encode("utf-8", "surrogatepass")), authorization))
+
+
+EXTERNAL = Mechanism(_run, needs=(frozenset({CERTIFICATE}),))

@@ -1,0 +1,23 @@
+"""PLAIN (RFC 4616): one message with both names and the password."""
+
+from __future__ import annotations
+
+from geventpop3.auth.mechanisms.identity import Dialogue, acting
+from geventpop3.auth.mechanisms.mechanism import PASSWORDS, Context, Mechanism
+from geventpop3.auth.mechanisms.requests import Challenge, CheckPassword
+from geventpop3.auth.mechanisms.text import name_of, password_of
+from geventpop3.errors import Refusal
+
+
+def _run(_context: Context) -> Dialogue:
+    # "message = [authzid] UTF8NUL authcid UTF8NUL passwd"
+    fields = (yield from Challenge(b"")).split(b"\0")
+    if len(fields) != 3:
+        raise Refusal("malformed message of PLAIN, which has three fields")
+    authorization = name_of(fields[0]) if fields[0] else None
+    name, password = name_of(fields[1]), password_of(fields[2])
+    owner = yield from CheckPassword(name, password)
+    return (yield from acting(name, owner, authorization))
+
+
+PLAIN = Mechanism(_run, needs=(frozenset({PASSWORDS}),), clear_text=True)

@@ -1,0 +1,122 @@
+"""SCRAM (RFC 5802, RFC 7677), with and without tls-server-end-point as channel binding.
+
+A name that nobody has meets a salt and an iteration count of its own, the same each time, and fails where a wrong
+password does, after as much work. Nonces are bounded, iteration counts are ours, all else by the length of a line.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Generator
+from functools import partial
+from typing import Any
+
+from geventpop3.auth.mechanisms.gs2 import name_of_gs2
+from geventpop3.auth.mechanisms.identity import CredentialsRejected, Dialogue, proven
+from geventpop3.auth.mechanisms.mechanism import (
+    BINDING,
+    CLEAR_SECRETS,
+    Context,
+    Mechanism,
+    available,
+    scram_secrets,
+)
+from geventpop3.auth.mechanisms.requests import Challenge, Compute, LookUp, Request
+from geventpop3.auth.secret import SCRAM_HASHES, SCRAM_SALT_OCTETS, ClearSecret, ScramSecret
+from geventpop3.errors import Refusal
+
+_NONCE = rb"([!-+\--~]{1,512})"
+
+# Section 7. The attribute "m" is in neither: "its presence in a client or a server message MUST cause authentication
+# failure"; other unknown ones are ignored.
+_FIRST = re.compile(
+    rb"((n|y|p=([A-Za-z0-9.-]+)),(?:a=([^,\0]+))?,)(n=([^,\0]+),r=" + _NONCE + rb"(?:,[A-Za-ln-z]=[^,\0]+)*)"
+)
+_FINAL = re.compile(rb"(c=([A-Za-z0-9+/=]+),r=" + _NONCE + rb"(?:,[A-Za-ln-oq-z]=[^,\0]+)*),p=([A-Za-z0-9+/=]+)")
+
+
+def _run(context: Context, hash_name: str, binds: bool) -> Dialogue:
+    if (first := _FIRST.fullmatch((yield from Challenge(b"")))) is None:
+        raise _malformed()
+    header, flag, binding_type, authzid, bare, authcid, client_nonce = first.groups()
+    name = name_of_gs2(authcid)
+    authorization = None if authzid is None else name_of_gs2(authzid)
+    bound = _bound(context, name, flag, binding_type, binds)
+    secret = yield from _secret(context, hash_name, name)
+
+    nonce = client_nonce + context.nonce().encode("ascii")
+    server_first = b"r=%b,s=%b,i=%d" % (nonce, _base64(secret.salt), secret.iterations)
+    if (final := _FINAL.fullmatch((yield from Challenge(server_first)))) is None:
+        raise _malformed()
+    without_proof, binding, final_nonce, proof = final.groups()
+    try:
+        proof = binascii.a2b_base64(proof, strict_mode=True)
+    except ValueError:
+        raise _malformed() from None
+    signature = secret.server_signature(b",".join((bare, server_first, without_proof)), proof)
+    # Section 6: "The server MUST always validate the client's "c=" field."
+    is_bound = hmac.compare_digest(binding, _base64(header + bound))
+    if signature is None or not is_bound or not hmac.compare_digest(final_nonce, nonce):
+        raise CredentialsRejected(name)
+
+    identity = yield from proven(name, authorization)
+    # RFC 5034 section 4: "POP3 does not allow for additional data to be sent with a message indicating a successful
+    # outcome", so it goes in a challenge of its own, and the client, which has checked it, answers with nothing.
+    if (yield from Challenge(b"v=" + _base64(signature))):
+        raise _malformed()
+    return identity
+
+
+def _bound(context: Context, name: str, flag: bytes, binding_type: bytes | None, binds: bool) -> bytes:
+    """The octets that the client must have bound. Raises CredentialsRejected (section 6)."""
+    if binds != (binding_type is not None):
+        raise CredentialsRejected(name, "channel binding goes with the mechanisms named -PLUS and with no other")
+    if binding_type is not None:
+        if binding_type != b"tls-server-end-point" or context.binding is None:
+            raise CredentialsRejected(name, "the channel binding type is not supported")
+        return context.binding
+    if flag == b"y" and any(mechanism.binds for mechanism in available(context).values()):
+        # "If the flag is set to "y" and the server supports channel binding, the server MUST fail authentication."
+        raise CredentialsRejected(name, "channel binding is supported here, somebody has hidden it from the client")
+    return b""
+
+
+def _secret(context: Context, hash_name: str, name: str) -> Generator[Request[Any], Any, ScramSecret]:
+    """What to check a proof of *name* with; if nobody has the name or no fit secret, what no proof fits."""
+    stored = yield from LookUp(name)
+    digest = hmac.digest(context.key, f"{hash_name} {name}".encode(), "sha256")
+    salt = digest[:SCRAM_SALT_OCTETS]
+    iterations = context.iterations[digest[-1] % len(context.iterations)]
+    if isinstance(stored, ClearSecret) or CLEAR_SECRETS in context.has:
+        # Where some names cost this, all do.
+        clear = stored if isinstance(stored, ClearSecret) else ClearSecret(os.urandom(16).hex().encode("ascii"))
+        usual = yield from Compute(partial(clear.scram, hash_name, salt, iterations))
+    else:
+        size = hashlib.new(SCRAM_HASHES[hash_name]).digest_size
+        usual = ScramSecret(hash_name, salt, iterations, os.urandom(size), os.urandom(size))
+    return stored if isinstance(stored, ScramSecret) and stored.hash_name == hash_name else usual
+
+
+def _malformed() -> Refusal:
+    return Refusal("malformed message of SCRAM")
+
+
+def _base64(octets: bytes) -> bytes:
+    return binascii.b2a_base64(octets, newline=False)
+
+
+def _scram(hash_name: str, *, binds: bool) -> Mechanism:
+    needs = [frozenset({scram_secrets(hash_name), CLEAR_SECRETS})]
+    if binds:
+        needs.append(frozenset({BINDING}))
+    return Mechanism(partial(_run, hash_name=hash_name, binds=binds), needs=tuple(needs))
+
+
+SCRAM_SHA_1 = _scram("SHA-1", binds=False)
+SCRAM_SHA_1_PLUS = _scram("SHA-1", binds=True)
+SCRAM_SHA_256 = _scram("SHA-256", binds=False)
+SCRAM_SHA_256_PLUS = _scram("SHA-256", binds=True)

@@ -1,0 +1,62 @@
+"""Octets of a client to names and passwords. What cannot be one is refused before any back end hears of it.
+
+Names have one form in every mechanism, the prepared one. RFC 5034 section 4: "If preparation of the authorization
+identity fails or results in an empty string (unless it was transmitted as the empty string), the server MUST fail the
+authentication."
+"""
+
+from __future__ import annotations
+
+import re
+
+from geventpop3.auth.saslprep import saslprep
+from geventpop3.auth.schemes import PASSWORD_OCTETS
+from geventpop3.errors import AuthenticationFailed
+
+NAME_OCTETS = 255
+"""The longest name. RFC 4616 section 2 asks for this much, and no address of mail is longer."""
+
+_CONTROLS = re.compile(r"[\0\r\n]")
+
+
+def name_of(octets: bytes) -> str:
+    """The name, prepared. Raises AuthenticationFailed."""
+    return _prepared(octets, NAME_OCTETS, "name")
+
+
+def password_of(octets: bytes) -> str:
+    """The password, prepared. Raises AuthenticationFailed."""
+    return _prepared(octets, PASSWORD_OCTETS, "password")
+
+
+def raw_password_of(octets: bytes) -> str:
+    """The password as PASS would bring it: not prepared, octets that are not UTF-8 as surrogate escapes.
+
+    Raises AuthenticationFailed.
+    """
+    return _text(octets, PASSWORD_OCTETS, "password", "surrogateescape")
+
+
+def _prepared(octets: bytes, limit: int, what: str) -> str:
+    text = _text(octets, limit, what, "strict")
+    try:
+        prepared = saslprep(text)
+    except ValueError:
+        raise AuthenticationFailed(f"the {what} holds what SASLprep forbids") from None
+    if not prepared:
+        raise AuthenticationFailed(f"the {what} is empty")
+    return prepared
+
+
+def _text(octets: bytes, limit: int, what: str, errors: str) -> str:
+    if not octets:
+        raise AuthenticationFailed(f"the {what} is empty")
+    if len(octets) > limit:
+        raise AuthenticationFailed(f"the {what} is longer than {limit} octets")
+    try:
+        text = octets.decode("utf-8", errors)
+    except UnicodeDecodeError:
+        raise AuthenticationFailed(f"the {what} is not UTF-8") from None
+    if _CONTROLS.search(text):
+        raise AuthenticationFailed(f"the {what} holds NUL, CR or LF")
+    return text

@@ -1,0 +1,87 @@
+"""bcrypt, which Dovecot calls BLF-CRYPT: ``$2b$``, two digits, ``$``, salt and digest; needs geventpop3[bcrypt].
+
+``$2a$`` and ``$2y$`` are other names for the same thing, of before and after the mistakes of 2011 and 2014.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import ClassVar, Self
+
+from geventpop3.auth.schemes.hashed import WritableSecret, check_cost
+from geventpop3.errors import ConfigError
+
+ROUNDS = 16
+"""The most, as a power of two: some seconds."""
+
+_DIGEST = 31
+"""Characters of a digest at the end of a text."""
+
+_ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class BlfCryptSecret(WritableSecret):
+    """bcrypt; *variant* is the letter after ``$2``, salt and digest are kept as they stand in the text.
+
+    A password of more than 72 octets is a wrong one: bcrypt never looks at the rest, and who set it believed otherwise.
+    """
+
+    label = "BLF-CRYPT"
+    fresh = (10,)  # 60 ms of one processor core in 2026: the least that OWASP recommends; Dovecot's own default is 5
+    limit = 72
+
+    variant: str
+    rounds: int
+    salt: bytes
+    digest: bytes
+
+    # 22 characters of 6 bits are 16 octets and four more bits, 31 are 23 octets and two more; they are zero.
+    _TEXT: ClassVar = re.compile(
+        r"\$2([aby])\$([0-9]{2})\$([./A-Za-z0-9]{21}[.Oeu])([./A-Za-z0-9]{30}[.CGKOSWaeimquy26])"
+    )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        _bcrypt()
+        if (found := cls._TEXT.fullmatch(text)) is None or (rounds := int(found[2])) < 4:
+            raise ConfigError("not a {BLF-CRYPT} secret, which is $2b$ or $2y$ or $2a$, two digits, $, 53 characters")
+        check_cost(rounds <= ROUNDS)
+        return cls(found[1], rounds, found[3].encode("ascii"), found[4].encode("ascii"))
+
+    @classmethod
+    def create(cls, password: bytes) -> Self:
+        # "y" because crypt(3) of every age and Dovecot know it.
+        salt = _bcrypt().gensalt(*cls.fresh)[-22:]
+        blank = cls("y", *cls.fresh, salt, b"")
+        return replace(blank, digest=blank.derive(password))
+
+    @property
+    def text(self) -> str:
+        return f"$2{self.variant}${self.rounds:02}${self.salt.decode('ascii')}{self.digest.decode('ascii')}"
+
+    @property
+    def cost(self) -> Hashable:
+        return self.label, self.rounds
+
+    def derive(self, password: bytes) -> bytes:
+        setting = b"$2b$%02d$%b" % (self.rounds, self.salt)
+        hashed: bytes = _bcrypt().hashpw(password, setting)
+        return hashed[-_DIGEST:]
+
+    def decoy(self) -> Self:
+        digest = "".join(_ALPHABET[octet & 63] for octet in os.urandom(_DIGEST))
+        return replace(self, digest=digest.encode("ascii"))
+
+
+def _bcrypt() -> ModuleType:
+    try:
+        import bcrypt
+    except ImportError:
+        raise ConfigError("{BLF-CRYPT} needs an extra: pip install 'geventpop3[bcrypt]'") from None
+    module: ModuleType = bcrypt
+    return module

@@ -1,0 +1,99 @@
+"""The PROXY protocol, versions 1 and 2: who the peer really is, as a trusted proxy in front of us says.
+
+Only connections from named networks are asked for a header, and then it must come, at once and before all else: an
+address that anybody could claim would be worth nothing. Exactly the header's octets are read: a TLS handshake may
+follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+from geventpop3.errors import ConfigError
+from geventpop3.server.stream import Stream
+
+SIGNATURE_OCTETS = 8
+V1_OCTETS = 107
+"""The longest header of version 1, with CRLF (the specification's section 2.1)."""
+
+V2_OCTETS = 16 + 4096
+"""Ours: an address and far more TLVs than any proxy sends."""
+
+
+class Proxied(NamedTuple):
+    """What the header says: the peer, the address it connected to, and whether it spoke TLS to the proxy.
+
+    *peer* is None for the proxy's own connections (health checks), whose real addresses hold.
+    """
+
+    peer: tuple[str, int] | None
+    local: tuple[str, int] | None
+    secure: bool
+
+
+class ProxyError(OSError):
+    """No header, or not a proper one: the connection is closed without a word."""
+
+
+class TrustedProxies:
+    """The networks whose PROXY headers are believed.
+
+    Raises ConfigError for what is no network, and if the extra ``proxy`` is not installed.
+    """
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        try:
+            import proxyprotocol  # noqa: F401  found missing at the start, not at the first connection
+        except ImportError:
+            raise ConfigError("the PROXY protocol needs an extra: pip install 'geventpop3[proxy]'") from None
+        try:
+            self._networks = [ip_network(network) for network in networks]
+        except ValueError as error:
+            raise ConfigError(f"proxy network: {error}") from None
+
+    def __contains__(self, host: str) -> bool:
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return False  # a unix socket, say
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self._networks)
+
+
+def read_header(stream: Stream) -> Proxied:
+    """Read the header and nothing more. Raises ProxyError, or OSError if the peer goes."""
+    from proxyprotocol import ProxyProtocolIncompleteError
+    from proxyprotocol.detect import ProxyProtocolDetect
+    from proxyprotocol.result import is_ipv4, is_ipv6
+
+    protocol = ProxyProtocolDetect()
+    data = _read(stream, SIGNATURE_OCTETS)
+    limit = V1_OCTETS if data.startswith(b"PROXY") else V2_OCTETS
+    while True:
+        try:
+            result = protocol.unpack(data)
+            break
+        except ProxyProtocolIncompleteError as incomplete:
+            wanted = incomplete.want_read.want_bytes or 1
+            if len(data) + wanted > limit:
+                raise ProxyError("the PROXY header is too long") from None
+            data += _read(stream, wanted)
+        except ValueError as error:
+            raise ProxyError(f"no proper PROXY header: {error}") from None
+    secure = bool(result.tlv.ssl.has_ssl)
+    if is_ipv4(result) or is_ipv6(result):
+        (host, port), (our_host, our_port) = result.source, result.dest
+        return Proxied((str(host), port), (str(our_host), our_port), secure)
+    return Proxied(None, None, secure)
+
+
+def _read(stream: Stream, octets: int) -> bytes:
+    data = b""
+    while len(data) < octets:
+        more = stream.recv(octets - len(data))
+        if not more:
+            raise ProxyError("the peer went before its PROXY header was there")
+        data += more
+    return data

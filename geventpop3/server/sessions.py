@@ -1,0 +1,98 @@
+"""Who is here: the sessions that are going on, and whether one more is let in."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+
+from geventpop3.server.client import Client
+from geventpop3.server.limits import Limits
+from geventpop3.wire.replies import Reply, err
+
+log = logging.getLogger("geventpop3.server")
+
+FULL = err("too many connections, try again later", "SYS/TEMP")
+FULL_FOR_YOU = err("too many connections from your address", "SYS/TEMP")
+
+DESCRIPTORS_PER_SESSION = 3
+"""A socket, a maildrop, a message that is being read."""
+
+OTHER_DESCRIPTORS = 100
+
+
+class Sessions:
+    """The clients of one server, by id, counted by address."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.clients: dict[int, Client] = {}
+        self._most = affordable(limits.max_sessions)
+        self._most_per_address = limits.max_sessions_per_address
+        self._keys: dict[int, str] = {}
+        self._per_address: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[Client]:
+        """The clients of this moment, whoever comes or goes meanwhile."""
+        return iter(tuple(self.clients.values()))
+
+    def refusal(self, host: str) -> Reply | None:
+        """What to tell one more peer from *host* that is not let in; None if it is."""
+        if len(self.clients) >= self._most:
+            return FULL
+        return self._refusal_for(host)
+
+    def enter(self, client: Client) -> None:
+        """One more session."""
+        self.clients[client.id] = client
+        self._count(client)
+
+    def move(self, client: Client, host: str) -> Reply | None:
+        """A proxy said that a client is at *host*; returns what to tell it if there are too many from there."""
+        self._discount(client)
+        refusal = self._refusal_for(host)
+        self._count(client, host)
+        return refusal
+
+    def leave(self, client: Client) -> None:
+        """One session less."""
+        del self.clients[client.id]
+        self._discount(client)
+
+    def _refusal_for(self, host: str) -> Reply | None:
+        most = self._most_per_address
+        return FULL_FOR_YOU if most is not None and self._per_address[address_key(host)] >= most else None
+
+    def _count(self, client: Client, host: str | None = None) -> None:
+        key = self._keys[client.id] = address_key(client.peer[0] if host is None else host)
+        self._per_address[key] += 1
+
+    def _discount(self, client: Client) -> None:
+        key = self._keys.pop(client.id)
+        self._per_address[key] -= 1
+        if not self._per_address[key]:
+            del self._per_address[key]
+
+
+def affordable(wanted: int | None) -> int:
+    """As many sessions as are *wanted* and as descriptors last for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize if wanted is None else wanted
+    most = max(1, (soft - OTHER_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
+    if wanted is not None and wanted <= most:
+        return wanted
+    log.info("at most %d sessions at once, because this process may open %d files", most, soft)
+    return most
+
+
+def address_key(host: str) -> str:
+    """What counts as one address: an IPv4 address, an IPv6 /64."""
+    if ":" not in host or host.startswith("unix:"):
+        return host
+    address = IPv6Address(host.partition("%")[0])
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Address(int(address) >> 64 << 64))

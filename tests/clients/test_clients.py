@@ -1,0 +1,239 @@
+"""Real mail clients fetch the awkward messages octet by octet, delete them, and find the maildrop empty.
+
+Compared is after CRLF -> LF. Where a client, with all its options, cannot hand a message on as it came, ``OWN_WAYS``
+says so and why; ``test_the_octets_on_the_wire`` shows that what the server sends is right for each of them.
+"""
+
+from __future__ import annotations
+
+import poplib
+import re
+import socket
+from collections.abc import Callable, Iterable
+
+import pytest
+from clients_maildrop import SECONDS, make_maildir
+
+from geventpop3.testing.mail import awkward_messages
+
+pytestmark = pytest.mark.client
+
+OWN_WAYS: dict[tuple[str, str], tuple[str, Callable[[bytes], bytes]]] = {
+    ("fetchmail", "header-only"): (
+        "ends every header with a blank line",
+        lambda got: got.removesuffix(b"\n"),
+    ),
+    ("fetchmail", "leading-blank-line"): (
+        'makes a header, "Headerless mail from ..."',
+        lambda got: re.sub(rb"^From: FETCHMAIL-DAEMON\n(.+\n)+", b"", got),
+    ),
+    ("fetchmail", "line-of-100-kb"): (
+        "cuts lines into pieces of 8190 octets (its MSGBUFSIZE), each followed by two octets of anything",
+        lambda got: re.sub(rb"([yz]{8190})..\n", rb"\1", got, flags=re.DOTALL),
+    ),
+    ("getmail", "header-only"): (
+        "ends every header with a blank line",
+        lambda got: got.removesuffix(b"\n"),
+    ),
+    ("getmail", "bare-cr"): (
+        "takes every CR for a line end",
+        lambda got: got.replace(b"one\ntwo\n.three\n\nfour", b"one\rtwo\r.three\n\rfour"),
+    ),
+    ("getmail", "cut-in-line-end"): (
+        "takes every CR for a line end, and CR CRLF for one",
+        lambda got: got.removesuffix(b"\n") + b"\r\n",
+    ),
+    ("mpop", "cut-in-line-end"): (
+        "takes CR CRLF for one line end",
+        lambda got: got.removesuffix(b"\n") + b"\r\n",
+    ),
+    ("mutt", "cut-in-line-end"): (
+        "takes CR CRLF for one line end",
+        lambda got: got.removesuffix(b"\n") + b"\r\n",
+    ),
+    ("mutt", "nul"): (
+        "keeps lines in C strings, which NUL ends",
+        lambda got: got.replace(b"\n\nbefore\n\n", b"\n\nbefore\0after\n\0\n"),
+    ),
+}
+"""Client and message: the reason, and a function that takes back what the client did."""
+
+
+def with_lf(octets: bytes) -> bytes:
+    return octets.replace(b"\r\n", b"\n")
+
+
+def check(client: str, messages: Iterable, fetched: Iterable[bytes]) -> None:
+    """Every message was fetched once, as it was sent, and no other."""
+    left = [with_lf(octets) for octets in fetched]
+    missing = []
+    for message in messages:
+        sent = with_lf(message.sent)
+        _, undone = OWN_WAYS.get((client, message.name), ("", lambda got: got))
+        found = next((got for got in left if sent in (got, undone(got))), None)
+        if found is None:
+            missing.append(message.name)
+        else:
+            left.remove(found)
+    assert (missing, [got[:300] for got in left]) == ([], [])
+
+
+def test_every_own_way_is_of_a_client_and_a_message_that_are_tested():
+    names = {message.name for message in awkward_messages()}
+    assert all(f"test_{client}" in globals() and name in names and why for (client, name), (why, _) in OWN_WAYS.items())
+
+
+def contents(folder) -> list[bytes]:
+    return [path.read_bytes() for path in folder.iterdir()]
+
+
+def test_the_octets_on_the_wire(maildrop):
+    """No client: whatever a client makes of it, this is what it was sent."""
+    with socket.create_connection(maildrop.address, SECONDS) as sock, sock.makefile("rb") as file:
+        sock.sendall(b"USER %s\r\nPASS %s\r\nSTAT\r\nLIST\r\n" % (maildrop.user.encode(), maildrop.password.encode()))
+        assert [file.readline()[:3] for _ in range(3)] == [b"+OK"] * 3
+        assert file.readline() == b"+OK %d %d\r\n" % (25, sum(message.octets for message in maildrop.messages))
+        assert file.readline().startswith(b"+OK")
+        for number, message in enumerate(maildrop.messages, 1):
+            assert file.readline() == b"%d %d\r\n" % (number, message.octets)
+        assert file.readline() == b".\r\n"
+        for number, message in enumerate(maildrop.messages, 1):
+            sock.sendall(b"RETR %d\r\nDELE %d\r\n" % (number, number))
+            assert file.readline() == b"+OK %d octets\r\n" % message.octets
+            assert file.read(len(message.stuffed)) == message.stuffed, message.name
+            assert file.readline().startswith(b"+OK")
+        sock.sendall(b"QUIT\r\n")
+        assert file.readline().startswith(b"+OK")
+        assert file.read() == b""
+    assert maildrop.is_empty()
+
+
+def test_poplib(maildrop, monkeypatch):
+    monkeypatch.setattr(poplib, "_MAXLINE", 1 << 20)  # as its users do: 2048 would be the longest line of a message
+    box = poplib.POP3(*maildrop.address, timeout=SECONDS)
+    box.user(maildrop.user)
+    box.pass_(maildrop.password)
+    count, octets = box.stat()
+    assert (count, octets) == (25, sum(message.octets for message in maildrop.messages))
+    fetched = []
+    for number in range(1, count + 1):
+        _, lines, size = box.retr(number)
+        fetched.append(b"".join(line + b"\r\n" for line in lines))
+        assert size == len(fetched[-1])
+        box.dele(number)
+    assert box.quit().startswith(b"+OK")
+    check("poplib", maildrop.messages, fetched)
+    assert maildrop.is_empty()
+
+
+def test_curl(maildrop, program):
+    command = [program, "--silent", "--show-error", "--user", f"{maildrop.user}:{maildrop.password}"]
+    url = f"{maildrop.address.url}/"
+    count = len(maildrop.run(*command, url).splitlines())
+    assert count == 25
+    maildrop.fetched.mkdir()
+    maildrop.run(*command, "--output", maildrop.fetched / "#1", f"{url}[1-{count}]")
+    check("curl", maildrop.messages, contents(maildrop.fetched))
+    # --list-only is what keeps curl from waiting for a multi-line response
+    delete = [*command, "--list-only", "--request", "DELE"]
+    maildrop.run(*delete, f"{url}[1-{count}]")
+    assert maildrop.is_empty()
+
+
+def test_fetchmail(maildrop, program):
+    configuration = maildrop.configure(
+        "fetchmailrc",
+        f"""
+        set invisible
+        set no bouncemail
+        set pidfile "{maildrop.home}/fetchmail.pid"
+        set idfile "{maildrop.home}/fetchids"
+        poll {maildrop.address.host} service {maildrop.address.port} protocol POP3 auth password no uidl
+          user "{maildrop.user}" password "{maildrop.password}" sslproto ""
+          fetchall no keep no rewrite no dropstatus no dropdelivered no stripcr no forcecr no mimedecode pass8bits
+          mda "{maildrop.delivery_agent()}"
+        """,
+    )
+    maildrop.run(program, "--fetchmailrc", configuration, "--nodetach", "--silent")
+    check("fetchmail", maildrop.messages, contents(maildrop.fetched))
+    assert maildrop.is_empty()
+
+
+def test_mpop(maildrop, program):
+    make_maildir(maildrop.fetched)
+    configuration = maildrop.configure(
+        "mpoprc",
+        f"""
+        account default
+        host {maildrop.address.host}
+        port {maildrop.address.port}
+        auth user
+        user {maildrop.user}
+        password {maildrop.password}
+        tls off
+        keep off
+        received_header off
+        uidls_file {maildrop.home}/uidls
+        delivery maildir {maildrop.fetched}
+        """,
+    )
+    maildrop.run(program, "--file", configuration, "--quiet")
+    check("mpop", maildrop.messages, contents(maildrop.fetched / "new"))
+    assert maildrop.is_empty()
+
+
+def test_getmail(maildrop, program):
+    # As root it delivers into no Maildir, but through a program; then it adds a line that no option leaves out.
+    added = b"Return-Path: <unknown>\n"
+    configuration = maildrop.configure(
+        "getmailrc",
+        f"""
+[retriever]
+type = SimplePOP3Retriever
+server = {maildrop.address.host}
+port = {maildrop.address.port}
+username = {maildrop.user}
+password = {maildrop.password}
+[destination]
+type = MDA_external
+path = {maildrop.delivery_agent()}
+allow_root_commands = true
+[options]
+delete = true
+read_all = true
+delivered_to = false
+received = false
+verbose = 0
+""",
+    )
+    maildrop.run(program, "--getmaildir", maildrop.home, "--rcfile", configuration)
+    fetched = contents(maildrop.fetched)
+    assert all(octets.startswith(added) for octets in fetched)
+    check("getmail", maildrop.messages, [octets.removeprefix(added) for octets in fetched])
+    assert maildrop.is_empty()
+
+
+def test_mutt(maildrop, program):
+    make_maildir(maildrop.fetched)
+    configuration = maildrop.configure(
+        "muttrc",
+        f"""
+        set mbox_type=Maildir
+        set folder="{maildrop.home}"
+        set spoolfile="{maildrop.fetched}"
+        set mbox="{maildrop.fetched}"
+        set pop_host="pop://{maildrop.address.host}:{maildrop.address.port}"
+        set pop_user="{maildrop.user}"
+        set pop_pass="{maildrop.password}"
+        set pop_authenticators="user"
+        set pop_delete=yes
+        set ssl_starttls=no
+        set ssl_force_tls=no
+        set move=no
+        set quit=yes
+        push "<fetch-mail><quit>"
+        """,
+    )
+    maildrop.run_in_terminal(program, "-n", "-F", configuration)
+    check("mutt", maildrop.messages, contents(maildrop.fetched / "new") + contents(maildrop.fetched / "cur"))
+    assert maildrop.is_empty()

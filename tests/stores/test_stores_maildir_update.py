@@ -1,0 +1,471 @@
+"""UPDATE of the maildir store under a crash, or a fault, at every single system call, and with a mover meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from maildir_kernel import Clock, Crash, Kernel, left_over, make_maildir, names
+from store_contract import MESSAGE, contents, remove, scan
+
+from geventpop3.errors import NoSuchMessage, Refusal, RemovalIncomplete, StoreUnavailable
+from geventpop3.stores.maildir import MaildirStore, index, journal, listing
+from geventpop3.stores.maildir.names import unique_id
+from geventpop3.stores.store import Maildrop
+
+KEPT = {"1.M1P1.h": b"one\n", "5.M5P5.h": b"five\n"}
+MARKED = {"2.M2P2.h": b"two\n", "3.M3P3.h": b"three\n", "caf\u00e9 4": b"four\n"}
+IDS = [unique_id(base) for base in MARKED]
+
+
+class World:
+    """A maildir of five messages, three of which a session marks; built anew for each fault."""
+
+    def __init__(self, folder: Path, **options: object) -> None:
+        self.folder = folder
+        self.options = options
+        self.rounds = itertools.count()
+        self.build()
+
+    def build(self) -> None:
+        self.owner = f"round{next(self.rounds)}"
+        self.path = make_maildir(self.folder / self.owner)
+        for name, content in {
+            "cur/1.M1P1.h:2,S": KEPT["1.M1P1.h"],
+            "new/2.M2P2.h": MARKED["2.M2P2.h"],
+            "cur/3.M3P3.h:2,": MARKED["3.M3P3.h"],
+            "cur/caf\u00e9 4:2,RS": MARKED["caf\u00e9 4"],
+            "new/5.M5P5.h": KEPT["5.M5P5.h"],
+        }.items():
+            (self.path / name).write_bytes(content)
+
+    def store(self) -> MaildirStore:
+        return MaildirStore(f"{self.folder}/{{user}}", **self.options)  # type: ignore[arg-type]  # options by name
+
+    def session(self, store: MaildirStore | None = None) -> None:
+        """Logs in, marks, quits; whatever happens, the kernel closes what was open."""
+        maildrop: Maildrop | None = None
+        try:
+            maildrop = (store or self.store()).open(self.owner)
+            maildrop.scan()
+            maildrop.remove(IDS)
+        finally:
+            if maildrop is not None:
+                maildrop.close()
+
+    def on_disk(self) -> dict[str, bytes]:
+        """The messages by base name."""
+        return {name[4:].partition(":")[0]: (self.path / name).read_bytes() for name in names(self.path)}
+
+    def check(self, *, marked_left: set[int]) -> None:
+        """After the next login: what was not marked is whole, so many of the marked are there, nothing is left over."""
+        listed = scan(self.store(), self.owner)
+        found = self.on_disk()
+        assert {base: content for base, content in found.items() if base in KEPT} == KEPT
+        assert {base: content for base, content in found.items() if base not in KEPT}.items() <= MARKED.items()
+        assert len(found) - len(KEPT) in marked_left
+        assert {message.unique_id for message in listed} == {unique_id(base) for base in found}
+        assert left_over(self.path) <= {index.FILE}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param({}, id="exclusive"),
+        pytest.param({"durable": False}, id="exclusive, not durable", marks=pytest.mark.slow),
+        pytest.param({"lock": "none"}, id="no lock", marks=pytest.mark.slow),
+    ]
+)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return World(tmp_path, **request.param)
+
+
+class TestACrashAtEveryStep:
+    """P1, P2, P3: a session that dies at any system call removes all that was marked, or nothing."""
+
+    def test_of_a_session(self, world: World, kernel: Kernel, clock: Clock) -> None:
+        outcomes = []
+        for step in itertools.count():
+            kernel.crash_at(step)
+            try:
+                world.session()
+            except Crash:
+                kernel.reset()
+                committed = journal.FILE in left_over(world.path) or not set(MARKED) & set(world.on_disk())
+                outcomes.append(committed)
+                world.check(marked_left={0} if committed else {len(MARKED)})
+                world.build()
+            else:
+                break
+        kernel.reset()
+        world.check(marked_left={0})
+        assert outcomes == sorted(outcomes)
+        assert 15 < outcomes.count(False) < len(outcomes) - 10
+
+    def test_of_the_session_that_finishes_what_another_began(self, world: World, kernel: Kernel, clock: Clock) -> None:
+        for step in itertools.count():
+            begin_update(world, unlinked=1)
+            kernel.crash_at(step)
+            try:
+                scan(world.store(), world.owner)
+            except Crash:
+                kernel.reset()
+                world.check(marked_left={0})
+                world.build()
+            else:
+                break
+        kernel.reset()
+        world.check(marked_left={0})
+        assert step > 20
+
+
+class TestAFaultAtEveryStep:
+    """P4: what the client hears is what happened, and the next login works."""
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            errno.EIO,
+            *(pytest.param(code, marks=pytest.mark.slow) for code in (errno.ENOSPC, errno.EACCES, errno.EMFILE)),
+        ],
+    )
+    def test_of_a_session(self, tmp_path: Path, kernel: Kernel, clock: Clock, code: int) -> None:
+        world = World(tmp_path)
+        refused = 0
+        for step in itertools.count():
+            kernel.fail_at(step, code)
+            said = self.what_the_client_hears(world)
+            left = len(set(MARKED) & set(world.on_disk()))
+            if said is None:
+                wanted = {0}
+            elif isinstance(said, RemovalIncomplete):
+                assert said.remaining == left > 0
+                wanted = {left}
+            else:
+                assert said.code is not None
+                assert str(world.path) in str(said.detail)
+                assert "geventpop3" not in said.text
+                wanted = {0, len(MARKED)}
+            refused += said is not None
+            done = len(kernel.calls) <= step
+            kernel.reset()
+            world.check(marked_left=wanted)
+            if done:
+                break
+            world.build()
+        assert refused > 15
+
+    def what_the_client_hears(self, world: World) -> Refusal | None:
+        try:
+            world.session()
+        except Refusal as refusal:
+            return refusal
+        return None
+
+    @pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+    def test_a_journal_that_cannot_be_written_removes_nothing(self, tmp_path: Path, kernel: Kernel, call: str) -> None:
+        world = World(tmp_path)
+        store = world.store()
+        scan(store, world.owner)
+        maildrop = store.open(world.owner)
+        maildrop.scan()
+        kernel.fail(call, errno.ENOSPC)
+        with pytest.raises(StoreUnavailable) as refused:
+            maildrop.remove(IDS)
+        assert not isinstance(refused.value, RemovalIncomplete)
+        maildrop.close()
+        kernel.reset()
+        world.check(marked_left={3})
+
+    @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+    def test_on_a_full_disk_the_index_makes_room_for_the_journal(
+        self, tmp_path: Path, kernel: Kernel, code: int
+    ) -> None:
+        world = World(tmp_path)
+        scan(world.store(), world.owner)
+
+        def before(_: int, name: str, __: object) -> None:
+            if name == "write" and index.FILE in left_over(world.path):
+                raise OSError(code, os.strerror(code))
+
+        kernel.before = before
+        world.session()
+        assert left_over(world.path) == set()
+        world.check(marked_left={0})
+
+    def test_a_journal_that_cannot_be_taken_back_is_finished_by_the_next_session(
+        self, tmp_path: Path, kernel: Kernel, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = World(tmp_path)
+        kernel.fail("unlink", errno.EIO, lambda name: name == journal.FILE)
+        with caplog.at_level(logging.WARNING):
+            world.session()
+        assert "stays" in caplog.text
+        kernel.reset()
+        world.check(marked_left={0})
+
+    def test_messages_that_cannot_be_removed_are_counted(self, tmp_path: Path, kernel: Kernel) -> None:
+        world = World(tmp_path)
+        kernel.fail("unlink", errno.EACCES, lambda name: "3.M3P3.h" in name)
+        with pytest.raises(RemovalIncomplete) as refused:
+            world.session()
+        assert refused.value.remaining == 1
+        assert refused.value.text == "some deleted messages not removed: 1 message left"
+        assert "3.M3P3.h" in str(refused.value.detail)
+        kernel.reset()
+        world.check(marked_left={1})
+
+    def test_if_no_message_can_be_removed_it_says_so(self, tmp_path: Path, kernel: Kernel) -> None:
+        world = World(tmp_path)
+        kernel.fail("unlink", errno.EACCES, lambda name: "/" in name)
+        with pytest.raises(StoreUnavailable, match="no message was removed"):
+            world.session()
+        kernel.reset()
+        world.check(marked_left={3})
+
+    def test_an_update_that_cannot_be_finished_keeps_its_journal_and_the_user_out(
+        self, tmp_path: Path, kernel: Kernel
+    ) -> None:
+        world = World(tmp_path)
+        begin_update(world, unlinked=1)
+        kernel.fail("unlink", errno.EROFS)
+        with pytest.raises(StoreUnavailable) as refused:
+            scan(world.store(), world.owner)
+        assert "2 messages not removed" in str(refused.value.detail)
+        kernel.reset()
+        world.check(marked_left={0})
+
+
+class TestTheOrderOfUpdate:
+    def update_calls(self, world: World, kernel: Kernel, unique_ids: list[str]) -> list[str]:
+        maildrop = world.store().open(world.owner)
+        maildrop.scan()
+        kernel.reset()
+        maildrop.remove(unique_ids)
+        calls = [
+            f"{name} {first}" if name in ("openat", "rename", "unlink") else name
+            for name, first in kernel.calls
+            if name in ("write", "fsync", "rename", "unlink")
+        ]
+        maildrop.close()
+        return calls
+
+    def test_nothing_is_unlinked_before_the_journal_is_durable_and_it_goes_last(
+        self, tmp_path: Path, kernel: Kernel
+    ) -> None:
+        calls = self.update_calls(World(tmp_path), kernel, IDS)
+        assert calls == [
+            "write",
+            "fsync",
+            f"rename {journal.FILE}.tmp",
+            "fsync",
+            "unlink new/2.M2P2.h",
+            "unlink cur/3.M3P3.h:2,",
+            "unlink cur/caf\u00e9 4:2,RS",
+            "fsync",
+            "fsync",
+            f"unlink {journal.FILE}",
+        ]
+
+    def test_one_message_needs_no_journal(self, tmp_path: Path, kernel: Kernel) -> None:
+        calls = self.update_calls(World(tmp_path), kernel, IDS[:1])
+        assert calls == ["unlink new/2.M2P2.h", "fsync", "fsync", f"unlink {journal.FILE}"]
+
+    def test_not_durable_is_the_same_order_without_fsync(self, tmp_path: Path, kernel: Kernel) -> None:
+        calls = self.update_calls(World(tmp_path, durable=False), kernel, IDS)
+        assert "fsync" not in calls
+        assert calls.index(f"rename {journal.FILE}.tmp") < calls.index("unlink new/2.M2P2.h")
+
+    def test_not_durable_finishes_what_was_begun_without_fsync(self, tmp_path: Path, kernel: Kernel) -> None:
+        world = World(tmp_path, durable=False)
+        begin_update(world, unlinked=1)
+        world.check(marked_left={0})
+        assert "fsync" not in kernel.names
+
+    def test_an_update_that_another_session_left_is_finished_before_a_new_one(self, tmp_path: Path) -> None:
+        world = World(tmp_path, lock="none")
+        maildrop = world.store().open(world.owner)
+        maildrop.scan()
+        begin_update(world, unlinked=1)
+        maildrop.remove([unique_id("1.M1P1.h")])
+        maildrop.close()
+        assert set(world.on_disk()) == {"5.M5P5.h"}
+
+    def test_after_it_the_next_login_reads_no_message(self, tmp_path: Path, kernel: Kernel, clock: Clock) -> None:
+        world = World(tmp_path)
+        store = world.store()
+        world.session(store)
+        kernel.reset()
+        assert [message.unique_id for message in scan(store, world.owner)] == list(KEPT)
+        assert "read" not in kernel.names
+        kernel.reset()
+        scan(store, world.owner)
+        assert "listdir" not in kernel.names
+
+
+class TestAMoverDuringUpdate:
+    def test_messages_that_were_renamed_before_it_are_found(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        maildrop = world.store().open(world.owner)
+        maildrop.scan()
+        for name in names(world.path):
+            os.rename(world.path / name, world.path / f"cur/{name[4:].partition(':')[0]}:2,F")
+        maildrop.remove(IDS)
+        maildrop.close()
+        world.check(marked_left={0})
+
+    def test_messages_whose_new_names_a_read_has_shown_are_removed_by_those(
+        self, tmp_path: Path, kernel: Kernel, clock: Clock
+    ) -> None:
+        world = World(tmp_path)
+        maildrop = world.store().open(world.owner)
+        maildrop.scan()
+        os.rename(world.path / "new/2.M2P2.h", world.path / "cur/2.M2P2.h:2,S")
+        list(maildrop.retrieve("2.M2P2.h"))
+        kernel.reset()
+        maildrop.remove(["2.M2P2.h", IDS[1]])
+        assert ("unlink", "cur/2.M2P2.h:2,S") in kernel.calls
+        assert ("unlink", "new/2.M2P2.h") not in kernel.calls
+        maildrop.close()
+
+    def test_a_message_that_another_program_removed_counts_as_removed(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        maildrop = world.store().open(world.owner)
+        maildrop.scan()
+        (world.path / "new/2.M2P2.h").unlink()
+        maildrop.remove(IDS)
+        maildrop.close()
+        world.check(marked_left={0})
+
+    def test_a_message_that_never_rests_is_said_to_be_left(self, tmp_path: Path, kernel: Kernel) -> None:
+        world = World(tmp_path)
+        maildrop = world.store().open(world.owner)
+        maildrop.scan()
+        flags = iter("abcdefghijklmnopqrstuvwxyz")
+
+        def before(_: int, name: str, first: object) -> None:
+            if name == "unlink" and "2.M2P2.h" in str(first):
+                (path,) = world.path.glob("*/2.M2P2.h*")
+                os.rename(path, world.path / f"cur/2.M2P2.h:2,{next(flags)}")
+
+        kernel.before = before
+        with pytest.raises(RemovalIncomplete) as refused:
+            maildrop.remove(IDS)
+        assert refused.value.remaining == 1
+        maildrop.close()
+        kernel.reset()
+        world.check(marked_left={1})
+
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        moves=st.dictionaries(
+            st.integers(0, 110), st.tuples(st.sampled_from([*KEPT, *MARKED]), st.sampled_from("FRS")), max_size=3
+        )
+    )
+    def test_renames_between_any_two_system_calls_lose_and_double_nothing(
+        self, tmp_path_factory: pytest.TempPathFactory, kernel: Kernel, moves: dict[int, tuple[str, str]]
+    ) -> None:
+        world = World(tmp_path_factory.mktemp("world"))
+
+        def before(number: int, _: str, __: object) -> None:
+            if number in moves:
+                base, flag = moves[number]
+                for path in world.path.glob(f"*/{base}*"):
+                    os.rename(path, world.path / f"cur/{base}:2,{flag}")
+
+        kernel.reset()
+        kernel.before = before
+        maildrop = world.store().open(world.owner)
+        listed = maildrop.scan()
+        everything = KEPT | MARKED
+        assert {message.unique_id for message in listed} == set(map(unique_id, everything))
+        for base, content in everything.items():
+            assert b"".join(maildrop.retrieve(unique_id(base))) == content
+        maildrop.remove(IDS)
+        maildrop.close()
+        kernel.reset()
+        world.check(marked_left={0})
+
+
+class TestAJournalThatIsFound:
+    def test_a_torn_temporary_one_is_nothing_and_cleared_away(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        (world.path / f"{journal.FILE}.tmp").write_bytes(journal.encode(IDS)[:-3])
+        world.check(marked_left={3})
+
+    @pytest.mark.parametrize("content", [b"", b"\n", b"torn", b"foreign", b"octets", b"flipped"])
+    def test_a_damaged_one_is_moved_aside_and_removes_nothing(
+        self, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = World(tmp_path)
+        whole = journal.encode(IDS)
+        content = {
+            b"torn": whole[:-3],
+            b"foreign": whole.replace(b"update 1", b"update 2"),
+            b"octets": whole + b"\xff",
+            b"flipped": whole.replace(b"2.M2", b"1.M1"),
+        }.get(content, content)
+        (world.path / journal.FILE).write_bytes(content)
+        with caplog.at_level(logging.ERROR):
+            assert len(scan(world.store(), world.owner)) == 5
+        assert "damaged" in caplog.text
+        assert (world.path / journal.DAMAGED).read_bytes() == content
+        (world.path / journal.DAMAGED).unlink()
+        world.check(marked_left={3})
+
+    def test_one_that_names_nothing_that_is_there_is_cleared_away(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        (world.path / journal.FILE).write_bytes(journal.encode(["no-such-message"]))
+        world.check(marked_left={3})
+
+    def test_it_is_finished_also_when_this_process_has_the_maildrop_in_its_cache(
+        self, tmp_path: Path, clock: Clock
+    ) -> None:
+        world = World(tmp_path)
+        store = world.store()
+        scan(store, world.owner)
+        (world.path / journal.FILE).write_bytes(journal.encode(IDS))
+        maildrop = store.open(world.owner)
+        assert "scan" in maildrop.blocking
+        assert [message.unique_id for message in maildrop.scan()] == list(KEPT)
+        maildrop.close()
+
+
+class TestSessions:
+    def test_a_removal_marks_of_which_are_unknown_removes_nothing(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        with pytest.raises(NoSuchMessage):
+            remove(world.store(), world.owner, [*IDS, "no-such-message"])
+        world.check(marked_left={3})
+
+    def test_what_is_delivered_during_update_is_kept(self, tmp_path: Path, kernel: Kernel) -> None:
+        world = World(tmp_path)
+        maildrop = world.store().open(world.owner)
+        maildrop.scan()
+        kernel.do_before("unlink", lambda: (world.path / "new/9.M9P9.h").write_bytes(MESSAGE), nth=2)
+        maildrop.remove(IDS)
+        maildrop.close()
+        assert contents(world.store(), world.owner) == [*KEPT.values(), MESSAGE]
+
+    def test_the_journal_is_legible(self) -> None:
+        assert journal.encode(["1.a", "2.b"]).decode("ascii").splitlines()[1:] == ["1.a", "2.b"]
+
+    def test_listings_tell_the_base_of_every_message(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        root = os.open(world.path, os.O_RDONLY)
+        tails = listing.listing(root).tails
+        os.close(root)
+        assert {listing.base_of(each, tail) for each, tail in tails.items()} == {*KEPT, *MARKED}
+
+
+def begin_update(world: World, *, unlinked: int) -> None:
+    """What a crash leaves after the commit point."""
+    (world.path / journal.FILE).write_bytes(journal.encode(IDS))
+    for base in list(MARKED)[:unlinked]:
+        for path in world.path.glob(f"*/{base}*"):
+            path.unlink()
