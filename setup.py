@@ -10,10 +10,12 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "geventpop3/version.py").
 
 EXTRAS = {
     "argon2": ["argon2-cffi>=23.1"],
+    "bcrypt": ["bcrypt>=4.1"],
     "proxy": ["proxy-protocol>=0.11"],
 }
 TEST = [
     "argon2-cffi>=23.1",
+    "bcrypt>=4.1",
     "coverage>=7.4",
     "flask>=3.0",
     "hypothesis>=6.100",
@@ -34,7 +36,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["geventpop3", "geventpop3.*"]),
-    package_data={"geventpop3": ["py.typed"]},
+    package_data={"geventpop3": ["py.typed", "wire/_speedups.pyi"]},
     # Optional: where there is no compiler, the same is done in Python, slower.
     ext_modules=[Extension("geventpop3.wire._speedups", ["geventpop3/wire/_speedups.c"], optional=True)],
     install_requires=["gevent>=26.4", "blinker>=1.9"],

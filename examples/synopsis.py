@@ -1,65 +1,59 @@
-"""A POP3 server that answers every command by hand. Try it: curl -u alice:sesame pop3://127.0.0.1:1110/1"""
+"""Every command answered by hand, without a store. Try it: curl -u alice:sesame pop3://127.0.0.1:1110/1"""
 
-from geventpop3 import POP3Server, Refusal, multiline, ok
+from geventpop3 import POP3Server, err, multiline, ok
 from geventpop3.auth import ClearSecret
-from geventpop3.wire.arguments import line_count, message_number
-from geventpop3.wire.stuffing import count_octets, top
 
 USERS = {"alice": ClearSecret(b"sesame")}
-NOBODY = ClearSecret(b"").decoy()  # an unknown name is answered like a wrong password
-MAIL = {"alice": {"a1": b"Subject: hello\n\nHello, Alice.\n", "a2": b"Subject: lunch\n\nAt noon?\n.. Bob\n"}}
+NOBODY = ClearSecret(b"").decoy()  # so that an unknown name is answered like a wrong password
+MAIL = {"alice": {"a1": b"Subject: hello\r\n\r\nHello, Alice.\r\n", "a2": b"Subject: lunch\r\n\r\n.. at noon?\r\n"}}
+COMMANDS = ("user", "pass", "stat", "list", "uidl", "retr", "dele", "noop", "rset", "quit")
+pop3d = POP3Server(port=1110, hostname="pop.example.org")
+pop3d.on("connection", "disconnected")(lambda pop3d, event: print(event.name, *event.client.peer))
 
 
-def make_server(port=1110):
-    pop3d = POP3Server(port=port, hostname="pop.example.org")
+@pop3d.on(*(f"cmd_{command}" for command in COMMANDS))
+def answer(pop3d, event):
+    data = event.client.data
+    mail = data.get("mail", {})  # what is not marked as deleted: message-number to (unique-id, message)
+    match event.name, event.args:
+        case "cmd_user", [name]:
+            data["name"] = name
+            return ok("send PASS")
+        case "cmd_pass", [password]:
+            name = data.pop("name", "")
+            if not USERS.get(name, NOBODY).matches(password.encode("utf-8", "surrogateescape")):
+                event.client.disconnect()
+                return err("authentication failed", "AUTH")
+            data["all"] = {str(number): item for number, item in enumerate(MAIL[name].items(), 1)}
+            data["mail"] = data["all"].copy()
+            event.client.owner = name
+            return ok("maildrop ready")
+        case "cmd_stat", []:
+            return ok(f"{len(mail)} {sum(len(message) for _, message in mail.values())}")
+        case "cmd_list", []:
+            return multiline("listing follows", (f"{n} {len(message)}\n".encode() for n, (_, message) in mail.items()))
+        case "cmd_list", [n] if n in mail:
+            return ok(f"{n} {len(mail[n][1])}")
+        case "cmd_uidl", []:
+            return multiline("listing follows", (f"{n} {uid}\n".encode() for n, (uid, _) in mail.items()))
+        case "cmd_uidl", [n] if n in mail:
+            return ok(f"{n} {mail[n][0]}")
+        case "cmd_retr", [n] if n in mail:
+            return multiline("message follows", mail[n][1])
+        case "cmd_dele", [n] if n in mail:
+            del mail[n]
+            return ok("marked as deleted")
+        case "cmd_noop", []:
+            return ok()
+        case "cmd_rset", []:
+            data["mail"] = data["all"].copy()
+            return ok()
+        case "cmd_quit", []:
+            for n in data.get("all", {}).keys() - mail.keys():
+                MAIL[event.client.owner].pop(data["all"][n][0], None)
+            return ok("goodbye")
+    return err("no such message, or not what this command takes")
 
-    def chosen(event):
-        """The message-number in the command, and what stands behind it."""
-        number = message_number("".join(event.args[:1]))
-        if number not in event.client.data["mail"]:
-            raise Refusal("no such message")
-        return number, *event.client.data["mail"][number]
 
-    @pop3d.on("connection", "disconnected")
-    def log(pop3d, event):
-        print(event.name, *event.client.peer)
-
-    @pop3d.on("cmd_user")
-    def user(pop3d, event):
-        event.client.data["name"] = event.argument
-        return ok("send PASS")
-
-    @pop3d.on("cmd_pass")
-    def password(pop3d, event):
-        name = event.client.data.pop("name", "")
-        if not USERS.get(name, NOBODY).matches(event.argument.encode("utf-8", "surrogateescape")):
-            event.client.disconnect()
-            raise Refusal("authentication failed", "AUTH")
-        event.client.owner = name
-        event.client.data.update(mail=dict(enumerate(MAIL[name].items(), 1)), marked={})
-        return ok("maildrop ready")
-
-    @pop3d.on("cmd_stat")
-    def stat(pop3d, event):
-        sizes = [count_octets([content]) for _, content in event.client.data["mail"].values()]
-        return ok(f"{len(sizes)} {sum(sizes)}")
-
-    @pop3d.on("cmd_list", "cmd_uidl")
-    def list_(pop3d, event):
-        wanted = [chosen(event)] if event.args else [(n, *message) for n, message in event.client.data["mail"].items()]
-        lines = [f"{n} {uid if event.name == 'cmd_uidl' else count_octets([content])}" for n, uid, content in wanted]
-        return ok(lines[0]) if event.args else multiline("listing follows", "\n".join(lines).encode())
-
-    @pop3d.on("cmd_retr")
-    def retr(pop3d, event):
-        return multiline("message follows", chosen(event)[2])
-
-    @pop3d.on("cmd_top")
-    def top_(pop3d, event):
-        return multiline("top follows", top([chosen(event)[2]], line_count("".join(event.args[1:]))))
-
-    @pop3d.on("cmd_dele")
-    def dele(pop3d, event):
-        number, *message = chosen(event)
-        event.client.data["marked"][number] = event.client.data["mail"].pop(number)
-        return ok("marked as deleted")
+if __name__ == "__main__":
+    pop3d.serve_forever()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 from blinker import ANY, NamedSignal
 
@@ -38,6 +38,10 @@ def as_reply(answer: object) -> Reply:
     raise TypeError(f"an answer is a Reply, or str or bytes that begin with +OK or -ERR, not {type(answer).__name__}")
 
 
+MaybeNone: TypeAlias = Any
+"""None for events that concern no client; typed so that the handlers of the others, nearly all, need not ask."""
+
+
 class Event:
     """Something that happened, on its way through plugins and listeners.
 
@@ -52,7 +56,7 @@ class Event:
     def __init__(
         self,
         name: str,
-        client: ClientInterface | None = None,
+        client: ClientInterface | MaybeNone = None,
         args: list[Any] | None = None,
         raw: bytes = b"",
         secret_from: int | None = None,
@@ -214,8 +218,8 @@ response = _signals.setdefault(
 )
 
 command_finished = _event("command_finished", "A command is answered and its reply is out: a CommandSummary.")
-authenticated = _event("authenticated", "A login succeeded: name, owner.")
-authentication_failed = _event("authentication_failed", "A login failed: name.")
+authenticated = _event("authenticated", "A login succeeded: owner, mechanism.")
+authentication_failed = _event("authentication_failed", "A login failed: name, mechanism.")
 tls_started = _event("tls_started", "A TLS handshake succeeded.")
 session_finished = _event("session_finished", "A session is over: its SessionSummary.")
 

@@ -79,6 +79,10 @@ def log_in(
         if visitor.tries >= service.max_tries:
             client.disconnect()
         raise AuthenticationFailed
+    if visitor.session is not None:
+        # A plugin made an -ERR of the reply to an earlier login, so the client does not know that it is in.
+        session, visitor.session = visitor.session, None
+        service.close_maildrop(session.maildrop)
     maildrop = service.open_maildrop(owner)
     try:
         visitor.session = session = Session(maildrop, service.scan(maildrop), client.summary)

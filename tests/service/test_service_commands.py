@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from geventpop3 import EAT_ALL, ok
+from geventpop3 import EAT_ALL, err, ok
 from geventpop3.auth import ClearSecret, SecretAuthenticator
 from geventpop3.errors import MaildropLocked, RemovalIncomplete, StoreUnavailable
 from geventpop3.server.stream import MemoryStream
@@ -417,6 +417,22 @@ def test_who_answers_quit_takes_update_over(app):
     assert app.login("DELE 1", "QUIT")[1] == "+OK later"
     app.store.open("alice").close()
     assert app.login("STAT") == ["+OK 3 71"]
+
+
+def test_a_login_that_a_plugin_took_back_holds_no_lock(app):
+    refused = []
+
+    @app.pop3d.plugin("response")
+    def refuse_once(pop3d, event):
+        if event.args == ["cmd_pass"] and not refused:
+            refused.append(event.reply)
+            event.reply = err("not yet")
+
+    assert app.talk("USER alice", "PASS alice", "USER alice", "PASS alice", "STAT")[1::2] == [
+        "-ERR not yet",
+        "+OK 3 messages (71 octets)",
+    ]
+    app.store.open("alice").close()
 
 
 def test_logins_are_told(app):

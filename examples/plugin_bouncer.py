@@ -1,0 +1,53 @@
+"""A plugin that turns away some names at USER: the application behind it never hears of them.
+
+python examples/plugin_bouncer.py mallory trudy          # and then, in another terminal:
+curl -u mallory:sesame pop3://127.0.0.1:1110/
+"""
+
+import sys
+
+from geventpop3 import EAT_ALL, EAT_NONE, Plugin, POP3Server, err, handles
+from geventpop3.auth import Authenticator, ClearSecret
+from geventpop3.service import MaildropService
+from geventpop3.stores.memory import MemoryStore
+
+
+class Bouncer(Plugin):
+    """Turns away who is on the list and closes; the list may change while it runs.
+
+    It sees names in USER and APOP. Where AUTH is offered too, the Authenticator is the place to refuse.
+    """
+
+    priority = -10  # before other plugins
+
+    def __init__(self, names):
+        self.names = set(names)
+        self.turned_away = 0
+
+    @handles("cmd_user", "cmd_apop")
+    def look(self, pop3d, event):
+        # What comes behind a plugin sees the arguments as the plugin leaves them.
+        if "".join(event.args[:1]) not in self.names:
+            return EAT_NONE
+        self.turned_away += 1
+        event.reply = err("not tonight", code="AUTH")
+        event.client.disconnect()  # once the reply is out
+        return EAT_ALL
+
+
+class Friends(Authenticator):
+    """Everybody who knows the word."""
+
+    def authenticate(self, name, password):
+        return name if ClearSecret(b"sesame").matches(password.encode("utf-8", "surrogateescape")) else None
+
+
+def make_server(names, port=1110):
+    pop3d = POP3Server(port=port, hostname="pop.example.org")
+    pop3d.register(MaildropService(MemoryStore(), Friends()))
+    pop3d.plugin_add("bouncer", Bouncer(names))
+    return pop3d
+
+
+if __name__ == "__main__":
+    make_server(sys.argv[1:]).serve_forever()

@@ -1,0 +1,310 @@
+"""What README and the pages in docs/ show works as it stands there, and what they name exists.
+
+docs/testing.md is the business of tests/testing/test_testing_docs.py, but for its links and names.
+"""
+
+from __future__ import annotations
+
+import logging
+import poplib
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from geventpop3 import POP3Server, config, ok
+from geventpop3.auth.passwd import set_password
+from geventpop3.pipeline.events import CATALOGUE, SessionSummary
+from geventpop3.plugins import AccessLog
+from geventpop3.testing import play, play_over_socket, serve
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+SECONDS = 60
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The blocks of code in *language* on *page*."""
+    return re.findall(rf"^```{language}\n(.+?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def block(language: str, holding: str, page: Path = README) -> str:
+    """The only block that holds this text."""
+    (found,) = [each for each in blocks(page, language) if holding in each]
+    return found
+
+
+def run(code: str) -> dict[str, Any]:
+    """What is defined when *code* was imported."""
+    names: dict[str, Any] = {"__name__": "shown"}
+    exec(compile(code, "<shown>", "exec"), names)
+    return names
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the files are that examples speak of: two maildrops of one message and a password file."""
+    for user in ("alice", "archive"):
+        for part in ("new", "cur", "tmp"):
+            (tmp_path / "mail" / user / part).mkdir(parents=True)
+        (tmp_path / "mail" / user / "new" / "1.hello").write_bytes(b"Subject: hello\n\nHello.\n")
+        set_password(tmp_path / "users", user, "{PLAIN}sesame")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+CODE = [
+    pytest.param(code, id=f"{page.stem}-{number}")
+    for page in PAGES
+    if page.name != "testing.md"
+    for number, code in enumerate(blocks(page, "python"), 1)
+]
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_a_block_of_python_can_be_imported(code: str, site: Path) -> None:
+    assert len(run(code)) > 2
+
+
+# README's examples do what README says
+
+
+def test_the_framework_is_a_whole_server_that_asks_for_a_password() -> None:
+    with serve(run(block("python", "NOTE = "))["pop3d"]) as address:
+        box = poplib.POP3(*address, timeout=SECONDS)
+        box.user("anybody")
+        box.pass_("sesame")
+        assert box.retr(box.stat()[0])[1] == [b"Subject: a note", b"", b"The kettle is on."]
+        box.quit()
+        play_over_socket(
+            address,
+            """
+            S: +OK ...
+            C: STAT
+            S: -ERR not allowed in the AUTHORIZATION state
+            C: USER anybody
+            S: +OK
+            C: PASS sesam
+            S: -ERR [AUTH] authentication failed
+            C: RETR 1
+            S: -ERR not allowed in the AUTHORIZATION state
+            C: QUIT
+            S: +OK
+            S: <closed>
+            """,
+        )
+
+
+def test_the_framework_fits_on_a_screen() -> None:
+    lines = [line for line in block("python", "NOTE = ").splitlines() if line]
+    assert len(lines) <= 25
+
+
+def test_a_listener_overrides_a_command_of_the_service(site: Path) -> None:
+    with serve(run(block("python", "MaildirStore"))["pop3d"]) as address:
+        for name, reply in (("archive", "-ERR this maildrop is read-only"), ("alice", "+OK ...")):
+            play_over_socket(
+                address,
+                f"""
+                S: +OK ...
+                C: USER {name}
+                S: +OK ...
+                C: PASS sesame
+                S: +OK 1 message (26 octets)
+                C: DELE 1
+                S: {reply}
+                C: QUIT
+                S: +OK ...
+                S: <closed>
+                """,
+            )
+    assert [len(list((site / "mail" / name / "new").iterdir())) for name in ("archive", "alice")] == [1, 0]
+
+
+def test_the_plugin_turns_away_whom_it_should() -> None:
+    pop3d = POP3Server()
+    pop3d.on("cmd_user")(lambda pop3d, event: ok("send PASS"))
+    run(block("python", "class Curfew"))["install"](pop3d)
+    pop3d.plugin_get("curfew").closed.add("mallory")
+    try:
+        play(pop3d, "S: +OK ...\nC: USER alice\nS: +OK send PASS")
+        play(pop3d, "S: +OK ...\nC: USER mallory\nS: -ERR [AUTH] come back tomorrow\nS: <closed>")
+    finally:
+        pop3d.shutdown()
+
+
+def test_the_subscriber_is_told_of_a_session(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = run(block("python", "def watch"))
+    pop3d = POP3Server()
+    shown["watch"](pop3d)
+    try:
+        play(pop3d, "S: +OK ...")
+    finally:
+        pop3d.shutdown()
+    assert capsys.readouterr().out == "None 0 0\n"
+
+
+def test_the_tests_pass(tmp_path: Path) -> None:
+    (tmp_path / "test_shown.py").write_text(block("python", "def test_my_client"), "utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "--rootdir", str(tmp_path)]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=SECONDS)
+    assert "2 passed" in done.stdout, done.stdout
+
+
+# The command line
+
+
+def help_of(command: str) -> str:
+    told = subprocess.run(
+        [sys.executable, "-m", "geventpop3", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+    )
+    return told.stdout
+
+
+@pytest.fixture(scope="module")
+def options() -> dict[str, set[str]]:
+    """The options of each command."""
+    return {
+        command: set(re.findall(r"--[a-z][a-z-]+", help_of(command).partition("examples:")[0]))
+        for command in ("serve", "passwd", "demo")
+    }
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of each command ``geventpop3 ...`` on *page*, in blocks and in running text."""
+    text = page.read_text("utf-8")
+    shell = "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    unit = re.findall(r"^ExecStart=\S+/(geventpop3 .+)$", text, re.MULTILINE)
+    for line in [*shell, *unit, *re.findall(r"`(geventpop3 [a-z].*?)`", text)]:
+        for part in line.split(" | "):
+            words = shlex.split(part, comments=True)
+            if words[:1] == ["geventpop3"]:
+                yield words
+
+
+def test_every_command_that_is_shown_exists_with_its_options(options: dict[str, set[str]]) -> None:
+    shown = [words for page in PAGES for words in commands(page)]
+    assert len(shown) >= 10
+    for _, command, *rest in shown:
+        assert command in options
+        assert {word for word in rest if word.startswith("--")} <= options[command]
+
+
+def test_every_option_that_running_text_names_exists(options: dict[str, set[str]]) -> None:
+    for page in PAGES:
+        named = set(re.findall(r"`(--[a-z-]+)[^`]*`", page.read_text("utf-8")))
+        assert named <= set.union(*options.values()), page
+
+
+def test_the_quick_start_of_the_server_works(tmp_path: Path) -> None:
+    steps = block("sh", "geventpop3 serve").splitlines()
+    geventpop3 = [sys.executable, "-m", "geventpop3"]
+    server = None
+    try:
+        for step in steps:
+            if step.startswith("geventpop3 passwd"):
+                command = [*geventpop3, *shlex.split(step)[1:], "--stdin"]
+                subprocess.run(command, cwd=tmp_path, input=b"sesame\n", check=True, timeout=SECONDS)
+            elif step.startswith("geventpop3 serve"):
+                assert "127.0.0.1:1110" in step
+                command = [*geventpop3, *shlex.split(step.replace("127.0.0.1:1110", "127.0.0.1:0"))[1:]]
+                server = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+            else:
+                subprocess.run(["sh", "-ec", step], cwd=tmp_path, check=True, timeout=SECONDS)
+        assert server is not None
+        assert server.stderr is not None
+        port = next(
+            found[1] for line in server.stderr if (found := re.search(r"listening on 127\.0\.0\.1:(\d+)", line))
+        )
+        box = poplib.POP3("127.0.0.1", int(port), timeout=SECONDS)
+        box.user("alice")
+        box.pass_("sesame")
+        assert box.retr(1)[1] == [b"Subject: hello", b"", b"Hello, Alice."]
+        box.quit()
+    finally:
+        if server is not None:
+            server.terminate()
+            server.communicate(timeout=SECONDS)
+
+
+def test_the_configuration_file_is_one() -> None:
+    (shown,) = blocks(ROOT / "docs/operating.md", "toml")
+    path = re.search(r"^# (/\S+\.toml)", shown)
+    assert path is not None
+    assert f"--config {path[1]}" in block("ini", "[Service]", ROOT / "docs/operating.md")
+
+
+def test_the_configuration_file_is_understood(tmp_path: Path) -> None:
+    (shown,) = blocks(ROOT / "docs/operating.md", "toml")
+    (tmp_path / "shown.toml").write_text(shown, "utf-8")
+    settings = config.load({}, {}, str(tmp_path / "shown.toml"))
+    assert settings.max_sessions == 2000
+
+
+# Names
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
+            assert link.startswith("https://") or (page.parent / link.partition("#")[0]).exists(), f"{page}: {link}"
+
+
+def test_every_file_that_is_named_exists() -> None:
+    named = re.compile(r"`((?:geventpop3|tests|examples|docs|benchmarks)/[\w./*]+)`")
+    for page in PAGES:
+        for name in named.findall(page.read_text("utf-8")):
+            assert list(ROOT.glob(name.rstrip("/"))), f"{page}: {name}"
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        named = set(re.findall(r"(?:`|^ {4})make ([a-z-]+)", text, re.MULTILINE))
+        assert named <= targets, page
+
+
+def test_the_table_of_events_is_the_catalogue() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \|.*\| (any|plugins|nobody) \|$", (ROOT / "docs/events.md").read_text("utf-8"), re.M
+    )
+    assert [name for name, _ in rows] == list(CATALOGUE)
+    answers = dict(rows)
+    assert {name for name, who in answers.items() if who == "plugins"} == {"response"}
+    assert all(answers[name] == "any" for name in CATALOGUE if name.startswith("cmd_"))
+
+
+def test_the_table_of_rooms_has_every_room() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    table = text[: text.index("Floors 0 to 3 are pure")]
+    rooms = {
+        path.name for path in (ROOT / "geventpop3").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    named = {
+        name.rstrip("/") for name in re.findall(r"`([\w.]+/?)`", "\n".join(re.findall(r"^\|[^|]+\|", table, re.M)))
+    }
+    assert named == rooms - {"__init__.py"}
+
+
+def test_the_log_lines_have_the_fields_that_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "geventpop3.access")
+    log = AccessLog()
+    log.session_finished(None, SimpleNamespace(args=[SessionSummary()]))
+    log.authentication_failed(None, SimpleNamespace(args=["mallory", "USER"], client=None))
+    shown = block("text", "geventpop3.access", ROOT / "docs/operating.md").splitlines()
+    for record, line in zip(caplog.records, shown, strict=True):
+        kind, *fields = record.getMessage().split(" ")
+        assert f" {record.levelname} {record.name}: {kind} " in line
+        assert re.findall(r"(\w+)=", line) == [field.partition("=")[0] for field in fields]
