@@ -20,7 +20,8 @@ class Row(NamedTuple):
     cpu: float | None  # microseconds of the server's processes for one session
     busy: float | None  # of one core; None where it says nothing (idle)
     client_busy: float  # close to 1: the load generator was the limit
-    ratio: float | None  # how many times better geventpop3 is
+    ratio: float | None  # how many times better geventpop3 is, by the figure
+    cpu_ratio: float | None  # the same by CPU time, which a disturbed machine falsifies less
 
 
 class Table(NamedTuple):
@@ -34,7 +35,11 @@ def table(scenario: Scenario, answers: Mapping[str, Sequence[Mapping[str, Any]]]
         peer: [value for answer in given if (value := scenario.value(answer)) is not None]
         for peer, given in answers.items()
     }
-    ours = median(values[OURS]) if values.get(OURS) else None
+    cpu = {
+        peer: _median([cpu_per_session(scenario, answer, messages_each) for answer in given])
+        for peer, given in answers.items()
+    }
+    ours, our_cpu = (median(values[OURS]) if values.get(OURS) else None), cpu.get(OURS)
     rows = []
     for peer, measured in values.items():
         if not measured:
@@ -46,10 +51,11 @@ def table(scenario: Scenario, answers: Mapping[str, Sequence[Mapping[str, Any]]]
                 middle,
                 min(measured),
                 max(measured),
-                _median([cpu_per_session(scenario, answer, messages_each) for answer in answers[peer]]),
+                cpu[peer],
                 _median([None if scenario.kind == "idle" else answer["srv_cpu_util"] for answer in answers[peer]]),
                 median(answer["client_cpu_util"] for answer in answers[peer]),
                 scenario.ratio(ours, middle) if ours is not None else None,
+                theirs / our_cpu if our_cpu and (theirs := cpu[peer]) else None,
             )
         )
     return Table(scenario, rows)
@@ -77,21 +83,26 @@ def lines(found: Table) -> Iterator[str]:
     yield f"{scenario.name} ({crowd}): {scenario.title}"
     yield (
         f"  {'':<16}{scenario.unit:>14}{'lowest - highest':>24}{'CPU us/session':>17}"
-        f"{'server busy':>13}{'load busy':>11}{'geventpop3 is':>15}"
+        f"{'server busy':>13}{'load busy':>11}{'geventpop3 is':>15}{'by CPU':>10}"
     )
     for row in found.rows:
         spread = f"{_number(row.lowest)} - {_number(row.highest)}" if row.lowest < row.highest else ""
         cpu = "" if row.cpu is None else _number(row.cpu)
+        times, cpu_times = ("" if row.peer == OURS else _times(ratio) for ratio in (row.ratio, row.cpu_ratio))
         busy = "" if row.busy is None else f"{row.busy:.2f}"
-        ratio = "" if row.ratio is None or row.peer == OURS else f"{row.ratio:.2f} x"
-        yield (
+        line = (
             f"  {row.peer:<16}{_number(row.value):>14}{spread:>24}{cpu:>17}"
-            f"{busy:>13}{row.client_busy:>11.2f}{ratio:>15}"
+            f"{busy:>13}{row.client_busy:>11.2f}{times:>15}{cpu_times:>10}"
         )
+        yield line.rstrip()
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f} x"
 
 
 def goals(tables: Sequence[Table]) -> Iterator[str]:

@@ -111,7 +111,7 @@ def measure(wanted: Plan, up: Sequence[Running], generator: load.LoadGenerator) 
             say(f"warming: {mail_set}, {peer.name}")
             faults += fault("warming " + mail_set, generator.warm(mail_set, peer))
     for number in range(wanted.rounds):
-        for scenario in wanted.scenarios:
+        for scenario in sorted(wanted.scenarios, key=lambda scenario: not scenario.once):
             if scenario.once and number:
                 continue
             say(f"round {number + 1} of {wanted.rounds}: {scenario.name}")

@@ -18,7 +18,7 @@ class Scenario(NamedTuple):
     higher_is_better: bool = True
     options: tuple[str, ...] = ()
     goal: float | None = None  # times as good as the rival
-    once: bool = False  # memory does not vary from round to round
+    once: bool = False  # measures memory: goes first, before the others leave the server room to reuse
     quick: bool = True  # part of the quick run
 
     def value(self, answer: Mapping[str, Any]) -> float | None:
@@ -33,7 +33,7 @@ class Scenario(NamedTuple):
     def ratio(self, ours: float, theirs: float) -> float | None:
         """Above 1: ours is so many times better."""
         better, worse = (ours, theirs) if self.higher_is_better else (theirs, ours)
-        return better / worse if worse > 0 else None
+        return better / worse if min(better, worse) > 0 else None
 
 
 TWICE = 2.0

@@ -1,4 +1,4 @@
-"""The command ``geventpop3``: serve, passwd, demo.
+"""The command ``geventpop3``: serve, passwd, check, demo.
 
 Whatever its user got wrong is one line on standard error, ``geventpop3: error: ...``, and exit status 2. It patches
 nothing: the bundled store and authenticator are blocking code that the service runs in threads of its own.
@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import gevent
 
 from geventpop3 import config
+from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.auth.passwd import PasswordFile, check_name, delete_user, set_password
 from geventpop3.auth.schemes import NAMES, default_scheme, hash_password
 from geventpop3.config import Settings
@@ -30,7 +31,9 @@ from geventpop3.errors import ConfigError
 from geventpop3.plugins.access_log import AccessLog
 from geventpop3.server.addresses import parse_listener
 from geventpop3.server.listener import bind
+from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.server import POP3Server
+from geventpop3.server.tls import Certificates
 from geventpop3.service import MaildropService
 from geventpop3.stores.maildir import MaildirStore
 from geventpop3.version import __version__
@@ -47,6 +50,7 @@ A POP3 server for Maildirs.
   geventpop3 passwd FILE USER             give a user a password
   geventpop3 serve --maildir 'DIR/{user}' --passwords FILE
                                           serve the users' mail
+  geventpop3 check CONFIG                 see whether a configuration file would work
 
 "geventpop3 COMMAND --help" tells the rest."""
 
@@ -56,6 +60,8 @@ examples:
   geventpop3 serve --maildir '/srv/mail/{domain}/{local}' --passwords /etc/pop3.passwd \\
       --listen 127.0.0.1:110 --listen '[::1]:110' --max-sessions 2000
   geventpop3 serve --config /etc/geventpop3.toml --trace
+  geventpop3 serve --config /etc/geventpop3.toml --listen 0.0.0.0:110 \\
+      --tls-listen 0.0.0.0:995 --tls-cert /etc/ssl/pop.pem --tls-key /etc/ssl/pop.key
 
 Each option is also a key of the configuration file, and an environment variable
 GEVENTPOP3_..., in which several listeners are separated by blanks. The command line
@@ -75,8 +81,9 @@ examples:
   geventpop3 passwd /etc/pop3.passwd alice --delete
 
 Lines are user:{SCHEME}secret[:...], as in Dovecot's passwd-file driver, which reads all
-schemes; SCRYPT, written as {CRYPT}$7$, where its crypt(3) is libxcrypt. ARGON2ID needs
-the extra geventpop3[argon2]. A running server follows the changes."""
+schemes; SCRYPT and YESCRYPT, written as {CRYPT}, where its crypt(3) is libxcrypt.
+ARGON2ID and BLF-CRYPT need the extras [argon2] and [bcrypt]; YESCRYPT and SHA*-CRYPT
+need libxcrypt here too. A running server follows the changes."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -123,6 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--delete", action="store_true", help="remove the user")
     passwd.set_defaults(run=_passwd)
 
+    check = commands.add_parser("check", help="check a configuration file and all it names, without serving", **layout)
+    check.add_argument("file", metavar="CONFIG", help="a configuration file in TOML")
+    check.set_defaults(run=_check)
+
     demo = commands.add_parser("demo", help="make a maildrop of real messages and serve it", **layout)
     demo.add_argument("folder", metavar="DIR", help="where; what is in it already stays")
     demo.add_argument("--listen", metavar="HOST:PORT", help="where to listen; default 127.0.0.1:1110, or any free port")
@@ -137,7 +148,7 @@ def _add_setting(parser: argparse.ArgumentParser, field: dataclasses.Field[Any],
     default = field.default
     if default is dataclasses.MISSING:
         about += "; must be given"
-    elif default is not None and not of.is_switch:
+    elif default not in (None, ()) and not of.is_switch:
         about += f"; default {default[0] if of.is_repeatable else default}"
     more: dict[str, Any] = {"metavar": of.metavar}
     if of.is_switch:
@@ -167,7 +178,7 @@ def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -
     _log_to_stderr(settings)
     if settings.autologout < RFC_AUTOLOGOUT:
         log.warning("autologout after %g seconds: RFC 1939 asks for at least %d", settings.autologout, RFC_AUTOLOGOUT)
-    pop3d = _server(settings)
+    pop3d = _server(settings, is_serving=True)
     _raise_descriptor_limit()
     _end_on_signals(pop3d)
     pop3d.start()
@@ -177,38 +188,74 @@ def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -
     return 0
 
 
-def _server(settings: Settings) -> POP3Server:
+def _server(settings: Settings, *, is_serving: bool) -> POP3Server:
+    """The server as it is configured, bound to its addresses if it *is_serving*."""
+    tls = _certificates(settings)
     with settings.blamed("passwords"):
         authenticator = PasswordFile(settings.passwords)
     with settings.blamed("maildir"):
         store = MaildirStore(settings.maildir, lock=settings.lock)
         # What the first placeholder stands in must be there; the maildirs themselves may come later.
-        os.scandir(os.path.dirname(settings.maildir.partition("{")[0]) or ".").close()
+        os.scandir(os.path.dirname(os.path.abspath(settings.maildir.partition("{")[0] + "x"))).close()
+    with settings.blamed("proxy"):
+        proxies = TrustedProxies(settings.proxy) if settings.proxy else None
+    listeners, tls_listeners = _bind(settings) if is_serving else ([], [])
     pop3d = POP3Server(
         hostname=settings.hostname,
-        listeners=_bind(settings),
+        listeners=listeners,
+        tls=tls,
+        tls_listeners=tls_listeners,
+        proxies=proxies,
         options={"trace": settings.trace},
         autologout=settings.autologout,
         login_deadline=settings.login_deadline,
         max_sessions=settings.max_sessions,
         max_sessions_per_address=settings.max_sessions_per_address,
     )
-    pop3d.register(MaildropService(store, authenticator, allow_plaintext=settings.allow_plaintext))
+    offered = {name: MECHANISMS[name] for name in settings.auth} if settings.auth else MECHANISMS
+    pop3d.register(MaildropService(store, authenticator, allow_plaintext=settings.allow_plaintext, mechanisms=offered))
     pop3d.register(AccessLog())
     return pop3d
 
 
-def _bind(settings: Settings) -> list[Any]:
-    """Listening sockets; bound here, because here it is known which of the listeners fails."""
-    with settings.blamed("listen"), contextlib.ExitStack() as opened:
-        sockets = []
-        for text in settings.listen:
-            try:
-                sockets.append(opened.enter_context(bind(parse_listener(text))))
-            except OSError as error:
-                raise OSError(error.errno, error.strerror or str(error), text) from None
+def _certificates(settings: Settings) -> Certificates | None:
+    certificates, keys = settings.tls_cert, settings.tls_key
+    if keys and len(keys) != len(certificates):
+        with settings.blamed("tls_key"):
+            raise ConfigError(f"there are {len(keys)} keys for {len(certificates)} certificates")
+    if not certificates:
+        for name, value in (("tls_listen", settings.tls_listen), ("tls_client_ca", settings.tls_client_ca)):
+            if value:
+                with settings.blamed(name):
+                    raise ConfigError("needs a certificate, tls-cert")
+        return None
+    with settings.blamed("tls_cert"):
+        return Certificates(
+            zip(certificates, keys or [None] * len(certificates), strict=True), client_ca=settings.tls_client_ca
+        )
+
+
+def _bind(settings: Settings) -> tuple[list[Any], list[Any]]:
+    """Listening sockets, plain and TLS; bound here, because here it is known which of the listeners fails."""
+    with contextlib.ExitStack() as opened:
+        bound: dict[str, list[Any]] = {"listen": [], "tls_listen": []}
+        for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
+            with settings.blamed(name):
+                for text in texts:
+                    try:
+                        bound[name].append(opened.enter_context(bind(parse_listener(text))))
+                    except OSError as error:
+                        raise OSError(error.errno, error.strerror or str(error), text) from None
         opened.pop_all()
-        return sockets
+        return bound["listen"], bound["tls_listen"]
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """Make everything that serving needs, but listen nowhere."""
+    settings = config.load({}, {}, arguments.file)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
+    _server(settings, is_serving=False)
+    return _say(f"{arguments.file}: in order")
 
 
 def _end_on_signals(pop3d: POP3Server) -> None:

@@ -15,8 +15,10 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any, Literal, cast
 
+from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.errors import ConfigError
 from geventpop3.server.addresses import parse_listener
 
@@ -92,6 +94,31 @@ def _listeners(value: Any) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts:
+        raise ConfigError(f"{value!r} is not a text or a list of them")
+    return tuple(map(_text, texts))
+
+
+def _networks(value: Any) -> tuple[str, ...]:
+    texts = _texts(value)
+    for text in texts:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    return texts
+
+
+def _mechanisms(value: Any) -> tuple[str, ...]:
+    names = tuple(text.upper() for text in _texts(value))
+    for name in names:
+        if name not in MECHANISMS:
+            raise ConfigError(f"{name!r} is not one of {', '.join(MECHANISMS)}")
+    return names
+
+
 def _number(text: str) -> object:
     if re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
@@ -124,6 +151,63 @@ class Settings:
             is_repeatable=True,
         ),
         ("127.0.0.1:1110",),
+    )
+    tls_listen: tuple[str, ...] = setting(
+        Setting(
+            "where to listen with TLS from the start, as on port 995, may be given several times",
+            _listeners,
+            read=_words,
+            metavar="HOST:PORT",
+            is_repeatable=True,
+        ),
+        (),
+    )
+    tls_cert: tuple[str, ...] = setting(
+        Setting(
+            "a certificate chain in PEM; with it STLS is offered too. Several may be given: the first is the default, "
+            "the others are chosen by the name that a client asks for. Changed files are noticed",
+            _texts,
+            read=_words,
+            metavar="FILE",
+            is_repeatable=True,
+        ),
+        (),
+    )
+    tls_key: tuple[str, ...] = setting(
+        Setting(
+            "the private key of each certificate, in the same order; none if they are in the certificates' files",
+            _texts,
+            read=_words,
+            metavar="FILE",
+            is_repeatable=True,
+        ),
+        (),
+    )
+    tls_client_ca: str | None = setting(
+        Setting(
+            "who signs clients' certificates, in PEM: clients may show one, and log in by it", _text, metavar="FILE"
+        ),
+        None,
+    )
+    proxy: tuple[str, ...] = setting(
+        Setting(
+            "a network of trusted proxies, whose connections begin with a PROXY header, may be given several times",
+            _networks,
+            read=_words,
+            metavar="NETWORK",
+            is_repeatable=True,
+        ),
+        (),
+    )
+    auth: tuple[str, ...] = setting(
+        Setting(
+            "a SASL mechanism to offer, may be given several times (default: all that the passwords allow)",
+            _mechanisms,
+            read=_words,
+            metavar="MECHANISM",
+            is_repeatable=True,
+        ),
+        (),
     )
     maildir: str = setting(
         Setting(

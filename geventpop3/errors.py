@@ -74,7 +74,7 @@ class RemovalIncomplete(StoreUnavailable):
 
 
 class StoreBroken(Refusal):
-    """The store needs mending (RFC 3206 section 5: ``[SYS/PERM]``)."""
+    """The store needs mending (RFC 3206 section 4: ``[SYS/PERM]``)."""
 
     default_text = "the maildrop is damaged, ask your postmaster"
     default_code = "SYS/PERM"

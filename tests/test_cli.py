@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def test_without_a_command_it_says_its_help_and_fails(capsys):
     assert cli.main([]) == 2
     words = capsys.readouterr()
     assert words.out == ""
-    for command in ("serve", "passwd", "demo"):
+    for command in ("serve", "passwd", "check", "demo"):
         assert f"geventpop3 {command}" in words.err
 
 
@@ -332,7 +333,7 @@ def test_first_signal_shuts_down_and_a_second_one_ends_it_at_once(signals, monke
 
 
 def test_short_autologout_is_warned_of(site, monkeypatch, caplog):
-    monkeypatch.setattr(cli, "_server", lambda settings: (_ for _ in ()).throw(ConfigError("enough")))
+    monkeypatch.setattr(cli, "_server", lambda settings, is_serving: (_ for _ in ()).throw(ConfigError("enough")))
     monkeypatch.setattr(cli, "_log_to_stderr", lambda settings: None)
     assert cli.main(["serve", *site.arguments, "--autologout", "599.5"]) == 2
     assert caplog.messages == ["autologout after 599.5 seconds: RFC 1939 asks for at least 600"]
@@ -541,3 +542,84 @@ def test_demo_of_a_folder_with_braces_is_served_from_it(tmp_path, would_run):
         assert len(maildrop.scan()) == 3
     finally:
         maildrop.close()
+
+
+# check, and TLS
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Files of a certificate for localhost: chain, key, both in one, and the authority."""
+    trustme = pytest.importorskip("trustme", reason="the test extra is not installed")
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    issued = authority.issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
+    files = SimpleNamespace(**{name: str(tmp_path / f"{name}.pem") for name in ("chain", "key", "both", "authority")})
+    issued.cert_chain_pems[0].write_to_path(files.chain)
+    issued.private_key_pem.write_to_path(files.key)
+    issued.private_key_and_cert_chain_pem.write_to_path(files.both)
+    authority.cert_pem.write_to_path(files.authority)
+    return files
+
+
+def configuration(site, *lines):
+    path = site.folder / "geventpop3.toml"
+    path.write_text("\n".join([f'maildir = "{site.folder}/mail/{{user}}"', f'passwords = "{site.passwords}"', *lines]))
+    return str(path)
+
+
+def test_check_finds_a_configuration_in_order_and_listens_nowhere(site, certificate, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        path = configuration(
+            site,
+            f'listen = "127.0.0.1:{taken.getsockname()[1]}"',
+            'tls-listen = "127.0.0.1:0"',
+            f'tls-cert = "{certificate.chain}"',
+            f'tls-key = "{certificate.key}"',
+            f'tls-client-ca = "{certificate.authority}"',
+            'proxy = "127.0.0.0/8"',
+            'auth = "plain"',
+        )
+        assert cli.main(["check", path]) == 0
+    assert capsys.readouterr().out == f"{path}: in order\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        (['tls-listen = "127.0.0.1:0"'], "tls-listen: needs a certificate, tls-cert"),
+        (['tls-client-ca = "/ca.pem"'], "tls-client-ca: needs a certificate, tls-cert"),
+        (['tls-key = ["a", "b"]', 'tls-cert = "a"'], "tls-key: there are 2 keys for 1 certificates"),
+        (['tls-cert = "/nowhere.pem"'], "tls-cert: "),
+        (['passwords2 = "x"'], "'passwords2': unknown key"),
+    ],
+)
+def test_check_tells_what_is_wrong_in_one_line(site, capsys, lines, complaint):
+    path = configuration(site, *lines)
+    assert cli.main(["check", path]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"geventpop3: error: {complaint}")
+    assert error.count("\n") == 1
+    assert path in error
+
+
+def test_serve_speaks_tls_on_a_port_of_its_own_and_after_stls(site, certificate):
+    context = ssl.create_default_context(cafile=certificate.authority)
+    listeners = ("--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0")
+    with running("serve", *site.arguments, *listeners, "--tls-cert", certificate.both, "--auth", "PLAIN") as process:
+        _, plain = address(process.wait_for("listening on"))
+        _, secure = address(process.wait_for("listening on"))
+        box = poplib.POP3_SSL("localhost", secure, context=context, timeout=SECONDS)
+        box.user("alice")
+        box.pass_("sesame open")
+        assert box.stat()[0] == 1
+        box.quit()
+        box = poplib.POP3("localhost", plain, timeout=SECONDS)
+        assert "STLS" in box.capa()
+        box.stls(context)
+        assert "STLS" not in box.capa()
+        assert box.capa()["SASL"] == ["PLAIN"]
+        box.user("alice")
+        box.pass_("sesame open")
+        box.quit()

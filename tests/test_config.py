@@ -1,6 +1,7 @@
 """Settings: where they come from, which source wins, and what is said of those that are wrong."""
 
 import dataclasses
+import re
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,8 @@ def test_every_setting_can_come_from_the_file(file):
         "hostname = 'pop.example.org'\nallow-plaintext = true\nautologout = 900.5\nlogin_deadline = 30\n"
         "max-sessions = 5\n"
         'max_sessions_per_address = 2\nlock = "none"\ntrace = true\nlog-level = "debug"\n'
+        'tls-listen = "127.0.0.1:995"\ntls-cert = ["/c1", "/c2"]\ntls-key = ["/k1", "/k2"]\ntls-client-ca = "/ca"\n'
+        'proxy = ["192.0.2.0/24", "2001:db8::/32"]\nauth = ["plain", "SCRAM-SHA-256"]\n'
     )
     settings = load({}, {}, path)
     names = {field.name for field, _ in config.settings()}
@@ -79,8 +82,29 @@ def test_every_setting_can_come_from_the_file(file):
         lock="none",
         trace=True,
         log_level="debug",
+        tls_listen=("127.0.0.1:995",),
+        tls_cert=("/c1", "/c2"),
+        tls_key=("/k1", "/k2"),
+        tls_client_ca="/ca",
+        proxy=("192.0.2.0/24", "2001:db8::/32"),
+        auth=("PLAIN", "SCRAM-SHA-256"),
         origins=dict.fromkeys(names, path),
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('proxy = "192.0.2.1/24"', "proxy: 192.0.2.1/24 has host bits set"),
+        ('auth = ["PLAIN", "BOGUS"]', "auth: 'BOGUS' is not one of EXTERNAL,"),
+        ("tls-cert = 3", "tls-cert: 3 is not a text or a list of them"),
+        ('tls-key = [""]', "tls-key: '' is not a text"),
+    ],
+)
+def test_what_cannot_be_a_list_of_its_kind_is_refused(file, line, complaint):
+    path = file(f'maildir = "/m/{{user}}"\npasswords = "/p"\n{line}\n')
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        load({}, {}, path)
 
 
 def test_every_setting_can_come_from_the_environment():

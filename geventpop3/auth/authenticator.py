@@ -22,18 +22,72 @@ class Authenticator(ABC):
         surrogate escapes. Raises StoreUnavailable if the back end is down.
         """
 
+    def checks_passwords(self) -> bool:
+        """Whether somebody can log in with a password, so that USER and PLAIN are worth offering; it never waits."""
+        return True
+
+    def knows(self, name: str) -> bool | None:  # noqa: ARG002  # for those that can tell
+        """Whether *name* is for this back end to decide about, or None if it cannot tell, as here.
+
+        A chain asks, so that a password that is wrong for one back end is not tried at the next. Raises
+        StoreUnavailable.
+        """
+        return None
+
+    def owner(self, name: str) -> str | None:
+        """The owner of the maildrop of a *name* that was proven otherwise, by a digest, a certificate or a policy.
+
+        None if nobody has that name; here the owner is the name. Raises StoreUnavailable.
+        """
+        return None if self.knows(name) is False else name
+
     def answers_at_once(self) -> bool:
-        """Whether ``authenticate`` takes far less than a millisecond and never waits: no thread is used then."""
+        """Whether all methods take far less than a millisecond and never wait: no thread is used then."""
         return False
 
 
 class SecretAuthenticator(Authenticator):
-    """An authenticator that can hand out stored secrets, which enables the mechanisms that need them (APOP)."""
+    """An authenticator that can hand out stored secrets, which enables the mechanisms that need them.
+
+    Clients choose the strongest mechanism that is offered and try no other when it fails. So what needs a kind of
+    secret (APOP, CRAM-MD5, SCRAM) is offered only where every user has it: one user with a hashed password, and all
+    are left with passwords. The methods below say so for all users at once; they never wait.
+    """
 
     @abstractmethod
     def secret(self, name: str) -> Secret | None:
-        """What is stored for *name*, or None; it may say None for some users only."""
+        """What is stored for *name*, or None; it may say None for some users only. Raises StoreUnavailable."""
 
     def has_clear_secrets(self) -> bool:
-        """Whether some user can use APOP, so that the greeting should carry a timestamp (RFC 1939 section 7)."""
+        """Whether every user's secret is a ClearSecret: the greeting carries APOP's timestamp, CRAM-MD5 is offered."""
+        return True
+
+    def scram_iterations(self, hash_name: str) -> tuple[int, ...]:  # noqa: ARG002  # for those that have such
+        """The different iteration counts of users' SCRAM keys for a hash function ("SHA-256").
+
+        Empty if some user has neither such keys nor a ClearSecret, or nobody has such keys.
+        """
+        return ()
+
+    def has_scram_keys_alone(self) -> bool:
+        """Whether no user's secret is a ClearSecret, from which each login by SCRAM must derive the keys first.
+
+        Unless that is so, all names cost the derivation, for the same time.
+        """
+        return False
+
+
+class TokenAuthenticator(Authenticator):
+    """An authenticator that can check OAuth bearer tokens, which enables OAUTHBEARER and XOAUTH2 (RFC 7628)."""
+
+    @abstractmethod
+    def check_token(self, name: str | None, token: str) -> str | None:
+        """The owner of the maildrop that *token* opens, or None.
+
+        *name* is whom the client says it is, if it does: the token must be good for that one. Raises StoreUnavailable
+        if whoever issues the tokens or their keys cannot be asked.
+        """
+
+    def checks_tokens(self) -> bool:
+        """Whether somebody can log in with a token; it never waits."""
         return True

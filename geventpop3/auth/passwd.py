@@ -21,7 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from geventpop3.auth.authenticator import SecretAuthenticator
-from geventpop3.auth.schemes import PASSWORD_OCTETS, DigestSecret, parse_secret
+from geventpop3.auth.credentials import password_octets
+from geventpop3.auth.kinds import all_are_clear, none_is_clear, scram_iterations
+from geventpop3.auth.schemes import DigestSecret, parse_secret
 from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret
 from geventpop3.errors import ConfigError
 
@@ -67,7 +69,6 @@ class _Table:
     content: int
     users: dict[str, PasswordSecret]
     decoys: dict[Hashable, PasswordSecret]
-    has_clear: bool
     is_quick: bool
 
 
@@ -89,7 +90,7 @@ class PasswordFile(SecretAuthenticator):
 
     def authenticate(self, name: str, password: str) -> str | None:
         table = self._current()
-        octets = _octets(password)
+        octets = password_octets(password)
         checked = octets or b""  # hashed all the same, for the same time
         secret = table.users.get(name)
         if secret is not None and secret.matches(checked) and octets is not None:
@@ -99,6 +100,9 @@ class PasswordFile(SecretAuthenticator):
             if cost != paid:
                 decoy.matches(checked)
         return None
+
+    def knows(self, name: str) -> bool:
+        return name in self._current().users
 
     def answers_at_once(self) -> bool:
         """True while the file holds no secret that is slow to check, and need not be read again."""
@@ -116,12 +120,13 @@ class PasswordFile(SecretAuthenticator):
         return secret if isinstance(secret, (ClearSecret, ScramSecret)) else None
 
     def has_clear_secrets(self) -> bool:
-        return self._table.has_clear
+        return all_are_clear(self._table.decoys.values())
 
     def scram_iterations(self, hash_name: str) -> tuple[int, ...]:
-        """The different iteration counts of the users' SCRAM keys for one hash function; empty if nobody has such."""
-        kept = (decoy for decoy in self._table.decoys.values() if isinstance(decoy, ScramSecret))
-        return tuple(decoy.iterations for decoy in kept if decoy.hash_name == hash_name)
+        return scram_iterations(self._table.decoys.values(), hash_name)
+
+    def has_scram_keys_alone(self) -> bool:
+        return none_is_clear(self._table.decoys.values())
 
     def _current(self) -> _Table:
         table = self._table
@@ -157,15 +162,6 @@ class PasswordFile(SecretAuthenticator):
             log.info("%s: can be read again", self.path)
 
 
-def _octets(password: str) -> bytes | None:
-    """What the client sent, or None for what is nobody's password: nothing, too much, or not from any client."""
-    try:
-        octets = password.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return None
-    return octets if 0 < len(octets) <= PASSWORD_OCTETS else None
-
-
 def _stamp(status: os.stat_result) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
 
@@ -190,8 +186,7 @@ def _read(path: str, before: _Table | None) -> _Table:
     if len(slow) > COSTS:
         log.warning("%s: %d different password costs, and a failed login pays them all", path, len(slow))
     log.info("%s: users: %d", path, len(users))
-    has_clear = any(isinstance(decoy, ClearSecret) for decoy in decoys.values())
-    return _Table(_stamp(status), is_settled, content, users, decoys, has_clear, is_quick=not slow)
+    return _Table(_stamp(status), is_settled, content, users, decoys, is_quick=not slow)
 
 
 @contextmanager

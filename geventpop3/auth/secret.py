@@ -28,6 +28,10 @@ SCRAM_SALT_OCTETS = 16
 """Of a new salt; Dovecot's too."""
 
 
+PASSWORD_OCTETS = 1024
+"""The longest password that is checked; a longer one is nobody's, and costs as much as any other."""
+
+
 class Secret:
     """The base of everything a SecretAuthenticator may hand out."""
 

@@ -217,10 +217,14 @@ response = _signals.setdefault(
     "response", _PluginsOnly("response", "A reply before it goes out: name of the event it answers.")
 )
 
+reply_withdrawn = _event("reply_withdrawn", "A plugin ate a positive reply or made it negative: name of its event.")
 command_finished = _event("command_finished", "A command is answered and its reply is out: a CommandSummary.")
 authenticated = _event("authenticated", "A login succeeded: owner, mechanism.")
 authentication_failed = _event("authentication_failed", "A login failed: name, mechanism.")
-tls_started = _event("tls_started", "A TLS handshake succeeded.")
+tls_started = _event("tls_started", "A TLS handshake succeeded: version, cipher.")
+certificates_reloaded = _event(
+    "certificates_reloaded", "The certificates' files changed: None, or why the old ones stay in force."
+)
 session_finished = _event("session_finished", "A session is over: its SessionSummary.")
 
 plugin_add = _event("plugin_add", "A plugin was added: alias, plugin.")

@@ -5,6 +5,7 @@ Shapes only: the server makes the clients, whoever counts fills the summaries.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -78,6 +79,9 @@ class ClientInterface(Protocol):
     owner: str | None
     """Whose maildrop is open; None before the TRANSACTION state."""
 
+    translate: Callable[[str], str] | None
+    """What makes of a reply's text the client's language (RFC 6856 section 3); None leaves it. It must not raise."""
+
     def send(self, reply: Reply | str | bytes, /) -> None:
         """Send a reply of the application's own accord."""
 
@@ -86,3 +90,6 @@ class ClientInterface(Protocol):
 
     def disconnect(self) -> None:
         """Close once the next reply is out."""
+
+    def flush(self) -> None:
+        """Write the replies so far, which else leave together, and wait until they are written. Raises OSError."""

@@ -34,7 +34,7 @@ class CommandSpec:
     """One row: a verb and what it does to the session. Raises ValueError for a verb no client's line could match.
 
     *then* says where a positive single-line reply leads from each state, *closes* that the connection ends with the
-    reply, *upgrades* that a TLS handshake follows a positive one. *secret_from* is the index of the first argument that
+    reply, *upgrades* that a TLS handshake follows such a one. *secret_from* is the index of the first argument that
     is never logged. *verbatim* means one argument that keeps its blanks: RFC 1939 section 7, PASS: "Since the PASS
     command has exactly one argument, a POP3 server may treat spaces in the argument as part of the password, instead of
     as argument separators."

@@ -18,6 +18,7 @@ from geventpop3.wire.replies import Reply, err
 RESPONSE_OCTETS: Final = 16384
 """A line that answers a challenge, which the limit of commands does not bind (RFC 5034 section 4).
 
+An AUTH command may be as long: a long initial response belongs into a line of its own, but clients send tokens so.
 RFC 4954 section 4 holds 12288 octets to be enough for the mechanisms in use.
 """
 
@@ -27,6 +28,7 @@ BAD_BEFORE_LOGIN: Final = 3
 BAD_AFTER_LOGIN: Final = 20
 """The same after login, where a clumsy client has somebody's mail to lose; as in Dovecot."""
 
+_AUTH: Final = b"AUTH "
 _BLANKS: Final = b" \t"
 _NUL: Final = 0x00
 _CR: Final = 0x0D
@@ -74,6 +76,7 @@ _EMPTY: Final = err("no command")
 _UNKNOWN: Final = err("unknown command")
 _CONTROLS: Final = err("a command holds no NUL and no bare CR")
 _TOO_LONG: Final = err("line too long")
+_NO_ARGUMENT: Final = err("no argument is allowed")
 _WRONG_STATE: Final = {state: err(f"not allowed in the {state.value} state") for state in State}
 _CANCELLED: Final = Response(None, False)
 _MALFORMED: Final = Response(None, True)
@@ -162,7 +165,8 @@ class Connection:
             return Want.CLOSED
         if self._challenged:
             return self._next_response()
-        line = self._lines.next_line()
+        is_auth = self.state is State.AUTHORIZATION and self._lines.begins(_AUTH)
+        line = self._lines.next_line(self._response_limit if is_auth else None)
         if line is None:
             if self._lines.hopeless:
                 self._last_words = True
@@ -181,7 +185,11 @@ class Connection:
         if spec is None:
             return self._rejected(_UNKNOWN)
         if self._strict and self.state not in spec.states:
-            return self._rejected(_WRONG_STATE[self.state], spec.verb)
+            # No sign of a client that speaks something else: one that pipelines does this after a failed login.
+            return Rejected(_WRONG_STATE[self.state], spec.verb, self._lines.octets)
+        if spec.closes and tail and self._strict:
+            # Not QUIT, so nothing ends: whoever meant it may say it again, and the marks are not lost.
+            return Rejected(_NO_ARGUMENT, spec.verb, self._lines.octets)
         self._bad = 0
         self._command = spec
         if spec.verbatim:
@@ -204,10 +212,9 @@ class Connection:
             self._challenged = False
             if reply.positive and reply.body is None:
                 self.state = spec.then.get(self.state, self.state)
+                self.upgrading = spec.upgrades
             if spec.closes:
                 self.closing = True
-            if spec.upgrades and reply.positive:
-                self.upgrading = True
         if self._leaving or self._last_words:
             self.closing = True
         return reply.status_line

@@ -8,23 +8,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 _SEQUENCE: Final = 0x30
 _OBJECT_IDENTIFIER: Final = 0x06
 _OCTET_STRING: Final = 0x04
+_PSS_HASH: Final = 0xA0
 _EXTENSIONS: Final = 0xA3
 _DNS_NAME: Final = 0x82
-_IP_ADDRESS: Final = 0x87
 
 _SUBJECT_ALT_NAME: Final = bytes.fromhex("551d11")  # 2.5.29.17
+_RSASSA_PSS: Final = bytes.fromhex("2a864886f70d01010a")  # 1.2.840.113549.1.1.10
 
-_SIGNATURE_HASHES: Final = {
+# RFC 5929 section 4.1: "if the certificate's signatureAlgorithm uses a single hash function, and that hash function is
+# either MD5 or SHA-1, then use SHA-256".
+_BINDING_HASHES: Final = {
+    bytes.fromhex("2a864886f70d010104"): "sha256",  # md5WithRSAEncryption
+    bytes.fromhex("2a864886f70d010105"): "sha256",  # sha1WithRSAEncryption
+    bytes.fromhex("2a864886f70d01010e"): "sha224",  # sha224WithRSAEncryption
+    bytes.fromhex("2a864886f70d01010b"): "sha256",  # sha256WithRSAEncryption
     bytes.fromhex("2a864886f70d01010c"): "sha384",  # sha384WithRSAEncryption
     bytes.fromhex("2a864886f70d01010d"): "sha512",  # sha512WithRSAEncryption
+    bytes.fromhex("2a8648ce3d0401"): "sha256",  # ecdsa-with-SHA1
+    bytes.fromhex("2a8648ce3d040301"): "sha224",  # ecdsa-with-SHA224
+    bytes.fromhex("2a8648ce3d040302"): "sha256",  # ecdsa-with-SHA256
     bytes.fromhex("2a8648ce3d040303"): "sha384",  # ecdsa-with-SHA384
     bytes.fromhex("2a8648ce3d040304"): "sha512",  # ecdsa-with-SHA512
+    # the hash functions that RSASSA-PSS names as its parameter
+    bytes.fromhex("2b0e03021a"): "sha256",  # SHA-1
+    bytes.fromhex("608648016503040204"): "sha224",
+    bytes.fromhex("608648016503040201"): "sha256",
+    bytes.fromhex("608648016503040202"): "sha384",
+    bytes.fromhex("608648016503040203"): "sha512",
 }
 
 
@@ -34,25 +49,28 @@ class _Element(NamedTuple):
 
 
 def names_of(certificate: bytes) -> frozenset[str]:
-    """The DNS names (lower case, ``*.`` wildcards as they are) and addresses in subjectAltName.
+    """The DNS names in subjectAltName, in lower case, ``*.`` wildcards as they are.
 
     Raises ValueError if this is no certificate.
     """
-    to_be_signed = _certificate(certificate)[0]
-    for element in _elements(to_be_signed.contents):
+    for element in _elements(_certificate(certificate)[0].contents):
         if element.tag == _EXTENSIONS:
-            return frozenset(_alternative_names(element.contents))
+            return frozenset(_dns_names(element.contents))
     return frozenset()
 
 
-def end_point_of(certificate: bytes) -> bytes:
-    """The ``tls-server-end-point`` channel binding (RFC 5929 section 4.1).
+def end_point_of(certificate: bytes) -> bytes | None:
+    """The ``tls-server-end-point`` channel binding data (RFC 5929 section 4.1), None if the certificate has none.
 
-    "If the certificate's signatureAlgorithm uses a single hash function, and that hash function is either MD5 or SHA-1,
-    then use SHA-256 as the hash function". Raises ValueError if this is no certificate.
+    "If the certificate's signatureAlgorithm uses no hash functions or uses multiple hash functions, then this channel
+    binding type's channel bindings are undefined at this time". Raises ValueError if this is no certificate.
     """
-    algorithm = next(_elements(_certificate(certificate)[1].contents))
-    return hashlib.new(_SIGNATURE_HASHES.get(algorithm.contents, "sha256"), certificate).digest()
+    algorithm = _certificate(certificate)[1]
+    identifier, *parameters = _elements(algorithm.contents)
+    if identifier.contents == _RSASSA_PSS:
+        identifier = _pss_hash(parameters)
+    name = _BINDING_HASHES.get(identifier.contents)
+    return None if name is None else hashlib.new(name, certificate).digest()
 
 
 def _certificate(octets: bytes) -> list[_Element]:
@@ -64,28 +82,35 @@ def _certificate(octets: bytes) -> list[_Element]:
     return parts
 
 
-def _alternative_names(contents: bytes) -> Iterator[str]:
+def _pss_hash(parameters: list[_Element]) -> _Element:
+    """The hash function of RSASSA-PSS (RFC 4055 section 3.1), SHA-1 if it is not named."""
+    for element in (element for sequence in parameters for element in _elements(sequence.contents)):
+        if element.tag == _PSS_HASH:
+            (algorithm,) = _elements(element.contents)
+            return next(_elements(algorithm.contents), algorithm)
+    return _Element(_OBJECT_IDENTIFIER, bytes.fromhex("2b0e03021a"))
+
+
+def _dns_names(contents: bytes) -> Iterator[str]:
     (extensions,) = _elements(contents)
     for extension in _elements(extensions.contents):
         identifier, *_, value = _elements(extension.contents)
-        if identifier != (_OBJECT_IDENTIFIER, _SUBJECT_ALT_NAME) or value.tag != _OCTET_STRING:
-            continue
-        (names,) = _elements(value.contents)
-        for name in _elements(names.contents):
-            if name.tag == _DNS_NAME:
-                yield name.contents.decode("ascii").lower()
-            elif name.tag == _IP_ADDRESS:
-                yield str(ip_address(name.contents))
+        if identifier == (_OBJECT_IDENTIFIER, _SUBJECT_ALT_NAME) and value.tag == _OCTET_STRING:
+            (names,) = _elements(value.contents)
+            for name in _elements(names.contents):
+                if name.tag == _DNS_NAME:
+                    # What is not ASCII is no name that a client could ask for.
+                    yield name.contents.decode("ascii", "replace").lower()
 
 
 def _elements(octets: bytes) -> Iterator[_Element]:
     at = 0
     while at < len(octets):
-        tag, length, at = octets[at], octets[at + 1], at + 2
+        tag, length, start = octets[at], int.from_bytes(octets[at + 1 : at + 2], "big"), at + 2
         if length & 0x80:
             size = length & 0x7F
-            length, at = int.from_bytes(octets[at : at + size], "big"), at + size
-        if at + length > len(octets):
+            length, start = int.from_bytes(octets[start : start + size], "big"), start + size
+        at = start + length
+        if at > len(octets):
             raise ValueError("no certificate in DER form: it is cut off")
-        yield _Element(tag, octets[at : at + length])
-        at += length
+        yield _Element(tag, octets[start:at])

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import ssl
+from collections import deque
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ from geventpop3.protocol.commands import State, redact
 from geventpop3.protocol.connection import Command, Connection, Rejected, Response, Want
 from geventpop3.server.limits import OUTPUT_OCTETS, PAUSE, RECV_OCTETS, SLICE
 from geventpop3.server.proxy import ProxyError, read_header
-from geventpop3.server.stream import Stream, TlsStream
+from geventpop3.server.stream import PlainStream, Stream, TlsError
 from geventpop3.server.trace import Trace
 from geventpop3.wire.replies import Reply, err, ok
 from geventpop3.wire.stuffing import stuff, stuff_whole
@@ -41,10 +44,6 @@ class _BodyFailed(Exception):
     """A multi-line response broke off after its +OK: the connection must close without the termination octet."""
 
 
-class _Injected(OSError):
-    """Clear text came behind STLS."""
-
-
 class Client:
     """A peer and its session.
 
@@ -55,18 +54,22 @@ class Client:
     __slots__ = (
         "__weakref__",
         "_active_at",
+        "_announced",
         "_answering",
         "_connection",
         "_data",
         "_farewell",
+        "_flushing",
         "_implicit_tls",
         "_iteration",
         "_line_octets",
         "_lock",
         "_loop",
+        "_notices",
         "_out",
         "_out_octets",
         "_proxied_tls",
+        "_runner",
         "_server",
         "_since",
         "_started_at",
@@ -80,6 +83,7 @@ class Client:
         "owner",
         "peer",
         "summary",
+        "translate",
     )
 
     def __init__(
@@ -96,6 +100,7 @@ class Client:
         self.peer = peer
         self.local = local
         self.owner: str | None = None
+        self.translate: Callable[[str], str] | None = None
         self.summary = SessionSummary(address=peer[0], port=peer[1])
         self.greenlet: gevent.Greenlet | None = None
         self._server = server
@@ -109,9 +114,13 @@ class Client:
         )
         self._trace = Trace(self.id) if server.trace else None
         self._data: dict[str, Any] | None = None
+        self._announced = False
         self._answering: Event | None = None
         self._farewell: Reply | None = None
+        self._flushing = False
         self._lock: BoundedSemaphore | None = None
+        self._notices: deque[Reply] | None = None
+        self._runner: Any = None
         self._out: list[bytes] = []
         self._out_octets = 0
         self._line_octets = 0
@@ -137,7 +146,10 @@ class Client:
 
     @property
     def sock(self) -> Any:
-        """The gevent socket; None for a session without one. Reading or writing it by hand is at your own risk."""
+        """The gevent socket; None for a session without one. Reading or writing it by hand is at your own risk.
+
+        TLS is not in it: what is read and written there are records.
+        """
         return self._stream.sock
 
     @property
@@ -151,31 +163,48 @@ class Client:
         return self._stream.secure or self._proxied_tls or self.peer[0].startswith("unix:")
 
     @property
-    def tls(self) -> Any:
-        """The TLS socket (``getpeercert()``, ``cipher()``, ...) if TLS is with us, else None."""
-        return self._stream.sock if self._stream.secure else None
+    def tls(self) -> ssl.SSLObject | None:
+        """What is known of TLS with us (``version()``, ``cipher()``, ``getpeercert()``, ...), None without."""
+        return self._stream.tls
 
     def send(self, reply: Reply | str | bytes) -> None:
-        """Answer the command that is being handled; between commands, send *reply* at once.
+        """Answer the event of this client that is being handled; from any other greenlet, say *reply* unasked.
 
-        A str or bytes begins with ``+OK`` or ``-ERR``. Raises ValueError if it does not, PipelineError if the command
-        has its answer already.
+        What is said unasked goes out between two replies, at once if the client is idle, and moves no state. A str or
+        bytes begins with ``+OK`` or ``-ERR``: ValueError if not. Raises PipelineError if the event has its answer.
         """
         if not isinstance(reply, Reply):
             reply = Reply.parse(reply)
         event = self._answering
-        if event is not None:
+        if event is not None and gevent.getcurrent() is self._runner:
             if event.reply is not None:
                 raise PipelineError(f"{event.name} has been answered already: one command, one reply")
             event.reply = reply
             return
+        if self._notices is None:
+            self._notices = deque()
+        self._notices.append(reply)
+        if not self._waiting or event is not None or self._connection.upgrading or not self._announced:
+            return  # something is under way, a handshake perhaps: when it is done
         if self._lock is None:
             self._lock = BoundedSemaphore(1)
-        body = b"" if reply.body is None else b"".join(stuff(reply.body))
-        with self._lock:
-            self._stream.send_all(self._connection.send(reply) + body)
+        try:
+            with self._lock:
+                while self._notices:
+                    notice = self._rendered(self._notices.popleft())
+                    self._write_mark, self._flushing = (monotonic(), self._stream.sent), True
+                    self._stream.send_all(notice)
+        except OSError:
+            return  # the peer has gone, as its own greenlet is about to find out
+        finally:
+            self._flushing = False
         if self._connection.closing:
             self._stream.wake()
+
+    def _rendered(self, notice: Reply) -> bytes:
+        """A reply that answers nothing, as octets."""
+        body = b"" if notice.body is None else b"".join(stuff(notice.body))
+        return self._connection.send(notice) + body
 
     def challenge(self, data: bytes) -> bytes | None:
         """Send ``+ `` and *data* in base64 and return the decoded response (RFC 5034 section 4).
@@ -186,7 +215,10 @@ class Client:
         while True:
             got = self._connection.next_event()
             if got is Want.DATA:
-                self._receive()
+                try:
+                    self._receive()
+                except OSError:
+                    return None  # no accident of the application's: the reply will find out for the session
             elif isinstance(got, Response):
                 self._line_octets += self._connection.line_octets
                 if got.malformed:
@@ -195,9 +227,16 @@ class Client:
             else:
                 return None
 
-    def disconnect(self) -> None:
-        """Close once the next reply has gone out."""
-        self._connection.disconnect()
+    def disconnect(self, *, now: bool = False) -> None:
+        """Close once the next reply has gone out, or *now*, without a word."""
+        if now:
+            self.abort("disconnected by the application")
+        else:
+            self._connection.disconnect()
+
+    def flush(self) -> None:
+        """Write the replies so far, which else leave together, and wait until they are written. Raises OSError."""
+        self._flush()
 
     # What the server uses
 
@@ -206,11 +245,15 @@ class Client:
         server = self._server
         summary = self.summary
         summary.reason = "disconnected"
+        self._runner = gevent.getcurrent()
         try:
             try:
-                self._identify()
-                self._greet()
-                self._converse()
+                refusal = self._identify()
+                if refusal is None:
+                    self._greet()
+                    self._converse()
+                else:
+                    self._turn_away(refusal)
             except _BodyFailed:
                 summary.reason = "failed"
                 self._flush()
@@ -228,7 +271,8 @@ class Client:
             summary.owner = self.owner
             summary.octets_in = self._connection.octets_in
             summary.octets_out = self._stream.sent
-            server.send_event("disconnected", client=self)
+            if self._announced:
+                server.send_event("disconnected", client=self)
             self._stream.close()
             # What the listeners of `disconnected` took is part of the session.
             summary.seconds = monotonic() - self._started_at
@@ -255,14 +299,18 @@ class Client:
         """End the session if a deadline has passed: without a reply, and without UPDATE (RFC 1939 section 3)."""
         limits = self._server.limits
         if self._connection.state is State.AUTHORIZATION:
+            if self._answering is not None and not self._waiting:
+                return  # the time that we take ourselves, for a hash or a scan, is not the client's
             if limits.login_deadline is not None and now - self._started_at > limits.login_deadline:
                 self.abort("login deadline")
                 return
-        elif self._waiting and limits.autologout is not None and now - self._active_at > limits.autologout:
+        if self._waiting and limits.autologout is not None and now - self._active_at > limits.autologout:
             self.abort("autologout")
             return
         mark = self._write_mark
-        if mark is not None and limits.write_deadline is not None and now - mark[0] > limits.write_deadline:
+        if mark is None or limits.write_deadline is None:
+            return
+        if self._flushing and now - mark[0] > limits.write_deadline:
             sent = self._stream.sent
             if sent - mark[1] < limits.write_rate * limits.write_deadline:
                 self.abort("write deadline")
@@ -276,40 +324,79 @@ class Client:
 
     # The loop
 
-    def _identify(self) -> None:
-        """What comes before the greeting: who is it really, and TLS on a port that has it from the start."""
-        server = self._server
-        proxies = server.proxies
-        if proxies is not None and self.peer[0] in proxies:
-            with gevent.Timeout(server.limits.proxy_deadline, ProxyError("no PROXY header came")):
-                proxied = read_header(self._stream)
-            self._proxied_tls = proxied.secure
-            if proxied.peer is not None and proxied.local is not None:
-                self.peer, self.local = proxied.peer, proxied.local
-                self.summary.address, self.summary.port = proxied.peer
-                refusal = server.move_client(self, proxied.peer)
-                if refusal is not None:
-                    self.finish(refusal, "refused")
-        if self._implicit_tls:
+    def _identify(self) -> Reply | None:
+        """What comes before the greeting: who is it really, and TLS on a port that has it from the start.
+
+        Returns why this client is not let in, if it is not.
+        """
+        refusal = self._hear_proxy() if self._server.is_proxy(self.peer[0]) else None
+        if refusal is None and self._implicit_tls:
             self._start_tls()
+        return refusal
+
+    def _hear_proxy(self) -> Reply | None:
+        server = self._server
+        self._waiting = True
+        try:
+            with gevent.Timeout(server.limits.proxy_deadline, ProxyError("none came in time")):
+                proxied = read_header(self._stream)
+        except OSError as error:
+            self._note_failure("no PROXY header", error)
+            raise
+        finally:
+            self._waiting = False
+        self._proxied_tls = proxied.secure
+        if proxied.peer is None or proxied.local is None:
+            return None
+        self.peer, self.local = proxied.peer, proxied.local
+        self.summary.address, self.summary.port = proxied.peer
+        return server.move_client(self, proxied.peer)
+
+    def _turn_away(self, refusal: Reply) -> None:
+        self.summary.reason = "refused"
+        if not self._implicit_tls:  # where a word in clear text would be no word
+            self._put(refusal.status_line)
+            self._flush()
+            self._stream.linger()
 
     def _start_tls(self) -> None:
         server = self._server
-        sock = server.start_tls(self.sock)
-        self._stream = TlsStream(sock, self._stream.sent)
-        server.send_event("tls_started", sock.version(), sock.cipher()[0], client=self)
+        stream = self._stream
+        self._waiting = True
+        try:
+            if not isinstance(stream, PlainStream):
+                raise TlsError("TLS is active already")
+            self._stream = secured = server.start_tls(stream)
+        except OSError as error:
+            self._note_failure("TLS handshake failed", error)
+            stream.linger()  # so that the alert is read
+            raise
+        finally:
+            self._waiting = False
+        cipher = secured.tls.cipher()
+        server.send_event("tls_started", secured.tls.version(), cipher and cipher[0], client=self)
 
     def _upgrade(self) -> None:
         """STLS was answered with +OK: RFC 2595 section 4, the handshake begins after the CRLF of that reply."""
         self._flush()
         if self._connection.has_data:
-            # Sent by whoever can put octets in front of the client's: it never runs, and neither does this session.
-            raise _Injected("input behind STLS")
+            # Whoever can put octets in front of the client's has sent them: they never run, nor does this session.
+            injected = TlsError("clear text came behind it")
+            self._note_failure("no TLS after STLS", injected)
+            self._stream.linger()
+            raise injected
         self._start_tls()
         self._connection.upgraded()
 
+    def _note_failure(self, what: str, error: OSError) -> None:
+        """A peer that does not get as far as a command is worth one line, unless it was we who ended it."""
+        if self.summary.reason == "disconnected":
+            self.summary.reason = f"{what}: {error.strerror or error}"
+            log.info("session %d from %s: %s", self.id, self.peer[0], self.summary.reason)
+
     def _greet(self) -> None:
         server = self._server
+        self._announced = True
         event = Event("connection", self, [*self.peer, *self.local])
         self._emit(event)
         reply = event.reply
@@ -325,9 +412,11 @@ class Client:
         connection = self._connection
         next_event = connection.next_event
         while True:
-            if self._farewell is not None:
-                self._say_farewell(self._farewell)
-                return
+            if connection.upgrading and not connection.closing:
+                self._upgrade()
+            if self._notices and not connection.closing:
+                while self._notices:
+                    self._put(self._rendered(self._notices.popleft()))
             if connection.closing:
                 self._flush()
                 if self.summary.reason == "disconnected":
@@ -335,8 +424,9 @@ class Client:
                 if self.summary.reason != "quit" or connection.has_data:
                     self._stream.linger()
                 return
-            if connection.upgrading:
-                self._upgrade()
+            if self._farewell is not None:
+                self._say_farewell(self._farewell)
+                return
             got = next_event()
             if got is Want.DATA:
                 self._receive()
@@ -354,12 +444,16 @@ class Client:
         """Write what is due, then wait for more."""
         if self._out:
             self._flush()
+            # RFC 1939 section 3 counts from a command; what the client could not read yet it could not answer.
+            self._active_at = monotonic()
+        self._write_mark = None
         self._waiting = True
         try:
             data = self._stream.recv(RECV_OCTETS)
         finally:
             self._waiting = False
         self._connection.receive_data(data)
+        self._breathe()
 
     def _answer(self, command: Command) -> None:
         spec, args, raw = command
@@ -384,6 +478,8 @@ class Client:
                 reply = event.reply = _internal_error(event.reference)
             else:
                 reply = event.reply = UNANSWERED
+                if spec.closes:
+                    self._connection.disconnect()
         if reply is not None:
             self._reply(event, reply)
         if spec.closes and self._connection.closing:
@@ -404,7 +500,7 @@ class Client:
         """The answer to STLS if no listener has one (RFC 2595 section 4)."""
         if args:
             return err("no argument is allowed")
-        if self._stream.secure:
+        if self._stream.tls is not None:
             return err("TLS is active already")
         if not self._server.offers_tls(self):
             return err("TLS is not available here")
@@ -416,6 +512,8 @@ class Client:
         event = Event(f"cmd_{rejected.verb.lower()}", self, [])
         event.reply = rejected.reply
         self._reply(event, rejected.reply)
+        self.summary.commands += 1
+        self._active_at = monotonic()
         if self._connection.closing:
             self.summary.reason = "bad commands"
 
@@ -437,20 +535,32 @@ class Client:
         server = self._server
         if server.wanted("response"):
             changed = server.respond(event)
+            if reply.positive and (changed is None or not changed.positive):
+                server.send_event("reply_withdrawn", event.name, client=self)
             if changed is None:
                 self._connection.silence()
                 return
             reply = changed
+        reply = self._translated(reply)
         self._put(self._connection.send(reply))
         if self._trace is not None:
             self._trace.reply(reply)
         if reply.body is not None:
-            self._send_body(reply.body)
+            self._send_body(reply)
 
-    def _send_body(self, body: Any) -> None:
+    def _translated(self, reply: Reply) -> Reply:
+        """In the client's language (RFC 6856 section 3), at last, so that plugins see one language whatever client."""
+        return reply if self.translate is None else reply._replace(text=self.translate(reply.text))
+
+    def _send_body(self, reply: Reply) -> None:
+        body: Any = reply.body
         if type(body) is tuple and len(body) == 1:
             # What is there in one piece, as most messages and all short answers are.
-            whole = stuff_whole(body[0])
+            try:
+                whole = stuff_whole(body[0])
+            except Exception as error:
+                self._report_body(error)
+                raise _BodyFailed from error
             self._put(whole)
             if self._trace is not None:
                 self._trace.body(len(whole))
@@ -471,9 +581,7 @@ class Client:
                 if octets > OUTPUT_OCTETS:
                     self._breathe()
         finally:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
+            discard(reply)
         if self._trace is not None:
             self._trace.body(octets)
 
@@ -484,7 +592,7 @@ class Client:
             log.error("session %d: a reply broke off, reference %s", self.id, new_reference(), exc_info=error)
 
     def _say_farewell(self, farewell: Reply) -> None:
-        self._put(self._connection.send(farewell))
+        self._put(self._connection.send(self._translated(farewell)))
         self._flush()
         self._stream.linger()
 
@@ -503,7 +611,10 @@ class Client:
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         self._out_octets = 0
-        self._write_mark = (monotonic(), self._stream.sent)
+        if self._write_mark is None:
+            # Kept until the client is waited for, so that each write does not give it a new deadline.
+            self._write_mark = (monotonic(), self._stream.sent)
+        self._flushing = True
         try:
             if self._lock is None:
                 self._stream.send_all(data)
@@ -511,7 +622,7 @@ class Client:
                 with self._lock:
                     self._stream.send_all(data)
         finally:
-            self._write_mark = None
+            self._flushing = False
 
     def _breathe(self) -> None:
         """Give way to others if this session has run for a while without waiting.
@@ -524,8 +635,12 @@ class Client:
         if iteration != self._iteration:
             self._iteration = iteration
             self._since = now
-        elif now - self._since > SLICE:
-            gevent.sleep(PAUSE)
+        elif now - self._since > SLICE / (1 + self._server.pausing):
+            self._server.pausing += 1
+            try:
+                gevent.sleep(PAUSE)
+            finally:
+                self._server.pausing -= 1
             self._iteration = self._loop.iteration
             self._since = monotonic()
 

@@ -50,7 +50,7 @@ TICK = 1.0
 """Seconds between two looks at the deadlines, at most."""
 
 SLICE = 0.005
-"""Seconds that a session may run before it lets others run."""
+"""Seconds that a session may run before it lets others run; those that never wait share one of it."""
 
 PAUSE = 0.0005
 """Seconds of that wait: a real timer tick, because ``sleep(0)`` lets no timer and no socket come to its turn."""

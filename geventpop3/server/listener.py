@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -20,11 +21,13 @@ from geventpop3.server.addresses import Address
 
 BACKLOG = 1024
 KEEPALIVE_SECONDS = 60
-UNSENT_OCTETS = 256 * 1024
+UNSENT_OCTETS = 128 * 1024
 """Octets the kernel may hold unsent for one peer: a peer that never reads costs us this much, not megabytes."""
 
 _NOTHING = {errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.EPERM}
 """The peer had gone before we accepted it (accept(2)): there is nothing to wait out."""
+
+BUSY = b"-ERR [SYS/TEMP] too many connections, try again later\r\n"
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -95,7 +98,8 @@ def _remove_stale(path: str) -> None:
 class Listener(StreamServer):  # type: ignore[misc]  # gevent is untyped
     """Accepts connections at one address and hands ``(socket, address)`` to *handle*, each in its own greenlet.
 
-    *failed* is called in a greenlet of its own with an OSError when accepting failed.
+    *failed* is called in a greenlet of its own with an OSError when accepting failed. *busy* is what a peer hears for
+    whom there is no descriptor.
     """
 
     min_delay = 0.05
@@ -106,10 +110,13 @@ class Listener(StreamServer):  # type: ignore[misc]  # gevent is untyped
         sock: socket.socket,
         handle: Callable[[socket.socket, Any], None],
         failed: Callable[[OSError], None],
+        *,
+        busy: bytes = BUSY,
     ) -> None:
         super().__init__(sock, handle)
         self.sockname = sock.getsockname()
         self._failed = failed
+        self._busy = busy
         self._told: int | None = None
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -139,7 +146,7 @@ class Listener(StreamServer):  # type: ignore[misc]  # gevent is untyped
         self.delay = min(self.max_delay, self.delay * 2)
 
     def _turn_away(self) -> None:
-        """Use the spare descriptor to tell the first in the queue that there is no room: a word, never silence."""
+        """Use the spare descriptor to tell the first in the queue that there is no room, or at least to close it."""
         if self._spare is None:
             return
         os.close(self._spare)
@@ -147,7 +154,7 @@ class Listener(StreamServer):  # type: ignore[misc]  # gevent is untyped
         try:
             fd, _ = self.socket._accept()
             with socket.socket(fileno=fd) as sock:
-                sock.send(b"-ERR [SYS/TEMP] too many connections, try again later\r\n")
+                sock.send(self._busy)
         except OSError:
             pass  # nobody was waiting, or somebody else took the descriptor
         try:
@@ -161,7 +168,5 @@ class Listener(StreamServer):  # type: ignore[misc]  # gevent is untyped
             os.close(self._spare)
             self._spare = None
         if isinstance(self.sockname, str):
-            try:
+            with suppress(FileNotFoundError):
                 os.unlink(self.sockname)
-            except FileNotFoundError:
-                return

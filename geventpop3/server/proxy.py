@@ -7,6 +7,7 @@ follow.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -25,7 +26,8 @@ V2_OCTETS = 16 + 4096
 class Proxied(NamedTuple):
     """What the header says: the peer, the address it connected to, and whether it spoke TLS to the proxy.
 
-    *peer* is None for the proxy's own connections (health checks), whose real addresses hold.
+    *peer* and *local* are None for the proxy's own connections (health checks) and for families without addresses:
+    what the socket says holds.
     """
 
     peer: tuple[str, int] | None
@@ -58,12 +60,13 @@ class TrustedProxies:
             address = ip_address(host.partition("%")[0])
         except ValueError:
             return False  # a unix socket, say
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self._networks)
+        if address.version == 6 and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
 
 
 def read_header(stream: Stream) -> Proxied:
-    """Read the header and nothing more. Raises ProxyError, or OSError if the peer goes."""
+    """Read the header and nothing more. Raises ProxyError, or another OSError if the peer resets."""
     from proxyprotocol import ProxyProtocolIncompleteError
     from proxyprotocol.detect import ProxyProtocolDetect
     from proxyprotocol.result import is_ipv4, is_ipv6
@@ -71,22 +74,25 @@ def read_header(stream: Stream) -> Proxied:
     protocol = ProxyProtocolDetect()
     data = _read(stream, SIGNATURE_OCTETS)
     limit = V1_OCTETS if data.startswith(b"PROXY") else V2_OCTETS
-    while True:
-        try:
-            result = protocol.unpack(data)
-            break
-        except ProxyProtocolIncompleteError as incomplete:
-            wanted = incomplete.want_read.want_bytes or 1
-            if len(data) + wanted > limit:
-                raise ProxyError("the PROXY header is too long") from None
-            data += _read(stream, wanted)
-        except ValueError as error:
-            raise ProxyError(f"no proper PROXY header: {error}") from None
-    secure = bool(result.tlv.ssl.has_ssl)
-    if is_ipv4(result) or is_ipv6(result):
-        (host, port), (our_host, our_port) = result.source, result.dest
-        return Proxied((str(host), port), (str(our_host), our_port), secure)
-    return Proxied(None, None, secure)
+    try:
+        while True:
+            try:
+                result = protocol.unpack(data)
+                break
+            except ProxyProtocolIncompleteError as incomplete:
+                wanted = incomplete.want_read.want_bytes or 1
+                if len(data) + wanted > limit:
+                    raise ProxyError("it is too long") from None
+                data += _read(stream, wanted)
+        if is_ipv4(result) or is_ipv6(result):
+            (host, port), (our_host, our_port) = result.source, result.dest
+            return Proxied((str(host), port), (str(our_host), our_port), result.tlv.ssl.has_ssl)
+    except (ValueError, struct.error):
+        # What it holds stays out of the log. Lengths that do not fit are struct's to find.
+        raise ProxyError("it is malformed") from None
+    # The specification's section 2.2, LOCAL: the receiver "must use the real connection endpoints and discard the
+    # protocol block including the family which is ignored", with whatever it says of TLS.
+    return Proxied(None, None, secure=False)
 
 
 def _read(stream: Stream, octets: int) -> bytes:
@@ -94,6 +100,6 @@ def _read(stream: Stream, octets: int) -> bytes:
     while len(data) < octets:
         more = stream.recv(octets - len(data))
         if not more:
-            raise ProxyError("the peer went before its PROXY header was there")
+            raise ProxyError("the peer went")
         data += more
     return data

@@ -6,16 +6,17 @@ service).
 
 from __future__ import annotations
 
+import _socket
 import errno
 import itertools
 import logging
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
 import gevent
-from gevent import socket, ssl
+from gevent import monkey, socket
 from gevent.event import Event as GreenEvent
 
 from geventpop3.errors import ConfigError
@@ -26,10 +27,11 @@ from geventpop3.server import listener
 from geventpop3.server.addresses import Address, parse_listener
 from geventpop3.server.client import Client
 from geventpop3.server.limits import TICK, Limits
+from geventpop3.server.peercert import name_of_client
 from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.sessions import Sessions
-from geventpop3.server.stream import SocketStream
-from geventpop3.server.tls import Certificates
+from geventpop3.server.stream import PlainStream, SocketStream, TlsError, TlsStream
+from geventpop3.server.tls import Certificates, accept
 from geventpop3.wire.replies import Reply, err
 
 log = logging.getLogger("geventpop3.server")
@@ -44,6 +46,8 @@ LINGERING = 100
 
 RELOAD_SECONDS = 5.0
 """How often the files of the certificates are looked at."""
+
+_NativeEvent = monkey.get_original("threading", "Event")
 
 _KILL_SECONDS = 1.0
 _UPDATE_SECONDS = 60.0
@@ -103,8 +107,11 @@ class POP3Server(Pluggable):
         self._listeners: list[listener.Listener] = []
         self._sessions = Sessions(self.limits)
         self._lingering = 0
+        self.pausing = 0
+        """Sessions that never wait and give way at this moment."""
         self._ended = GreenEvent()
-        self._watch: gevent.Greenlet | None = None
+        self._hub: Any = None
+        self._watches: list[gevent.Greenlet] = []
         self._stopping = GreenEvent()
         if alias is not None:
             if alias in _aliases:
@@ -131,6 +138,7 @@ class POP3Server(Pluggable):
             raise RuntimeError("a server that was shut down is not started again: make a new one")
         if self._listeners:
             return
+        self._sessions.open()
         bound: list[listener.Listener] = []
         if listeners is not None:
             self._wanted_listeners = [(_listener(wanted), False) for wanted in listeners]
@@ -143,13 +151,17 @@ class POP3Server(Pluggable):
                 self.send_event("listener_failed", "bind", error.errno, error.strerror or str(error))
                 raise
             handle = self._handle_tls if implicit_tls else self._handle
-            bound.append(listener.Listener(sock, handle, self._accept_failed))
+            busy = b"" if implicit_tls else listener.BUSY
+            bound.append(listener.Listener(sock, handle, self._accept_failed, busy=busy))
         if self._stopping.is_set():  # while a name was looked up
             for one in bound:
                 one.close()
             return
         self._listeners = bound
-        self._watch = gevent.spawn(self._watch_deadlines)
+        self._hub = gevent.get_hub()
+        self._watches = [gevent.spawn(self._watch_deadlines)]
+        if self.tls is not None:
+            self._watches.append(gevent.spawn(self._watch_certificates))
         for one in bound:
             one.start()
             log.info("listening on %s", format_address(one.sockname))
@@ -158,20 +170,51 @@ class POP3Server(Pluggable):
     def serve_forever(self) -> None:
         """``start`` if need be, and return once ``shutdown`` has been called and is done."""
         self.start()
-        self._ended.wait()
+        try:
+            self._ended.wait()
+        finally:
+            # Also when it is interrupted, by Ctrl-C for one: sessions are told, and UPDATE is finished.
+            self.shutdown()
 
     def shutdown(self, grace: float | None = None) -> None:
         """Stop: accept no more, let running replies finish within *grace* seconds, tell the others and close.
 
-        UPDATE is never cut short. All listeners and plugins are unregistered; a second call waits for the first.
+        UPDATE is never cut short. All listeners and plugins are unregistered. It may be called from any thread and any
+        number of times, and returns when all is done; called by a listener or a plugin of a session it returns at once,
+        as that session has to end first.
         """
-        if self._stopping.is_set():
-            self._ended.wait()
+        hub = self._hub
+        if hub is not None and hub is not gevent.get_hub():
+            done = _NativeEvent()
+            hub.loop.run_callback_threadsafe(gevent.spawn, self._shut_down_and, done.set, grace)
+            done.wait()
             return
-        self._stopping.set()
-        grace = self.limits.shutdown_grace if grace is None else grace
-        for one in self._listeners:
-            one.close()
+        if not self._stopping.is_set():
+            self._stopping.set()
+            gevent.spawn(self._shut_down, self.limits.shutdown_grace if grace is None else grace)
+        if all(client.greenlet is not gevent.getcurrent() for client in self._sessions):
+            self._ended.wait()
+
+    def _shut_down_and(self, then: Callable[[], object], grace: float | None) -> None:
+        try:
+            self.shutdown(grace)
+        finally:
+            then()
+
+    def _shut_down(self, grace: float) -> None:
+        try:
+            for one in self._listeners:
+                _close_listener(one)
+            self._end_sessions(grace)
+            gevent.killall(self._watches)
+            self.send_event("unregistered")
+            self.disconnect_all()
+        finally:
+            if self.alias is not None:
+                _aliases.pop(self.alias, None)
+            self._ended.set()
+
+    def _end_sessions(self, grace: float) -> None:
         for client in self._sessions:
             client.finish(_CLOSING, "shutdown")
         self._join(grace)
@@ -182,17 +225,25 @@ class POP3Server(Pluggable):
         late = [client for client in self._sessions if not client.updating]
         gevent.killall([c.greenlet for c in late if c.greenlet is not None], timeout=_KILL_SECONDS)
         self._join(_UPDATE_SECONDS)
-        if self._watch is not None:
-            self._watch.kill()
-        self.send_event("unregistered")
-        self.disconnect_all()
-        if self.alias is not None:
-            _aliases.pop(self.alias, None)
-        self._ended.set()
 
     def _join(self, seconds: float) -> None:
-        greenlets = [c.greenlet for c in self._sessions if c.greenlet is not None]
-        gevent.joinall([g for g in greenlets if g is not gevent.getcurrent()], timeout=seconds)
+        gevent.joinall([c.greenlet for c in self._sessions if c.greenlet is not None], timeout=seconds)
+
+    def reload_certificates(self) -> None:
+        """Look now whether the certificates' files have changed, as is done every few seconds, and use what is new.
+
+        Running sessions keep what they have. The event ``certificates_reloaded`` tells of a change, or of its failure.
+        """
+        if self.tls is None:
+            return
+        # In a thread: reading and trying certificates takes milliseconds, and more where the files are far away.
+        reloaded, error = gevent.get_hub().threadpool.apply(_reload, (self.tls,))
+        if error is not None:
+            log.error("certificates not reloaded, the old ones stay in force: %s", error)
+            self.send_event("certificates_reloaded", error)
+        elif reloaded:
+            log.info("certificates reloaded")
+            self.send_event("certificates_reloaded", None)
 
     # What an application asks and says
 
@@ -210,7 +261,7 @@ class POP3Server(Pluggable):
     @property
     def clients(self) -> Mapping[int, Client]:
         """The clients of the sessions that are going on, by id."""
-        return self._sessions.clients
+        return dict(self._sessions.clients)
 
     def send_to_client(self, client_id: int, reply: Reply | str | bytes) -> bool:
         """``client.send(reply)``; False if there is no such client (any more)."""
@@ -220,25 +271,36 @@ class POP3Server(Pluggable):
         client.send(reply)
         return True
 
-    def disconnect(self, client_id: int) -> bool:
+    def disconnect(self, client_id: int, *, now: bool = False) -> bool:
         """``client.disconnect()``: close once the next reply is out; False if there is no such client (any more)."""
         client = self._sessions.clients.get(client_id)
         if client is None:
             return False
-        client.disconnect()
+        client.disconnect(now=now)
         return True
 
     # What a client's session asks
 
     def offers_tls(self, client: ClientInterface) -> bool:
-        """Whether STLS would work for this client now."""
-        return self.tls is not None and not client.secure
+        """Whether STLS would work for this client now (RFC 2595 section 4: "Only permitted in AUTHORIZATION state")."""
+        return self.tls is not None and not client.secure and client.state is State.AUTHORIZATION
 
-    def start_tls(self, sock: socket.socket) -> ssl.SSLSocket:
+    def tls_facts(self, client: ClientInterface) -> tuple[str | None, bytes | None]:
+        """The name that the client's verified certificate is for, and the binding of its TLS channel; None without."""
+        sock = self._sessions.clients[client.id].tls if client.id in self._sessions.clients else None
+        if self.tls is None or sock is None:
+            return None, None
+        return name_of_client(sock.getpeercert()), self.tls.end_point(sock)
+
+    def start_tls(self, stream: PlainStream) -> TlsStream:
         """The handshake; raises OSError."""
         if self.tls is None:
-            raise OSError(errno.EOPNOTSUPP, "no certificates")
-        return self.tls.wrap(sock, self.limits.handshake_deadline)
+            raise TlsError("there are no certificates")
+        return accept(stream, self.tls, self.limits.handshake_deadline)
+
+    def is_proxy(self, host: str) -> bool:
+        """Whether a PROXY header comes first from there."""
+        return self.proxies is not None and host in self.proxies
 
     def move_client(self, client: Client, peer: tuple[str, int]) -> Reply | None:
         """A proxy told who *client* really is; returns why it is not let in, if it is not."""
@@ -262,13 +324,16 @@ class POP3Server(Pluggable):
     def _serve(self, sock: socket.socket, address: Any, *, implicit_tls: bool) -> None:
         peer, local = _ends(sock, address)
         stream = SocketStream(sock)
-        refusal = _CLOSING if self._stopping.is_set() else self._sessions.refusal(peer[0])
+        # Behind a proxy is somebody else, whose address is not known yet.
+        host = None if self.is_proxy(peer[0]) else peer[0]
+        refusal = _CLOSING if self._stopping.is_set() else self._sessions.refusal(host)
         if refusal is not None:
-            self._turn_away(stream, refusal)
+            if not implicit_tls:  # where a word in clear text would be no word
+                self._turn_away(stream, refusal)
             return
         client = Client(self, stream, peer, local, implicit_tls=implicit_tls)
         client.greenlet = gevent.getcurrent()
-        self._sessions.enter(client)
+        self._sessions.enter(client, host)
         try:
             client.run()
         finally:
@@ -294,16 +359,23 @@ class POP3Server(Pluggable):
         limits = self.limits
         deadlines = [d for d in (limits.autologout, limits.login_deadline, limits.write_deadline) if d is not None]
         tick = min([TICK, *(d / 4 for d in deadlines)])
-        reload_at = monotonic() + RELOAD_SECONDS
         while True:
             gevent.sleep(tick)
             now = monotonic()
-            if self.tls is not None and now >= reload_at:
-                # In a thread: reading and trying a certificate takes milliseconds.
-                gevent.get_hub().threadpool.apply(self.tls.reload)
-                reload_at = monotonic() + RELOAD_SECONDS
             for client in self._sessions:
                 client.check_deadlines(now)
+
+    def _watch_certificates(self) -> None:
+        while not self._stopping.wait(RELOAD_SECONDS):
+            self.reload_certificates()
+
+
+def _reload(certificates: Certificates) -> tuple[bool, str | None]:
+    """Errors travel as values: gevent prints what is raised in a thread."""
+    try:
+        return certificates.reload(), None
+    except Exception as error:  # noqa: BLE001  # whatever it is, the old ones are in force
+        return False, str(error) or type(error).__name__
 
 
 def format_address(sockname: Any) -> str:
@@ -314,8 +386,20 @@ def format_address(sockname: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _close_listener(one: listener.Listener) -> None:
+    try:
+        one.close()
+    except OSError as error:
+        log.warning("closing the listener at %s: %s", format_address(one.sockname), error)
+
+
 def _listener(wanted: str | tuple[str, int | str] | socket.socket) -> Address | socket.socket:
-    return parse_listener(wanted) if isinstance(wanted, str) else wanted
+    if isinstance(wanted, str):
+        return parse_listener(wanted)
+    if isinstance(wanted, _socket.socket) and not isinstance(wanted, socket.socket):
+        # The standard library's, in a process that is not patched: gevent's takes it over.
+        return socket.socket(wanted.family, wanted.type, wanted.proto, fileno=wanted.detach())
+    return wanted
 
 
 def _ends(sock: socket.socket, address: Any) -> tuple[tuple[str, int], tuple[str, int]]:

@@ -29,7 +29,8 @@ class Sessions:
 
     def __init__(self, limits: Limits) -> None:
         self.clients: dict[int, Client] = {}
-        self._most = affordable(limits.max_sessions)
+        self._limits = limits
+        self._most = sys.maxsize
         self._most_per_address = limits.max_sessions_per_address
         self._keys: dict[int, str] = {}
         self._per_address: Counter[str] = Counter()
@@ -38,16 +39,21 @@ class Sessions:
         """The clients of this moment, whoever comes or goes meanwhile."""
         return iter(tuple(self.clients.values()))
 
-    def refusal(self, host: str) -> Reply | None:
-        """What to tell one more peer from *host* that is not let in; None if it is."""
+    def open(self) -> None:
+        """Find out how many can be let in: the limit of descriptors may have been raised since this was made."""
+        self._most = affordable(self._limits.max_sessions)
+
+    def refusal(self, host: str | None) -> Reply | None:
+        """What to tell one more peer that is not let in; None if it is. *host* is None while only a proxy knows it."""
         if len(self.clients) >= self._most:
             return FULL
-        return self._refusal_for(host)
+        return None if host is None else self._refusal_for(host)
 
-    def enter(self, client: Client) -> None:
+    def enter(self, client: Client, host: str | None) -> None:
         """One more session."""
         self.clients[client.id] = client
-        self._count(client)
+        if host is not None:
+            self._count(client, host)
 
     def move(self, client: Client, host: str) -> Reply | None:
         """A proxy said that a client is at *host*; returns what to tell it if there are too many from there."""
@@ -65,12 +71,14 @@ class Sessions:
         most = self._most_per_address
         return FULL_FOR_YOU if most is not None and self._per_address[address_key(host)] >= most else None
 
-    def _count(self, client: Client, host: str | None = None) -> None:
-        key = self._keys[client.id] = address_key(client.peer[0] if host is None else host)
+    def _count(self, client: Client, host: str) -> None:
+        key = self._keys[client.id] = address_key(host)
         self._per_address[key] += 1
 
     def _discount(self, client: Client) -> None:
-        key = self._keys.pop(client.id)
+        key = self._keys.pop(client.id, None)
+        if key is None:
+            return
         self._per_address[key] -= 1
         if not self._per_address[key]:
             del self._per_address[key]

@@ -5,16 +5,30 @@ Only the greenlet that runs the session reads, writes and closes; others may ``w
 
 from __future__ import annotations
 
+import ssl
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
-from gevent import socket, ssl
+import gevent
+from gevent import socket
 from gevent.timeout import Timeout
+
+from geventpop3.server.limits import PAUSE
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _LINGER_OCTETS = 65536
 _LINGER_SECONDS = 1.0
+
+_TLS_OCTETS = 4096
+"""Octets of TLS that are read at once: key updates in them keep OpenSSL a few milliseconds, and everybody else."""
+
+_HANDSHAKE_OCTETS = 262144
+"""Octets that a peer may send in a handshake: OpenSSL takes chains of certificates of up to 100 KiB."""
+
+_FRUITLESS_OCTETS = 65536
+"""Octets of TLS that a peer may send in a row with nothing in them, or make us say without taking them."""
 
 
 class Stream(ABC):
@@ -28,6 +42,9 @@ class Stream(ABC):
 
     secure = False
     """Whether TLS protects the octets."""
+
+    tls: ssl.SSLObject | None = None
+    """What is known of that TLS: ``version()``, ``cipher()``, ``getpeercert()``, ..."""
 
     @abstractmethod
     def recv(self, size: int) -> bytes:
@@ -58,7 +75,15 @@ class Stream(ABC):
         """
 
 
-class SocketStream(Stream):
+class PlainStream(Stream):
+    """A stream without TLS, which may come to carry it."""
+
+    @abstractmethod
+    def offer(self, data: bytes) -> int:
+        """Send what the peer takes without our waiting; returns how many octets that is. Raises nothing."""
+
+
+class SocketStream(PlainStream):
     """A stream over a gevent socket."""
 
     __slots__ = ("_woken", "sent", "sock")
@@ -86,6 +111,14 @@ class SocketStream(Stream):
                 sent = self.sock.send(rest)
                 self.sent += sent
                 rest = rest[sent:]
+
+    def offer(self, data: bytes) -> int:
+        try:
+            sent: int = self.sock.send(data, 0, 0.0)
+        except OSError:
+            return 0  # it takes nothing now, or has gone
+        self.sent += sent
+        return sent
 
     def wake(self) -> None:
         self._woken = True
@@ -118,57 +151,136 @@ class SocketStream(Stream):
             return  # not connected any more: what was to be ended has ended
 
 
-class TlsStream(SocketStream):
-    """A stream over a TLS socket; its errors become what a plain socket's are."""
+class TlsError(OSError):
+    """TLS failed, or never began; the text is for the log and holds nothing that the peer said."""
 
-    __slots__ = ()
+
+def words(reason: str) -> str:
+    """OpenSSL's name for a mistake, as a person would say it."""
+    return reason.replace("_", " ").lower()
+
+
+class TlsStream(Stream):
+    """The server's side of TLS over another stream, which carries the records; ``handshake`` comes first.
+
+    The records are made and read in memory, so what of a peer's input is dealt with at once is for us to say: OpenSSL
+    on a socket goes on as long as there are key updates to read, and no other greenlet runs meanwhile.
+    """
 
     secure = True
 
-    def __init__(self, sock: ssl.SSLSocket, sent: int = 0) -> None:
-        super().__init__(sock)
-        self.sent = sent
+    def __init__(self, under: PlainStream, context: ssl.SSLContext) -> None:
+        self.sock = under.sock
+        self.sent = under.sent
+        self._under = under
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._unsent = b""
+        self._sending = False
+        self.tls: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def handshake(self, received: bytes) -> None:
+        """Agree on the keys; *received* is what the peer has said already. Raises OSError."""
+        octets = len(received)
+        self._incoming.write(received)
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._under.send_all(self._take())
+            except ssl.SSLError as error:
+                raise self._failed(error) from error
+            data = self._under.recv(_TLS_OCTETS)
+            if not data:
+                raise TlsError("the peer went")
+            octets += len(data)
+            if octets > _HANDSHAKE_OCTETS:
+                raise TlsError("the handshake is too long")
+            self._incoming.write(data)
+        self._under.send_all(self._take())
 
     def recv(self, size: int) -> bytes:
-        try:
-            return super().recv(size)
-        except ValueError as error:  # what ssl says of a socket that is closed meanwhile
-            raise ConnectionResetError(str(error)) from error
+        fruitless = 0
+        while True:
+            try:
+                # b"" is the peer's close_notify. A peer that goes without one has said as much: what is not a whole
+                # line was no command, and nothing else depends on where the input ended.
+                return self.tls.read(size)
+            except ssl.SSLWantReadError:
+                self._offer()
+            except ssl.SSLError as error:
+                raise self._failed(error) from error
+            if fruitless > _FRUITLESS_OCTETS:
+                raise TlsError("too much TLS and nothing in it")
+            if len(self._unsent) > _FRUITLESS_OCTETS:
+                raise TlsError("the peer makes TLS talk and does not listen")
+            if fruitless:
+                gevent.sleep(PAUSE)
+            data = self._under.recv(_TLS_OCTETS)
+            if not data:
+                return b""
+            fruitless += len(data)
+            self._incoming.write(data)
 
     def send_all(self, data: bytes) -> None:
+        rest = memoryview(data)
+        self._sending = True
         try:
-            super().send_all(data)
-        except ValueError as error:
-            raise ConnectionResetError(str(error)) from error
+            while rest:
+                written = self.tls.write(rest)  # a record
+                self._under.send_all(self._take())
+                self.sent += written
+                rest = rest[written:]
+        except ssl.SSLError as error:
+            raise self._failed(error) from error
+        finally:
+            self._sending = False
+
+    def wake(self) -> None:
+        self._under.wake()
+
+    def abort(self) -> None:
+        self._under.abort()
 
     def close(self) -> None:
         self._say_goodbye()
-        super().close()
-
-    def _say_goodbye(self) -> None:
-        """RFC 8446 section 6.1: "Each party MUST send a "close_notify" alert before closing its write side"."""
-        timeout = self.sock.gettimeout()
-        self.sock.settimeout(0.0)
-        try:
-            self.sock.unwrap()
-        except (OSError, ValueError):
-            return  # sent, and the peer has not answered yet; or the peer has gone
-        finally:
-            self.sock.settimeout(timeout)
+        self._under.close()
 
     def linger(self) -> None:
         self._say_goodbye()
-        super().linger()
+        self._under.linger()
 
-    def _shutdown(self, how: int) -> None:
-        # An SSLSocket forgets its session at shutdown and would go on in clear text.
-        try:
-            socket.socket.shutdown(self.sock, how)
-        except OSError:
-            return
+    def _say_goodbye(self) -> None:
+        """RFC 8446 section 6.1: "Each party MUST send a "close_notify" alert before closing its write side"."""
+        # The alert is made, and then the peer's is looked for, which need not have come.
+        with suppress(ssl.SSLError):
+            self.tls.unwrap()
+        self._offer()
+
+    def _failed(self, error: ssl.SSLError) -> TlsError:
+        self._offer()  # the alert that tells the peer
+        return TlsError(words(error.reason or "protocol error"))
+
+    def _offer(self) -> None:
+        """Send what TLS itself has to say, as far as the peer takes it at once: no deadline watches over a wait here.
+
+        The rest goes in front of what is sent next.
+        """
+        if self._sending:
+            return  # another greenlet, in the middle of a record: it takes this along
+        self._unsent = self._take()
+        if self._unsent:
+            self._unsent = self._unsent[self._under.offer(self._unsent) :]
+
+    def _take(self) -> bytes:
+        """The records to send."""
+        taken = self._unsent + self._outgoing.read()
+        self._unsent = b""
+        return taken
 
 
-class MemoryStream(Stream):
+class MemoryStream(PlainStream):
     """A stream over a list of bytes: a session without a socket, for tests and tools.
 
     What the session sends is collected in ``output``. Each of *chunks* is one ``recv``; a lazily made one may look at
@@ -198,6 +310,12 @@ class MemoryStream(Stream):
             raise BrokenPipeError("the stream was aborted")
         self.output += data
         self.sent += len(data)
+
+    def offer(self, data: bytes) -> int:
+        if self.aborted:
+            return 0
+        self.send_all(data)
+        return len(data)
 
     def wake(self) -> None:
         self._ended = True

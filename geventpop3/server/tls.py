@@ -6,22 +6,29 @@ touched: a new certificate is a new context, and it takes the place of the old o
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import gevent
-from gevent import ssl as green_ssl
 
 from geventpop3.errors import ConfigError
 from geventpop3.server.certificates import end_point_of, names_of
-
-log = logging.getLogger("geventpop3.tls")
+from geventpop3.server.hello import read_hello
+from geventpop3.server.stream import PlainStream, TlsError, TlsStream, words
 
 PROTOCOL = "pop3"
 """The ALPN name of POP3 (RFC 7301's registry, "pop3")."""
+
+_NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
+"""A fatal alert in a record of its own, as it is said before there are keys (RFC 8446 sections 5.1 and 6)."""
+
+_HELLO_OCTETS = 4096
+_FILE_OCTETS = 1 << 20
+_FLIGHTS = 4
 
 
 class Pair(NamedTuple):
@@ -30,31 +37,19 @@ class Pair(NamedTuple):
     certificate: str
     key: str | None = None
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files to watch."""
-        return (self.certificate,) if self.key is None else (self.certificate, self.key)
-
-
-class _Loaded(NamedTuple):
-    context: green_ssl.SSLContext
-    names: frozenset[str]
-    end_point: bytes
-    """The channel binding data of this certificate (RFC 5929 section 4.1)."""
-
 
 class _Contexts(NamedTuple):
     """All that is in force at one time."""
 
-    default: _Loaded
-    by_name: dict[str, _Loaded]
-    stamp: tuple[tuple[int, ...], ...]
+    default: ssl.SSLContext
+    by_name: dict[str, ssl.SSLContext]
 
 
 class Certificates:
     """The certificates of a server: the first pair is the default, the others are chosen by the name a client asks for.
 
-    With *client_ca*, a PEM file, clients may show a certificate of theirs. Raises ConfigError if a pair cannot be used.
+    With *client_ca*, a PEM file, clients may show a certificate that one of these authorities has signed. Raises
+    ConfigError if a pair cannot be used.
     """
 
     def __init__(self, pairs: Iterable[Pair | tuple[str, str | None]], *, client_ca: str | None = None) -> None:
@@ -62,111 +57,141 @@ class Certificates:
         if not self._pairs:
             raise ConfigError("TLS needs a certificate")
         self._client_ca = client_ca
-        try:
-            self._contexts = self._load()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"TLS certificate: {error}") from error
+        self._end_points: WeakKeyDictionary[ssl.SSLContext, bytes | None] = WeakKeyDictionary()
+        self._stamp = self._look()
+        self._contexts = self._load()
 
-    @property
-    def context(self) -> green_ssl.SSLContext:
-        """The context for the next handshake; never changed once it is in force."""
-        return self._contexts.default.context
+    def context_for(self, name: str | None) -> ssl.SSLContext:
+        """The context for a handshake with a client that asks for *name*; it is never changed.
+
+        A name that no certificate is for gets the default: who checks names will say so itself.
+        """
+        contexts = self._contexts
+        if name is None:
+            return contexts.default
+        wildcard = "*." + name.partition(".")[2]
+        return contexts.by_name.get(name) or contexts.by_name.get(wildcard) or contexts.default
 
     def reload(self) -> bool:
-        """Read the files again if they changed; True if new certificates are in force.
+        """Read the files again if they changed; True if new certificates are in force. Blocks for some milliseconds.
 
-        A pair that cannot be used is logged, and what was in force stays.
+        Raises ConfigError if what is new cannot be used: once, until the files change again. What was in force stays.
         """
-        try:
-            stamp = self._stamp()
-        except OSError as error:
-            log.error("TLS certificates not reloaded: %s", error)
+        stamp = self._look()
+        if stamp == self._stamp:
             return False
-        if stamp == self._contexts.stamp:
-            return False
-        try:
-            self._contexts = self._load()
-        except (OSError, ValueError) as error:
-            # Tried again only when the files change once more.
-            self._contexts = self._contexts._replace(stamp=stamp)
-            log.error("TLS certificates not reloaded, the old ones stay in force: %s", error)
-            return False
-        log.info("TLS certificates reloaded")
+        # Looked at before it is read, so what changes meanwhile is seen the next time.
+        self._stamp = stamp
+        self._contexts = self._load()
         return True
 
-    def wrap(self, sock: gevent.socket.socket, seconds: float) -> green_ssl.SSLSocket:
-        """The server's side of a handshake on *sock*, all of it within *seconds*.
-
-        Raises OSError: ssl.SSLError, a reset, or TimeoutError at the deadline.
-        """
-        wrapped = self.context.wrap_socket(
-            sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
-        )
-        try:
-            with gevent.Timeout(seconds, TimeoutError("the TLS handshake took too long")):
-                wrapped.do_handshake()
-        except ValueError as error:  # what ssl says of a socket that was closed meanwhile
-            wrapped.close()
-            raise ConnectionResetError(str(error)) from error
-        except BaseException:
-            wrapped.close()
-            raise
-        return wrapped
-
-    def end_point(self, wrapped: green_ssl.SSLSocket) -> bytes:
-        """The ``tls-server-end-point`` channel binding data of a connection (RFC 5929 section 4)."""
-        for loaded in self._contexts.by_name.values():
-            if loaded.context is wrapped.context:
-                return loaded.end_point
-        return self._contexts.default.end_point
+    def end_point(self, tls: ssl.SSLObject) -> bytes | None:
+        """The ``tls-server-end-point`` channel binding data of a connection (RFC 5929 section 4), None if undefined."""
+        return self._end_points[tls.context]
 
     def _load(self) -> _Contexts:
-        stamp = self._stamp()
-        loaded = [_load(pair, self._client_ca) for pair in self._pairs]
-        by_name: dict[str, _Loaded] = {}
-        for one in reversed(loaded):
-            by_name.update(dict.fromkeys(one.names, one))
-        if len(loaded) > 1:
-            for one in loaded:
-                one.context.sni_callback = _chooser(by_name)
-        return _Contexts(loaded[0], by_name, stamp)
+        by_name: dict[str, ssl.SSLContext] = {}
+        loaded = []
+        for pair in self._pairs:
+            context = _context(pair, self._client_ca)
+            certificate = _try(context, pair)
+            self._end_points[context] = end_point_of(certificate)
+            loaded.append(context)
+            for name in names_of(certificate):
+                by_name.setdefault(name, context)
+        return _Contexts(loaded[0], by_name)
 
-    def _stamp(self) -> tuple[tuple[int, ...], ...]:
-        files = [file for pair in self._pairs for file in pair.files]
-        if self._client_ca is not None:
-            files.append(self._client_ca)
-        return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in map(os.stat, files))
-
-
-def _chooser(by_name: dict[str, _Loaded]) -> object:
-    def choose(wrapped: ssl.SSLSocket, name: str | None, _context: ssl.SSLContext) -> None:
-        # An unknown name gets the default: a client that checks names will say so itself.
-        if name:
-            found = by_name.get(name.lower()) or by_name.get("*." + name.lower().partition(".")[2])
-            if found is not None:
-                wrapped.context = found.context
-
-    return choose
+    def _look(self) -> tuple[object, ...]:
+        """What changes when a file does, also when it comes, goes or becomes readable."""
+        return tuple(map(_stamp, _files(self._pairs, self._client_ca)))
 
 
-def _load(pair: Pair, client_ca: str | None) -> _Loaded:
-    context = green_ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def accept(stream: PlainStream, certificates: Certificates, seconds: float) -> TlsStream:
+    """The server's side of a handshake over *stream*, all of it within *seconds*.
+
+    Raises OSError; what TLS refuses is a TlsError, and the peer was sent the alert.
+    """
+    with gevent.Timeout(seconds, TlsError("it took too long")):
+        received = bytearray()
+        while (hello := read_hello(received)) is None:
+            data = stream.recv(_HELLO_OCTETS)
+            if not data:
+                raise TlsError("the peer went")
+            received += data
+        if hello.protocols and PROTOCOL.encode() not in hello.protocols:
+            # RFC 7301 section 3.2: "the server SHALL respond with a fatal "no_application_protocol" alert". So a
+            # browser that was led here does not take our words for those of a web server.
+            stream.offer(_NO_APPLICATION_PROTOCOL)
+            raise TlsError("the peer wants another protocol")
+        secured = TlsStream(stream, certificates.context_for(hello.name))
+        secured.handshake(bytes(received))
+        return secured
+
+
+def _files(pairs: Iterable[Pair], client_ca: str | None) -> list[str]:
+    files = [file for pair in pairs for file in pair if file is not None]
+    return files if client_ca is None else [*files, client_ca]
+
+
+def _stamp(file: str) -> object:
+    try:
+        found = os.stat(file)
+    except OSError as error:
+        return error.errno
+    # Not the time of modification, which can be set, and which a change of permissions leaves as it is.
+    return found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
+
+
+def _context(pair: Pair, client_ca: str | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols([PROTOCOL])
-    context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
+    key = pair.key or pair.certificate
+    _check(pair.certificate, "certificate")
+    _check(key, "private key")
+    try:
+        context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
+    except _Encrypted:
+        raise ConfigError(f"TLS key {key}: it is encrypted, and there is nobody to ask for its password") from None
+    except OSError as error:
+        raise ConfigError(f"TLS certificate {pair.certificate}, key {key}: {_words(error)}") from None
     if client_ca is not None:
-        context.load_verify_locations(client_ca)
+        _check(client_ca, "certificate")
+        try:
+            context.load_verify_locations(client_ca)
+        except OSError as error:
+            raise ConfigError(f"TLS client authorities {client_ca}: {_words(error)}") from None
         context.verify_mode = ssl.CERT_OPTIONAL
-    certificate = _try(context)
-    return _Loaded(context, names_of(certificate), end_point_of(certificate))
+    return context
+
+
+def _check(file: str, content: str) -> None:
+    """Whether there is such *content* in a file; OpenSSL's own words for a file without it help no operator."""
+    try:
+        with open(file, "rb") as opened:
+            octets = opened.read(_FILE_OCTETS)
+    except OSError as error:
+        raise ConfigError(f"TLS {content} {file}: {error.strerror}") from None
+    if f"{content.upper()}-----".encode() not in octets:
+        raise ConfigError(f"TLS {content} {file}: no {content} in PEM form is in it")
+
+
+class _Encrypted(Exception):
+    """OpenSSL asks for a password."""
 
 
 def _no_password() -> str:
-    raise ValueError("the private key is encrypted: a server has nobody to ask for its password")
+    raise _Encrypted
 
 
-def _try(context: ssl.SSLContext) -> bytes:
+def _words(error: OSError) -> str:
+    """What OpenSSL says, in words; of PEM that it cannot read it says nothing of use."""
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return words(reason) if reason else "damaged"
+
+
+def _try(context: ssl.SSLContext, pair: Pair) -> bytes:
     """A handshake of the context with itself, in memory; returns the certificate that it showed (DER)."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -174,15 +199,12 @@ def _try(context: ssl.SSLContext) -> bytes:
     client_context.verify_mode = ssl.CERT_NONE
     server = context.wrap_bio(to_server, to_client, server_side=True)
     client = client_context.wrap_bio(to_client, to_server)
-    waiting = [client, server]
-    while waiting:
-        for side in tuple(waiting):
-            try:
+    try:
+        for side in (client, server) * _FLIGHTS:
+            with suppress(ssl.SSLWantReadError):
                 side.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            waiting.remove(side)
+    except ssl.SSLError as error:
+        raise ConfigError(f"TLS certificate {pair.certificate}: no handshake is possible: {_words(error)}") from None
     certificate = client.getpeercert(binary_form=True)
-    if certificate is None:
-        raise ValueError("the server showed no certificate")
+    assert certificate is not None  # without one no handshake
     return certificate

@@ -6,20 +6,29 @@ password (RFC 2449 section 8.1.2), else it would tell who exists.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from geventpop3.auth.authenticator import SecretAuthenticator
+from geventpop3.auth.mechanisms import ClearTextRefused
 from geventpop3.auth.secret import ClearSecret
 from geventpop3.errors import AuthenticationFailed, Refusal
 from geventpop3.pipeline.events import Event
 from geventpop3.service.session import Session, plural
+from geventpop3.service.utf8 import name_of, password_of
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, ok
 
 if TYPE_CHECKING:
     from geventpop3.service.service import Host, MaildropService, Visitor
+
+LOGINS = frozenset({"cmd_pass", "cmd_apop", "cmd_auth"})
+
+_DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,255}")
+_NO_ANGLES = str.maketrans("<>", "()")
+_TEXT = 200
+"""Characters of the text: what is longer must not push the timestamp off the line (RFC 2449 section 4, 512 octets)."""
 
 _NOBODY = ClearSecret(secrets.token_bytes(16))
 
@@ -30,74 +39,98 @@ def user(service: MaildropService, _pop3d: Host, event: Event, visitor: Visitor)
     client = visitor.client
     if not service.allows_clear_text(client):
         # Refused here already, so that the password is not sent at all.
-        raise AuthenticationFailed("a clear-text login is not allowed on this connection")
-    name = event.argument
-    if not name:
-        raise Refusal("USER needs a name")
-    visitor.name = name
+        raise ClearTextRefused
+    if not service.back_end.checks_passwords():
+        raise Refusal("nobody has a password here, use AUTH")
+    expect(event.args, 1)
+    visitor.name = name_of(event.args[0], visitor)
+    visitor.named_at = client.summary.commands
     return ok("send PASS")
 
 
 def password(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) -> Reply:
     """PASS string (RFC 1939 section 7): "may treat spaces in the argument as part of the password"."""
     name, visitor.name = visitor.name, None
-    if name is None:
+    # RFC 1939 section 7: PASS may be given "immediately after a successful USER command".
+    if name is None or visitor.client.summary.commands != visitor.named_at + 1:
         raise Refusal("say USER first")
     if not event.args:
         raise Refusal("PASS needs a password")
     given = event.args[0] if len(event.args) == 1 else event.argument
-    return log_in(service, pop3d, visitor, name, "USER", service.authenticate(name, given))
+    try:
+        given = password_of(given, visitor)
+    except AuthenticationFailed:
+        reject(service, pop3d, visitor, name, "USER")
+        raise
+    owner = service.authenticate(name, given)
+    if owner is None:
+        raise reject(service, pop3d, visitor, name, "USER")
+    return log_in(service, pop3d, visitor, "USER", owner)
 
 
 def apop(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) -> Reply:
     """APOP name digest (RFC 1939 section 7)."""
     visitor.name = None
-    authenticator = service.authenticator
-    if visitor.timestamp is None or not isinstance(authenticator, SecretAuthenticator):
+    if visitor.timestamp is None:
         raise Refusal("APOP is not available here: the greeting had no timestamp")
     expect(event.args, 2)
-    name, digest = event.args
-    secret = service.look_up(authenticator, name)
+    digest = event.args[1]
+    name = name_of(event.args[0], visitor)
+    secret = service.look_up(name)
     known = secret if isinstance(secret, ClearSecret) else _NOBODY
     matches = known.matches_apop(visitor.timestamp.encode("ascii"), digest)
-    return log_in(service, pop3d, visitor, name, "APOP", name if matches and known is secret else None)
-
-
-def log_in(
-    service: MaildropService,
-    pop3d: Host,
-    visitor: Visitor,
-    name: str,
-    mechanism: str,
-    owner: str | None,
-) -> Reply:
-    """The one way in: *owner* is who the credentials belong to, or None if they are wrong."""
-    client = visitor.client
+    owner = service.owner(name) if matches and known is secret else None
     if owner is None:
-        visitor.tries += 1
-        pop3d.send_event("authentication_failed", name, mechanism, client=client)
-        if visitor.tries >= service.max_tries:
-            client.disconnect()
-        raise AuthenticationFailed
+        raise reject(service, pop3d, visitor, name, "APOP")
+    return log_in(service, pop3d, visitor, "APOP", owner)
+
+
+def reject(service: MaildropService, pop3d: Host, visitor: Visitor, name: str, mechanism: str) -> AuthenticationFailed:
+    """Count and tell of a failed try by *name*; returns what to raise. After the last one the connection is closed."""
+    visitor.tries += 1
+    pop3d.send_event("authentication_failed", name, mechanism, client=visitor.client)
+    if visitor.tries >= service.max_tries:
+        visitor.client.disconnect()
+    return AuthenticationFailed()
+
+
+def log_in(service: MaildropService, pop3d: Host, visitor: Visitor, mechanism: str, owner: str) -> Reply:
+    """The one way in: open and scan the maildrop of *owner*, whose credentials were right."""
+    client = visitor.client
     if visitor.session is not None:
         # A plugin made an -ERR of the reply to an earlier login, so the client does not know that it is in.
         session, visitor.session = visitor.session, None
         service.close_maildrop(session.maildrop)
+    else:
+        service.login_delay.check(owner)
     maildrop = service.open_maildrop(owner)
     try:
-        visitor.session = session = Session(maildrop, service.scan(maildrop), client.summary)
+        visitor.session = session = Session(
+            maildrop,
+            service.scan(maildrop),
+            client.summary,
+            present=None if visitor.utf8 else service.present,
+            removes_retrieved=service.expiry.removes_retrieved(owner),
+        )
     except BaseException:
         # RFC 1939 section 4: the lock must be released before a negative reply.
         service.close_maildrop(maildrop)
         raise
+    service.login_delay.note(owner)
     client.owner = owner
     pop3d.send_event("authenticated", owner, mechanism, client=client)
     return ok(f"{session.count} {plural(session.count)} ({session.octets} octets)")
 
 
-def timestamp(hostname: str) -> str:
-    """A fresh APOP timestamp (RFC 1939 section 7: "MUST be different each time the POP3 server issues a banner")."""
-    return f"<{secrets.token_hex(12)}@{hostname}>"
+def greeting(text: str, hostname: str) -> tuple[str, str]:
+    """The greeting with a fresh timestamp, and the timestamp (RFC 1939 section 7, APOP).
+
+    The timestamp is a msg-id that "MUST be different each time the POP3 server issues a banner greeting"; clients look
+    for the first "<", so there is no other.
+    """
+    domain = hostname if _DOMAIN.fullmatch(hostname) else "localhost"
+    timestamp = f"<{secrets.token_hex(12)}@{domain}>"
+    return f"{text.translate(_NO_ANGLES)[:_TEXT]} {timestamp}", timestamp
 
 
 COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Visitor], Reply]] = {

@@ -61,11 +61,11 @@ class Body(Iterator[bytes]):
 
 
 class Part(Iterator[bytes]):
-    """Part of a message, such as TOP sends; closing it lets go of the whole."""
+    """What is made of a message, such as the part that TOP sends; closing it lets go of the message."""
 
     __slots__ = ("_part", "_whole")
 
-    def __init__(self, part: Iterator[bytes], whole: Body | tuple[bytes]) -> None:
+    def __init__(self, part: Iterator[bytes], whole: Content) -> None:
         self._part = part
         self._whole = whole
 
@@ -77,8 +77,17 @@ class Part(Iterator[bytes]):
 
     def close(self) -> None:
         """Let go of the message."""
-        if isinstance(self._whole, Body):
-            self._whole.close()
+        close(self._whole)
+
+
+Content = tuple[bytes] | Body | Part
+"""A message to be sent: in one piece, or what hands it over piece by piece."""
+
+
+def close(content: Content) -> None:
+    """Let go of a message."""
+    if not isinstance(content, tuple):
+        content.close()
 
 
 def _reader(chunks: Iterable[bytes], offload: Offload, waits: bool) -> Callable[[], bytes]:

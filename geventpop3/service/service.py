@@ -7,29 +7,40 @@ and with it the exclusive-access lock, however the session ended.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator
+from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator
+from geventpop3.auth.function import FunctionAuthenticator
+from geventpop3.auth.mechanisms import MECHANISMS, Mechanism
 from geventpop3.auth.secret import Secret
-from geventpop3.errors import Refusal
+from geventpop3.errors import ConfigError, Refusal
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.plugin import handles
-from geventpop3.service import authorization, transaction
+from geventpop3.service import authorization, language, sasl, transaction, utf8
 from geventpop3.service.body import Body
 from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
+from geventpop3.service.language import DEFAULT, LANGUAGES, Language
 from geventpop3.service.offload import Offload
+from geventpop3.service.policy import Expiry, LoginDelay, PerUser
 from geventpop3.service.session import Session, plural
 from geventpop3.stores.store import Chunks, Maildrop, Message, Store
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline, ok
 
+P = ParamSpec("P")
 R = TypeVar("R")
+Check = TypeVar("Check", bound=Callable[[str, str], str | bool | None])
 
 PRIORITY = 1000
 STORE_THREADS = 8
-HASHES_WAITING_PER_THREAD = 16
+HASHES_WAITING_PER_THREAD = 128
+"""With 50 ms a hash, who is last in the queue waits six seconds."""
+
+CALLS_WAITING_PER_THREAD = 256
+
+WITHOUT_MAILDROP = {**authorization.COMMANDS, **utf8.COMMANDS, **language.COMMANDS}
 
 
 class Host(Protocol):
@@ -39,6 +50,12 @@ class Host(Protocol):
     greeting: str
     handle_connects: bool
 
+    def offers_tls(self, client: ClientInterface) -> bool:
+        """Whether STLS would work for this client now."""
+
+    def tls_facts(self, client: ClientInterface) -> tuple[str | None, bytes | None]:
+        """The name that the client's verified certificate is for, and the binding of its TLS channel; None without."""
+
     def send_event(self, name: str, /, *args: Any, client: ClientInterface | None = None) -> Event:
         """Tell plugins and listeners."""
 
@@ -46,22 +63,32 @@ class Host(Protocol):
 class Visitor:
     """What the service remembers of one client."""
 
-    __slots__ = ("client", "name", "session", "timestamp", "tries")
+    __slots__ = ("client", "name", "named_at", "session", "timestamp", "tries", "utf8")
 
     def __init__(self, client: ClientInterface) -> None:
         self.client = client
         self.name: str | None = None
+        self.named_at = 0
+        """The number of the command, in this session, that gave the name."""
         self.timestamp: str | None = None
         self.tries = 0
+        self.utf8 = False
         self.session: Session | None = None
 
 
 class MaildropService:
-    """Answers RFC 1939 and CAPA out of *store*, for whom *authenticator* knows.
+    """Answers RFC 1939, CAPA and AUTH out of *store*, for whom *authenticator* knows.
 
     *allow_plaintext* permits USER and PASS over connections that others may read; without it they work on loopback and
-    unix sockets only. *expire*: days that the site keeps mail, as CAPA tells (RFC 2449 section 6.7); None is NEVER.
-    After *max_tries* failed logins the connection is closed.
+    unix sockets only. *expire*: days that the site keeps mail, as CAPA tells; None is NEVER, at 0 QUIT removes what
+    RETR sent (RFC 2449 section 6.7, see ``Expiry``). *login_delay*: seconds between two logins of one user (section
+    6.5). Either may be a ``PerUser``. *utf8_messages*: what a client without UTF-8 mode gets of a message with other
+    octets than ASCII in its header: ``"as-is"``, ``"refuse"`` or ``"convert"`` (RFC 6856 section 2.1, see ``utf8``).
+    *language*: the tag of the language that ``LANG *`` chooses; ``languages`` may be added to.
+
+    After *max_tries* failed logins the connection is closed. *mechanisms* is the table of what AUTH may offer;
+    *may_act_as* says, at once, whether an authentication identity may open the maildrop of an authorization identity;
+    without it nobody may (RFC 4616 section 2).
 
     Who else answers ``cmd_quit`` takes UPDATE over, too: then nothing is removed.
     """
@@ -71,47 +98,82 @@ class MaildropService:
     def __init__(
         self,
         store: Store,
-        authenticator: Authenticator,
+        authenticator: Authenticator | None = None,
         *,
         allow_plaintext: bool = False,
-        expire: int | None = None,
+        expire: int | PerUser | None = None,
+        login_delay: int | PerUser = 0,
+        utf8_messages: str = "as-is",
+        language: str = DEFAULT,
         max_tries: int = 3,
+        store_threads: int = STORE_THREADS,
+        mechanisms: Mapping[str, Mechanism] = MECHANISMS,
+        may_act_as: Callable[[str, str], bool] | None = None,
     ) -> None:
+        self.mechanisms = mechanisms
+        self.may_act_as = _never if may_act_as is None else may_act_as
         self.store = store
-        self.authenticator = authenticator
+        self._authenticator = authenticator
         self.allow_plaintext = allow_plaintext
-        self.expire = expire
+        self.expiry = Expiry(expire)
+        self.login_delay = LoginDelay(login_delay)
+        if utf8_messages not in utf8.POLICIES:
+            raise ConfigError(f"utf8_messages is one of {', '.join(utf8.POLICIES)}")
+        self.present = utf8.POLICIES[utf8_messages]
+        self.languages: dict[str, Language] = dict(LANGUAGES)
+        self.language = language
         self.max_tries = max_tries
         self.capabilities: dict[str, Capability] = dict(CAPABILITIES)
         cores = os.cpu_count() or 1
         self._hashing = Offload(cores, cores * HASHES_WAITING_PER_THREAD)
-        self._storing = Offload(STORE_THREADS)
+        self._storing = Offload(store_threads, store_threads * CALLS_WAITING_PER_THREAD)
         self._visitors: dict[int, Visitor] = {}
 
     def allows_clear_text(self, client: ClientInterface) -> bool:
         """Whether a password may be sent as it is: nobody but this machine can read along, or the site allows it."""
         return self.allow_plaintext or client.secure or _is_loopback(client.peer[0])
 
+    def authenticator(self, function: Check) -> Check:
+        """Make *function* the authenticator of a service that has none; to be used as a decorator.
+
+            @service.authenticator
+            def check(name: str, password: str) -> str | bool | None: ...
+
+        It returns the owner, or True if that is the name, or None or False; it is called in a thread and may block.
+        Raises ConfigError if the service has an authenticator already.
+        """
+        if self._authenticator is not None:
+            raise ConfigError("this service has an authenticator already")
+        self._authenticator = FunctionAuthenticator(function)
+        return function
+
+    @property
+    def back_end(self) -> Authenticator:
+        """The authenticator. Raises ConfigError if there is none."""
+        if self._authenticator is None:
+            raise ConfigError("nobody can log in: give MaildropService an authenticator, or use @service.authenticator")
+        return self._authenticator
+
     # The listener
 
     @handles("connection")
     def greet(self, pop3d: Host, event: Event) -> Reply | None:
         """The greeting carries a timestamp if somebody could use it (RFC 1939 section 7, APOP)."""
-        authenticator = self.authenticator
         if event.reply is not None or event.client is None or not pop3d.handle_connects:
             return None
+        authenticator = self.back_end
         if not isinstance(authenticator, SecretAuthenticator) or not authenticator.has_clear_secrets():
             return None
         visitor = self._visitor(event.client)
-        visitor.timestamp = authorization.timestamp(pop3d.hostname)
-        return ok(f"{pop3d.greeting} {visitor.timestamp}")
+        text, visitor.timestamp = authorization.greeting(pop3d.greeting, pop3d.hostname)
+        return ok(text)
 
-    @handles(*authorization.COMMANDS)
+    @handles(*WITHOUT_MAILDROP)
     def authorize(self, pop3d: Host, event: Event) -> Reply | None:
-        """The commands of the AUTHORIZATION state."""
+        """The commands of the AUTHORIZATION state, and LANG."""
         if event.reply is not None or event.client is None:
             return None
-        return authorization.COMMANDS[event.name](self, pop3d, event, self._visitor(event.client))
+        return WITHOUT_MAILDROP[event.name](self, pop3d, event, self._visitor(event.client))
 
     @handles(*transaction.COMMANDS)
     def transact(self, _pop3d: Host, event: Event) -> Reply | None:
@@ -123,14 +185,29 @@ class MaildropService:
             raise Refusal("log in first")
         return transaction.COMMANDS[event.name](self, visitor.session, event)
 
+    @handles("cmd_auth")
+    def auth(self, pop3d: Host, event: Event) -> Reply | None:
+        """AUTH (RFC 5034)."""
+        if event.reply is not None or event.client is None:
+            return None
+        return sasl.auth(self, pop3d, event, self._visitor(event.client))
+
     @handles("cmd_capa")
-    def capa(self, _pop3d: Host, event: Event) -> Reply | None:
+    def capa(self, pop3d: Host, event: Event) -> Reply | None:
         """CAPA (RFC 2449 section 5)."""
         if event.reply is not None or event.client is None:
             return None
         expect(event.args, 0)
-        self._visitor(event.client).name = None  # PASS comes "immediately after a successful USER" (RFC 1939 section 7)
-        return multiline("capabilities follow", listing(self, event.client))
+        return multiline("capabilities follow", listing(self, pop3d, event.client))
+
+    @handles("tls_started")
+    def start_over(self, _pop3d: Host, event: Event) -> None:
+        """What was said in clear text may be anybody's insertion: it is forgotten (RFC 2595 section 4)."""
+        visitor = None if event.client is None else self._visitors.get(event.client.id)
+        if visitor is not None:
+            visitor.name = None
+            visitor.utf8 = False
+            visitor.client.translate = None
 
     @handles("cmd_quit")
     def quit(self, _pop3d: Host, event: Event) -> Reply | None:
@@ -144,15 +221,33 @@ class MaildropService:
         session, visitor.session = visitor.session, None
         marked = session.marked
         try:
+            if expired := session.expired:
+                marked += self._sent(event.client, expired)
             if marked:
                 self._call(session.maildrop, "remove", session.maildrop.remove, marked)
                 event.client.summary.removed = len(marked)
+        except BaseException:
+            # RFC 1939 section 6: "Whether the removal was successful or not, the server then releases any
+            # exclusive-access lock on the maildrop and closes the TCP connection."
+            event.client.disconnect()
+            raise
         finally:
             # Before the reply, so that a client that returns at once finds the maildrop free.
             self.close_maildrop(session.maildrop)
         if not marked:
             return ok("goodbye")
         return ok(f"goodbye, {len(marked)} {plural(len(marked))} removed")
+
+    @handles("reply_withdrawn")
+    def take_back(self, _pop3d: Host, event: Event) -> None:
+        """A plugin refused a login after all: the lock is released before the client hears so (RFC 1939 section 4)."""
+        visitor = None if event.client is None else self._visitors.get(event.client.id)
+        if visitor is not None and visitor.session is not None and event.args[0] in authorization.LOGINS:
+            session, visitor.session = visitor.session, None
+            if visitor.client.owner is not None:
+                self.login_delay.forget(visitor.client.owner)
+            visitor.client.owner = None
+            self.close_maildrop(session.maildrop)
 
     @handles("disconnected")
     def forget(self, _pop3d: Host, event: Event) -> None:
@@ -169,6 +264,19 @@ class MaildropService:
         self._hashing.close()
         self._storing.close()
 
+    def is_in_utf8_mode(self, client: ClientInterface) -> bool:
+        """Whether *client* has said UTF8 (RFC 6856 section 2.1)."""
+        visitor = self._visitors.get(client.id)
+        return visitor is not None and visitor.utf8
+
+    def _sent(self, client: ClientInterface, unique_ids: list[str]) -> list[str]:
+        """The messages that the site removes once they are sent: all of them, or none if they are not."""
+        try:
+            client.flush()
+        except OSError:
+            return []
+        return unique_ids
+
     def _visitor(self, client: ClientInterface) -> Visitor:
         visitor = self._visitors.get(client.id)
         if visitor is None:
@@ -179,16 +287,31 @@ class MaildropService:
 
     def authenticate(self, name: str, password: str) -> str | None:
         """The owner that these credentials belong to, or None."""
-        authenticator = self.authenticator
-        if authenticator.answers_at_once():
-            return authenticator.authenticate(name, password)
-        return self._hashing.run(authenticator.authenticate, name, password)
+        return self._ask(self.back_end.authenticate, name, password)
 
-    def look_up(self, authenticator: SecretAuthenticator, name: str) -> Secret | None:
-        """What is stored for *name*."""
-        if authenticator.answers_at_once():
-            return authenticator.secret(name)
-        return self._hashing.run(authenticator.secret, name)
+    def look_up(self, name: str) -> Secret | None:
+        """What is stored for *name*; nothing where nothing is handed out."""
+        authenticator = self.back_end
+        return self._ask(authenticator.secret, name) if isinstance(authenticator, SecretAuthenticator) else None
+
+    def owner(self, name: str) -> str | None:
+        """The owner of the maildrop of a *name* that was proven."""
+        return self._ask(self.back_end.owner, name)
+
+    def check_token(self, name: str | None, token: str) -> str | None:
+        """The owner of the maildrop that an OAuth token opens, or None."""
+        authenticator = self.back_end
+        if not isinstance(authenticator, TokenAuthenticator):
+            return None
+        return self._ask(authenticator.check_token, name, token)
+
+    def compute(self, function: Callable[[], R]) -> R:
+        """What takes a processor some milliseconds."""
+        return self._hashing.run(function)
+
+    def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What may take some milliseconds for a message."""
+        return self._storing.run(function, *args, **kwargs)
 
     def open_maildrop(self, owner: str) -> Maildrop:
         """The maildrop of *owner*, locked."""
@@ -206,6 +329,10 @@ class MaildropService:
         """A message, opened and with its first chunk read: the chunk itself if that is all of it, else a Body."""
         chunks = self._call(maildrop, "retrieve", maildrop.retrieve, unique_id)
         first = None
+        if type(chunks) is tuple and len(chunks) == 1:
+            if finished is not None:
+                finished()
+            return chunks
         if isinstance(chunks, Chunks):
             # Chunks let go by themselves when they fail.
             first = chunks.ready()
@@ -219,9 +346,19 @@ class MaildropService:
         """Release the lock and all else."""
         self._call(maildrop, "close", maildrop.close)
 
+    def _ask(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Ask the authenticator, in a thread if it may wait."""
+        if self.back_end.answers_at_once():
+            return method(*args, **kwargs)
+        return self._hashing.run(method, *args, **kwargs)
+
     def _call(self, maildrop: Maildrop, name: str, method: Callable[..., R], *args: object) -> R:
         return self._storing.run(method, *args) if name in maildrop.blocking else method(*args)
 
 
 def _is_loopback(host: str) -> bool:
     return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
+
+
+def _never(_authentication: str, _authorization: str) -> bool:
+    return False

@@ -7,22 +7,41 @@ UPDATE tells the store of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from geventpop3.errors import NoSuchMessage
 from geventpop3.pipeline.interfaces import SessionSummary
 from geventpop3.stores.store import Maildrop, Message, Snapshot
+
+if TYPE_CHECKING:
+    from geventpop3.service.utf8 import Present
 
 LISTING_LINES = 500
 """Lines of a listing that are made at once: short enough that 100,000 messages do not keep the hub."""
 
 
 class Session:
-    """A maildrop in the TRANSACTION state."""
+    """A maildrop in the TRANSACTION state.
 
-    __slots__ = ("_marks", "_octets", "_snapshot", "_summary", "maildrop")
+    *present* makes of a message what this client may have, None if it may have all. *removes_retrieved*: UPDATE removes
+    what RETR sent, marked or not (RFC 2449 section 6.7, EXPIRE 0).
+    """
 
-    def __init__(self, maildrop: Maildrop, messages: Sequence[Message], summary: SessionSummary) -> None:
+    __slots__ = ("_kept", "_marks", "_octets", "_retrieved", "_snapshot", "_summary", "maildrop", "present")
+
+    def __init__(
+        self,
+        maildrop: Maildrop,
+        messages: Sequence[Message],
+        summary: SessionSummary,
+        *,
+        present: Present | None = None,
+        removes_retrieved: bool = False,
+    ) -> None:
         self.maildrop = maildrop
+        self.present = present
+        self._retrieved: set[int] | None = set() if removes_retrieved else None
+        self._kept: set[int] = set()
         self._summary = summary
         self._snapshot = Snapshot.of(messages)
         self._octets: int = sum(self._snapshot.octets)
@@ -41,7 +60,12 @@ class Session:
     @property
     def marked(self) -> list[str]:
         """The unique-ids of what is marked as deleted, in order of message-number."""
-        return [self._snapshot.unique_ids[number - 1] for number in sorted(self._marks)]
+        return self._unique_ids(self._marks)
+
+    @property
+    def expired(self) -> list[str]:
+        """The unique-ids of what is to be removed although it is not marked."""
+        return self._unique_ids((self._retrieved or set()) - self._kept - self._marks)
 
     def message(self, number: int) -> Message:
         """The message with this number. Raises NoSuchMessage if there is none or it is marked as deleted."""
@@ -62,9 +86,15 @@ class Session:
         self._octets += sum(self._snapshot.octets[number - 1] for number in self._marks)
         self._marks.clear()
 
-    def count_retrieved(self) -> None:
-        """One more message went out whole."""
+    def retrieved(self, number: int) -> None:
+        """A message went out whole."""
         self._summary.retrieved += 1
+        if self._retrieved is not None:
+            self._retrieved.add(number)
+
+    def keep(self, number: int) -> None:
+        """This client cannot have the message itself, so it does not expire."""
+        self._kept.add(number)
 
     def scan_listings(self) -> Iterator[bytes]:
         """LIST's body: message-number and octets of each message that is not marked."""
@@ -73,6 +103,9 @@ class Session:
     def unique_id_listings(self) -> Iterator[bytes]:
         """UIDL's body: message-number and unique-id of each message that is not marked."""
         return self._listing(self._snapshot.unique_ids)
+
+    def _unique_ids(self, numbers: set[int]) -> list[str]:
+        return [self._snapshot.unique_ids[number - 1] for number in sorted(numbers)]
 
     def _listing(self, column: Sequence[object]) -> Iterator[bytes]:
         marks = self._marks

@@ -6,10 +6,11 @@ Arguments are parsed here, after the pipeline, so what a plugin rewrote is check
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from geventpop3.pipeline.events import Event
-from geventpop3.service.body import Part
+from geventpop3.service.body import Content, Part
 from geventpop3.service.session import Session, plural
 from geventpop3.wire.arguments import expect, line_count, message_number
 from geventpop3.wire.replies import Reply, multiline, ok
@@ -46,17 +47,23 @@ def uidl(_service: MaildropService, session: Session, event: Event) -> Reply:
 def retr(service: MaildropService, session: Session, event: Event) -> Reply:
     """RETR msg: the whole message."""
     expect(event.args, 1)
-    message = session.message(message_number(event.args[0]))
-    body = service.read(session.maildrop, message.unique_id, session.count_retrieved)
+    number = message_number(event.args[0])
+    message = session.message(number)
+    body: Content = service.read(session.maildrop, message.unique_id, partial(session.retrieved, number))
+    if session.present is not None:
+        body = session.present(service, body, partial(session.keep, number))
     return multiline(f"{message.octets} octets", body)
 
 
 def top(service: MaildropService, session: Session, event: Event) -> Reply:
     """TOP msg n: the header, the blank line and n lines of the body."""
     expect(event.args, 2)
-    message = session.message(message_number(event.args[0]))
+    number = message_number(event.args[0])
+    message = session.message(number)
     lines = line_count(event.args[1])
-    body = service.read(session.maildrop, message.unique_id)
+    body: Content = service.read(session.maildrop, message.unique_id)
+    if session.present is not None:
+        body = session.present(service, body, partial(session.keep, number))
     return multiline("top of message follows", Part(top_of(body, lines), body))
 
 

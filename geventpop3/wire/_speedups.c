@@ -1,4 +1,4 @@
-/* The inner loop of wire/stuffing.py in C: optional, for speed alone. stuffing.encode_chunk says what it does, and the
+/* The inner loop of wire/stuffing.py in C: optional, for speed alone. stuffing.py says in Python what they do, and the
  * same tests hold for both. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -18,12 +18,31 @@ static void count(const char *chunk, Py_ssize_t size, int at_line_start, int aft
     }
 }
 
+/* Writes the chunk encoded; returns where it ends. */
+static char *encode(char *out, const char *chunk, Py_ssize_t size, int at_line_start, int after_cr) {
+    const char *at = chunk, *end = chunk + size, *lf;
+
+    if (at_line_start && chunk[0] == '.')
+        *out++ = '.';
+    while (at < end && (lf = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        memcpy(out, at, (size_t)(lf - at));
+        out += lf - at;
+        if (lf == chunk ? !after_cr : lf[-1] != '\r')
+            *out++ = '\r';
+        *out++ = '\n';
+        at = lf + 1;
+        if (at < end && *at == '.')
+            *out++ = '.';
+    }
+    memcpy(out, at, (size_t)(end - at));
+    return out + (end - at);
+}
+
 static PyObject *encode_chunk(PyObject *Py_UNUSED(module), PyObject *args) {
-    const char *chunk, *at, *end, *lf;
-    Py_ssize_t size, line_ends, dots;
+    const char *chunk;
+    Py_ssize_t size, line_ends = 0, dots = 0;
     int at_line_start, after_cr;
     PyObject *given, *encoded;
-    char *out;
 
     if (!PyArg_ParseTuple(args, "Spp", &given, &at_line_start, &after_cr))
         return NULL;
@@ -36,27 +55,42 @@ static PyObject *encode_chunk(PyObject *Py_UNUSED(module), PyObject *args) {
     encoded = PyBytes_FromStringAndSize(NULL, size + line_ends + dots);
     if (encoded == NULL)
         return NULL;
-    out = PyBytes_AS_STRING(encoded);
-    if (at_line_start && chunk[0] == '.')
-        *out++ = '.';
-    at = chunk;
-    end = chunk + size;
-    while (at < end && (lf = memchr(at, '\n', (size_t)(end - at))) != NULL) {
-        memcpy(out, at, (size_t)(lf - at));
-        out += lf - at;
-        if (lf == chunk ? !after_cr : lf[-1] != '\r')
-            *out++ = '\r';
-        *out++ = '\n';
-        at = lf + 1;
-        if (at < end && *at == '.')
-            *out++ = '.';
-    }
-    memcpy(out, at, (size_t)(end - at));
+    encode(PyBytes_AS_STRING(encoded), chunk, size, at_line_start, after_cr);
     return Py_BuildValue("Nn", encoded, size + line_ends);
+}
+
+static PyObject *stuff_whole(PyObject *Py_UNUSED(module), PyObject *given) {
+    const char *content;
+    Py_ssize_t size, line_ends = 0, dots = 0;
+    int unended;
+    PyObject *body;
+    char *out;
+
+    if (!PyBytes_Check(given)) {
+        PyErr_SetString(PyExc_TypeError, "a message is bytes");
+        return NULL;
+    }
+    content = PyBytes_AS_STRING(given);
+    size = PyBytes_GET_SIZE(given);
+    if (size == 0)
+        return PyBytes_FromString(".\r\n");
+    count(content, size, 1, 0, &line_ends, &dots);
+    unended = content[size - 1] != '\n';
+    body = PyBytes_FromStringAndSize(NULL, size + line_ends + dots + 2 * unended + 3);
+    if (body == NULL)
+        return NULL;
+    out = encode(PyBytes_AS_STRING(body), content, size, 1, 0);
+    if (unended) {
+        *out++ = '\r';
+        *out++ = '\n';
+    }
+    memcpy(out, ".\r\n", 3);
+    return body;
 }
 
 static PyMethodDef methods[] = {
     {"encode_chunk", encode_chunk, METH_VARARGS, "The same as stuffing.encode_chunk_in_python."},
+    {"stuff_whole", stuff_whole, METH_O, "The same as stuffing.stuff_whole_in_python."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -84,6 +84,10 @@ class LineBuffer:
         del held[: end + 1]
         return line
 
+    def begins(self, word: bytes) -> bool:
+        """Whether what is held begins with *word*, which is ASCII in upper case."""
+        return self._held[: len(word)].upper() == word
+
     def clear(self) -> None:
         """Throw away what is held, as before a TLS handshake (RFC 2595 section 4)."""
         self._held.clear()

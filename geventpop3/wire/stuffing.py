@@ -18,6 +18,9 @@ _CR: Final = 0x0D
 
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 
+_NEAR: Final = 256
+"""Octets in which lines are looked for one by one."""
+
 
 def encode_chunk_in_python(chunk: bytes, at_line_start: bool, after_cr: bool) -> tuple[bytes, int]:
     """One chunk of a body, encoded, and its octets before byte-stuffing.
@@ -40,11 +43,18 @@ def encode_chunk_in_python(chunk: bytes, at_line_start: bool, after_cr: bool) ->
     return (b"." + chunk if stuff_first else chunk), octets
 
 
+def stuff_whole_in_python(content: bytes) -> bytes:
+    """A whole body that is there in one piece, with the termination octet: ``stuff`` without the steps."""
+    encoded, _ = encode_chunk_in_python(content, True, False)
+    return encoded + (b".\r\n" if not content or content[-1] == _LF else b"\r\n.\r\n")
+
+
 encode_chunk: Callable[[bytes, bool, bool], tuple[bytes, int]]
+stuff_whole: Callable[[bytes], bytes]
 try:
-    from geventpop3.wire._speedups import encode_chunk
+    from geventpop3.wire._speedups import encode_chunk, stuff_whole
 except ImportError:
-    encode_chunk = encode_chunk_in_python
+    encode_chunk, stuff_whole = encode_chunk_in_python, stuff_whole_in_python
 
 
 class Encoder:
@@ -124,12 +134,6 @@ def stuff(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield ready + encoder.finish()
 
 
-def stuff_whole(content: bytes) -> bytes:
-    """A body that is there in one piece: ``stuff`` without the steps."""
-    encoded, _ = encode_chunk(content, True, False)
-    return encoded + (b".\r\n" if not content or content[-1] == _LF else b"\r\n.\r\n")
-
-
 def count_octets(chunks: Iterable[bytes]) -> int:
     """The size of a message as sent, before byte-stuffing (RFC 1939 section 11)."""
     counter = Counter()
@@ -165,9 +169,18 @@ def top(chunks: Iterable[bytes], lines: int) -> Iterator[bytes]:
 
 def _skip_lines(chunk: bytes, start: int, lines: int) -> tuple[int, int]:
     """Where *lines* lines from *start* end in *chunk*, and how many of them are still to come after it."""
-    found = chunk.count(b"\n", start)
-    if found < lines:
-        return len(chunk), lines - found
-    for _ in range(lines):
-        start = chunk.find(b"\n", start) + 1
+    end = len(chunk)
+    # By halves: counting is a hundred times as fast as going from line to line, and a chunk may be all line ends.
+    while lines and end - start > _NEAR:
+        middle = (start + end) // 2
+        found = chunk.count(b"\n", start, middle)
+        if found < lines:
+            start, lines = middle, lines - found
+        else:
+            end = middle
+    while lines:
+        line_end = chunk.find(b"\n", start, end)
+        if line_end < 0:
+            return end, lines
+        start, lines = line_end + 1, lines - 1
     return start, 0

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from geventpop3.auth.passwd import PasswordFile, set_password
-from geventpop3.auth.schemes import hash_password, parse_secret
+from geventpop3.auth.schemes import NAMES, hash_password, parse_secret
 
 pytestmark = pytest.mark.client
 
 RIGHT, WRONG = "pässword", "password"
+SSHA_OF_X = "{SSHA.HEX}2915515b6a8d569e70a5bc8b2a66f3f04ed6504d1ffca04e"
 
 
 @pytest.fixture
@@ -25,11 +26,12 @@ def doveadm():
 
 
 def needs_extra(name):
-    if name == "ARGON2ID":
-        pytest.importorskip("argon2", reason="argon2-cffi is not installed")
+    module = {"ARGON2ID": "argon2", "BLF-CRYPT": "bcrypt"}.get(name)
+    if module is not None:
+        pytest.importorskip(module, reason=f"{module} is not installed")
 
 
-@pytest.mark.parametrize("name", ["PLAIN", "PBKDF2", "SCRYPT", "ARGON2ID"])
+@pytest.mark.parametrize("name", NAMES)
 def test_dovecot_verifies_what_is_hashed_here(name, doveadm):
     needs_extra(name)
     field = hash_password(RIGHT.encode(), name)
@@ -39,7 +41,15 @@ def test_dovecot_verifies_what_is_hashed_here(name, doveadm):
         assert ("(verified)" in verdict.stdout) == is_right, verdict.stderr
 
 
-@pytest.mark.parametrize("name", ["PLAIN", "PBKDF2", "ARGON2ID"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["PLAIN", "CLEAR", "CLEARTEXT", "PBKDF2", "ARGON2ID", "SCRAM-SHA-1", "SCRAM-SHA-256"],
+        *["CRYPT", "BLF-CRYPT", "SHA256-CRYPT", "SHA512-CRYPT", "MD5-CRYPT"],
+        *["SHA", "SHA1", "SHA256", "SHA512", "SSHA", "SSHA256", "SSHA512"],
+        *["SHA.HEX", "SHA1.B64", "SHA256.BASE64", "SHA512.HEX", "SSHA.HEX", "SSHA256.B64", "SSHA512.BASE64"],
+    ],
+)
 def test_what_dovecot_hashes_is_verified_here(name, doveadm):
     needs_extra(name)
     made = subprocess.run([doveadm, "pw", "-s", name, "-p", RIGHT], capture_output=True, text=True, check=True)
@@ -115,10 +125,15 @@ def test_one_file_means_the_same_to_dovecot_and_to_us(dovecot_auth, folder):
     path.chmod(0o644)
     set_password(path, "bob", hash_password(b"secret", "PBKDF2"))
     set_password(path, "dave", hash_password(RIGHT.encode(), "SCRYPT"))
+    set_password(path, "erin", hash_password(RIGHT.encode(), "YESCRYPT"))
+    set_password(path, "frank", hash_password(RIGHT.encode(), "SCRAM-SHA-256"))
+    set_password(path, "grace", SSHA_OF_X)
     set_password(path, "jürgen@example.org", hash_password(RIGHT.encode(), "PBKDF2"))
     ours = PasswordFile(path)
-    right = [("alice", "x y "), ("bob", "secret"), ("dave", RIGHT), ("jürgen@example.org", RIGHT)]
-    wrong = [("alice", "x y"), ("bob", "junk"), ("dave", WRONG), ("carol", "y"), ("nobody", "x"), ("Alice", "x y ")]
+    right = [("alice", "x y "), ("bob", "secret"), ("grace", "x")]
+    right += [(name, RIGHT) for name in ("dave", "erin", "frank", "jürgen@example.org")]
+    wrong = [("alice", "x y"), ("bob", "junk"), ("carol", "y"), ("nobody", "x"), ("Alice", "x y "), ("grace", "y")]
+    wrong += [(name, WRONG) for name in ("dave", "erin", "frank")]
     for name, password in right:
         assert dovecot_auth(name, password), name
         assert ours.authenticate(name, password) == name

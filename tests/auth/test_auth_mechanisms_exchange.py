@@ -13,6 +13,7 @@ from geventpop3.auth.mechanisms import (
     Challenge,
     CheckPassword,
     CheckToken,
+    ClearTextRefused,
     Compute,
     CredentialsRejected,
     Identity,
@@ -22,7 +23,7 @@ from geventpop3.auth.mechanisms import (
     exchange,
     scram_secrets,
 )
-from geventpop3.errors import AuthenticationFailed, Refusal, StoreUnavailable
+from geventpop3.errors import Refusal, StoreUnavailable
 
 TIM = b"\0tim\0tanstaaftanstaaf"
 IDENTITY = Identity("tim", None, "<tim>")
@@ -78,8 +79,9 @@ def test_unknown_mechanism_is_refused(back_end, name):
 
 @pytest.mark.parametrize("name", ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"])
 def test_clear_text_mechanism_is_refused_where_it_is_not_allowed(back_end, name):
-    with pytest.raises(AuthenticationFailed, match="not allowed on this connection"):
+    with pytest.raises(ClearTextRefused, match="not allowed on this connection") as caught:
         back_end.play(name, [], clear_text=False)
+    assert caught.value.code == "AUTH"
     assert back_end.sent == []
 
 

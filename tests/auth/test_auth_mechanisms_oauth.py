@@ -58,6 +58,16 @@ def test_bad_token_is_a_failure_whatever_the_client_says_to_the_bad_news(back_en
     )
 
 
+def test_bad_base64_after_the_bad_news_does_not_unmake_the_failure(back_end):
+    def not_base64(_challenge):
+        raise Refusal("the response is not valid base64")
+
+    with pytest.raises(AuthenticationFailed, match=r"^authentication failed$"):
+        back_end.play("XOAUTH2", [b"user=tim\1auth=Bearer wrong\1\1", not_base64])
+    with pytest.raises(Refusal, match="not valid base64"):
+        back_end.play("XOAUTH2", [not_base64])
+
+
 def test_back_end_that_is_down_is_no_bad_token(back_end):
     back_end.tokens = None
     answer = back_end.answer

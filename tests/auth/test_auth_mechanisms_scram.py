@@ -389,14 +389,15 @@ def test_iteration_counts_of_unknown_names_are_those_that_are_usual_here(back_en
     assert counts == {b"1", b"2"}
 
 
-@pytest.mark.parametrize("has", [CLEAR, CLEAR | STORED])
-def test_where_some_secrets_are_clear_all_names_cost_the_same(has):
+@pytest.mark.parametrize(("has", "derives"), [(CLEAR, False), (CLEAR | STORED, False), (STORED, True)])
+def test_where_some_secrets_are_clear_all_names_cost_the_same(has, derives):
     back_end = BackEnd(secrets={"user": QUICK, "clear": ClearSecret(b"pencil"), "bare": Secret()})
-    shapes = {name: fail(back_end, name, has=has, iterations=(1,)) for name in (b"user", b"clear", b"bare", b"no")}
+    context = {"has": has, "iterations": (1,), "derives": derives}
+    shapes = {name: fail(back_end, name, **context) for name in (b"user", b"clear", b"bare", b"no")}
     assert {tuple(asked) for _, asked in shapes.values()} == {(LookUp, Compute)}
     assert shapes[b"user"][0] == b"s=%b,i=1" % b64(SALT)
     for name in (b"clear", b"bare", b"no"):
-        assert fail(back_end, name, has=has, iterations=(1,)) == shapes[name]
+        assert fail(back_end, name, **context) == shapes[name]
 
 
 def test_clear_secret_serves_scram():

@@ -13,9 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geventpop3.auth import ClearSecret, passwd
+from geventpop3.auth import ClearSecret, ScramSecret, passwd
 from geventpop3.auth.passwd import PasswordFile, delete_user, set_password
-from geventpop3.auth.schemes import HashedSecret, Pbkdf2Secret, ScryptSecret
+from geventpop3.auth.schemes import (
+    BlfCryptSecret,
+    HashedSecret,
+    Pbkdf2Secret,
+    ScryptSecret,
+    Sha512CryptSecret,
+    YescryptSecret,
+    hash_password,
+)
 from geventpop3.errors import ConfigError
 
 
@@ -27,6 +35,15 @@ def pbkdf2(password, rounds=2):
 def scrypt(password, log_n=1):
     secret = ScryptSecret(b"salt", b"", log_n, 1, 1)
     return "{CRYPT}" + ScryptSecret(b"salt", secret.derive(password), log_n, 1, 1).text
+
+
+def scram(password, hash_name="SHA-256", iterations=2):
+    return ScramSecret.of(password, hash_name, iterations=iterations).field
+
+
+# The password is "x".
+SSHA = "{SSHA}SXi0Zot6yvySYONp7pTmmPYioqBgCws2"
+SHA256 = "{SHA256.HEX}2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 
 
 @pytest.fixture
@@ -48,13 +65,13 @@ def write(path, text, age=10.0):
 def hashed(monkeypatch):
     """The costs of the checks that were made, in order."""
     costs = []
-    matches = HashedSecret.matches
+    for scheme in (HashedSecret, ScramSecret):
 
-    def counted(self, password):
-        costs.append(self.cost)
-        return matches(self, password)
+        def counted(self, password, matches=scheme.matches):
+            costs.append(self.cost)
+            return matches(self, password)
 
-    monkeypatch.setattr(HashedSecret, "matches", counted)
+        monkeypatch.setattr(scheme, "matches", counted)
     return costs
 
 
@@ -132,7 +149,33 @@ def test_failed_login_runs_every_cost_of_the_file_once_whoever_it_is(path, hashe
             hashed.clear()
             assert file.authenticate(name, password) is None
             assert len(hashed) == 4
-            assert set(hashed) == {("PBKDF2", 2), ("PBKDF2", 3), ("CRYPT", 1, 1, 1), ("CRYPT", 2, 1, 1)}
+            assert set(hashed) == {("PBKDF2", 2), ("PBKDF2", 3), ("scrypt", 1, 1, 1), ("scrypt", 2, 1, 1)}
+
+
+@pytest.fixture
+def schemes_of_all_kinds(monkeypatch):
+    """Fields of the password "x", each of another cost."""
+    pytest.importorskip("bcrypt", reason="bcrypt is not installed")
+    monkeypatch.setattr(BlfCryptSecret, "fresh", (4,))
+    monkeypatch.setattr(Sha512CryptSecret, "fresh", (1000,))
+    monkeypatch.setattr(YescryptSecret, "fresh", (2, 1))
+    made = [hash_password(b"x", name) for name in ("BLF-CRYPT", "SHA512-CRYPT", "YESCRYPT")]
+    return [*made, pbkdf2(b"x"), scrypt(b"x"), scram(b"x"), scram(b"x", "SHA-1"), SSHA, SHA256]
+
+
+def test_schemes_of_all_kinds_may_stand_in_one_file(path, schemes_of_all_kinds, hashed):
+    fields = {f"user{n}": field for n, field in enumerate(schemes_of_all_kinds)}
+    write(path, "".join(f"{name}:{field}\n" for name, field in fields.items()))
+    file = PasswordFile(path)
+    for name in fields:
+        hashed.clear()
+        assert file.authenticate(name, "x") == name
+        assert len(hashed) == 1
+    for name in (*fields, "nobody"):
+        for password in ("wrong", "x\0", "x" * 73, "x" * 1000):
+            hashed.clear()
+            assert file.authenticate(name, password) is None
+            assert len(hashed) == len(set(hashed)) == len(fields)
 
 
 def test_right_password_is_hashed_once(path, hashed):
@@ -159,11 +202,18 @@ def test_many_different_costs_are_warned_of(path, caplog):
     assert lines(caplog) == [f"{path}: 5 different password costs, and a failed login pays them all"]
 
 
+def test_costs_of_microseconds_are_not_warned_of(path, caplog):
+    fields = [*(pbkdf2(b"x", n) for n in range(1, 5)), SSHA, SHA256, "{PLAIN}x"]
+    write(path, "".join(f"u{n}:{field}\n" for n, field in enumerate(fields)))
+    PasswordFile(path)
+    assert lines(caplog) == []
+
+
 # What it says of itself
 
 
-def test_file_of_clear_secrets_only_answers_at_once(path):
-    write(path, "alice:{PLAIN}x\n")
+def test_file_of_clear_secrets_and_plain_digests_only_answers_at_once(path):
+    write(path, f"alice:{{PLAIN}}x\nbob:{SSHA}\ncarol:{SHA256}\n")
     assert PasswordFile(path).answers_at_once()
 
 
@@ -186,15 +236,61 @@ def test_file_that_must_be_read_again_does_not_answer_at_once(path):
 def test_clear_secrets_are_handed_out_and_others_are_not(path):
     write(path, f"alice:{{PLAIN}}x\nbob:{pbkdf2(b'x')}\n")
     file = PasswordFile(path)
-    assert file.has_clear_secrets()
     assert isinstance(file.secret("alice"), ClearSecret)
     assert file.secret("bob") is None
     assert file.secret("nobody") is None
 
 
-def test_file_of_hashed_secrets_has_no_clear_ones(path):
-    write(path, f"bob:{pbkdf2(b'x')}\n")
-    assert not PasswordFile(path).has_clear_secrets()
+@pytest.mark.parametrize(
+    ("fields", "all_clear", "scram_alone"),
+    [
+        ([], False, True),
+        (["{PLAIN}x"], True, False),
+        (["{PLAIN}x", "{PLAIN}y"], True, False),
+        (["{PLAIN}x", SSHA], False, False),
+        (["{PLAIN}x", "{SCRAM}"], False, False),
+        ([SSHA], False, True),
+        (["{SCRAM}"], False, True),
+    ],
+)
+def test_what_not_every_user_can_use_is_not_offered(path, fields, all_clear, scram_alone):
+    lines = [f"u{n}:{scram(b'x') if field == '{SCRAM}' else field}" for n, field in enumerate(fields)]
+    write(path, "\n".join(lines))
+    file = PasswordFile(path)
+    assert (file.has_clear_secrets(), file.has_scram_keys_alone()) == (all_clear, scram_alone)
+
+
+def test_scram_keys_are_handed_out_and_check_passwords_too(path):
+    write(path, f"alice:{scram(b'x')}\nbob:{SSHA}\n")
+    file = PasswordFile(path)
+    secret = file.secret("alice")
+    assert isinstance(secret, ScramSecret)
+    assert (secret.hash_name, secret.iterations) == ("SHA-256", 2)
+    assert file.secret("bob") is None
+    assert file.authenticate("alice", "x") == "alice"
+    assert not file.has_clear_secrets()
+    assert not file.answers_at_once()
+
+
+def test_names_that_stand_in_the_file_are_known_and_no_others(path):
+    write(path, f"alice:{{PLAIN}}x\nbob:{SSHA}\ncarol:junk\n")
+    file = PasswordFile(path)
+    assert [name for name in ("alice", "bob", "carol", "Alice", "", "\udcff") if file.knows(name)] == ["alice", "bob"]
+    write(path, "carol:{PLAIN}x\n")
+    assert file.knows("carol")
+    assert not file.knows("alice")
+
+
+@pytest.mark.parametrize(
+    ("others", "counts"),
+    [([], {"SHA-256": {2, 3}}), (["{PLAIN}x"], {"SHA-256": {2, 3}}), ([SSHA], {}), ([scram(b"x", "SHA-1", 4)], {})],
+)
+def test_iteration_counts_are_told_where_every_user_can_use_scram_with_that_hash_function(path, others, counts):
+    fields = [scram(b"x"), scram(b"y"), scram(b"x", iterations=3), *others]
+    write(path, "".join(f"u{n}:{field}\n" for n, field in enumerate(fields)))
+    file = PasswordFile(path)
+    found = {name: set(file.scram_iterations(name)) for name in ("SHA-1", "SHA-256", "SHA-512")}
+    assert {name: those for name, those in found.items() if those} == counts
 
 
 # Broken lines

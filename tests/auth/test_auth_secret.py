@@ -60,3 +60,4 @@ def test_secret_authenticator_is_taken_to_have_clear_secrets():
             return None
 
     assert Back().has_clear_secrets()
+    assert not Back().has_scram_keys_alone()

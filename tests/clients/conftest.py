@@ -8,6 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 from clients_maildrop import Maildrop
+from clients_tls import Authority
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

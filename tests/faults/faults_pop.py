@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 SECONDS = 30.0
 """How long anything that must come is waited for; nothing waits that long for what must not."""
 
 _RESET = struct.pack("ii", 1, 0)
+
+
+class Refused(AssertionError):
+    """A reply that should have been positive was not."""
+
+    def __init__(self, reply: bytes) -> None:
+        super().__init__(reply)
+        self.reply = reply
 
 
 class Pop:
@@ -56,9 +64,9 @@ class Pop:
         return body.replace(b"\r\n..", b"\r\n.")[body.startswith(b"..") :]
 
     def multiline(self, line: bytes) -> bytes:
-        """The body of the multi-line response to *line*, which must be positive."""
-        reply = self.command(line)
-        assert reply.startswith(b"+OK"), reply
+        """The body of the multi-line response to *line*. Raises Refused."""
+        self.send(line + b"\r\n")
+        self.expect_ok()
         return self.body()
 
     def login(self, name: str, password: bytes) -> bytes:
@@ -67,14 +75,24 @@ class Pop:
         return self.command(b"PASS " + password) if reply.startswith(b"+OK") else reply
 
     def retrieve(self, numbers: Sequence[int]) -> list[bytes]:
-        """These messages, asked for in one write."""
+        """These messages, asked for in one write. Raises Refused."""
         self.send(b"".join(b"RETR %d\r\n" % number for number in numbers))
-        return [self._answer() for _ in numbers]
+        messages = []
+        for _ in numbers:
+            self.expect_ok()
+            messages.append(self.body())
+        return messages
 
-    def _answer(self) -> bytes:
-        reply = self.line()
-        assert reply.startswith(b"+OK"), reply
-        return self.body()
+    def mark(self, numbers: Sequence[int]) -> None:
+        """Mark these messages, in one write. Raises Refused."""
+        self.send(b"".join(b"DELE %d\r\n" % number for number in numbers))
+        for _ in numbers:
+            self.expect_ok()
+
+    def expect_ok(self) -> None:
+        """Read a status line. Raises Refused if it is not positive."""
+        if not (reply := self.line()).startswith(b"+OK"):
+            raise Refused(reply)
 
     def unique_ids(self) -> list[str]:
         """The unique-ids in the order of their message-numbers."""
@@ -89,6 +107,14 @@ class Pop:
             octets = bytes(self._buffer)
             self._buffer.clear()
             return octets
+
+    def skip(self, octets: int) -> None:
+        """Read so many octets and forget them."""
+        while octets > len(self._buffer):
+            octets -= len(self._buffer)
+            self._buffer.clear()
+            self._receive()
+        del self._buffer[:octets]
 
     def is_closed(self) -> bool:
         """Whether the server has ended the connection and there is no more to read; waits for it."""
@@ -117,7 +143,3 @@ def canonical(octets: bytes) -> bytes:
     """A stored message as it is sent: CRLF line ends, and one at the end."""
     octets = octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     return octets if not octets or octets.endswith(b"\r\n") else octets + b"\r\n"
-
-
-def all_positive(replies: Iterable[bytes]) -> bool:
-    return all(reply.startswith(b"+OK") for reply in replies)

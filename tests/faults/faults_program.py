@@ -1,7 +1,6 @@
 """The server that the fault tests start, starve and kill: the public parts put together, nothing of its own.
 
-Its one argument is a JSON object (see ``faults_serve.Setup``). It prints its port, logs to standard error, and shuts
-down at SIGTERM as the command line does.
+As ``geventpop3 serve``, with settings that it does not have; its one argument is a JSON object, see ``faults_serve``.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import gevent
 
 from geventpop3 import POP3Server
 from geventpop3.auth.passwd import PasswordFile
+from geventpop3.plugins.access_log import AccessLog
 from geventpop3.service import MaildropService
 from geventpop3.stores.maildir import MaildirStore, journal
 
@@ -26,15 +26,16 @@ def main() -> None:
     if setup["without_journal"]:
         # The planted fault: UPDATE becomes a bare loop of unlinks, which a crash may cut anywhere.
         journal.write = lambda *_args, **_options: None
-    pop3d = POP3Server(port=0, hostname="pop.example.org", options={"trace": setup["trace"]}, **setup["limits"])
-    pop3d.register(MaildropService(MaildirStore(setup["maildir"]), PasswordFile(setup["passwords"])))
+    root = setup["root"]
+    pop3d = POP3Server(port=0, **setup["limits"])
+    pop3d.register(MaildropService(MaildirStore(f"{root}/{{user}}"), PasswordFile(f"{root}/passwords")))
+    pop3d.register(AccessLog())
     gevent.signal_handler(signal.SIGTERM, gevent.spawn, pop3d.shutdown)
     pop3d.start()
     if setup["uid"] is not None:
         os.setgroups([])
         os.setresgid(setup["uid"], setup["uid"], setup["uid"])
         os.setresuid(setup["uid"], setup["uid"], setup["uid"])
-    print(pop3d.getsockname()[1], flush=True)
     pop3d.serve_forever()
 
 

@@ -4,67 +4,71 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from faults_pop import SECONDS, Pop
 
-PROGRAM = Path(__file__).with_name("faults_program.py")
 PASSWORD = b"sesame opens"
+
+_PROGRAM = Path(__file__).with_name("faults_program.py")
+_LISTENING = re.compile(rb"listening on 127\.0\.0\.1:([0-9]+)\n")
+_PYTHON = (sys.executable, "-W", "error")
+
+
+def command_line(root: Path, *flags: str) -> list[str]:
+    """``geventpop3 serve`` with the Maildirs and the password file below *root*."""
+    served = ["--maildir", f"{root}/{{user}}", "--passwords", f"{root}/passwords"]
+    return [*_PYTHON, "-m", "geventpop3", "serve", "--listen", "127.0.0.1:0", *served, *flags]
+
+
+def program(root: Path, **setup: Any) -> list[str]:
+    """``faults_program.py`` with the same, and with what the command line does not let one say.
+
+    *limits*: keywords of POP3Server; *uid*: whose process it becomes; *without_journal*: true plants that fault.
+    """
+    given = {"root": str(root), "limits": {}, "uid": None, "without_journal": False, **setup}
+    return [*_PYTHON, str(_PROGRAM), json.dumps(given)]
 
 
 class Server:
-    """``faults_program.py`` serving the Maildirs below *root*; listening once this returns.
+    """A server that *command* starts and that logs to *log*; listening once this returns.
 
-    *limits* are keywords of POP3Server; *nofile* is the soft limit of descriptors; *uid* is whose process it becomes.
+    *nofile*: how many descriptors it may have at first.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        log: Path,
-        *,
-        limits: dict[str, Any] | None = None,
-        nofile: int | None = None,
-        uid: int | None = None,
-        trace: bool = False,
-        without_journal: bool = False,
-    ) -> None:
-        self.log = log
-        setup = {
-            "maildir": f"{root}/{{user}}",
-            "passwords": f"{root}/passwords",
-            "limits": limits or {},
-            "uid": uid,
-            "trace": trace,
-            "without_journal": without_journal,
-        }
-        command = [sys.executable, "-W", "error", str(PROGRAM), json.dumps(setup)]
+    def __init__(self, command: Sequence[str], log: Path, *, nofile: int | None = None) -> None:
         if nofile is not None:
             command = ["prlimit", f"--nofile={nofile}:", *command]
-        with log.open("ab") as errors:
+        self.log = log
+        with log.open("ab") as output:
+            self._log_begins = output.tell()
             # In a session of its own, so that nothing meant for the tests (Ctrl-C) reaches it.
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         try:
-            self.port = self._port()
+            self.port = self._listens()
         except BaseException:
             self.kill()
             raise
 
-    def _port(self) -> int:
-        assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], SECONDS)
-        line = self.process.stdout.readline() if ready else b""
-        assert line, f"the server did not start: {self.written()[-2000:]}"
-        return int(line)
+    def _listens(self) -> int:
+        end = time.monotonic() + SECONDS
+        with self.log.open("rb") as logged:
+            while time.monotonic() < end and self.process.poll() is None:
+                logged.seek(self._log_begins)
+                if found := _LISTENING.search(logged.read()):
+                    return int(found[1])
+                time.sleep(0.001)
+        raise AssertionError(f"the server did not start: {self.written()[-2000:]}")
 
     @property
     def pid(self) -> int:
@@ -76,7 +80,7 @@ class Server:
     def kill(self) -> None:
         """SIGKILL, as a crash would have it; returns when nothing of the process is left."""
         self.process.kill()
-        self._reap()
+        self.process.wait(SECONDS)
 
     def terminate(self, seconds: float = SECONDS) -> int:
         """SIGTERM; the exit status. Raises subprocess.TimeoutExpired if it does not end in time."""
@@ -86,11 +90,6 @@ class Server:
         finally:
             self.kill()
 
-    def _reap(self) -> None:
-        self.process.wait(SECONDS)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
     def dial(self, source: str | None = None) -> Pop:
         """A client that has not read the greeting yet."""
         return Pop(self.port, source)
@@ -98,9 +97,13 @@ class Server:
     def login(self, name: str, password: bytes = PASSWORD) -> Pop:
         """A client in the TRANSACTION state."""
         pop = self.dial()
-        assert pop.line().startswith(b"+OK")
-        reply = pop.login(name, password)
-        assert reply.startswith(b"+OK"), reply
+        try:
+            assert pop.line().startswith(b"+OK")
+            reply = pop.login(name, password)
+            assert reply.startswith(b"+OK"), reply
+        except BaseException:
+            pop.close()
+            raise
         return pop
 
     def written(self) -> str:
@@ -144,6 +147,14 @@ def stored(maildir: Path) -> list[bytes]:
     """The messages in a Maildir, the oldest first."""
     files = sorted([*maildir.glob("new/*"), *maildir.glob("cur/*")], key=lambda path: path.name)
     return [path.read_bytes() for path in files]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Waits for what another process brings about."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.002)
 
 
 def end(servers: Iterable[Server]) -> None:

@@ -190,12 +190,28 @@ def test_a_command_in_the_wrong_state_is_rejected_and_otherwise_not(state: State
     for verb, spec in COMMANDS.items():
         connection = Connection()
         connection.state = state
-        event = only_event(verb.encode() + b" x\r\n", connection)
+        event = only_event(verb.encode() + b"\r\n", connection)
         if state in spec.states:
             assert isinstance(event, Command)
             assert event.spec is spec
         else:
-            assert event == Rejected(err(f"not allowed in the {state.value} state"), verb, len(verb) + 4)
+            assert event == Rejected(err(f"not allowed in the {state.value} state"), verb, len(verb) + 2)
+
+
+def test_quit_with_an_argument_is_not_quit() -> None:
+    connection = logged_in()
+    event = only_event(b"QUIT now\r\n", connection)
+    assert event == Rejected(err("no argument is allowed"), "QUIT", 10)
+    connection.send(event.reply)
+    assert not connection.closing
+    assert connection.state is TRANSACTION
+
+
+def test_known_verbs_in_the_wrong_state_are_no_sign_of_another_protocol() -> None:
+    # A client that pipelines says them all after a failed login, and then QUIT.
+    connection = Connection()
+    trace = played([b"STAT\r\nLIST\r\nUIDL\r\nRETR 1\r\nQUIT\r\n"], connection)
+    assert [type(step[0]) for step in trace[:-1]] == [*[Rejected] * 4, Command]
 
 
 @pytest.mark.parametrize("state", State)
@@ -306,7 +322,7 @@ def test_only_a_positive_single_line_reply_moves_the_state(reply: Reply) -> None
         for state in spec.states:
             connection = Connection()
             connection.state = state
-            connection.receive_data(verb.encode() + b" x\r\n")
+            connection.receive_data(verb.encode() + b"\r\n")
             connection.next_event()
             assert connection.send(reply) == reply.status_line
             assert connection.state is (spec.then.get(state, state) if reply is OK else state)
@@ -432,6 +448,21 @@ def test_a_challenge_that_is_given_up_makes_the_next_line_a_command() -> None:
     assert isinstance(eaten.next_event(), Command)
 
 
+@pytest.mark.parametrize("line", [b"AUTH PLAIN " + b"A" * 16371, b"auth PLAIN " + b"A" * 16371])
+def test_auth_may_be_as_long_as_a_response_until_the_login(line: bytes) -> None:
+    for pieces in ([line + b"\r\n"], [line[:3], line[3:1200], line[1200:] + b"\r\n"]):
+        connection = Connection()
+        for piece in pieces:
+            connection.receive_data(piece)
+            event = connection.next_event()
+        assert isinstance(event, Command)
+        assert len(event.raw) == 16382
+    too_long = Rejected(err("line too long"), "", 16385)
+    assert only_event(line + b"A\r\n", Connection()) == too_long
+    assert only_event(line + b"\r\n", logged_in()) == too_long._replace(octets=16384)
+    assert only_event(b"X" + line + b"\r\n", Connection()) == too_long
+
+
 def test_a_hopeless_response_is_malformed_and_closes() -> None:
     connection = challenged(b"x" * 100_000)
     assert connection.next_event() == Response(None, True)
@@ -472,6 +503,57 @@ def test_octets_received_are_counted_and_buffered_ones_can_be_thrown_away() -> N
     connection.receive_data(b"CAPA\r\n")
     assert isinstance(connection.next_event(), Command)
     assert connection.octets_in == 22
+
+
+@pytest.mark.parametrize(
+    ("reply", "upgrading"),
+    [(OK, True), (NO, False), (multiline("begin TLS", b"x\n"), False)],
+    ids=["ok", "err", "body"],
+)
+def test_tls_begins_after_a_positive_reply_to_stls(reply: Reply, upgrading: bool) -> None:
+    connection = Connection()
+    connection.receive_data(b"STLS\r\n")
+    assert isinstance(connection.next_event(), Command)
+    assert not connection.upgrading
+    connection.send(reply)
+    assert connection.upgrading is upgrading
+    # RFC 2595 section 4: "the server remains in AUTHORIZATION state"
+    assert connection.state is AUTHORIZATION
+
+
+def test_tls_does_not_begin_where_the_reply_was_eaten_or_said_before_the_command() -> None:
+    connection = Connection()
+    connection.send(OK)
+    assert not connection.upgrading
+    connection.receive_data(b"STLS\r\n")
+    connection.next_event()
+    connection.silence()
+    connection.send(OK)
+    assert not connection.upgrading
+
+
+def test_a_session_goes_on_after_the_upgrade_where_it_was() -> None:
+    connection = Connection(bad_before_login=3)
+    connection.receive_data(b"STLS\r\nDELE 1\r\nDEL")
+    connection.next_event()
+    connection.send(OK)
+    assert connection.has_data
+    connection.upgraded()
+    assert not connection.upgrading
+    assert not connection.has_data
+    connection.receive_data(b"E 1\r\nUSER alice\r\n")
+    rejected = connection.next_event()
+    assert isinstance(rejected, Rejected)
+    connection.send(rejected.reply)
+    event = connection.next_event()
+    assert isinstance(event, Command)
+    assert event.args == ["alice"]
+    connection.send(OK)
+    assert not connection.upgrading
+
+
+def test_stls_is_no_command_after_login() -> None:
+    assert rejection_of(b"STLS\r\n", logged_in()).verb == "STLS"
 
 
 def test_lines_may_be_shorter_than_the_default() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
+from authority import Authority
 from gevent import socket
 
 from geventpop3 import POP3Server, multiline, ok
@@ -132,6 +133,12 @@ def dial() -> Iterator[Callable[..., Peer]]:
             return peer
 
         yield connect
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """Issues certificates that its clients trust."""
+    return Authority()
 
 
 @pytest.fixture

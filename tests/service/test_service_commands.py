@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 
@@ -148,7 +149,7 @@ def test_what_is_no_message_number_is_no_message(app, command, number):
 
 def test_the_transaction_state_needs_a_login(app):
     replies = app.talk("STAT", "USER alice", "RETR 1", "PASS alice", "STAT")
-    assert [reply[:4] for reply in replies] == ["-ERR", "+OK ", "-ERR", "+OK ", "+OK "]
+    assert [reply[:4] for reply in replies] == ["-ERR", "+OK ", "-ERR", "-ERR", "-ERR"]
 
 
 def test_in_the_transaction_state_nobody_logs_in_again(app):
@@ -179,14 +180,14 @@ def test_pass_needs_a_user_just_before_it(app):
 
 def test_user_and_pass_need_their_argument(app):
     assert app.talk("USER", "USER alice", "PASS") == [
-        "-ERR USER needs a name",
+        "-ERR an argument is missing",
         "+OK send PASS",
         "-ERR PASS needs a password",
     ]
 
 
 def test_a_password_keeps_its_blanks(make):
-    class Blanks(type(make().service.authenticator)):
+    class Blanks(type(make().service.back_end)):
         def authenticate(self, name, password):
             return name if password == " open  sesame " else None
 
@@ -207,7 +208,8 @@ def test_a_clear_text_login_is_for_loopback_unless_the_site_allows_it(make):
 
 
 def test_capa_says_what_works_in_both_states(app):
-    before = ["TOP", "USER", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
+    before = ["TOP", "USER", "SASL PLAIN LOGIN", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"]
+    before += ["EXPIRE NEVER", "UTF8 USER", "LANG"]
     assert app.talk("CAPA") == ["+OK capabilities follow", *before, "."]
     after = app.login("CAPA")
     # RFC 2449 section 5: "Capabilities available in the AUTHORIZATION state MUST be announced in both states."
@@ -217,7 +219,7 @@ def test_capa_says_what_works_in_both_states(app):
 
 def test_expire_and_further_capabilities_are_the_sites(make):
     app = make(expire=30)
-    app.service.capabilities["X-PIGEONS"] = lambda service, client: "2"
+    app.service.capabilities["X-PIGEONS"] = lambda service, pop3d, client: "2"
     del app.service.capabilities["TOP"]
     replies = app.talk("CAPA")
     assert "EXPIRE 30" in replies
@@ -462,3 +464,41 @@ def test_one_service_may_serve_several_servers(app, make):
 
 def test_a_locked_maildrop_is_a_refusal_of_its_own():
     assert str(MaildropLocked()) == "the maildrop is in use by another session"
+
+
+@pytest.mark.parametrize(
+    ("hostname", "domain"),
+    [
+        ("pop.example.org", "pop.example.org"),
+        ("b\u00fccher.example", "localhost"),
+        ("a b>c", "localhost"),
+        ("x" * 600, "localhost"),
+    ],
+)
+def test_the_timestamp_is_a_msg_id_whatever_the_server_is_called(make, hostname, domain):
+    app = make(authenticator=Clear())
+    app.pop3d.hostname = hostname
+    app.pop3d.greeting = f"{hostname} <beta> ready"
+    stream = ApopClient("alice", b"tanstaaf")
+    app.run(stream)
+    greeting, reply, *_ = bytes(stream.output).split(b"\r\n")
+    assert re.fullmatch(rb"<[0-9a-f]{24}@%s>" % domain.encode(), greeting[greeting.index(b"<") :])
+    assert reply.startswith(b"+OK")
+
+
+def test_a_login_that_a_plugin_takes_back_releases_the_lock_at_once(app):
+    free = []
+
+    @app.pop3d.plugin("response")
+    def refuse(pop3d, event):
+        if event.args == ["cmd_pass"] and event.reply.positive:
+            event.reply = err("not today")
+
+    @app.pop3d.on("cmd_capa", priority=-1)
+    def look(pop3d, event):
+        app.store.open("alice").close()
+        free.append(event.client.owner)
+
+    replies = app.talk("USER alice", "PASS alice", "CAPA")
+    assert replies[1] == "-ERR not today"
+    assert free == [None]

@@ -206,7 +206,7 @@ def test_a_store_that_may_wait_is_never_called_in_the_hubs_thread(make):
 def test_an_authenticator_that_may_wait_is_called_in_a_thread(make):
     threads = []
 
-    class Slow(type(make().service.authenticator)):
+    class Slow(type(make().service.back_end)):
         def authenticate(self, name, password):
             threads.append(threading.get_native_id())
             return super().authenticate(name, password)

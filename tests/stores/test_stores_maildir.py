@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ from store_contract import MESSAGE, StoreContract, contents, remove, remove_all,
 from geventpop3.errors import ConfigError, MaildropLocked, Refusal, StoreBroken, StoreUnavailable
 from geventpop3.stores.maildir import MaildirStore, body, index, measure, system
 from geventpop3.stores.maildir.cache import Cache
-from geventpop3.stores.store import Chunks, Store
+from geventpop3.stores.store import Chunks, Maildrop, Store
+from geventpop3.wire.stuffing import count_octets
 
 HASHED_OCTETS = 67
 
@@ -235,10 +237,10 @@ class TestSizes:
     def test_a_size_in_the_name_saves_reading_the_message(
         self, store: MaildirStore, alice: Path, kernel: Kernel
     ) -> None:
-        (alice / "new/1.M1P1.h,S=12,W=15").write_bytes(b"a: b\n\nc\nd\ne\n"[:12])
+        (alice / "new/1.M1P1.h,S=12,W=17").write_bytes(b"a: b\n\nc\nd\ne\n")
         kernel.reset()
         (message,) = scan(store, "alice")
-        assert message.octets == 15
+        assert message.octets == 17
         assert "read" not in kernel.names
         assert kernel.names.count("pread") == 1
 
@@ -261,6 +263,35 @@ class TestSizes:
         (message,) = scan(store, "alice")
         assert message.octets == len(b"a: b\r\n\r\nc\r\nd\r\ne\r\n"[:17])
 
+    @pytest.mark.parametrize(
+        "content", [b"a\r\n" * 3000, b"\r\n" * 4095, b"x" + b"\r\n" * 3000, b"\n" * 9000, b"x" * 9000]
+    )
+    def test_the_end_of_a_message_is_enough_to_believe_its_name(
+        self, store: MaildirStore, alice: Path, kernel: Kernel, content: bytes
+    ) -> None:
+        stated = len(content) + content.count(b"\n") - content.count(b"\r\n")
+        (alice / f"new/1.M1P1.h,S={len(content)},W={stated}").write_bytes(content)
+        kernel.reset()
+        (message,) = scan(store, "alice")
+        assert message.octets == count_octets((content,))
+        assert "read" not in kernel.names
+
+    @pytest.mark.parametrize("fields", [",S=17,W=34", ",W=17", ",S=17,W=22"])
+    def test_a_small_message_of_which_the_name_tells_lies_is_counted(
+        self, store: MaildirStore, alice: Path, fields: str
+    ) -> None:
+        (alice / f"new/1.M1P1.h{fields}").write_bytes(b"A: b\n\nc\nno end!!\n"[:17])
+        (message,) = scan(store, "alice")
+        assert message.octets == len(b"A: b\r\n\r\nc\r\nno end!!\r\n")
+
+    @pytest.mark.parametrize("stated", [8000, 9000, 15_000, 16_000])
+    def test_a_name_that_the_end_of_the_message_contradicts_is_not_believed(
+        self, store: MaildirStore, alice: Path, stated: int
+    ) -> None:
+        (alice / f"new/1.M1P1.h,S=8000,W={stated}").write_bytes(b"x\n" * 4000)
+        (message,) = scan(store, "alice")
+        assert message.octets == 12_000
+
     def test_a_large_message_is_counted_in_pieces(
         self, store: MaildirStore, alice: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -279,6 +310,165 @@ class TestSizes:
         assert [first for name, first in kernel.calls if name == "openat" and "1700" in str(first)] == [
             "new/1700000004.M4P1.host"
         ]
+
+
+class TestALieInANameThatOnlyReadingShows:
+    """One ``octets`` for STAT, LIST and RETR: what would not be so is refused, and right at the next login."""
+
+    LIE, TRUE = "1.M1P1.h,W=11000", "2.M2P2.h,W=12000"
+    CONTENT = b"x\n" * 4000
+
+    @pytest.fixture(autouse=True)
+    def _messages(self, alice: Path, clock: Clock) -> None:
+        for name in (self.LIE, self.TRUE, "3.M3P3.h,W=11000"):
+            (alice / "new" / name).write_bytes(self.CONTENT)
+
+    def read(self, maildrop: Maildrop, how: str) -> bytes:
+        read = maildrop.retrieve(self.LIE)
+        if how == "next" or not isinstance(read, Chunks):
+            return b"".join(read)
+        content = b""
+        while not read.complete:
+            chunk = read.ready()
+            content += next(read) if chunk is None else chunk
+        return content
+
+    def check(self, store: MaildirStore, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
+        maildrop = store.open("alice")
+        size = maildrop.scan()[0].octets
+        with caplog.at_level(logging.ERROR), pytest.raises(StoreUnavailable, match="log in again"):
+            self.read(maildrop, how)
+        assert self.LIE in caplog.text
+        with pytest.raises(StoreUnavailable):
+            maildrop.retrieve(self.LIE)
+        assert b"".join(maildrop.retrieve(self.TRUE)) != b""
+        maildrop.close()
+        for later in (MaildirStore(f"{tmp_path}/{{user}}"), store):
+            octets = [message.octets for message in scan(later, "alice")]
+            assert octets == [count_octets((each,)) for each in contents(later, "alice")]
+            assert octets[0] != size
+
+    @pytest.mark.parametrize("how", ["at hand", "ready", "next"])
+    def test_a_message_of_one_chunk(
+        self, store: MaildirStore, tmp_path: Path, kernel: Kernel, how: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        if how == "next":
+            kernel.fail("preadv", errno.EAGAIN)
+        elif how == "ready":
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("geventpop3.stores.maildir.maildrop.CHUNK_OCTETS", 0)
+                self.check(store, tmp_path, how, caplog)
+            return
+        self.check(store, tmp_path, how, caplog)
+
+    @pytest.mark.parametrize("how", ["ready", "next"])
+    @pytest.mark.parametrize("size", [body.CHUNK_OCTETS, 2 * body.CHUNK_OCTETS, 300_000])
+    def test_a_message_of_several(
+        self, store: MaildirStore, alice: Path, tmp_path: Path, how: str, size: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.LIE = f"0.M1P1.h,W={size + size // 2 + 1}"
+        (alice / "new" / self.LIE).write_bytes(b"x\n" * (size // 2))
+        self.check(store, tmp_path, how, caplog)
+
+    def test_it_is_looked_for_once_a_message(self, store: MaildirStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        maildrop = store.open("alice")
+        maildrop.scan()
+        assert list(maildrop.retrieve(self.TRUE)) == [self.CONTENT]
+        monkeypatch.setattr("geventpop3.stores.maildir.maildrop.count_octets", None)
+        assert list(maildrop.retrieve(self.TRUE)) == [self.CONTENT]
+        maildrop.close()
+
+    @pytest.mark.parametrize("how", ["ready", "next"])
+    def test_a_large_message_with_a_true_name_is_read_whole_and_believed_then(
+        self, store: MaildirStore, alice: Path, how: str
+    ) -> None:
+        content = b"x\n" * 200_000
+        self.LIE = f"0.M1P1.h,W={len(content) * 3 // 2}"
+        (alice / "new" / self.LIE).write_bytes(content)
+        maildrop = store.open("alice")
+        assert maildrop.scan()[0].octets == 600_000
+        closed = maildrop.retrieve(self.LIE)
+        assert isinstance(closed, body.Counted)
+        closed.close()
+        assert self.read(maildrop, how) == content
+        assert isinstance(maildrop.retrieve(self.LIE), body.Body)
+        maildrop.close()
+
+
+class TestFilesThatShareABaseName:
+    @pytest.fixture
+    def sharing(self, alice: Path) -> dict[str, bytes]:
+        """Three messages, which nothing but their flags tells apart."""
+        files = {"new/1.h": b"one\n", "cur/1.h:2,S": b"two\n", "cur/1.h:2,RS": b"three\n"}
+        for name, content in files.items():
+            (alice / name).write_bytes(content)
+        (alice / "cur/1.h").mkdir()
+        return files
+
+    def test_are_messages_of_their_own_with_unique_ids_that_stay(
+        self, store: MaildirStore, alice: Path, sharing: dict[str, bytes], clock: Clock
+    ) -> None:
+        assert sorted(contents(store, "alice")) == sorted(sharing.values())
+        before = set(scan(store, "alice"))
+        os.rename(alice / "cur/1.h:2,S", alice / "cur/1.h:2,FS")
+        assert set(scan(store, "alice")) == before
+
+    def test_are_removed_one_by_one(
+        self, store: MaildirStore, alice: Path, sharing: dict[str, bytes], clock: Clock
+    ) -> None:
+        left = set(sharing.values())
+        while left:
+            maildrop = store.open("alice")
+            first = maildrop.scan()[0].unique_id
+            content = b"".join(maildrop.retrieve(first))
+            maildrop.remove([first])
+            maildrop.close()
+            left.remove(content)
+            assert {(alice / name).read_bytes() for name in names(alice) - {"cur/1.h"}} == left
+
+    def test_all_that_are_marked_are_removed_also_when_they_were_renamed(
+        self, store: MaildirStore, alice: Path, sharing: dict[str, bytes]
+    ) -> None:
+        (alice / "new/1.h").unlink()
+        maildrop = store.open("alice")
+        unique_ids = [message.unique_id for message in maildrop.scan()]
+        os.rename(alice / "cur/1.h:2,S", alice / "cur/1.h:2,FS")
+        maildrop.remove(unique_ids)
+        maildrop.close()
+        assert names(alice) == {"cur/1.h"}
+
+    def test_that_come_while_a_session_is_open_are_kept(self, store: MaildirStore, three: Path) -> None:
+        maildrop = store.open("alice")
+        maildrop.scan()
+        (three / f"cur/{THREE}:2,S").write_bytes(b"another\n")
+        maildrop.remove([THREE, TWO])
+        maildrop.close()
+        assert names(three) == {f"cur/{ONE}:2,S", f"cur/{THREE}:2,S"}
+
+    def test_that_cost_nothing_where_there_are_none(
+        self, store: MaildirStore, three: Path, kernel: Kernel, clock: Clock
+    ) -> None:
+        scan(store, "alice")
+        assert not [first for name, first in kernel.calls if name == "stat" and "/" in str(first)]
+
+    @pytest.mark.parametrize("base", ["9.h", "nine h"])
+    @pytest.mark.parametrize("made", ["directory", "two directories"])
+    def test_a_directory_is_no_such_file(
+        self, store: MaildirStore, three: Path, base: str, made: str, kernel: Kernel
+    ) -> None:
+        (three / f"cur/{base}:2,S").mkdir()
+        if made == "directory":
+            (three / f"new/{base}").write_bytes(b"nine\n")
+        else:
+            (three / f"new/{base}").mkdir()
+        assert contents(store, "alice")[3:] == ([b"nine\n"] if made == "directory" else [])
+
+    def test_one_that_is_gone_when_it_is_looked_at_is_not_told_apart(
+        self, store: MaildirStore, three: Path, kernel: Kernel
+    ) -> None:
+        os.link(three / f"new/{THREE}", three / f"cur/{THREE}:2,S")
+        kernel.do_before("stat", lambda: (three / f"new/{THREE}").unlink(), nth=4)
+        assert ids(store) == [ONE, TWO, THREE]
 
 
 class TestWarmLogins:
@@ -642,7 +832,12 @@ class TestReading:
         maildrop = store.open("alice")
         maildrop.scan()
         before = set(os.listdir("/proc/self/fd"))
-        kernel.fail("fstat", errno.EIO)
+
+        def fail(_: int, name: str, __: object) -> None:
+            if name in ("preadv", "fstat"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        kernel.before = fail
         with pytest.raises(StoreUnavailable, match="cannot be read"):
             maildrop.retrieve("1.h")
         assert set(os.listdir("/proc/self/fd")) == before
@@ -684,14 +879,16 @@ class TestReading:
         assert "1.h" not in refused.value.text
 
     def test_the_file_is_closed_at_the_end_on_close_and_when_it_is_forgotten(
-        self, store: MaildirStore, alice: Path
+        self, store: MaildirStore, alice: Path, kernel: Kernel
     ) -> None:
         (alice / "cur/1.h").write_bytes(MESSAGE)
         maildrop = store.open("alice")
         maildrop.scan()
         before = set(os.listdir("/proc/self/fd"))
+        kernel.fail("preadv", errno.EAGAIN)
         read, closed, forgotten = (maildrop.retrieve("1.h") for _ in range(3))
-        list(read)
+        assert isinstance(closed, Chunks)
+        assert list(read) == [MESSAGE]
         closed.close()
         closed.close()
         del forgotten
@@ -706,6 +903,78 @@ class TestReading:
             else:
                 chunk = chunks.ready()
                 assert chunk
+
+
+class TestReadingAtOnce:
+    """A message that is in the page cache whole is read when it is retrieved, and nothing stays open."""
+
+    @pytest.fixture
+    def maildrop(self, store: MaildirStore, alice: Path, kernel: Kernel) -> Iterator[Maildrop]:
+        for number, content in enumerate((MESSAGE, b"", b"x" * 4096, b"x" * body.CHUNK_OCTETS), 1):
+            (alice / f"cur/{number}.h").write_bytes(content)
+        maildrop = store.open("alice")
+        maildrop.scan()
+        before = set(os.listdir("/proc/self/fd"))
+        kernel.reset()
+        yield maildrop
+        gc.collect()
+        assert set(os.listdir("/proc/self/fd")) == before
+        maildrop.close()
+
+    @pytest.mark.parametrize(("unique_id", "content"), [("1.h", MESSAGE), ("2.h", b"")])
+    def test_takes_an_open_and_a_read(
+        self, maildrop: Maildrop, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, unique_id: str, content: bytes
+    ) -> None:
+        monkeypatch.setattr(system, "preadv", lambda fd, buffers, offset, _: os.preadv(fd, buffers, offset))
+        assert maildrop.retrieve(unique_id) == (content,)
+        assert kernel.names == ["openat"]
+
+    @pytest.mark.parametrize("unique_id", ["3.h", "4.h"])
+    def test_is_not_for_what_is_large_or_ends_where_a_page_does(
+        self, maildrop: Maildrop, kernel: Kernel, unique_id: str
+    ) -> None:
+        read = maildrop.retrieve(unique_id)
+        assert isinstance(read, body.Body)
+        assert kernel.names == ["openat", "fstat"]
+        assert set(b"".join(read)) == {ord("x")}
+
+    def test_is_not_for_a_part_of_a_message(self, maildrop: Maildrop, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(system, "preadv", lambda fd, buffers, offset, _: len(MESSAGE) - 1)
+        assert b"".join(maildrop.retrieve("1.h")) == MESSAGE
+
+    @pytest.mark.parametrize("code", [errno.EAGAIN, errno.EOPNOTSUPP, errno.EIO])
+    def test_is_left_to_later_when_the_kernel_will_not(self, maildrop: Maildrop, kernel: Kernel, code: int) -> None:
+        kernel.fail("preadv", code)
+        assert b"".join(maildrop.retrieve("1.h")) == MESSAGE
+
+    def test_is_not_for_a_system_without_the_flag(self, maildrop: Maildrop, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(body, "_NOWAIT", None)
+        assert b"".join(maildrop.retrieve("1.h")) == MESSAGE
+
+    @pytest.mark.parametrize("raised", [MemoryError, KeyboardInterrupt])
+    def test_closes_the_file_whatever_is_raised(
+        self, maildrop: Maildrop, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
+    ) -> None:
+        def preadv(*_: object) -> int:
+            raise raised
+
+        monkeypatch.setattr(system, "preadv", preadv)
+        with pytest.raises(raised):
+            maildrop.retrieve("1.h")
+
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_needs_no_good_word_of_close(
+        self, maildrop: Maildrop, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, at_once: bool
+    ) -> None:
+        def close(fd: int) -> None:
+            os.close(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        if not at_once:
+            kernel.fail("preadv", errno.EAGAIN)
+        with monkeypatch.context() as patch:
+            patch.setattr(system, "close", close)
+            assert b"".join(maildrop.retrieve("1.h")) == MESSAGE
 
 
 class TestOpening:

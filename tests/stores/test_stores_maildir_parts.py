@@ -17,7 +17,7 @@ from geventpop3.stores import Maildrop, Message, Snapshot, Store
 from geventpop3.stores.maildir import index, journal
 from geventpop3.stores.maildir.index import UNKNOWN, Index, Row, decode
 from geventpop3.stores.maildir.listing import base_of, path_of
-from geventpop3.stores.maildir.names import delivery_time, stated_octets, unique_id
+from geventpop3.stores.maildir.names import delivery_time, is_shared, shared_unique_id, stated_octets, unique_id
 from geventpop3.stores.maildir.paths import Template
 
 file_names = st.binary(min_size=1, max_size=90).filter(lambda name: not set(name) & {0, 0x2F, 0x3A}).map(os.fsdecode)
@@ -41,6 +41,17 @@ class TestNames:
     @pytest.mark.parametrize("base", ["", "x" * 71, "a b", "a\x7f", "caf\u00e9", "\udcff"])
     def test_any_other_base_is_hashed(self, base: str) -> None:
         assert unique_id(base).startswith("sha256:")
+
+    @given(st.one_of(file_names, legal_names), st.integers(0, 2**64 - 1))
+    @settings(max_examples=20, deadline=None)
+    def test_files_that_share_a_base_have_legal_unique_ids_that_no_base_has(self, base: str, inode: int) -> None:
+        each = shared_unique_id(base, inode)
+        assert is_shared(each)
+        assert not is_shared(unique_id(base))
+        assert len(each) <= 70
+        assert all(0x21 <= ord(character) <= 0x7E for character in each)
+        assert each != shared_unique_id(base, inode + 1)
+        assert each != shared_unique_id(base + "x", inode)
 
     @pytest.mark.parametrize(
         ("base", "microseconds"),
@@ -219,7 +230,7 @@ class TestTheIndexFile:
         assert decode(content[:title] + struct.pack("=L", zlib.crc32(body)) + body) is None
 
     def test_a_message_of_unknown_size_is_measured_again_and_its_index_never_fresh(self) -> None:
-        doubtful = self.index().without_size(0)
+        doubtful = self.index().without_sizes([0])
         assert doubtful.fingerprint is None
         assert doubtful.unmeasured({"1.h": "n", "2.h": "n", "3.h": "n"}) == {"1.h": "n", "3.h": "n"}
         assert Index((1, 2, 3, 4), array("Q", [1]), array("Q", [UNKNOWN]), doubtful.snapshot, "").fingerprint is None

@@ -16,7 +16,7 @@ from store_contract import MESSAGE, contents, remove, scan
 
 from geventpop3.errors import NoSuchMessage, Refusal, RemovalIncomplete, StoreUnavailable
 from geventpop3.stores.maildir import MaildirStore, index, journal, listing
-from geventpop3.stores.maildir.names import unique_id
+from geventpop3.stores.maildir.names import shared_unique_id, unique_id
 from geventpop3.stores.store import Maildrop
 
 KEPT = {"1.M1P1.h": b"one\n", "5.M5P5.h": b"five\n"}
@@ -240,6 +240,43 @@ class TestAFaultAtEveryStep:
         kernel.reset()
         world.check(marked_left={0})
 
+    @pytest.mark.parametrize("code", [errno.EROFS, errno.EIO, errno.ENOSPC])
+    def test_one_file_that_says_so_is_enough(self, tmp_path: Path, kernel: Kernel, code: int) -> None:
+        world = World(tmp_path)
+        begin_update(world, unlinked=1)
+        kernel.fail("unlink", code, lambda name: "3.M3P3.h" in name)
+        with pytest.raises(StoreUnavailable):
+            scan(world.store(), world.owner)
+        assert journal.FILE in left_over(world.path)
+        kernel.reset()
+        world.check(marked_left={0})
+
+    @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EISDIR])
+    def test_a_file_that_cannot_ever_be_removed_keeps_nobody_out(
+        self, tmp_path: Path, kernel: Kernel, code: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = World(tmp_path)
+        begin_update(world, unlinked=1)
+        kernel.fail("unlink", code, lambda name: "3.M3P3.h" in name)
+        with caplog.at_level(logging.ERROR):
+            assert IDS[1] in [message.unique_id for message in scan(world.store(), world.owner)]
+        assert "given up" in caplog.text
+        assert "3.M3P3.h" in caplog.text
+        assert kernel.names.count("fsync") == 2
+        kernel.reset()
+        world.check(marked_left={1})
+
+    def test_a_directory_in_place_of_a_message_keeps_nobody_out(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = World(tmp_path)
+        begin_update(world, unlinked=1)
+        (world.path / "new/2.M2P2.h").mkdir()
+        with caplog.at_level(logging.ERROR):
+            assert [message.unique_id for message in scan(world.store(), world.owner)] == list(KEPT)
+        assert len(caplog.records) == 1
+        assert left_over(world.path) == {index.FILE}
+
 
 class TestTheOrderOfUpdate:
     def update_calls(self, world: World, kernel: Kernel, unique_ids: list[str]) -> list[str]:
@@ -422,6 +459,27 @@ class TestAJournalThatIsFound:
         world = World(tmp_path)
         (world.path / journal.FILE).write_bytes(journal.encode(["no-such-message"]))
         world.check(marked_left={3})
+
+    def test_it_finds_the_last_of_several_files_that_shared_a_name(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        (world.path / "cur/2.M2P2.h:2,S").write_bytes(b"another\n")
+        status = os.stat(world.path / "new/2.M2P2.h")
+        (world.path / journal.FILE).write_bytes(
+            journal.encode([shared_unique_id("2.M2P2.h", status.st_ino), shared_unique_id("5.M5P5.h", 0), *IDS[1:]])
+        )
+        (world.path / "cur/2.M2P2.h:2,S").unlink()
+        world.check(marked_left={0})
+
+    def test_one_that_vanishes_while_it_is_looked_for_is_no_error(self, tmp_path: Path, kernel: Kernel) -> None:
+        world = World(tmp_path)
+        (world.path / journal.FILE).write_bytes(journal.encode([shared_unique_id("2.M2P2.h", 0)]))
+
+        def before(_: int, name: str, first: object) -> None:
+            if name == "stat" and first == "new/2.M2P2.h":
+                (world.path / "new/2.M2P2.h").unlink()
+
+        kernel.before = before
+        assert len(scan(world.store(), world.owner)) == 4
 
     def test_it_is_finished_also_when_this_process_has_the_maildrop_in_its_cache(
         self, tmp_path: Path, clock: Clock

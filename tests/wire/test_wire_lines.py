@@ -118,6 +118,13 @@ def test_what_was_dropped_stays_dropped_when_the_limit_rises() -> None:
     assert buffer.octets == 8
 
 
+def test_what_is_held_begins_with_a_word_in_any_case() -> None:
+    buffer = LineBuffer()
+    for data, begins in [(b"", False), (b"au", False), (b"TH ", True), (b"x", True)]:
+        buffer.feed(data)
+        assert buffer.begins(b"AUTH ") is begins
+
+
 def test_clear_forgets_lines_and_the_beginning_of_an_over_long_one() -> None:
     buffer = LineBuffer(limit=4, drain=8)
     buffer.feed(b"ab\r\nUSER")

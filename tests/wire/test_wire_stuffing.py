@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geventpop3.wire import stuffing
-from geventpop3.wire.stuffing import Counter, Encoder, count_octets, stuff, stuff_whole, top
+from geventpop3.wire.stuffing import Counter, Encoder, count_octets, stuff, top
 
 IN_C = stuffing.encode_chunk is not stuffing.encode_chunk_in_python
 
@@ -33,6 +33,7 @@ def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stuffing, "encode_chunk", stuffing.encode_chunk_in_python)
+        patch.setattr(stuffing, "stuff_whole", stuffing.stuff_whole_in_python)
         yield
 
 
@@ -49,7 +50,7 @@ def test_without_the_accelerator_python_does_it(monkeypatch: pytest.MonkeyPatch)
 @given(MESSAGES)
 @settings(max_examples=50, deadline=None)
 def test_a_body_in_one_piece_needs_no_steps(message: bytes) -> None:
-    assert stuff_whole(message) == b"".join(stuff([message]))
+    assert stuffing.stuff_whole(message) == b"".join(stuff([message]))
 
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -228,6 +229,33 @@ def test_top_is_the_same_prefix_for_any_chunking(message: bytes, cuts: list[int]
     assert message.startswith(expected)
     for pieces in ([message], pieces_of(message, cuts), octet_by_octet(message)):
         assert b"".join(top(pieces, lines)) == expected
+
+
+@pytest.mark.parametrize("lines", [0, 1, 255, 256, 257, 99_998, 99_999, 100_000])
+@pytest.mark.parametrize("line", [b"\n", b"\r\n", b"word\n"])
+def test_top_finds_the_end_of_many_lines_in_one_chunk(line: bytes, lines: int) -> None:
+    assert b"".join(top([b"\n" + line * 99_999 + b"rest", b"more\nno\n"], lines)) == (
+        b"\n" + line * lines if lines < 100_000 else b"\n" + line * 99_999 + b"restmore\n"
+    )
+
+
+def test_top_looks_at_each_octet_of_a_chunk_of_line_ends_a_few_times_at_most() -> None:
+    class Watched(bytes):
+        """Notes the octets that are looked at, each search for itself."""
+
+        looked_at = 0
+
+        def count(self, part: bytes, start: int, end: int) -> int:  # type: ignore[override]  # the form that is used
+            Watched.looked_at += end - start
+            return super().count(part, start, end)
+
+        def find(self, part: bytes, start: int, end: int) -> int:  # type: ignore[override]  # the form that is used
+            Watched.looked_at += 100  # the call costs more than what it looks at
+            return super().find(part, start, end)
+
+    chunk = Watched(b"\n" * 262_144)
+    assert b"".join(top([b"\n", chunk], 262_130)) == b"\n" * 262_131
+    assert Watched.looked_at < 2 * len(chunk)
 
 
 def test_top_reads_no_chunk_that_it_does_not_need() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from geventpop3.auth.mechanisms.cram_md5 import CRAM_MD5
 from geventpop3.auth.mechanisms.exchange import exchange
 from geventpop3.auth.mechanisms.external import EXTERNAL
-from geventpop3.auth.mechanisms.identity import CredentialsRejected, Dialogue, Identity
+from geventpop3.auth.mechanisms.identity import ClearTextRefused, CredentialsRejected, Dialogue, Identity
 from geventpop3.auth.mechanisms.login import LOGIN
 from geventpop3.auth.mechanisms.mechanism import (
     BINDING,
@@ -59,6 +59,7 @@ __all__ = [
     "exchange",
     "Identity",
     "CredentialsRejected",
+    "ClearTextRefused",
     "Dialogue",
     "Request",
     "Challenge",

@@ -9,10 +9,10 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from geventpop3.auth.mechanisms.identity import Dialogue, Identity
+from geventpop3.auth.mechanisms.identity import ClearTextRefused, Dialogue, Identity
 from geventpop3.auth.mechanisms.mechanism import Context, Mechanism, available, possible
 from geventpop3.auth.mechanisms.requests import Challenge, LastWords, Request
-from geventpop3.errors import AuthenticationFailed, Refusal
+from geventpop3.errors import Refusal
 
 
 def exchange(
@@ -22,8 +22,9 @@ def exchange(
 
     *initial_response* is the argument as it stood in the command: None if there was none, ``=`` if it was empty, else
     base64. *answer* answers a request as its class says, and a challenge with None if the client cancelled; what it
-    raises comes through. Raises AuthenticationFailed, which is CredentialsRejected where it is known for whom, and
-    Refusal for what was no attempt: not a mechanism, malformed, cancelled.
+    raises comes through, but for a Refusal of an answer to LastWords. Raises AuthenticationFailed, which is
+    CredentialsRejected where it is known for whom, and for what was no attempt ClearTextRefused, or Refusal: not a
+    mechanism, malformed, cancelled.
     """
     mechanism = _mechanism(name, context)
     initial = _decoded(initial_response)
@@ -38,7 +39,7 @@ def exchange(
             if initial is not None and isinstance(step, Challenge):
                 response, initial = initial, None
             else:
-                response = answer(step)
+                response = _heard(answer, step)
                 if response is None and isinstance(step, Challenge):
                     response = _cancelled(step)
             step = _advance(dialogue, response)
@@ -55,6 +56,15 @@ def _advance(dialogue: Dialogue, response: Any) -> Request[Any] | Identity:
         return identity
 
 
+def _heard(answer: Callable[[Request[Any]], Any], step: Request[Any]) -> Any:
+    try:
+        return answer(step)
+    except Refusal:
+        if isinstance(step, LastWords):
+            return b""  # bad base64 there must not make a failed attempt one that does not count
+        raise
+
+
 def _cancelled(challenge: Challenge) -> bytes:
     if isinstance(challenge, LastWords):
         return b""
@@ -67,7 +77,7 @@ def _mechanism(name: str, context: Context) -> Mechanism:
     if (mechanism := available(context).get(name)) is not None:
         return mechanism
     if name in possible(context):
-        raise AuthenticationFailed("a clear-text login is not allowed on this connection")
+        raise ClearTextRefused
     raise Refusal("no such authentication mechanism")
 
 

@@ -32,6 +32,12 @@ class CredentialsRejected(AuthenticationFailed):
         super().__init__(text)
 
 
+class ClearTextRefused(AuthenticationFailed):
+    """A password or a token may not cross this connection; no try, because nothing was checked."""
+
+    default_text = "a clear-text login is not allowed on this connection"
+
+
 def proven(name: str, authorization: str | None) -> Dialogue:
     """The end of a mechanism in which a secret or a certificate has proven *name*. Raises CredentialsRejected."""
     return (yield from acting(name, (yield from FindOwner(name)), authorization))

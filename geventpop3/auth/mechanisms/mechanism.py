@@ -14,14 +14,14 @@ from geventpop3.auth.secret import SCRAM_ITERATIONS
 
 PASSWORDS = "an authenticator of passwords"
 TOKENS = "an authenticator of OAuth tokens"
-CLEAR_SECRETS = "clear-text secrets of some users"
+CLEAR_SECRETS = "clear-text secrets of all users"
 CERTIFICATE = "a client certificate that was verified"
 BINDING = "the octets of tls-server-end-point"
 
 
 def scram_secrets(hash_name: str) -> str:
-    """The need for ScramSecrets of one hash function, of some users."""
-    return f"SCRAM-{hash_name} secrets of some users"
+    """The need for ScramSecrets of one hash function, or clear-text secrets, of all users."""
+    return f"SCRAM-{hash_name} secrets of all users"
 
 
 def fresh_nonce() -> str:
@@ -62,6 +62,9 @@ class Context:
 
     iterations: tuple[int, ...] = (SCRAM_ITERATIONS,)
     """Iteration counts of SCRAM, one or more, that are usual here: of them a name that nobody has gets one."""
+
+    derives: bool = False
+    """Whether some users have clear-text secrets, of which SCRAM must derive keys: then it does so for any name."""
 
     key: bytes = field(default=_KEY, repr=False)
     """What SCRAM's salts for names without stored ones are made with; all processes of one server should share it."""

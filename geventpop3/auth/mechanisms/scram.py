@@ -91,7 +91,7 @@ def _secret(context: Context, hash_name: str, name: str) -> Generator[Request[An
     digest = hmac.digest(context.key, f"{hash_name} {name}".encode(), "sha256")
     salt = digest[:SCRAM_SALT_OCTETS]
     iterations = context.iterations[digest[-1] % len(context.iterations)]
-    if isinstance(stored, ClearSecret) or CLEAR_SECRETS in context.has:
+    if isinstance(stored, ClearSecret) or context.derives or CLEAR_SECRETS in context.has:
         # Where some names cost this, all do.
         clear = stored if isinstance(stored, ClearSecret) else ClearSecret(os.urandom(16).hex().encode("ascii"))
         usual = yield from Compute(partial(clear.scram, hash_name, salt, iterations))

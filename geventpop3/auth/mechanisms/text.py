@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from geventpop3.auth.saslprep import saslprep
-from geventpop3.auth.schemes import PASSWORD_OCTETS
+from geventpop3.auth.secret import PASSWORD_OCTETS
 from geventpop3.errors import AuthenticationFailed
 
 NAME_OCTETS = 255

@@ -25,7 +25,7 @@ from functools import partial
 from geventpop3.auth.schemes.argon2id import Argon2idSecret
 from geventpop3.auth.schemes.blf_crypt import BlfCryptSecret
 from geventpop3.auth.schemes.digests import DIGESTS, DigestSecret
-from geventpop3.auth.schemes.hashed import PASSWORD_OCTETS, HashedSecret, WritableSecret
+from geventpop3.auth.schemes.hashed import HashedSecret, WritableSecret
 from geventpop3.auth.schemes.pbkdf2 import Pbkdf2Secret
 from geventpop3.auth.schemes.scrypt import ScryptSecret
 from geventpop3.auth.schemes.unix_crypt import (
@@ -35,12 +35,11 @@ from geventpop3.auth.schemes.unix_crypt import (
     Sha512CryptSecret,
     YescryptSecret,
 )
-from geventpop3.auth.secret import SCRAM_HASHES, ClearSecret, PasswordSecret, ScramSecret
+from geventpop3.auth.secret import PASSWORD_OCTETS, SCRAM_HASHES, ClearSecret, PasswordSecret, ScramSecret
 from geventpop3.errors import ConfigError
 
 __all__ = [
     "NAMES",
-    "PASSWORD_OCTETS",
     "Argon2idSecret",
     "BlfCryptSecret",
     "CryptSecret",

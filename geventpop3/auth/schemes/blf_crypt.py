@@ -1,6 +1,6 @@
 """bcrypt, which Dovecot calls BLF-CRYPT: ``$2b$``, two digits, ``$``, salt and digest; needs geventpop3[bcrypt].
 
-``$2a$`` and ``$2y$`` are other names for the same thing, of before and after the mistakes of 2011 and 2014.
+``$2a$`` and ``$2y$`` are older names of the same thing.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class BlfCryptSecret(WritableSecret):
 
     @classmethod
     def create(cls, password: bytes) -> Self:
-        # "y" because crypt(3) of every age and Dovecot know it.
+        # The letter that Dovecot writes.
         salt = _bcrypt().gensalt(*cls.fresh)[-22:]
         blank = cls("y", *cls.fresh, salt, b"")
         return replace(blank, digest=blank.derive(password))

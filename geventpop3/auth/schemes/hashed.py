@@ -10,11 +10,8 @@ import hmac
 from abc import abstractmethod
 from typing import ClassVar, Self
 
-from geventpop3.auth.secret import PasswordSecret
+from geventpop3.auth.secret import PASSWORD_OCTETS, PasswordSecret
 from geventpop3.errors import ConfigError
-
-PASSWORD_OCTETS = 1024
-"""The longest password that is hashed, so that no client decides how much work a check is."""
 
 MEMORY_OCTETS = 256 << 20
 """The most memory one check may take."""

@@ -21,7 +21,7 @@ NAMES = ("libcrypt.so.1", "libcrypt.so.2")
 """With the functions of glibc's own crypt(3) of old, and without."""
 
 _ROOM = 32768
-"""Octets of struct crypt_data; where it is larger, ``crypt_rn`` says ERANGE and writes nothing."""
+"""Octets of struct crypt_data; where it is larger, ``crypt_rn`` fails with ERANGE."""
 
 _REFUSED = (1, 2)
 """CRYPT_SALT_INVALID and CRYPT_SALT_METHOD_DISABLED."""

@@ -1,19 +1,51 @@
-"""A message file being read: exactly as many octets as it had when it was opened, or an exception."""
+"""A message file being read: exactly as many octets as it had when it was measured, or an exception."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from geventpop3.errors import StoreUnavailable
 from geventpop3.stores.maildir import system
+from geventpop3.stores.maildir.index import Index
 from geventpop3.stores.store import Chunks
+from geventpop3.wire.stuffing import Counter
 
 CHUNK_OCTETS = 256 * 1024
 
 _NOT_AT_HAND = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+
+
+_PAGE_OCTETS = 4096
+"""The smallest page of the page cache there is."""
+
+
+def read_at_hand(fd: int, size: int) -> bytes | None:
+    """The whole file, if it is *size* octets long and all of it in the page cache; None to have ``Body`` see to it."""
+    if _NOWAIT is None or (size and not size % _PAGE_OCTETS):
+        # At the end of a page the kernel may have stopped because the next is not at hand: that looks like the end.
+        return None
+    # One octet more than there should be, to see that there is none.
+    buffer = bytearray(size + 1)
+    try:
+        got = system.preadv(fd, (buffer,), 0, _NOWAIT)
+    except OSError:
+        return None
+    if got != size:
+        return None
+    del buffer[size:]
+    return bytes(buffer)
+
+
+def let_go(fd: int) -> None:
+    """Closes a file that was only read: whatever ``close`` says, nothing is lost, and the descriptor is gone."""
+    try:
+        system.close(fd)
+    except OSError:
+        return
 
 
 class Body(Chunks):
@@ -69,7 +101,7 @@ class Body(Chunks):
     def close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            system.close(fd)
+            let_go(fd)
 
     def __del__(self) -> None:
         self.close()
@@ -95,3 +127,51 @@ class Body(Chunks):
 
     def _where(self) -> str:
         return f"maildir {self._maildir!r}: {self._path!r}"
+
+
+class Counted(Chunks):
+    """A Body whose octets as sent *index* has from the name of its file alone: counted while it is read.
+
+    If that is another number, *mistaken* is called and makes the exception that is raised instead of the last chunk.
+    """
+
+    __slots__ = ("_body", "_counter", "_index", "_mistaken", "_place", "_wrong", "complete")
+
+    def __init__(self, body: Body, index: Index, place: int, mistaken: Callable[[], StoreUnavailable]) -> None:
+        self._body = body
+        self._index = index
+        self._place = place
+        self._mistaken = mistaken
+        self._counter = Counter()
+        self._wrong = False
+        self.complete = False
+
+    def ready(self) -> bytes | None:
+        """As of Body; that the number is wrong is left to ``next``, because an index has to be written."""
+        if self._wrong:
+            return None
+        chunk = self._body.ready()
+        if chunk is not None:
+            self._count(chunk)
+        return None if self._wrong else chunk
+
+    def __next__(self) -> bytes:
+        chunk = b""
+        if not self._wrong:
+            chunk = next(self._body, b"")
+            self._count(chunk)
+        if self._wrong:
+            raise self._mistaken()
+        if not chunk:
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        self._body.close()
+
+    def _count(self, chunk: bytes) -> None:
+        self._counter.feed(chunk)
+        if self._body.complete:
+            right = self._counter.octets == self._index.snapshot.octets[self._place]
+            self.complete = self._index.counted[self._place] = right
+            self._wrong = not right

@@ -11,7 +11,7 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import merge
 from itertools import chain, compress
 from typing import NamedTuple
@@ -62,6 +62,8 @@ class Index:
         self.times = times
         self.sizes = sizes
         self.snapshot = snapshot
+        self.counted = bytearray(len(sizes))
+        """By place: whether the message was read since, and has the octets that are said here."""
         # Made when first asked for; two threads may both make them, which costs less than a lock.
         self._tails = tails
         self._places: dict[str, int] | None = None
@@ -129,10 +131,11 @@ class Index:
         """The path of a message, relative to the maildir, as of the scan."""
         return path_of(self.snapshot.unique_ids[place], self.tails[place])
 
-    def without_size(self, place: int) -> Index:
-        """This index, less what it knows of one message, so that the next scan measures it again."""
+    def without_sizes(self, places: Iterable[int]) -> Index:
+        """This index, less what it knows of some messages, so that the next scan measures them again."""
         sizes = self.sizes[:]
-        sizes[place] = UNKNOWN
+        for place in places:
+            sizes[place] = UNKNOWN
         return Index(None, self.times, sizes, self.snapshot, self._tails)
 
     def encode(self) -> bytes:

@@ -7,12 +7,13 @@ directories' change times say that nothing moved, and otherwise for half: two of
 from __future__ import annotations
 
 import errno
+import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from geventpop3.stores.maildir import system
-from geventpop3.stores.maildir.names import HASHED, unique_id
+from geventpop3.stores.maildir.names import is_base, is_shared, shared_unique_id, unique_id
 
 RACY_NS = 2_000_000_000
 """A change time younger than this (2 s, the coarsest clock of a file system) may hide a second change behind it."""
@@ -57,30 +58,86 @@ def listing(root: int) -> Listing:
     return Listing(earlier | tails, None)
 
 
+def find(unique_ids: Iterable[str], root: int) -> dict[str, str]:
+    """The tails of those of these messages that are in the maildir *root* now. Raises OSError."""
+    tails = listing(root).tails
+    found = {each: tails[each] for each in unique_ids if each in tails}
+    lost = {each for each in unique_ids if each not in tails and is_shared(each)}
+    if lost:
+        # What shared its name may by now be the last that has it, and then goes by another unique-id.
+        for each, tail in tails.items():
+            path, base = path_of(each, tail), base_of(each, tail)
+            status = _status(path, root)
+            if status is not None and (shared := shared_unique_id(base, status.st_ino)) in lost:
+                found[shared] = _whole(path)
+    return found
+
+
 def path_of(unique_id: str, tail: str) -> str:
     """The path, relative to the maildir, of the message with that unique-id and tail."""
     directory = "new/" if tail.startswith("n") else "cur/"
-    if unique_id.startswith(HASHED):
-        return directory + tail[1:]
-    return directory + unique_id + tail[1:]
+    return directory + unique_id + tail[1:] if is_base(unique_id) else directory + tail[1:]
 
 
 def base_of(unique_id: str, tail: str) -> str:
     """The base name of the message with that unique-id and tail."""
-    return tail[1:].partition(":")[0] if unique_id.startswith(HASHED) else unique_id
+    return unique_id if is_base(unique_id) else tail[1:].partition(":")[0]
 
 
 def _list_once(root: int) -> dict[str, str]:
     # new before cur: what moves from the one to the other in between is seen twice, not never.
-    tails = _tails("n", _names("new", root))
-    tails.update(_tails("c", _names("cur", root)))
+    names = {"new": _names("new", root), "cur": _names("cur", root)}
+    tails = _tails("n", names["new"])
+    tails.update(_tails("c", names["cur"]))
+    if len(tails) < len(names["new"]) + len(names["cur"]):
+        _tell_apart(tails, names, root)
     return tails
+
+
+def _tell_apart(tails: dict[str, str], names: Mapping[str, Iterable[str]], root: int) -> None:
+    """Gives each of several files that share a base name a unique-id of its own.
+
+    One file that was seen under several names, because it was renamed meanwhile or has links, stays one message.
+    """
+    paths: dict[str, list[str]] = {}
+    for part, listed in names.items():
+        for name in listed:
+            paths.setdefault(name.partition(":")[0], []).append(f"{part}/{name}")
+    for base, sharing in paths.items():
+        if len(sharing) == 1:
+            continue
+        files: dict[int, str] = {}
+        for path in sharing:
+            status = _status(path, root)
+            if status is not None and stat.S_ISREG(status.st_mode):
+                files[status.st_ino] = path
+        if not files:
+            continue
+        key = unique_id(base)
+        del tails[key]
+        if len(files) == 1:
+            (path,) = files.values()
+            tails[key] = path[0] + path[4 + len(base) :] if is_base(key) else _whole(path)
+        else:
+            tails.update((shared_unique_id(base, inode), _whole(path)) for inode, path in files.items())
+
+
+def _status(path: str, root: int) -> os.stat_result | None:
+    try:
+        return system.stat(path, dir_fd=root, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _whole(path: str) -> str:
+    """The tail of a message whose unique-id is not its base name."""
+    return path[0] + path[4:]
 
 
 def _names(part: str, root: int) -> list[str]:
     fd = system.openat(part, system.PART, dir_fd=root)
     try:
-        return system.listdir(fd)
+        return [name for name in system.listdir(fd) if name[0] != "."]
     finally:
         system.close(fd)
 
@@ -88,8 +145,6 @@ def _names(part: str, root: int) -> list[str]:
 def _tails(directory: str, names: Iterable[str]) -> dict[str, str]:
     tails = {}
     for name in names:
-        if name[0] == ".":
-            continue
         base, colon, info = name.partition(":")
         key = unique_id(base)
         tails[key] = directory + (name if key != base else colon + info)

@@ -10,17 +10,21 @@ import errno
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import islice
 
 from geventpop3.errors import NoSuchMessage, RemovalIncomplete, StoreBroken, StoreUnavailable
 from geventpop3.stores.maildir import index as indexes
 from geventpop3.stores.maildir import journal, lock, system
-from geventpop3.stores.maildir.body import Body
+from geventpop3.stores.maildir.body import CHUNK_OCTETS, Body, Counted, let_go, read_at_hand
 from geventpop3.stores.maildir.cache import Cache
 from geventpop3.stores.maildir.index import UNKNOWN, Index
-from geventpop3.stores.maildir.listing import fingerprint, listing, path_of
+from geventpop3.stores.maildir.listing import find, fingerprint, listing, path_of
 from geventpop3.stores.maildir.measure import measure
-from geventpop3.stores.maildir.removal import sync, unlink_all
+from geventpop3.stores.maildir.names import states_octets
+from geventpop3.stores.maildir.removal import passing, sync, unlink_all
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
+from geventpop3.wire.stuffing import count_octets
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +68,7 @@ class MaildirMaildrop(Maildrop):
     def scan(self) -> Snapshot:
         return self._scanned().snapshot
 
-    def retrieve(self, unique_id: str) -> Chunks:
+    def retrieve(self, unique_id: str) -> tuple[bytes] | Chunks:
         index = self._scanned()
         place = index.places.get(unique_id)
         if place is None:
@@ -73,11 +77,26 @@ class MaildirMaildrop(Maildrop):
             fd, path = self._open(unique_id, index.path(place))
         except OSError as error:
             raise refusal(error, self._path) from error
-        body = Body(fd, index.sizes[place], self._path, path)
+        size = index.sizes[place]
+        doubtful = states_octets(path) and not index.counted[place]
+        if size < CHUNK_OCTETS:
+            try:
+                content = read_at_hand(fd, size)
+            except BaseException:
+                let_go(fd)
+                raise
+            if content is not None:
+                let_go(fd)
+                if doubtful:
+                    if count_octets((content,)) != index.snapshot.octets[place]:
+                        raise self._mistaken(place, path)
+                    index.counted[place] = True
+                return (content,)
+        body = Body(fd, size, self._path, path)
         if body.intact():
-            return body
+            return Counted(body, index, place, partial(self._mistaken, place, path)) if doubtful else body
         body.close()
-        self._forget(index, place)
+        self._forget(place)
         raise StoreUnavailable("the message has changed, log in again", detail=f"{self._path!r}: {path!r}")
 
     def remove(self, unique_ids: Iterable[str]) -> None:
@@ -134,14 +153,15 @@ class MaildirMaildrop(Maildrop):
     def _list(self, known: Index) -> tuple[Index, bool]:
         """What is in the maildir now, and whether that is worth writing to the disk."""
         tails, stamp = listing(self._root)
-        rows, missing = measure(known.unmeasured(tails), self._root)
+        rows, missing = measure(known.unmeasured(tails), self._root, known.places)
         for _ in range(ATTEMPTS):
             if not missing:
                 break
             # Renamed or removed since it was listed; what else a second listing lacks may only be hidden from it.
             later, stamp = listing(self._root).tails, None
             tails.update(later)
-            more, missing = measure({each: later[each] for each in missing if each in later}, self._root)
+            again = {each: later[each] for each in missing if each in later}
+            more, missing = measure(again, self._root, known.places)
             rows += more
         return known.updated(tails, rows, stamp), bool(rows) or stamp is not None
 
@@ -193,11 +213,22 @@ class MaildirMaildrop(Maildrop):
                     break
         raise StoreUnavailable("the message is gone", detail=f"{self._path!r}: {path!r}")
 
-    def _forget(self, index: Index, place: int) -> None:
+    def _forget(self, place: int, *others: int) -> None:
+        """Has the next scan measure a message that is not what the index says, and *others* that may not be either."""
+        index = self._scanned()
         if index.sizes[place] != UNKNOWN:
-            self._index = index.without_size(place)
-            self._cache.put(self._path, self._index)
-            self._tidy(self._index)
+            self._index = index.without_sizes((place,))
+            later = self._index.without_sizes(others)
+            self._cache.put(self._path, later)
+            self._tidy(later)
+
+    def _mistaken(self, place: int, path: str) -> StoreUnavailable:
+        """The name of a message tells lies about its size: the next scan believes no name that is here now."""
+        logger.error("maildir %r: the size in the name of %r is wrong: such messages are read again", self._path, path)
+        index = self._scanned()
+        self._forget(place, *(other for other in range(len(index)) if states_octets(index.path(other))))
+        where = f"{self._path!r}: {path!r}"
+        return StoreUnavailable("the size of the message was not known, log in again", detail=where)
 
     # -- UPDATE -----------------------------------------------------------------------------------------------------
 
@@ -238,16 +269,19 @@ class MaildirMaildrop(Maildrop):
             logger.error("journal of maildir %r is damaged: moved aside, nothing removed", self._path)
             system.rename(journal.FILE, journal.DAMAGED, src_dir_fd=self._root, dst_dir_fd=self._root)
             return
-        found = listing(self._root).tails
-        left = unlink_all({uid: found[uid] for uid in unique_ids if uid in found}, self._root)
-        if left:
+        left = unlink_all(find(unique_ids, self._root), self._root)
+        if any(map(passing, left.values())):
             raise StoreUnavailable(detail=self._reasons(left))
+        if left:
+            # No later try would do better, and the owner is not kept out for it: no client was told that they are gone.
+            logger.error("UPDATE that was interrupted is given up: %s", self._reasons(left))
         if self._durable:
             sync(self._root)
         self._clear_journal()
 
-    def _reasons(self, left: Mapping[str, str]) -> str:
-        return f"maildir {self._path!r}: {len(left)} messages not removed: " + "; ".join(list(left.values())[:3])
+    def _reasons(self, left: Mapping[str, OSError]) -> str:
+        reasons = "; ".join(f"{error.filename!r}: {error.strerror}" for error in islice(left.values(), 3))
+        return f"maildir {self._path!r}: {len(left)} messages not removed: {reasons}"
 
     # -- common -----------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,13 @@
-"""The size of a message as sent, from its name if the deliverer wrote it there, else by reading it once."""
+"""The size of a message as sent, from its name if the deliverer wrote it there, else by reading it once.
+
+The end of the message, which is read for its line end anyway, must bear out what the name says; RETR then counts.
+"""
 
 from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
@@ -13,10 +16,13 @@ from geventpop3.stores.maildir import system
 from geventpop3.stores.maildir.index import UNKNOWN, Row
 from geventpop3.stores.maildir.listing import base_of, path_of
 from geventpop3.stores.maildir.names import delivery_time, stated_octets
-from geventpop3.wire.stuffing import Counter
+from geventpop3.wire.stuffing import Counter, count_octets
 
 BATCH = 32
 READ_OCTETS = 1 << 20
+
+END_OCTETS = 4096
+"""One page of the file."""
 
 _NO_MESSAGE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
@@ -29,9 +35,10 @@ class Measured(NamedTuple):
     missing: list[str]
 
 
-def measure(tails: Mapping[str, str], root: int) -> Measured:
+def measure(tails: Mapping[str, str], root: int, doubted: Container[str] = ()) -> Measured:
     """Measures these messages of the maildir *root*; what is no regular file is left out.
 
+    *doubted*: unique-ids of messages whose names are not believed.
     A message that cannot be read has a row nevertheless, of UNKNOWN size: it is in the maildrop, only RETR refuses.
     Raises OSError if nothing can be read now.
     """
@@ -45,7 +52,7 @@ def measure(tails: Mapping[str, str], root: int) -> Measured:
                     _prefetch(path_of(unique_id, tail), root)
         for unique_id, tail in batch:
             try:
-                row = _measure(unique_id, tail, root)
+                row = _measure(unique_id, tail, root, believed=unique_id not in doubted)
             except FileNotFoundError:
                 measured.missing.append(unique_id)
                 continue
@@ -62,7 +69,7 @@ def _prefetch(path: str, root: int) -> None:
         system.close(fd)
 
 
-def _measure(unique_id: str, tail: str, root: int) -> Row | None:
+def _measure(unique_id: str, tail: str, root: int, *, believed: bool) -> Row | None:
     path = path_of(unique_id, tail)
     base = base_of(unique_id, tail)
     try:
@@ -72,11 +79,11 @@ def _measure(unique_id: str, tail: str, root: int) -> Row | None:
             if not stat.S_ISREG(status.st_mode):
                 return None
             size = status.st_size
-            octets = stated_octets(base, size)
+            octets = stated_octets(base, size) if believed else None
+            if octets is not None:
+                octets = _borne_out(fd, size, octets)
             if octets is None:
                 octets, size = _counted(fd, size)
-            else:
-                octets = _ended(fd, size, octets)
         finally:
             system.close(fd)
     except OSError as error:
@@ -105,8 +112,16 @@ def _counted(fd: int, expected: int) -> tuple[int, int]:
             return counter.octets, size
 
 
-def _ended(fd: int, size: int, octets: int) -> int:
-    """*octets* with the line end that the last line may lack, which ``,W=`` does not count and RETR adds."""
-    if size and system.pread(fd, 1, size - 1) != b"\n":
-        return octets + 2
-    return octets
+def _borne_out(fd: int, size: int, octets: int) -> int | None:
+    """*octets* with the line end that the last line may lack, which ``,W=`` does not count and RETR adds.
+
+    None if that cannot be for a message that ends as this one does; a small one is counted by this.
+    """
+    before = max(size - END_OCTETS, 0)
+    end = system.pread(fd, END_OCTETS, before)
+    if end and end[-1:] != b"\n":
+        octets += 2
+    counted = count_octets((end,))
+    # What comes before may be all line ends or have none, and a CR at its end may belong to the first LF here.
+    least = before + counted - (before > 0)
+    return octets if least <= octets <= least + before + (before > 0) else None

@@ -1,7 +1,7 @@
 """What a Maildir file name says: the unique-id, the delivery time, the size. Pure.
 
 A name is ``base[:info]``; other programs rename ``new/base`` to ``cur/base:2,S`` and back as flags change, and the base
-stays for ever. So the unique-id is made of the base alone.
+stays for ever. So the unique-id is made of the base alone, unless several files have it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ UNIQUE_ID_OCTETS = 70
 """RFC 1939 section 7: "The unique-id of a message is an arbitrary server-determined string, consisting of one to 70
 characters in the range 0x21 to 0x7E"."""
 
-HASHED = "sha256:"
+_HASHED = "sha256:"
 """Begins the unique-id of a base that is none itself; no base holds a colon, so none can be taken for another."""
+
+_SHARED = "inode"
 
 _TIME = re.compile(r"(\d{1,12})\.(?:[^.,]*?M(\d{1,6})(?!\d))?", re.ASCII)
 _SIZE = re.compile(r",([SW])=(\d{1,18})(?=,|$)", re.ASCII)
@@ -25,7 +27,22 @@ def unique_id(base: str) -> str:
     """The unique-id of the message with that base name: the base itself if it is a legal one."""
     if 0 < len(base) <= UNIQUE_ID_OCTETS and base.isascii() and base.isprintable() and " " not in base:
         return base
-    return HASHED + hashlib.sha256(os.fsencode(base)).hexdigest()[:60]
+    return _HASHED + hashlib.sha256(os.fsencode(base)).hexdigest()[:60]
+
+
+def shared_unique_id(base: str, inode: int) -> str:
+    """The unique-id of one of several files with that base name: they are different messages, whatever wrote them."""
+    return f"{_SHARED}{inode}:{hashlib.sha256(os.fsencode(base)).hexdigest()[:40]}"
+
+
+def is_shared(unique_id: str) -> bool:
+    """Whether a unique-id is one of ``shared_unique_id``."""
+    return unique_id.startswith(_SHARED) and ":" in unique_id
+
+
+def is_base(unique_id: str) -> bool:
+    """Whether a unique-id is the base name itself."""
+    return ":" not in unique_id
 
 
 def delivery_time(base: str) -> int | None:
@@ -36,12 +53,17 @@ def delivery_time(base: str) -> int | None:
     return int(found[1]) * 1_000_000 + int(found[2] or 0)
 
 
+def states_octets(name: str) -> bool:
+    """Whether a name may state the size that ``stated_octets`` reads."""
+    return ",W=" in name
+
+
 def stated_octets(base: str, size: int) -> int | None:
     """The size with CRLF line ends that the deliverer wrote into the name (``,W=``), if *size*, the file's, allows it.
 
     A missing final line end is not in it.
     """
-    if ",W=" not in base:
+    if not states_octets(base):
         return None
     stated = dict(_SIZE.findall(base))
     if "W" not in stated or int(stated.get("S", size)) != size:

@@ -1,0 +1,194 @@
+"""One command that measures how quick another client's login stays while others are slow, greedy or never read.
+
+Each attack is measured beside the quiet moment right before it, in one run, the server on a core of its own if there
+are two; every phase is bounded, and the command ends by itself within a minute or two. The exit status is 1 if a goal
+was not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from peers import OURS, PEERS, Place, Running, mail_user, running
+
+HERE = Path(__file__).parent
+PASSWORD = "secret"
+LARGE_OCTETS = 8 * 1024 * 1024  # more than the kernel takes for a peer that does not read
+LOGINS = 400
+SECONDS = 8.0  # of one phase
+RATIO = 3.0
+HOGGED_P99 = 0.050  # seconds
+ATTACK_SECONDS = 50.0  # less than every deadline of the server, so that nobody is dropped while it is measured
+
+
+class Attack(NamedTuple):
+    sort: str
+    clients: int
+    what: str
+    bound: float | None  # of the p99 in seconds; None: the ratio of the medians is judged
+
+
+ATTACKS = (
+    Attack("never", 500, "ask for 8 MiB and never read", None),
+    Attack("sip", 500, "read an octet a second", None),
+    Attack("drip", 500, "send an octet a second", None),
+    Attack("hog", 2, "pipeline NOOP, read all", HOGGED_P99),
+)
+
+
+class Logins(NamedTuple):
+    """Seconds from connect to PASS's +OK, of one phase."""
+
+    p50: float
+    p99: float
+    measured: int
+
+
+class Row(NamedTuple):
+    attack: Attack
+    quiet: Logins
+    attacked: Logins
+    octets_each: float  # of memory that each attacker costs the server
+    left: int  # attackers that were still connected in the end
+
+    @property
+    def is_met(self) -> bool:
+        if self.attack.bound is not None:
+            return self.attacked.p99 < self.attack.bound
+        return self.attacked.p50 < RATIO * self.quiet.p50
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sorts = [attack.sort for attack in ATTACKS]
+    parser.add_argument("--attacks", nargs="+", choices=sorts, default=sorts, help="only these")
+    return parser.parse_args()
+
+
+def main() -> int:
+    sorts = arguments().attacks
+    wanted = [attack for attack in ATTACKS if attack.sort in sorts]
+    peer = next(peer for peer in PEERS if peer.name == OURS)
+    with tempfile.TemporaryDirectory(prefix="geventpop3-hostile-") as scratch:
+        place = make_place(Path(scratch))
+        cores = sorted(os.sched_getaffinity(0))
+        rows = []
+        for attack in wanted:
+            # Each attack has a server of its own, so that none uses the memory that another made it take.
+            with running(peer, place, set(cores[:1])) as server:
+                os.sched_setaffinity(0, set(cores[1:] or cores))
+                time_logins(server.port)  # warms what can be warmed
+                rows.append(measure(server, attack))
+            os.sched_setaffinity(0, set(cores))
+    for line in table(rows):
+        print(line)
+    return 0 if all(row.is_met for row in rows) else 1
+
+
+def make_place(scratch: Path) -> Place:
+    """A maildrop for each attacker, all with the same large message, and one for the honest client."""
+    root = scratch / "mail"
+    names = ["honest", *(f"{attack.sort}{n}" for attack in ATTACKS for n in range(attack.clients))]
+    large = scratch / "large"
+    line = b"x" * 76 + b"\n"
+    large.write_bytes(b"Subject: large\n\n" + line * (LARGE_OCTETS // len(line)))
+    octets = large.stat().st_size
+    size = f"S={octets},W={octets + large.read_bytes().count(10)}"
+    for name in names:
+        for part in ("new", "cur", "tmp"):
+            (root / name / part).mkdir(parents=True)
+        if name != "honest":
+            os.link(large, root / name / "cur" / f"1700000000.M1P1.bench,{size}:2,S")
+    passwords = scratch / "passwords"
+    passwords.write_text("".join(f"{name}:{{PLAIN}}{PASSWORD}\n" for name in names))
+    return Place(root, "", passwords, scratch, scratch, mail_user())
+
+
+def measure(server: Running, attack: Attack) -> Row:
+    quiet = time_logins(server.port)
+    before = memory(server.pid)
+    with attacking(server.port, attack) as process:
+        attacked = time_logins(server.port)
+        each = max(0, memory(server.pid) - before) / attack.clients
+        answer, _ = process.communicate(timeout=ATTACK_SECONDS)
+    return Row(attack, quiet, attacked, each, json.loads(answer.splitlines()[-1])["alive"])
+
+
+@contextmanager
+def attacking(port: int, attack: Attack) -> Iterator[subprocess.Popen[str]]:
+    """The attackers, at it, in a process of their own; killed in the end."""
+    command = [sys.executable, str(HERE / "attackers.py"), attack.sort, str(port), str(attack.clients)]
+    with subprocess.Popen(
+        [*command, f"{attack.sort}%d", str(ATTACK_SECONDS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            ready = process.stdout.readline()
+            if ready != "ready\n":
+                raise SystemExit(f"the attackers of sort {attack.sort} did not get ready")
+            yield process
+        finally:
+            process.kill()
+
+
+def time_logins(port: int) -> Logins:
+    times: list[float] = []
+    end = time.monotonic() + SECONDS
+    while len(times) < LOGINS and time.monotonic() < end:
+        times.append(login(port))
+    times.sort()
+    return Logins(median(times), times[len(times) * 99 // 100], len(times))
+
+
+def login(port: int) -> float:
+    """Seconds from connect to PASS's +OK; then QUIT, and the end that the server makes of it."""
+    started = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+        answers = sock.makefile("rb")
+        answers.readline()
+        for command in (b"USER honest\r\n", f"PASS {PASSWORD}\r\n".encode()):
+            sock.sendall(command)
+            reply = answers.readline()
+            if not reply.startswith(b"+OK"):
+                raise SystemExit(f"the honest client was refused: {reply!r}")
+        seconds = time.perf_counter() - started
+        sock.sendall(b"QUIT\r\n")
+        answers.read()
+    return seconds
+
+
+def memory(pid: int) -> int:
+    """Octets of memory that are the process's own (PSS)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit("this kernel does not tell the memory of a process")
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    yield f"{'attackers':<34}{'quiet p50':>11}{'p99':>9}{'attacked p50':>14}{'p99':>9}{'ratio':>8}{'each':>10}  goal"
+    for attack, quiet, attacked, each, left in rows:
+        goal = f"ratio < {RATIO:g}" if attack.bound is None else f"p99 < {attack.bound * 1000:g} ms"
+        verdict = "met" if Row(attack, quiet, attacked, each, left).is_met else "NOT MET"
+        gone = f", {attack.clients - left} were dropped" if left < attack.clients else ""
+        yield (
+            f"{f'{attack.clients} {attack.what}':<34}{quiet.p50 * 1000:>8.2f} ms{quiet.p99 * 1000:>6.1f} ms"
+            f"{attacked.p50 * 1000:>11.2f} ms{attacked.p99 * 1000:>6.1f} ms{attacked.p50 / quiet.p50:>8.2f}"
+            f"{each / 1024:>6.0f} KiB  {goal}: {verdict}{gone}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Several back ends as one: the first that knows the user decides.
+
+A back end that knows a name is the last that is asked about it; one that cannot tell is asked, and if it says no, so
+is the next. One that is down ends the login, because nobody can say whether the name is its own: put first what must
+always work. A failed login asks each back end once, those that have no say about a random name, so that its time and
+its answer do not tell who knew the user.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator
+from geventpop3.auth.secret import Secret
+from geventpop3.errors import ConfigError, StoreUnavailable
+
+
+class Chain(SecretAuthenticator, TokenAuthenticator):
+    """Asks *members* in their order. Raises ConfigError if there are none."""
+
+    def __init__(self, members: Iterable[Authenticator]) -> None:
+        self.members = tuple(members)
+        if not self.members:
+            raise ConfigError("a chain needs a back end")
+
+    def authenticate(self, name: str, password: str) -> str | None:
+        without_a_say = []
+        members = iter(self.members)
+        for member in members:
+            known = member.knows(name)
+            if known is False:
+                without_a_say.append(member)
+                continue
+            owner = member.authenticate(name, password)
+            if owner is not None:
+                return owner
+            if known:
+                break
+        for member in members:
+            member.knows(name)
+            without_a_say.append(member)
+        for member in without_a_say:
+            # Nobody's name, so that no failure is counted against a user, and not the password, which is almost right.
+            member.authenticate(f"nobody-{secrets.token_hex(8)}", secrets.token_hex(8))
+        return None
+
+    def checks_passwords(self) -> bool:
+        return any(member.checks_passwords() for member in self.members)
+
+    def knows(self, name: str) -> bool | None:
+        cannot_tell = False
+        for member in self.members:
+            known = member.knows(name)
+            if known:
+                return True
+            cannot_tell |= known is None
+        return None if cannot_tell else False
+
+    def owner(self, name: str) -> str | None:
+        cannot_tell = []
+        for member in self.members:
+            known = member.knows(name)
+            if known:
+                return member.owner(name)
+            if known is None:
+                cannot_tell.append(member)
+        owners = (member.owner(name) for member in cannot_tell)
+        return next((owner for owner in owners if owner is not None), None)
+
+    def answers_at_once(self) -> bool:
+        return all(member.answers_at_once() for member in self.members)
+
+    def secret(self, name: str) -> Secret | None:
+        """The secret that the first back end that knows *name* has; it asks them all, to take the same time."""
+        found = None
+        decided = False
+        for member in self.members:
+            try:
+                known = member.knows(name)
+                secret = member.secret(name) if isinstance(member, SecretAuthenticator) else None
+            except StoreUnavailable:
+                if decided:
+                    continue
+                raise
+            if not decided and (known or secret is not None):
+                found, decided = secret, True
+        return found
+
+    def has_clear_secrets(self) -> bool:
+        members = [member for member in self.members if member.checks_passwords()]
+        return bool(members) and all(_is_clear(member) for member in members)
+
+    def scram_iterations(self, hash_name: str) -> tuple[int, ...]:
+        """All counts, if each member that checks passwords is fit for SCRAM with this hash function."""
+        counts: dict[int, None] = {}
+        for member in self.members:
+            if member.checks_passwords():
+                own = member.scram_iterations(hash_name) if isinstance(member, SecretAuthenticator) else ()
+                if not own and not _is_clear(member):
+                    return ()
+                counts.update(dict.fromkeys(own))
+        return tuple(counts)
+
+    def has_scram_keys_alone(self) -> bool:
+        secret = (member for member in self.members if isinstance(member, SecretAuthenticator))
+        return all(member.has_scram_keys_alone() for member in secret)
+
+    def check_token(self, name: str | None, token: str) -> str | None:
+        """The first owner that a back end finds: whose issuer it is not says None."""
+        for member in self.members:
+            if isinstance(member, TokenAuthenticator) and (owner := member.check_token(name, token)) is not None:
+                return owner
+        return None
+
+    def checks_tokens(self) -> bool:
+        return any(member.checks_tokens() for member in self.members if isinstance(member, TokenAuthenticator))
+
+
+def _is_clear(member: Authenticator) -> bool:
+    return isinstance(member, SecretAuthenticator) and member.has_clear_secrets()

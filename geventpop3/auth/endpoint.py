@@ -1,0 +1,122 @@
+"""JSON from an HTTP endpoint that the operator named, within bounds: time in all, octets in all, no redirect.
+
+Blocking, for use in a thread. TLS is verified; without it only this machine is asked, unless the operator says so.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from io import BytesIO
+from typing import Any, cast
+from urllib.parse import urlencode, urlsplit
+
+from geventpop3.errors import ConfigError
+
+RESPONSE_OCTETS = 256 << 10
+"""The most that an answer may have, with its header."""
+
+
+class EndpointError(Exception):
+    """There was no good answer; its text is one for the log."""
+
+
+class Endpoint:
+    """One URL. Connecting and TLS may take *seconds*, and so may the answer.
+
+    *context* is an ``ssl.SSLContext`` for a certificate authority that the system does not know. Raises ConfigError.
+    """
+
+    def __init__(self, url: str, *, allow_plaintext: bool = False, context: Any = None, seconds: float = 5.0) -> None:
+        try:
+            parts = urlsplit(url)
+            self._host, port = parts.hostname or "", parts.port
+        except ValueError:
+            raise ConfigError(f"{url} is no URL") from None
+        if parts.scheme not in ("http", "https") or not self._host or "@" in parts.netloc or not url.isascii():
+            raise ConfigError(f"{url} is not a URL of an endpoint, https://host/path")
+        if parts.scheme == "http" and not allow_plaintext and not _is_loopback(self._host):
+            raise ConfigError(f"{url} is not https")
+        self.url = url
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._is_https = parts.scheme == "https"
+        self._port = port or (443 if self._is_https else 80)
+        self._context = context
+        self._seconds = seconds
+        self._local = threading.local()
+
+    def get(self) -> dict[str, Any]:
+        """The JSON object that GET brings. Raises EndpointError."""
+        return self._ask("GET", None, {})
+
+    def post(self, form: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
+        """The JSON object that POST of a form brings. Raises EndpointError."""
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._ask("POST", urlencode(form).encode("ascii"), {**kind, **headers})
+
+    def _ask(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> dict[str, Any]:
+        connection = self._connection()
+        try:
+            common = {"Accept": "application/json", "Connection": "close", "User-Agent": "geventpop3"}
+            connection.request(method, self._target, body, {**common, **headers})
+            response = HTTPResponse(cast(Any, _Received(self._read(connection.sock))), method=method)
+            response.begin()
+            text = response.read()
+        except (OSError, HTTPException, ValueError) as error:
+            # ValueError is what http.client says to some malformed numbers.
+            raise EndpointError(f"{self.url}: {type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise EndpointError(f"{self.url}: status {response.status}")
+        try:
+            answer = json.loads(text)
+        except (ValueError, RecursionError):
+            raise EndpointError(f"{self.url}: the answer is no JSON") from None
+        if not isinstance(answer, dict):
+            raise EndpointError(f"{self.url}: the answer is no JSON object")
+        return answer
+
+    def _connection(self) -> HTTPConnection:
+        """One for each thread, opened anew each time: it keeps the TLS context, which takes tens of milliseconds."""
+        connection: HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            if self._is_https:
+                connection = HTTPSConnection(self._host, self._port, timeout=self._seconds, context=self._context)
+            else:
+                connection = HTTPConnection(self._host, self._port, timeout=self._seconds)
+            self._local.connection = connection
+        return connection
+
+    def _read(self, sock: Any) -> bytes:
+        """All that comes until the server closes, as it was asked to."""
+        end = time.monotonic() + self._seconds
+        pieces: list[bytes] = []
+        count = 0
+        while (left := end - time.monotonic()) > 0:
+            sock.settimeout(left)
+            piece = sock.recv(65536)
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+            count += len(piece)
+            if count > RESPONSE_OCTETS:
+                raise EndpointError(f"{self.url}: the answer has more than {RESPONSE_OCTETS} octets")
+        raise EndpointError(f"{self.url}: no whole answer within {self._seconds:g} s")
+
+
+class _Received:
+    """What HTTPResponse takes for a socket."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def makefile(self, _mode: str) -> BytesIO:
+        return BytesIO(self._octets)
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")

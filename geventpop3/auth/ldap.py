@@ -1,0 +1,412 @@
+"""Users in an LDAP directory (RFC 4511): the password is right if the server lets the user bind with it.
+
+Needs the extra ``ldap``, which is ldap3: pure Python on blocking sockets with time limits, right in a thread. Not
+bonsai, nor its gevent flavour: with a server that accepts and stays silent it holds the interpreter's lock during a
+bind, so that every thread and the hub stand still, and over ldaps it never comes back.
+
+An empty password is refused before any bind (RFC 4513 section 5.1.2: "clients SHOULD disallow an empty password input
+to a Name/Password Authentication user interface"), because a server takes it for an anonymous login. Each thread keeps
+one connection, on which every bind sets anew who is asking; it is opened anew when it has failed or was idle for long.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from geventpop3.auth.authenticator import Authenticator
+from geventpop3.auth.credentials import is_name, password_octets, unavailable
+from geventpop3.errors import ConfigError
+
+log = logging.getLogger("geventpop3.auth")
+
+T = TypeVar("T")
+
+IDLE_SECONDS = 60.0
+"""A connection that was idle for longer is not used again: a firewall may have forgotten it without a word."""
+
+REFUSALS = frozenset({19, 32, 34, 48, 49, 50, 53})
+"""Results of a bind that refuse the user (RFC 4511 section 4.1.9): invalidCredentials, inappropriateAuthentication,
+noSuchObject, invalidDNSyntax; and what servers say of a locked account: constraintViolation, insufficientAccessRights,
+unwillingToPerform. All others mean that the server cannot tell."""
+
+SUCCESS = 0
+SIZE_LIMIT_EXCEEDED = 4
+NO_SUCH_OBJECT = 32
+
+
+class Directory(Protocol):
+    """One connection to a server, as the ways to find users need it. All methods raise Unreachable."""
+
+    def bind(self, dn: str, password: bytes) -> bool:
+        """Whether a simple bind succeeds (RFC 4511 section 4.2)."""
+
+    def search(self, base: str, matching: str, attribute: str | None) -> list[Entry]:
+        """At most two of the entries below *base* that the filter *matching* takes (RFC 4511 section 4.5)."""
+
+    def read(self, dn: str, attribute: str) -> list[bytes]:
+        """The values of an attribute of one entry; none if it is not there or may not be read."""
+
+
+class Entry(NamedTuple):
+    """An entry that was found, with the values of the attribute that was asked for."""
+
+    dn: str
+    values: list[bytes]
+
+
+class Unreachable(Exception):
+    """This server cannot tell; its text is for the log."""
+
+
+class Users(Protocol):
+    """A way from a name to an entry of the directory."""
+
+    def knows(self, directory: Directory, name: str) -> bool | None:
+        """Whether there is such a user; None if that cannot be told without the password."""
+
+    def owner(self, directory: Directory, name: str) -> str | None:
+        """The owner of the maildrop of a name that was proven otherwise."""
+
+    def log_in(self, directory: Directory, name: str, password: bytes) -> str | None:
+        """The owner, if the password is right."""
+
+
+@dataclass(frozen=True)
+class UserDn:
+    """Users whose DN is known but for the name: ``uid={name},ou=people,dc=example,dc=org``.
+
+    The owner is the *owner* attribute of the user's own entry, which the user must be allowed to read; None takes the
+    name as the client spelt it, although a directory ignores case and blanks in it.
+    """
+
+    template: str
+    owner_attribute: str | None = "uid"
+
+    def __post_init__(self) -> None:
+        _expect_name(self.template, "the template of DNs")
+
+    def knows(self, _directory: Directory, _name: str) -> bool | None:
+        return None
+
+    def owner(self, _directory: Directory, name: str) -> str | None:
+        return name
+
+    def log_in(self, directory: Directory, name: str, password: bytes) -> str | None:
+        dn = self.template.replace("{name}", escape_dn(name))
+        if not directory.bind(dn, password):
+            return None
+        if self.owner_attribute is None:
+            return name
+        return _owner(directory.read(dn, self.owner_attribute), self.owner_attribute, name)
+
+
+@dataclass(frozen=True)
+class UserSearch:
+    """Users below *base* that match *filter*, as ``(&(objectClass=person)(mail={name}))``, found by a service account.
+
+    The owner is the value of *owner_attribute* in the entry; None takes the name as the client spelt it, although a
+    directory ignores case in it. Two entries that match are nobody.
+    """
+
+    base: str
+    filter: str
+    bind_dn: str
+    bind_password: str = field(repr=False)
+    owner_attribute: str | None = "uid"
+
+    def __post_init__(self) -> None:
+        _expect_name(self.filter, "the filter")
+        _check_filter(self.filter.replace("{name}", "name"))
+        if not self.bind_dn or not self.bind_password:
+            raise ConfigError("LDAP: the service account that searches needs a DN and a password")
+
+    def knows(self, directory: Directory, name: str) -> bool | None:
+        return bool(self._entries(directory, name))
+
+    def owner(self, directory: Directory, name: str) -> str | None:
+        entries = self._entries(directory, name)
+        return self._owner(entries[0], name) if len(entries) == 1 else None
+
+    def log_in(self, directory: Directory, name: str, password: bytes) -> str | None:
+        entries = self._entries(directory, name)
+        if len(entries) == 1:
+            return self._owner(entries[0], name) if directory.bind(entries[0].dn, password) else None
+        # A bind as nobody, so that an unknown user takes as many round trips as a wrong password.
+        directory.bind(f"cn={secrets.token_hex(16)},{self.base}", password)
+        return None
+
+    def _entries(self, directory: Directory, name: str) -> list[Entry]:
+        if not directory.bind(self.bind_dn, self.bind_password.encode("utf-8")):
+            raise Unreachable("the service account is refused")
+        if "\\" in name:
+            return []  # ldap3 unescapes a filter twice, so this would be another name
+        entries = directory.search(self.base, self.filter.replace("{name}", escape_filter(name)), self.owner_attribute)
+        if len(entries) > 1:
+            log.error("LDAP: more than one entry for %a; nobody can log in so", name)
+        return entries
+
+    def _owner(self, entry: Entry, name: str) -> str | None:
+        return name if self.owner_attribute is None else _owner(entry.values, self.owner_attribute, name)
+
+
+class LdapAuthenticator(Authenticator):
+    """Authenticates against the first of the servers at *urls* that answers, all of one directory.
+
+    A URL is ``ldaps://host:636``, ``ldap://host:389``, which goes on with StartTLS (RFC 4513 section 3), or
+    ``ldapi://%2Frun%2Fslapd%2Fldapi``. *allow_plaintext* leaves StartTLS out. *context* is an ``ssl.SSLContext`` for a
+    certificate authority that the system does not know. Each step of a login may take *seconds*.
+
+        LdapAuthenticator("ldaps://ldap.example.org", UserDn("uid={name},ou=people,dc=example,dc=org"))
+
+    Raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        urls: str | Iterable[str],
+        users: Users,
+        *,
+        allow_plaintext: bool = False,
+        context: Any = None,
+        seconds: float = 5.0,
+    ) -> None:
+        ldap3 = _ldap3()
+        self._users = users
+        self._seconds = seconds
+        self._servers = tuple(_server(url) for url in ([urls] if isinstance(urls, str) else urls))
+        if not self._servers:
+            raise ConfigError("LDAP: no server")
+        self._starts_tls = not allow_plaintext
+        secured = ("ldap", "ldaps") if self._starts_tls else ("ldaps",)
+        if context is None and any(server.scheme in secured for server in self._servers):
+            context = ldap3.core.tls.create_default_context()  # once: it takes tens of milliseconds
+        self._context = context
+        self._local = threading.local()
+
+    def authenticate(self, name: str, password: str) -> str | None:
+        octets = password_octets(password)
+        if octets is None or not _is_text(octets) or not is_name(name):
+            return None
+        return self._ask(lambda directory: self._users.log_in(directory, name, octets))
+
+    def knows(self, name: str) -> bool | None:
+        return is_name(name) and self._ask(lambda directory: self._users.knows(directory, name))
+
+    def owner(self, name: str) -> str | None:
+        return self._ask(lambda directory: self._users.owner(directory, name)) if is_name(name) else None
+
+    def close(self) -> None:
+        """Close the calling thread's connection; its next login opens another."""
+        session: Session | None = getattr(self._local, "session", None)
+        self._local.session = None
+        if session is not None:
+            session.close()
+
+    def _ask(self, question: Callable[[Directory], T]) -> T:
+        """The answer of the first server that has one; a connection that was kept may have gone stale meanwhile."""
+        session: Session | None = getattr(self._local, "session", None)
+        if session is not None and time.monotonic() - session.used < IDLE_SECONDS:
+            try:
+                return question(session)
+            except Unreachable as error:
+                log.info("LDAP: the connection is opened anew: %s", error)
+        troubles = []
+        for server in self._servers:
+            self.close()
+            try:
+                session = self._local.session = Session(server, self._context, self._seconds, self._starts_tls)
+                answer = question(session)
+            except Unreachable as error:
+                troubles.append(f"{server.url}: {error}")
+                continue
+            if troubles:
+                # The one that answers comes first now, so that the others cost nobody their time limit again.
+                log.warning("LDAP: %s; %s answers", "; ".join(troubles), server.url)
+                self._servers = (server, *(other for other in self._servers if other != server))
+            return answer
+        self.close()
+        raise unavailable("; ".join(troubles))
+
+
+class _Server(NamedTuple):
+    url: str
+    scheme: str
+    host: str
+    port: int | None
+
+
+class Session:
+    """A connection of ldap3's, translated: whatever it raises is Unreachable."""
+
+    def __init__(self, server: _Server, context: Any, seconds: float, starts_tls: bool) -> None:
+        self.used = time.monotonic()
+        self._ldap3 = ldap3 = _ldap3()
+        tls = ldap3.Tls()
+
+        def wrap(connection: Any, do_handshake: bool) -> None:
+            # ldap3 compares names itself and, since Python has no match_hostname, no addresses; OpenSSL does it right.
+            connection.socket = context.wrap_socket(
+                connection.socket, server_hostname=server.host, do_handshake_on_connect=do_handshake
+            )
+
+        tls.wrap_socket = wrap
+        self._connection = ldap3.Connection(
+            # One for each connection: ldap3 keeps in it which address answered.
+            ldap3.Server(
+                server.host,
+                port=server.port,
+                use_ssl=server.scheme == "ldaps",
+                get_info=ldap3.NONE,
+                mode=ldap3.IP_SYSTEM_DEFAULT,
+                tls=tls,
+                connect_timeout=seconds,  # the socket keeps it for all that follows
+            ),
+            auto_referrals=False,
+            auto_escape=False,
+            check_names=False,
+        )
+        try:
+            self._do(self._connection.open, read_server_info=False)
+            if starts_tls and server.scheme == "ldap":
+                self._do(self._connection.start_tls, read_server_info=False)
+        except Unreachable:
+            self.close()
+            raise
+
+    def bind(self, dn: str, password: bytes) -> bool:
+        try:
+            self._do(self._connection.rebind, dn, password, read_server_info=False)
+        finally:
+            self._connection.password = self._connection.request = None
+        result = self._connection.result
+        if result["result"] in REFUSALS:
+            log.debug("LDAP: a bind is refused: %s", result["description"])
+        elif result["result"] != SUCCESS:
+            raise Unreachable(_said("a bind", result))
+        return bool(result["result"] == SUCCESS)
+
+    def search(self, base: str, matching: str, attribute: str | None) -> list[Entry]:
+        entries = self._entries(base, matching, self._ldap3.SUBTREE, attribute)
+        result = self._connection.result
+        if result["result"] != SUCCESS and not (result["result"] == SIZE_LIMIT_EXCEEDED and len(entries) == 2):
+            raise Unreachable(_said(f"the search below {base}", result))
+        return entries
+
+    def read(self, dn: str, attribute: str) -> list[bytes]:
+        entries = self._entries(dn, "(objectClass=*)", self._ldap3.BASE, attribute)
+        result = self._connection.result
+        if result["result"] not in (SUCCESS, NO_SUCH_OBJECT):
+            raise Unreachable(_said("the reading of an entry", result))
+        return [value for entry in entries for value in entry.values]
+
+    def close(self) -> None:
+        """Close the socket, which ldap3 leaves open where opening failed."""
+        if self._connection.socket is not None:
+            self._connection.socket.close()
+
+    def _entries(self, base: str, matching: str, scope: str, attribute: str | None) -> list[Entry]:
+        attributes = None if attribute is None else [attribute]
+        dereference = self._ldap3.DEREF_NEVER
+        self._do(self._connection.search, base, matching, scope, dereference, attributes, size_limit=2)
+        return [
+            Entry(answer["dn"], [] if attribute is None else answer["raw_attributes"].get(attribute) or [])
+            for answer in self._connection.response
+            if answer["type"] == "searchResEntry"
+        ]
+
+    def _do(self, method: Callable[..., object], *args: object, **options: object) -> None:
+        self.used = time.monotonic()
+        try:
+            method(*args, **options)
+        except Exception as error:
+            # Not only its own errors: what garbage leads to in its decoder is anything.
+            raise Unreachable(f"{type(error).__name__}: {error}") from error
+
+
+def escape_dn(value: str) -> str:
+    """*value* as an attribute value in a distinguished name (RFC 4514 section 2.4)."""
+    escaped = re.sub(r'[\\"+,;<=>]', r"\\\g<0>", value).replace("\0", r"\00")
+    if escaped.startswith((" ", "#")):
+        escaped = "\\" + escaped
+    if escaped.endswith(" ") and len(value) > 1:
+        escaped = escaped[:-1] + "\\ "
+    return escaped
+
+
+def escape_filter(value: str) -> str:
+    """*value* as an assertion value in a filter (RFC 4515 section 3).
+
+    Every octet that could mean anything to any parser is escaped, not only those that must be.
+    """
+    return "".join(
+        chr(octet) if chr(octet).isascii() and chr(octet).isalnum() else f"\\{octet:02x}"
+        for octet in value.encode("utf-8")
+    )
+
+
+def _expect_name(template: str, what: str) -> None:
+    if "{name}" not in template:
+        raise ConfigError(f"LDAP: {what} has no {{name}}, where the user's name goes")
+
+
+def _check_filter(matching: str) -> None:
+    from_search = _ldap3().operation.search
+    try:
+        from_search.parse_filter(matching, None, False, False, None, False)
+    except _ldap3().core.exceptions.LDAPExceptionError as error:
+        raise ConfigError(f"LDAP: {matching} is no filter: {error}") from None
+
+
+def _server(url: str) -> _Server:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigError(f"LDAP: {url} is no URL") from None
+    has_more = parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in ("ldap", "ldaps", "ldapi") or not parts.netloc or has_more:
+        raise ConfigError(f"LDAP: {url} is not ldaps://host, ldap://host or ldapi://%2Fpath, with :port where needed")
+    host = f"ldapi://{parts.netloc}" if parts.scheme == "ldapi" else parts.hostname or ""
+    return _Server(url, parts.scheme, host, port)
+
+
+def _is_text(password: bytes) -> bool:
+    """RFC 4511 section 4.2: passwords that are text are transferred as UTF-8; ldap3 can send no others."""
+    try:
+        password.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _owner(values: list[bytes], attribute: str, name: str) -> str | None:
+    """The owner that the values of *attribute* tell: the name itself is one of them, or there is but one."""
+    texts = [value.decode("utf-8", "replace") for value in values]
+    if name in texts:
+        return name
+    if len(texts) == 1 and is_name(texts[0]):
+        return texts[0]
+    log.error("LDAP: the entry of %a shows no usable %s, or several; nobody can log in so", name, attribute)
+    return None
+
+
+def _said(what: str, result: Any) -> str:
+    return f"{what} has the result {result['result']}, {result['description']}"
+
+
+def _ldap3() -> Any:
+    try:
+        import ldap3
+        import ldap3.core.tls
+        import ldap3.operation.search
+    except ImportError:
+        raise ConfigError("LDAP needs an extra: pip install 'geventpop3[ldap]'") from None
+    return ldap3

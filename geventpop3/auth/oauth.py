@@ -1,0 +1,255 @@
+"""OAuth bearer tokens (RFC 6750) as OAUTHBEARER and XOAUTH2 bring them: whose maildrop does one open.
+
+A token is checked here, as a signed JWT (RFC 7519, RFC 8725, RFC 9068), which needs the extra ``oauth``, or by asking
+who issued it (RFC 7662). The name that comes with a token must be that of its owner, unless a policy knows better.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import logging
+import secrets
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote_plus
+
+from geventpop3.auth.authenticator import TokenAuthenticator
+from geventpop3.auth.credentials import is_name, unavailable
+from geventpop3.auth.endpoint import Endpoint, EndpointError
+from geventpop3.auth.jwks import ALGORITHMS, GivenKeys, Keys, PublishedKeys
+from geventpop3.errors import ConfigError
+
+log = logging.getLogger("geventpop3.auth")
+
+TOKEN_OCTETS = 16 << 10
+"""The longest token that is looked at."""
+
+CACHED = 10_000
+"""The most tokens whose introspection is remembered."""
+
+READ = ("email_verified", "scope", "scp")
+"""Claims that are read beside the owner's."""
+
+Policy = Callable[[str, str], str | None]
+"""``policy(owner, name)``: whose maildrop a token of *owner* opens when the client says *name*, or None."""
+
+
+def same_name(owner: str, name: str) -> str | None:
+    """The policy by default: everybody opens their own maildrop."""
+    return owner if name == owner else None
+
+
+class TokenRefused(Exception):
+    """A token that is not in force or not good for this; its text is for the log."""
+
+
+class TokenVerifier(TokenAuthenticator):
+    """What the ways to check a token share: its claims say who it is and what it is good for."""
+
+    def __init__(self, owner_claim: str, scope: str | None, policy: Policy) -> None:
+        self._owner_claim = owner_claim
+        self._scope = scope
+        self._policy = policy
+
+    @abstractmethod
+    def claims(self, token: str) -> Mapping[str, Any]:
+        """What a token that is in force says. Raises TokenRefused and StoreUnavailable."""
+
+    def check_token(self, name: str | None, token: str) -> str | None:
+        try:
+            if not 0 < len(token) <= TOKEN_OCTETS or not token.isascii():
+                raise TokenRefused("it is empty, too long, or not of ASCII")
+            owner = self._owner(self.claims(token))
+        except TokenRefused as error:
+            log.info("a token is refused: %s", error)
+            return None
+        return owner if name is None else self._policy(owner, name)
+
+    def _owner(self, claims: Mapping[str, Any]) -> str:
+        owner = claims.get(self._owner_claim)
+        if not isinstance(owner, str) or not is_name(owner):
+            raise TokenRefused(f"no usable claim {self._owner_claim}")
+        if self._owner_claim == "email" and claims.get("email_verified", True) is not True:
+            # OpenID Connect Core section 5.1: else anybody may have typed it there.
+            raise TokenRefused("its email is not verified")
+        if self._scope is not None and self._scope not in _words(claims, "scope") | _words(claims, "scp"):
+            raise TokenRefused(f"no scope {self._scope}")
+        return owner
+
+    def authenticate(self, name: str, password: str) -> str | None:  # noqa: ARG002
+        """None: nobody has a password here."""
+        return None
+
+    def checks_passwords(self) -> bool:
+        return False
+
+
+class JwtVerifier(TokenVerifier):
+    """Checks tokens that are JWTs, signed by *issuer* for *audience*.
+
+    *keys* is the URL of the issuer's JWK Set, or its Endpoint, or such a set. *algorithms* are those that are accepted,
+    never one of a shared secret. *token_type* is what the token's "typ" must be, as ``at+jwt`` (RFC 9068 section 2.1),
+    where the issuer sets it. *leeway* is in seconds. *owner_claim* names the owner; *scope* must be among the token's.
+    Raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        audience: str,
+        keys: str | Endpoint | Mapping[str, Any],
+        *,
+        algorithms: Collection[str] = ("RS256", "ES256"),
+        token_type: str | None = None,
+        leeway: float = 30.0,
+        owner_claim: str = "email",
+        scope: str | None = None,
+        policy: Policy = same_name,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(owner_claim, scope, policy)
+        self._jwt = _jwt()
+        if not issuer or not audience:
+            raise ConfigError("OAuth: a token needs an issuer and an audience")
+        if not algorithms or not set(algorithms) <= ALGORITHMS.keys():
+            raise ConfigError(f"OAuth: the algorithms of signatures are some of {', '.join(ALGORITHMS)}")
+        self._issuer = issuer
+        self._audience = audience
+        self._algorithms = tuple(algorithms)
+        self._type = None if token_type is None else _type(token_type)
+        self._leeway = leeway
+        self._keys: Keys
+        if isinstance(keys, (str, Endpoint)):
+            self._keys = PublishedKeys(_endpoint(keys), self._algorithms, clock)
+        else:
+            try:
+                self._keys = GivenKeys(keys, self._algorithms)
+            except ValueError as error:
+                raise ConfigError(f"OAuth: the JWK Set: {error}") from None
+
+    def claims(self, token: str) -> Mapping[str, Any]:
+        jwt = self._jwt
+        try:
+            unverified = jwt.decode_complete(token, options={"verify_signature": False})
+            header = unverified["header"]
+            algorithm, key_id = header.get("alg"), header.get("kid")
+            # Asked first, so that what is no token of this issuer makes nobody fetch keys.
+            if unverified["payload"].get("iss") != self._issuer:
+                raise TokenRefused("another issuer")
+            if algorithm not in self._algorithms or "crit" in header:
+                raise TokenRefused("an algorithm that is not accepted")
+            if self._type is not None and _type(header.get("typ")) != self._type:
+                raise TokenRefused("another type")
+            key = self._keys.find(key_id, algorithm)
+            if key is None:
+                raise TokenRefused("an unknown key")
+            claims: Mapping[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=self._algorithms,
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=self._leeway,
+                options={"require": ["exp", "iss", "aud"], "enforce_minimum_key_length": True},
+            )
+        except jwt.PyJWTError as error:
+            raise TokenRefused(type(error).__name__) from None
+        return claims
+
+
+class IntrospectionVerifier(TokenVerifier):
+    """Checks tokens by asking their issuer's introspection endpoint at *url*, as a client with an id and a secret.
+
+    *audience*, *issuer* and *scope*, where given, must be the token's. A token that is in force is asked about again
+    after *cache_seconds* at the latest, so that long may pass until a withdrawn one is refused. Raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        url: str | Endpoint,
+        client_id: str,
+        client_secret: str,
+        *,
+        audience: str | None = None,
+        issuer: str | None = None,
+        scope: str | None = None,
+        owner_claim: str = "username",
+        policy: Policy = same_name,
+        cache_seconds: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(owner_claim, scope, policy)
+        self._endpoint = _endpoint(url)
+        # RFC 6749 section 2.3.1: both are encoded as in a form first.
+        pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+        self._authorization = "Basic " + base64.b64encode(pair.encode("ascii")).decode("ascii")
+        self._audience = audience
+        self._issuer = issuer
+        self._cache_seconds = cache_seconds
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._cache: dict[bytes, tuple[float, Mapping[str, Any]]] = {}
+        self._lock = threading.Lock()
+
+    def claims(self, token: str) -> Mapping[str, Any]:
+        # Under a key of this process, so that its memory holds nothing that opens a maildrop elsewhere.
+        digest = hmac.digest(self._key, token.encode("ascii"), "sha256")
+        with self._lock:
+            until, claims = self._cache.get(digest, (0.0, {}))
+        if self._clock() < until:
+            return claims
+        try:
+            form = {"token": token, "token_type_hint": "access_token"}
+            claims = self._endpoint.post(form, {"Authorization": self._authorization})
+        except EndpointError as error:
+            raise unavailable(f"OAuth: {error}") from error
+        now = self._clock()
+        expires = claims.get("exp", now + self._cache_seconds)
+        if claims.get("active") is not True:
+            raise TokenRefused("it is not active")
+        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or not expires > now:
+            raise TokenRefused("it has expired")
+        if self._audience is not None and self._audience not in _words(claims, "aud", separator=None):
+            raise TokenRefused("another audience")
+        if self._issuer is not None and claims.get("iss") != self._issuer:
+            raise TokenRefused("another issuer")
+        kept = {claim: claims[claim] for claim in (self._owner_claim, *READ) if claim in claims}
+        with self._lock:
+            self._cache.pop(digest, None)
+            while len(self._cache) >= CACHED:
+                del self._cache[next(iter(self._cache))]
+            self._cache[digest] = (min(expires, now + self._cache_seconds), kept)
+        return kept
+
+
+def _words(claims: Mapping[str, Any], claim: str, separator: str | None = " ") -> set[str]:
+    """The values of a claim that is a list, or one text, of words between separators if there is one."""
+    value = claims.get(claim)
+    if isinstance(value, str):
+        return {value} if separator is None else set(value.split(separator))
+    return {word for word in value if isinstance(word, str)} if isinstance(value, list) else set()
+
+
+def _type(value: object) -> str:
+    """The "typ" of a header (RFC 7515 section 4.1.9): a media type, of which "application/" may be left out."""
+    return str(value).lower().removeprefix("application/")
+
+
+def _endpoint(place: str | Endpoint) -> Endpoint:
+    return Endpoint(place) if isinstance(place, str) else place
+
+
+def _jwt() -> ModuleType:
+    try:
+        import jwt
+        from jwt.algorithms import has_crypto
+    except ImportError:
+        has_crypto = False
+    if not has_crypto:
+        raise ConfigError("OAuth needs an extra: pip install 'geventpop3[oauth]'")
+    return jwt

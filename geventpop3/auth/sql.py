@@ -1,0 +1,266 @@
+"""Users in an SQL database, through any DB-API module (PEP 249): a query finds the stored ``{SCHEME}secret`` of a name.
+
+The name is a parameter of the query and never a part of its text. A failed login pays the cost of every kind of secret
+that was seen, as with a password file. Each thread has its own connection; one that fails is opened anew, once.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple, Protocol
+
+from geventpop3.auth.authenticator import SecretAuthenticator
+from geventpop3.auth.credentials import is_name, password_octets, unavailable
+from geventpop3.auth.kinds import all_are_clear, none_is_clear, scram_iterations
+from geventpop3.auth.schemes import hash_password, parse_secret
+from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret
+from geventpop3.errors import ConfigError
+
+log = logging.getLogger("geventpop3.auth")
+
+COSTS = 16
+"""A failed login pays no more different costs than this."""
+
+SURVEYED = 1000
+"""Rows of a survey that are fetched at a time."""
+
+MARKERS = {"qmark": "?", "numeric": ":1", "named": ":name", "format": "%s", "pyformat": "%(name)s"}
+"""What stands for the name in each of PEP 249's parameter styles."""
+
+
+class Connection(Protocol):
+    """What is needed of a DB-API connection."""
+
+    def cursor(self) -> Any:
+        """A new cursor."""
+
+    def commit(self) -> object:
+        """End the transaction."""
+
+    def close(self) -> object:
+        """Release the connection."""
+
+
+class _User(NamedTuple):
+    secret: PasswordSecret
+    owner: str
+
+
+class SqlAuthenticator(SecretAuthenticator):
+    """Authenticates against what *query* finds over a connection that *connect* makes.
+
+    ``:name`` stands for the name in the query, whatever the module's own style is. A row is the secret as in a password
+    file and, if there is a second column, the owner; without one, or where it is NULL, the owner is the name. Where the
+    database compares names without case, let it tell the owner, else each spelling is one. Two rows are nobody.
+
+        SqlAuthenticator(lambda: sqlite3.connect("/etc/pop3.db"), "SELECT secret FROM users WHERE name = :name")
+
+    *survey*, as ``SELECT DISTINCT secret FROM users``, is read once, now: from the kinds of the secrets follows what a
+    failed login costs, and whether every user can use APOP and CRAM-MD5 (clear text) or SCRAM (that, or its keys).
+    Without it the costs are learnt from logins, and those mechanisms are not offered. *paramstyle* is needed only where
+    the connection's own module does not show it. Raises ConfigError, also if the survey fails.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        query: str,
+        *,
+        survey: str | None = None,
+        paramstyle: str | None = None,
+    ) -> None:
+        if paramstyle is not None and paramstyle not in MARKERS:
+            raise ConfigError(f"unknown paramstyle {paramstyle!a}, PEP 249 knows {', '.join(MARKERS)}")
+        self._connect = connect
+        self._pieces = _split(query)
+        if len(self._pieces) == 1:
+            raise ConfigError("the query has no :name, where the user's name goes")
+        self._paramstyle = paramstyle
+        self._local = threading.local()
+        self._decoys: dict[Hashable, PasswordSecret] = {}
+        self._is_surveyed = survey is not None
+        if survey is not None:
+            self._read_survey(survey)
+        guess = parse_secret(hash_password(secrets.token_hex(16).encode("ascii"))).decoy()
+        self._guess = {guess.cost: guess}  # until a secret is seen
+
+    def authenticate(self, name: str, password: str) -> str | None:
+        octets = password_octets(password)
+        checked = octets or b""  # hashed all the same, for the same time
+        user = self._find(name)
+        if user is not None and user.secret.matches(checked) and octets is not None:
+            return user.owner
+        paid = None if user is None else user.secret.cost
+        for cost, decoy in (self._decoys or self._guess).items():
+            if cost != paid:
+                decoy.matches(checked)
+        return None
+
+    def knows(self, name: str) -> bool:
+        return bool(self._ask(name))
+
+    def owner(self, name: str) -> str | None:
+        user = self._find(name)
+        return None if user is None else user.owner
+
+    def secret(self, name: str) -> ClearSecret | ScramSecret | None:
+        """The clear-text secret or the SCRAM keys of *name*; None for users whose password is hashed otherwise."""
+        user = self._find(name)
+        return user.secret if user is not None and isinstance(user.secret, (ClearSecret, ScramSecret)) else None
+
+    def has_clear_secrets(self) -> bool:
+        return self._is_surveyed and all_are_clear(self._decoys.values())
+
+    def scram_iterations(self, hash_name: str) -> tuple[int, ...]:
+        return scram_iterations(self._decoys.values(), hash_name) if self._is_surveyed else ()
+
+    def has_scram_keys_alone(self) -> bool:
+        return none_is_clear(self._decoys.values())
+
+    def close(self) -> None:
+        """Close the calling thread's connection; its next login opens another."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:  # noqa: BLE001  # a driver's own; the connection is given up anyway
+                log.debug("closing a connection: %s", error)
+
+    def _find(self, name: str) -> _User | None:
+        rows = self._ask(name)
+        if not rows or rows[0][0] is None:
+            return None
+        try:
+            if len(rows) > 1:
+                raise ConfigError("the query finds more than one row")
+            user = _user(name, rows[0])
+        except ConfigError as error:
+            log.error("user %a: %s; nobody can log in so", name, error)
+            return None
+        self._learn(user.secret)
+        return user
+
+    def _learn(self, secret: PasswordSecret) -> None:
+        if secret.cost in self._decoys or len(self._decoys) >= COSTS:
+            return
+        # A new table, for the threads that are reading the old one.
+        self._decoys = {**self._decoys, secret.cost: secret.decoy()}
+        if len(self._decoys) == COSTS:
+            log.warning("%d different password costs; a failed login does not pay more of them", COSTS)
+
+    def _read_survey(self, survey: str) -> None:
+        try:
+            with closing(self._opened().cursor()) as cursor:
+                cursor.execute(survey)
+                while rows := cursor.fetchmany(SURVEYED):
+                    for row in rows:
+                        if row[0] is not None:
+                            self._learn_kind(row[0])
+        except Exception as error:
+            raise ConfigError(f"the survey of the secrets failed: {_text(error)}") from error
+        finally:
+            self.close()
+
+    def _learn_kind(self, field: object) -> None:
+        try:
+            self._learn(parse_secret(_string(field)))
+        except ConfigError as error:
+            log.error("a secret of the survey: %s; nobody can log in so", error)
+
+    def _ask(self, name: str) -> Sequence[Sequence[Any]]:
+        """At most two rows. A connection that was kept may have gone stale meanwhile: then another is tried."""
+        if not is_name(name):
+            return ()
+        if (connection := getattr(self._local, "connection", None)) is not None:
+            try:
+                return self._look_up(connection, name)
+            except Exception as error:  # noqa: BLE001  # PEP 249: each module has an Error of its own
+                log.info("the connection to the database is opened anew: %s", _text(error))
+                self.close()
+        try:
+            return self._look_up(self._opened(), name)
+        except ConfigError:
+            raise
+        except Exception as error:
+            self.close()
+            raise unavailable(_text(error)) from error
+
+    def _opened(self) -> Connection:
+        connection = self._local.connection = self._connect()
+        return connection
+
+    def _look_up(self, connection: Connection, name: str) -> Sequence[Sequence[Any]]:
+        style = self._paramstyle or _paramstyle_of(connection)
+        count = len(self._pieces) - 1
+        parameters = (
+            {"name": name} if style in ("named", "pyformat") else (name,) * (1 if style == "numeric" else count)
+        )
+        pieces = self._pieces
+        if style in ("format", "pyformat"):
+            pieces = [piece.replace("%", "%%") for piece in pieces]
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(MARKERS[style].join(pieces), parameters)
+            rows: Sequence[Sequence[Any]] = cursor.fetchmany(2)
+        # Else the next query of this connection might see the past, and the database keep it for us.
+        connection.commit()
+        return rows
+
+
+_LITERAL_OR_NAME = re.compile(r"""('(?:[^']|'')*'|"[^"]*"|--[^\n]*|/\*.*?\*/|::)|:name\b""", re.DOTALL)
+
+
+def _split(query: str) -> list[str]:
+    """The text between the ``:name``; what is a literal, a comment or PostgreSQL's ``::name`` stays as it is."""
+    pieces = [""]
+    end = 0
+    for found in _LITERAL_OR_NAME.finditer(query):
+        pieces[-1] += query[end : found.start()] + (found[1] or "")
+        if found[1] is None:
+            pieces.append("")
+        end = found.end()
+    pieces[-1] += query[end:]
+    return pieces
+
+
+def _paramstyle_of(connection: Connection) -> str:
+    """What the connection's module says; a driver may keep the class in a submodule or derive it from another's."""
+    for kind in type(connection).__mro__:
+        name = kind.__module__
+        while name:
+            style = getattr(sys.modules.get(name), "paramstyle", None)
+            if style in MARKERS:
+                return str(style)
+            name = name.rpartition(".")[0]
+    raise ConfigError(f"a {type(connection).__name__} does not show its module's paramstyle: give it")
+
+
+def _user(name: str, row: Sequence[Any]) -> _User:
+    """Raises ConfigError, whose words hold nothing of the row."""
+    secret = parse_secret(_string(row[0]))
+    owner = name if len(row) == 1 or row[1] is None else _string(row[1])
+    if not is_name(owner):
+        raise ConfigError("the owner is empty or not printable")
+    return _User(secret, owner)
+
+
+def _string(value: object) -> str:
+    """A column that is a text; some databases have texts as octets."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        try:
+            return bytes(value).decode("utf-8")
+        except UnicodeDecodeError:
+            raise ConfigError("a column is not UTF-8") from None
+    raise ConfigError("a column is no text")
+
+
+def _text(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,91 @@
+"""What is remembered of addresses and users: the interface between the limits and where they are kept.
+
+An address, a user and an owner are keys here (see ``subjects``), never what a client sent. No method raises: a ledger
+that cannot answer lets logins pass.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from geventpop3.plugins.limits.rules import Rules
+
+
+class Reason(enum.StrEnum):
+    """Why a login is refused."""
+
+    BANNED = "banned"
+    """The address has failed too often."""
+    ADDRESS_RATE = "address-rate"
+    """The address tries too often."""
+    ADDRESS_BUSY = "address-busy"
+    """Too many logins of the address are being checked."""
+    USER_RATE = "user-rate"
+    """The user logs in too often."""
+    USER_SESSIONS = "user-sessions"
+    """The user has too many sessions."""
+
+
+class Standing(NamedTuple):
+    """What is held against a login that is about to be checked."""
+
+    banned: bool
+    too_often: bool
+    """Whether the address has tried as often as it may."""
+    failures: int
+    """Of the address, within the window."""
+    user_failures: int
+    """Of the user name, within the window."""
+
+
+class Failure(NamedTuple):
+    """What became of a failure."""
+
+    counted: bool
+    """False if the same address has failed with the same before."""
+    banned: bool
+    """Whether this was the one too many."""
+    user_failures: int
+    """Of the user name, before this one."""
+
+
+class Entry(NamedTuple):
+    """What became of a login with the right password."""
+
+    refused: Reason | None
+    user_failures: int
+    """Of the user name, before it."""
+
+
+class Ledger(Protocol):
+    """Counts failures, tries, logins and sessions; remembers bans.
+
+    *user* is empty where no name is known: then nothing is counted for a user.
+    """
+
+    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False) -> Standing:
+        """What is held against a login; *trying* counts it as one try of the address, unless there were too many."""
+
+    def failed(self, rules: Rules, address: str, user: str, fingerprint: str) -> Failure:
+        """Count a failed login, and ban the address if that was one too many.
+
+        *fingerprint* stands for address, user and password; empty if it is not known.
+        """
+
+    def entered(self, rules: Rules, address: str, user: str, owner: str, session: str) -> Entry:
+        """A login as *user* succeeded: count it and its session for *owner*, unless it is one too many.
+
+        What this user failed at from this address is forgotten, and only that: whoever has one right password must not
+        wash away with it what was tried on others.
+        """
+
+    def left(self, owner: str, session: str) -> None:
+        """A session that had entered is over."""
+
+    def release(self, address: str) -> bool:
+        """Lift a ban and forget the failures before it; whether there was one."""
+
+    def close(self) -> None:
+        """Let go of threads and connections; what is asked later opens them again."""

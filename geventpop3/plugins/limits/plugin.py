@@ -1,0 +1,259 @@
+"""The plugin: what the ledger knows of an address and a user becomes a delay, a refusal or a ban.
+
+What is known before a login is checked counts before it is checked. What only the right password may learn (that a user
+has logged in just now, RFC 2449 section 8.1.1, or has sessions, section 8.1.2) is said when it was right.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from time import monotonic
+
+import gevent
+
+from geventpop3.errors import PipelineError
+from geventpop3.pipeline.events import Event
+from geventpop3.pipeline.pluggable import Pluggable
+from geventpop3.pipeline.plugin import EAT_ALL, Eat, Plugin, handles
+from geventpop3.plugins.limits import telling
+from geventpop3.plugins.limits.bans import Bans
+from geventpop3.plugins.limits.gates import Gates
+from geventpop3.plugins.limits.ledger import Ledger, Reason
+from geventpop3.plugins.limits.memory import MemoryLedger
+from geventpop3.plugins.limits.rules import Rules
+from geventpop3.plugins.limits.subjects import Networks, address_key, fingerprint, parse_address, user_key
+from geventpop3.plugins.limits.visitor import Visitor, Visitors
+
+LOGINS = ("cmd_pass", "cmd_apop", "cmd_auth")
+
+AFTERWARDS = 1_000_000
+"""The priority of who hears a login when everybody has answered."""
+
+ONE_STEP = frozenset({"PLAIN", "XOAUTH2", "OAUTHBEARER"})
+"""Mechanisms whose initial response is all that the client has to say: the same again is the same password again."""
+
+
+class LoginLimits(Plugin):
+    """Delays, refuses and bans by *rules*; ``pop3d.plugin_add("limits", LoginLimits())``.
+
+    It goes by the events ``authenticated`` and ``authentication_failed``; an application that answers PASS itself sends
+    them. *ledger* keeps what is known, in memory if none is given. *key* is what wrong passwords are told apart with:
+    processes that share a ledger know each other's if they have the same; None: a random one.
+
+    It stands behind plugins that rewrite names. *clock* and *sleep* are for tests.
+    """
+
+    priority = 100
+
+    def __init__(
+        self,
+        rules: Rules | None = None,
+        ledger: Ledger | None = None,
+        *,
+        key: bytes | None = None,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], object] = gevent.sleep,
+    ) -> None:
+        self.rules = Rules() if rules is None else rules
+        self.ledger: Ledger = MemoryLedger(clock=clock) if ledger is None else ledger
+        self._key = secrets.token_bytes(32) if key is None else key
+        self._sleep = sleep
+        self._token = secrets.token_hex(8)
+        self._gates = Gates(self.rules.at_once, self.rules.patience)
+        self._bans = Bans(clock, self._ban_ended)
+        self._visitors = Visitors(Networks(self.rules.trusted))
+        self._pop3d: Pluggable | None = None
+
+    def __repr__(self) -> str:
+        return f"<LoginLimits {self.rules!r}>"
+
+    def plugin_register(self, pop3d: Pluggable) -> None:
+        if self._pop3d is not None:
+            raise PipelineError("these limits are another server's: make others, which may share the ledger")
+        for name in telling.EVENTS:
+            pop3d.add_event(name)
+        # Not the `response` hook: that one would hear the reply to every command.
+        pop3d.register(self._answered, *LOGINS, priority=AFTERWARDS)
+        self._pop3d = pop3d
+
+    def plugin_unregister(self, pop3d: Pluggable) -> None:
+        self._pop3d = None
+        pop3d.unregister(self._answered)
+        for visitor in self._visitors.all_gone():
+            self._finish(visitor)
+            self._leave(visitor)
+        self._bans.close()
+        self.ledger.close()
+
+    def release(self, address: str) -> bool:
+        """Lift the ban of an address, ``192.0.2.7``, or of the /64 of one of IPv6; whether there was one."""
+        parsed = parse_address(address.partition("/")[0])
+        if parsed is None:
+            return False
+        key = address_key(parsed)
+        self._bans.remove(key)
+        was_banned = self.ledger.release(key)
+        if was_banned:
+            self._ban_ended(key)
+        return was_banned
+
+    # A session
+
+    @handles("connection")
+    def connection(self, pop3d: Pluggable, event: Event) -> Eat | None:
+        """A banned address is turned away before it can say anything."""
+        visitor = self._visitors.of(event.client)
+        if visitor is None or not self.ledger.standing(self.rules, visitor.address, "").banned:
+            return None
+        return self._refuse(pop3d, event, visitor, "", Reason.BANNED)
+
+    @handles("cmd_user")
+    def user(self, _pop3d: Pluggable, event: Event) -> None:
+        """Whose failures a PASS will wait for."""
+        visitor = self._visitors.of(event.client)
+        if visitor is not None:
+            visitor.name = event.argument
+
+    @handles(*LOGINS)
+    def login(self, pop3d: Pluggable, event: Event) -> Eat | None:
+        """Before a login is checked: it waits for the failures before it, holding nothing meanwhile."""
+        visitor = self._visitors.of(event.client)
+        if visitor is None or (event.name == "cmd_auth" and not event.args):  # which asks for a list
+            return None
+        self._finish(visitor)
+        name = {"cmd_pass": visitor.name, "cmd_apop": "".join(event.args[:1])}.get(event.name, "")
+        user = user_key(name)
+        visitor.begin(user, self._fingerprint(visitor.address, user, event))
+        reason = self._admit(pop3d, visitor, name)
+        return None if reason is None else self._refuse(pop3d, event, visitor, name, reason)
+
+    @handles("authentication_failed")
+    def failed(self, pop3d: Pluggable, event: Event) -> None:
+        """A login was wrong: count it, unless this client has been wrong in the same way before."""
+        visitor = self._visitors.of(event.client)
+        if visitor is None:
+            return
+        self._leave_gate(visitor)
+        name = event.args[0]
+        user = visitor.user or user_key(name)
+        failure = self.ledger.failed(self.rules, visitor.address, user, visitor.fingerprint)
+        if failure.banned:
+            seconds = self.rules.ban_seconds
+            visitor.client.disconnect()
+            self._bans.add(visitor.address, seconds)
+            telling.banned(pop3d, visitor.client, visitor.address, seconds)
+        self._wait_late(pop3d, visitor, name, failure.user_failures)
+
+    @handles("authenticated")
+    def succeeded(self, pop3d: Pluggable, event: Event) -> None:
+        """A login was right: it may still be one too many of its user."""
+        visitor = self._visitors.of(event.client)
+        if visitor is None:
+            return
+        self._leave_gate(visitor)
+        self._leave(visitor)
+        name = event.args[0]
+        owner = user_key(name)
+        user = visitor.user or owner
+        entry = self.ledger.entered(self.rules, visitor.address, user, owner, self._session(visitor))
+        if entry.refused is None:
+            visitor.owner = owner
+        else:
+            visitor.refused = entry.refused
+            telling.refused(pop3d, visitor.client, visitor.address, name, entry.refused)
+        self._wait_late(pop3d, visitor, name, entry.user_failures)
+
+    def _answered(self, _pop3d: Pluggable, event: Event) -> None:
+        """Everybody has answered a login: it is over."""
+        visitor = self._visitors.of(event.client)
+        if visitor is None:
+            return
+        if visitor.refused is not None and event.reply is not None and event.reply.positive:
+            event.reply = telling.REPLIES[visitor.refused]
+            # The maildrop is open already; its lock goes with the session.
+            visitor.client.disconnect()
+        self._finish(visitor)
+
+    @handles("disconnected")
+    def disconnected(self, _pop3d: Pluggable, event: Event) -> None:
+        visitor = self._visitors.gone(event.client)
+        if visitor is not None:
+            self._finish(visitor)
+            self._leave(visitor)
+
+    # The parts of it
+
+    def _session(self, visitor: Visitor) -> str:
+        return f"{self._token}:{visitor.client.id}"
+
+    def _fingerprint(self, address: str, user: str, event: Event) -> str:
+        """Of what a client sends again if it has not been told a new password; empty where that is never the same."""
+        if event.name == "cmd_pass":
+            return fingerprint(self._key, address, user, event.argument)
+        if event.name == "cmd_auth" and len(event.args) == 2 and event.args[1] != "=":
+            mechanism = event.args[0].upper()
+            if mechanism in ONE_STEP:
+                return fingerprint(self._key, address, "", mechanism, event.args[1])
+        return ""
+
+    def _admit(self, pop3d: Pluggable, visitor: Visitor, name: str) -> Reason | None:
+        """Wait until a login may be checked; returns why it may not be."""
+        trying = True
+        while self._pop3d is not None:
+            if not self._gates.enter(visitor.address):
+                return Reason.ADDRESS_BUSY
+            visitor.at_gate = True
+            # Asked again after each wait: what others failed at meanwhile counts.
+            standing = self.ledger.standing(self.rules, visitor.address, visitor.user, trying=trying)
+            if standing.banned:
+                return Reason.BANNED
+            if standing.too_often:
+                return Reason.ADDRESS_RATE
+            delay = self.rules.delay(standing)
+            if delay <= visitor.waited:
+                return None
+            self._leave_gate(visitor)
+            self._wait(pop3d, visitor, name, delay)
+            trying = False
+        return None  # this plugin was removed meanwhile
+
+    def _wait(self, pop3d: Pluggable, visitor: Visitor, name: str, seconds: float) -> None:
+        """Let this client's greenlet sleep until it has waited so long for this login, all in all."""
+        more = seconds - visitor.waited
+        if more > 0:
+            visitor.waited = seconds
+            telling.delayed(pop3d, visitor.client, visitor.address, name, more)
+            self._sleep(more)
+
+    def _wait_late(self, pop3d: Pluggable, visitor: Visitor, name: str, user_failures: int) -> None:
+        """AUTH tells the name only now: the answer waits, whichever it is, so that its haste tells nothing."""
+        if not visitor.user:
+            self._wait(pop3d, visitor, name, self.rules.user_delay(user_failures))
+
+    def _refuse(self, pop3d: Pluggable, event: Event, visitor: Visitor, name: str, reason: Reason) -> Eat:
+        self._finish(visitor)
+        telling.refused(pop3d, visitor.client, visitor.address, name, reason)
+        event.reply = telling.REPLIES[reason]
+        visitor.client.disconnect()
+        return EAT_ALL
+
+    def _ban_ended(self, address: str) -> None:
+        if self._pop3d is not None:
+            telling.released(self._pop3d, address)
+
+    def _finish(self, visitor: Visitor) -> None:
+        """The login that was under way, if one was, is over."""
+        self._leave_gate(visitor)
+        visitor.begin("", "")
+
+    def _leave_gate(self, visitor: Visitor) -> None:
+        if visitor.at_gate:
+            visitor.at_gate = False
+            self._gates.leave(visitor.address)
+
+    def _leave(self, visitor: Visitor) -> None:
+        """The session, if it was counted, is over."""
+        owner, visitor.owner = visitor.owner, None
+        if owner is not None:
+            self.ledger.left(owner, self._session(visitor))

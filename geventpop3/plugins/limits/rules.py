@@ -1,0 +1,89 @@
+"""The numbers of the limits, with their reasons, and the two sums that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from geventpop3.errors import ConfigError
+from geventpop3.plugins.limits.ledger import Standing
+
+MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is allowed. Seconds and counts; None switches a limit off. Raises ConfigError for what makes no sense."""
+
+    delays: Sequence[float] = (2.0, 4.0, 8.0, 15.0)
+    """Seconds that a login waits before it is checked, after one failure of its address, two, ...; the last holds for
+    all further ones (these are Dovecot's)."""
+
+    user_delays: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 8.0)
+    """The same for failures of one user name from anywhere. Never more than a delay: anybody can fail in anybody's
+    name, so a lock would be a weapon. Keep it well below the ``login_deadline`` of the server and what clients wait."""
+
+    window: float = 600.0
+    """Seconds for which a failure counts, and for which a wrong password is known again."""
+
+    ban_after: int | None = 20
+    """So many failures of an address within the window, and it is banned."""
+
+    ban_seconds: float = 3600.0
+    """How long a banned address is turned away when it connects."""
+
+    at_once: int = 4
+    """Logins of one address that are checked at once; more wait for these, so that a flood waits for itself."""
+
+    patience: float = 5.0
+    """Seconds that a login waits so, until it is refused."""
+
+    address_logins_per_minute: int | None = 120
+    """Logins that one address may try in any minute, right or wrong: a check costs some 50 ms of a core."""
+
+    user_logins_per_minute: int | None = None
+    """Logins of one user that may succeed in any minute. Failures do not count: they may be anybody's."""
+
+    user_sessions: int | None = 10
+    """Sessions of one user at once."""
+
+    trusted: Sequence[str] = ("127.0.0.0/8", "::1/128")
+    """Networks that none of this holds for, such as those of a webmail. Unix sockets are trusted always."""
+
+    def __post_init__(self) -> None:
+        if not all(seconds >= 0 for seconds in (*self.delays, *self.user_delays, self.patience)):
+            raise ConfigError("limits: delays, user_delays and patience are seconds, 0 or more")
+        if not (self.window > 0 and self.ban_seconds > 0):
+            raise ConfigError("limits: window and ban_seconds are seconds, more than 0")
+        counts = {
+            "ban_after": self.ban_after,
+            "at_once": self.at_once,
+            "address_logins_per_minute": self.address_logins_per_minute,
+            "user_logins_per_minute": self.user_logins_per_minute,
+            "user_sessions": self.user_sessions,
+        }
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise ConfigError(f"limits: {name} is a number, 1 or more")
+
+    @property
+    def failures_kept(self) -> int:
+        """How many failures of an address make a difference."""
+        return max(len(self.delays), self.ban_after or 0)
+
+    @property
+    def user_failures_kept(self) -> int:
+        """How many failures of a user name make a difference."""
+        return len(self.user_delays)
+
+    def delay(self, standing: Standing) -> float:
+        """Seconds that a login of this standing has to wait before it is checked."""
+        return max(_step(self.delays, standing.failures), self.user_delay(standing.user_failures))
+
+    def user_delay(self, failures: int) -> float:
+        """Seconds to wait after so many failures of a user name."""
+        return _step(self.user_delays, failures)
+
+
+def _step(delays: Sequence[float], failures: int) -> float:
+    return delays[min(failures, len(delays)) - 1] if failures and delays else 0.0

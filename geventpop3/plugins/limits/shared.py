@@ -1,0 +1,237 @@
+"""The ledger in Redis, for processes and machines that share it; while Redis does not answer, each counts for itself.
+
+redis-py blocks. In a process that gevent has patched it gives way by itself; in any other its calls run in native
+threads, a few of them. Either way a call has a deadline, and after one that failed Redis is left in peace for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from time import monotonic
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import gevent
+from gevent import monkey
+from gevent.threadpool import ThreadPool
+
+from geventpop3.errors import ConfigError
+from geventpop3.plugins.limits import scripts
+from geventpop3.plugins.limits.ledger import Entry, Failure, Reason, Standing
+from geventpop3.plugins.limits.memory import MemoryLedger
+from geventpop3.plugins.limits.rules import Rules
+
+log = logging.getLogger("geventpop3.limits")
+
+T = TypeVar("T")
+
+CONNECTIONS = 4
+"""Calls under way at once; a script takes Redis some 30 microseconds."""
+
+SOCKET_SECONDS = 0.5
+"""For a connect, and for each answer; the address may set others: ``redis://host?socket_timeout=2``."""
+
+CALL_SECONDS = 1.0
+"""For a call with all that it waits for."""
+
+REST_SECONDS = 5.0
+"""How long Redis is left in peace after a call that failed."""
+
+LEASE_SECONDS = 120.0
+"""How long a session counts when the process that it was in has died."""
+
+RENEWED_AT_ONCE = 500
+
+
+class _NoAnswer(Exception):
+    """A call took too long."""
+
+
+class RedisLedger:
+    """A ledger at *url*: ``redis://host:6379/0``, ``rediss://...`` (TLS) or ``unix:///path``; keys begin with *prefix*.
+
+    Needs Redis 5 or newer, one server and no cluster. *clock* is for tests: without it the time is Redis' own. *spare*
+    is the ledger that holds while Redis does not answer.
+
+    Raises ConfigError if the extra ``redis`` is not installed, or for a *url* that is none.
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://127.0.0.1:6379/0",
+        *,
+        prefix: str = "geventpop3:",
+        clock: Callable[[], float] | None = None,
+        spare: MemoryLedger | None = None,
+    ) -> None:
+        self._redis, self._errors = _connect(url)
+        self._prefix = prefix
+        self._shared_clock = clock
+        self._clock = clock or monotonic
+        self._spare = MemoryLedger(clock=self._clock) if spare is None else spare
+        self._scripts = {
+            name: self._redis.register_script(text)
+            for name, text in vars(scripts).items()
+            if name.isupper() and not name.startswith("_")
+        }
+        self._pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
+        self._resting_until: float | None = None
+        self._sessions: dict[str, str] = {}
+        """The sessions of this process with their owners."""
+        self._renewal: gevent.Greenlet | None = None
+
+    # The ledger
+
+    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False) -> Standing:
+        most = rules.address_logins_per_minute or 0
+        keys = [f"ban:{address}", f"tries:{address}", f"failures:{address}", f"user-failures:{user}"]
+        answer = self._run("STANDING", keys, [_ms(rules.window), most if trying else 0])
+        if answer is None:
+            return self._spare.standing(rules, address, user, trying=trying)
+        banned, too_often, failures, user_failures = answer
+        return Standing(bool(banned), bool(too_often), failures, user_failures)
+
+    def failed(self, rules: Rules, address: str, user: str, fingerprint: str) -> Failure:
+        keys = [f"ban:{address}", f"seen:{fingerprint}", f"failures:{address}", f"user-failures:{user}"]
+        kept = [rules.failures_kept, rules.user_failures_kept]
+        ban = [rules.ban_after or 0, _ms(rules.ban_seconds)]
+        answer = self._run("FAILED", keys, [_ms(rules.window), address, user, fingerprint, *kept, *ban])
+        if answer is None:
+            return self._spare.failed(rules, address, user, fingerprint)
+        counted, banned, user_failures = answer
+        return Failure(bool(counted), bool(banned), user_failures)
+
+    def entered(self, rules: Rules, address: str, user: str, owner: str, session: str) -> Entry:
+        keys = [f"sessions:{owner}", f"logins:{owner}", f"failures:{address}", f"user-failures:{user}"]
+        login = [address, user, session]
+        most = [rules.user_sessions or 0, rules.user_logins_per_minute or 0]
+        answer = self._run("ENTERED", keys, [_ms(rules.window), *login, _ms(LEASE_SECONDS), *most])
+        if answer is None:
+            entry = self._spare.entered(rules, address, user, owner, session)
+        else:
+            verdict, user_failures = answer
+            entry = Entry([None, Reason.USER_SESSIONS, Reason.USER_RATE][verdict], user_failures)
+        if entry.refused is None and rules.user_sessions is not None:
+            self._sessions[session] = owner
+            if self._renewal is None or self._renewal.ready():
+                self._renewal = gevent.spawn(self._keep_renewing)
+        return entry
+
+    def left(self, owner: str, session: str) -> None:
+        if self._sessions.pop(session, None) is None:
+            return
+        self._spare.left(owner, session)
+        self._take_out(owner, session)
+
+    def release(self, address: str) -> bool:
+        was_banned = self._spare.release(address)
+        return bool(self._run("RELEASE", [f"ban:{address}", f"failures:{address}"], [])) or was_banned
+
+    def close(self) -> None:
+        if self._renewal is not None and not self._sessions:
+            self._renewal.kill(block=False)
+            self._renewal = None
+        pool = self._pools.pop(gevent.get_hub(), None)
+        if pool is not None:
+            with gevent.Timeout(CALL_SECONDS, False):
+                pool.kill()
+        self._redis.connection_pool.disconnect()
+
+    def renew(self) -> None:
+        """Let the sessions of this process count for another lease; those that began without Redis count from now."""
+        for some in _in_lots(self._sessions):
+            keys = [f"sessions:{owner}" for owner in some.values()]
+            self._run("RENEW", keys, [_ms(LEASE_SECONDS), *some])
+            for session in some.keys() - self._sessions.keys():  # it left meanwhile
+                self._take_out(some[session], session)
+
+    def _take_out(self, owner: str, session: str) -> None:
+        self._ask(lambda: self._redis.zrem(f"{self._prefix}sessions:{owner}", session))
+
+    def _keep_renewing(self) -> None:
+        while self._sessions:
+            gevent.sleep(LEASE_SECONDS / 3)
+            self.renew()
+
+    # Redis
+
+    def _run(self, name: str, keys: Iterable[str], args: Iterable[str | int]) -> Any:
+        """What the script returns; None if Redis does not answer."""
+        script = self._scripts[name]
+        now = "" if self._shared_clock is None else _ms(self._shared_clock())
+        named = [self._prefix + key for key in keys]
+        return self._ask(lambda: script(keys=named, args=[now, *args]) or 0)
+
+    def _ask(self, call: Callable[[], T]) -> T | None:
+        now = self._clock()
+        if self._resting_until is not None:
+            if now < self._resting_until:
+                return None
+            # One call finds out, those beside it do not wait for that.
+            self._resting_until = now + REST_SECONDS
+        try:
+            with gevent.Timeout(CALL_SECONDS, _NoAnswer("no answer in time")):
+                answer = self._cooperatively(call)
+        except self._errors as error:
+            if self._resting_until is None:
+                log.warning("Redis does not answer as it should, so each process counts logins for itself: %s", error)
+            self._resting_until = self._clock() + REST_SECONDS
+            return None
+        if self._resting_until is not None:
+            self._resting_until = None
+            log.info("Redis answers again, so logins are counted together")
+        return answer
+
+    def _cooperatively(self, call: Callable[[], T]) -> T:
+        if monkey.is_module_patched("socket"):
+            return call()
+        hub = gevent.get_hub()
+        pool = self._pools.get(hub)
+        if pool is None:
+            pool = self._pools[hub] = ThreadPool(CONNECTIONS, hub)
+        answer, error = pool.spawn(_guarded, call).get()
+        if error is not None:
+            raise error
+        return answer  # type: ignore[no-any-return]  # gevent is untyped
+
+
+def _connect(url: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    try:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError:
+        raise ConfigError("limits shared in Redis need an extra: pip install 'geventpop3[redis]'") from None
+    try:
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=SOCKET_SECONDS,
+            socket_timeout=SOCKET_SECONDS,
+            socket_connect_timeout=SOCKET_SECONDS,
+            # A connection that Redis closed while it was idle is found out by using it; all else is not tried twice.
+            retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
+        )
+    except ValueError as error:
+        raise ConfigError(f"limits: the address of Redis: {error}") from None
+    return redis.Redis(connection_pool=pool), (_NoAnswer, OSError, redis.RedisError)
+
+
+def _guarded(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """Errors travel as values: gevent prints what is raised in a thread."""
+    try:
+        return call(), None
+    except Exception as error:  # noqa: BLE001  # raised again in the greenlet that asked
+        return None, error
+
+
+def _in_lots(sessions: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """A copy, so that no script is long and no Redis is kept by it."""
+    items = list(sessions.items())
+    for start in range(0, len(items), RENEWED_AT_ONCE):
+        yield dict(items[start : start + RENEWED_AT_ONCE])
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

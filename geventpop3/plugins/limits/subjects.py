@@ -1,0 +1,77 @@
+"""Whom a failure is counted for: an address, a user, a password, each as a key that tells no more than it must."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import stringprep
+import unicodedata
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from geventpop3.errors import ConfigError
+
+NAME_CHARACTERS = 320
+"""What is longer is nobody's name (RFC 5321 section 4.5.3.1: 64 octets, @, 255 octets)."""
+
+PREFIX = 64
+"""Bits of an IPv6 address that one site has; the rest it chooses as it likes."""
+
+_INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp"}
+
+
+class Networks:
+    """Addresses by network. Raises ConfigError for what is none."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        try:
+            self._networks = [ip_network(network) for network in networks]
+        except ValueError as error:
+            raise ConfigError(f"limits: trusted network: {error}") from None
+
+    def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in network for network in self._networks)
+
+
+def parse_address(host: str) -> IPv4Address | IPv6Address | None:
+    """The address of a peer, of IPv4 if that is behind it; None for a unix socket, which has none."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def address_key(address: IPv4Address | IPv6Address) -> str:
+    """``192.0.2.7``, or the network of an IPv6 address, ``2001:db8::/64``."""
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(ip_network((int(address), PREFIX), strict=False))
+
+
+def user_key(name: str) -> str:
+    """A digest of the canonical form of a user name; empty if there is no name."""
+    text = canonical(name)
+    return hashlib.blake2b(_octets(text), digest_size=16).hexdigest() if text else ""
+
+
+def canonical(name: str) -> str:
+    """One form for all names that some back end may take for the same.
+
+    It is coarser than any of them (RFC 4013, RFC 8265): to count two users as one costs a delay, to count one user as
+    two is a way round the limits.
+    """
+    text = unicodedata.normalize("NFKC", name[:NAME_CHARACTERS])
+    text = "".join(c for c in text if unicodedata.category(c) not in _INVISIBLE and not stringprep.in_table_b1(c))
+    return unicodedata.normalize("NFKC", text.casefold()).rstrip(".")
+
+
+def fingerprint(key: bytes, *fields: str) -> str:
+    """Tells whether the same was sent again, and nothing else to who has not the key."""
+    message = b"".join(b"%d:%s" % (len(octets), octets) for octets in map(_octets, fields))
+    return hmac.digest(key, message, "sha256")[:16].hex()
+
+
+def _octets(text: str) -> bytes:
+    # Octets that were not UTF-8 are surrogates here.
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,64 @@
+"""What the limits remember of one client for as long as it is here."""
+
+from __future__ import annotations
+
+from geventpop3.pipeline.interfaces import ClientInterface
+from geventpop3.plugins.limits.ledger import Reason
+from geventpop3.plugins.limits.subjects import Networks, address_key, parse_address
+
+
+class Visitor:
+    """One client, and its login that is under way."""
+
+    __slots__ = ("address", "at_gate", "client", "fingerprint", "name", "owner", "refused", "user", "waited")
+
+    def __init__(self, client: ClientInterface, address: str) -> None:
+        self.client = client
+        self.address = address
+        self.name = ""
+        """What USER said last."""
+        self.owner: str | None = None
+        """Whose session this is, once the ledger counts it."""
+        self.at_gate = False
+        """Whether a login of this client is being checked."""
+        self.begin("", "")
+
+    def begin(self, user: str, fingerprint: str) -> None:
+        """A login begins; *user* is the key of its name, if that is known before it is checked."""
+        self.user = user
+        self.fingerprint = fingerprint
+        self.waited = 0.0
+        """Seconds that it has been made to wait."""
+        self.refused: Reason | None = None
+        """Why it fails although the password was right."""
+
+
+class Visitors:
+    """The clients by id; None for those that no limit holds for: of trusted networks, and without an address."""
+
+    def __init__(self, trusted: Networks) -> None:
+        self._trusted = trusted
+        self._visitors: dict[int, Visitor | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._visitors)
+
+    def of(self, client: ClientInterface | None) -> Visitor | None:
+        """What is known of a client."""
+        if client is None:
+            return None
+        if client.id not in self._visitors:
+            address = parse_address(client.peer[0])
+            free = address is None or address in self._trusted
+            self._visitors[client.id] = None if free or address is None else Visitor(client, address_key(address))
+        return self._visitors[client.id]
+
+    def gone(self, client: ClientInterface | None) -> Visitor | None:
+        """Forget a client; returns what was known of it."""
+        return None if client is None else self._visitors.pop(client.id, None)
+
+    def all_gone(self) -> list[Visitor]:
+        """Forget them all; returns those that limits held for."""
+        visitors = [visitor for visitor in self._visitors.values() if visitor is not None]
+        self._visitors.clear()
+        return visitors

@@ -1,0 +1,111 @@
+"""LANG (RFC 6856 section 3): the words after the status indicator and the response code, in the client's language.
+
+Everything of ours is written in English, and its English text is what it is looked up by. A text that is not in the
+table, such as an application's own, stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from geventpop3.errors import Refusal
+from geventpop3.pipeline.events import Event
+from geventpop3.pipeline.interfaces import ClientInterface
+from geventpop3.service.german import TEXTS as GERMAN
+from geventpop3.wire.arguments import expect
+from geventpop3.wire.replies import Reply, multiline, ok
+
+if TYPE_CHECKING:
+    from geventpop3.service.service import Host, MaildropService, Visitor
+
+DEFAULT: Final = "i-default"
+"""RFC 2277 section 4.5: the language of who has not chosen any; "understandable by an English-speaking person"."""
+
+_PLACE: Final = "{}"
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Language:
+    """A language that replies can have.
+
+    *tag* as in RFC 5646, *name* in the language itself. *texts*: English text to its translation; ``{}`` in both stands
+    for one word, in order: a number, a tag, an id.
+    """
+
+    def __init__(self, tag: str, name: str, texts: Mapping[str, str] = _NONE) -> None:
+        self.tag = tag
+        self.name = name
+        self.texts = texts
+
+    def translate(self, text: str) -> str:
+        """*text* in this language, or as it is."""
+        translation = self.texts.get(text)
+        if translation is not None:
+            return translation
+        for pattern, translation in self._patterns:
+            if found := pattern.fullmatch(text):
+                return translation.format(*found.groups())
+        return text
+
+    @cached_property
+    def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
+        return [
+            (re.compile(r"(\S+)".join(map(re.escape, text.split(_PLACE)))), translation)
+            for text, translation in self.texts.items()
+            if _PLACE in text
+        ]
+
+
+LANGUAGES: Final[Mapping[str, Language]] = MappingProxyType(
+    {
+        language.tag: language
+        for language in (
+            Language(DEFAULT, "Default language (English)"),
+            Language("en", "English"),
+            Language("de", "Deutsch", GERMAN),
+        )
+    }
+)
+
+
+def lang(service: MaildropService, _pop3d: Host, event: Event, visitor: Visitor) -> Reply:
+    """LANG [language-range]: list the languages, or choose one."""
+    expect(event.args, 0, 1)
+    if not event.args:
+        lines = (f"{language.tag} {language.name}\r\n" for language in service.languages.values())
+        return multiline("languages follow", "".join(lines).encode("utf-8"))
+    wanted = service.language if event.args[0] == "*" else event.args[0]
+    language = match(wanted, service.languages)
+    if language is None:
+        raise Refusal("no such language here, LANG lists those that are")
+    use(language, visitor.client)
+    return ok(f"{language.tag} language changed")
+
+
+def use(language: Language | None, client: ClientInterface) -> None:
+    """Let what *client* is told be in *language*; None for English."""
+    client.translate = language.translate if language is not None and language.texts else None
+
+
+def match(wanted: str, languages: Mapping[str, Language]) -> Language | None:
+    """The language that a basic language range matches (RFC 4647), None if none does.
+
+    One that is more special than the range is found by filtering (section 3.3.1), one that is more general by lookup
+    (section 3.4): "de" finds "de-CH" where there is no "de", and "de-AT" finds "de".
+    """
+    by_tag = {tag.lower(): language for tag, language in languages.items()}
+    subtags = wanted.lower().split("-")
+    special = (language for tag, language in by_tag.items() if tag.split("-")[: len(subtags)] == subtags)
+    found = by_tag.get(wanted.lower()) or next(special, None)
+    while found is None and len(subtags) > 1:
+        subtags.pop()
+        if len(subtags[-1]) > 1:  # "de-x-private": what stands before private is no language
+            found = by_tag.get("-".join(subtags))
+    return found
+
+
+COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Visitor], Reply]] = {"cmd_lang": lang}

@@ -1,0 +1,130 @@
+"""What a site has decided about logins and about mail that stays: LOGIN-DELAY and EXPIRE (RFC 2449 sections 6.5, 6.7).
+
+What CAPA tells is kept: a value that differs by user stays within the one that is told before login.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from time import monotonic
+from typing import NamedTuple
+
+from geventpop3.errors import ConfigError, Refusal
+from geventpop3.wire.codes import ResponseCode
+
+LOGINS = 100_000
+"""Logins that are remembered at most, whatever the delay: about 20 MB. Over it the oldest are forgotten."""
+
+
+class PerUser(NamedTuple):
+    """A value that differs by user.
+
+    *before_login* is told to all: the largest delay, the shortest time that mail is kept. *of* returns the value for an
+    owner; it must not wait.
+    """
+
+    before_login: int | None
+    of: Callable[[str], int | None]
+
+
+class Expiry:
+    """How many days the site keeps mail; None is for ever.
+
+    This server removes mail at 0 alone, where "the client is not permitted to leave mail on the server": what RETR sent
+    is then removed in UPDATE. Days are a promise of whoever cleans up: a store does not know how old a message is, nor
+    when it was seen first, and a server that removes nothing has kept mail for any number of days.
+    """
+
+    __slots__ = ("_days", "_of")
+
+    def __init__(self, days: int | PerUser | None) -> None:
+        self._days, self._of = _read("expire", days)
+
+    def before_login(self) -> str:
+        """EXPIRE's argument for somebody, with ``USER`` if it may be another after login."""
+        return _days(self._days) + (" USER" if self._of is not None else "")
+
+    def after_login(self, owner: str) -> str:
+        """EXPIRE's argument for *owner*."""
+        return _days(self._days_of(owner))
+
+    def removes_retrieved(self, owner: str) -> bool:
+        """Whether *owner* may leave no mail that was sent."""
+        return self._days_of(owner) == 0
+
+    def _days_of(self, owner: str) -> int | None:
+        if self._of is None or self._days is None:
+            return self._days
+        days = self._of(owner)
+        # Section 6.7: before login "the smallest value which could be set for any user".
+        return None if days is None else max(days, self._days)
+
+
+class LoginDelay:
+    """The seconds that must pass between two logins of one user; 0 asks for none.
+
+    The memory is this process's own. *clock* tells seconds.
+    """
+
+    __slots__ = ("_clock", "_logins", "_of", "_seconds")
+
+    def __init__(self, seconds: int | PerUser, clock: Callable[[], float] = monotonic) -> None:
+        longest, self._of = _read("login_delay", seconds)
+        if longest is None:
+            raise ConfigError("login_delay: a number of seconds, 0 for no delay")
+        self._seconds = longest
+        self._clock = clock
+        self._logins: dict[str, float] = {}
+
+    def before_login(self) -> str | None:
+        """LOGIN-DELAY's argument for somebody, with ``USER`` if it may be another after login; None without a delay."""
+        if self._seconds == 0:
+            return None
+        return f"{self._seconds} USER" if self._of is not None else str(self._seconds)
+
+    def after_login(self, owner: str) -> str | None:
+        """LOGIN-DELAY's argument for *owner*."""
+        return None if self._seconds == 0 else str(self._seconds_of(owner))
+
+    def check(self, owner: str) -> None:
+        """Raise the Refusal of section 8.1.1 if *owner*, whose credentials were right, is back too soon."""
+        last = self._logins.get(owner)
+        if last is not None:
+            left = last + self._seconds_of(owner) - self._clock()
+            if left > 0:
+                raise Refusal(f"too soon after the last login, wait {math.ceil(left)} s", ResponseCode.LOGIN_DELAY)
+
+    def note(self, owner: str) -> None:
+        """*owner* has logged in now."""
+        if self._seconds == 0:
+            return
+        logins, now = self._logins, self._clock()
+        logins.pop(owner, None)
+        # They are in order of time: a few looks at each login keep out what no longer matters.
+        for oldest in list(itertools.islice(logins, 2)):
+            if len(logins) >= LOGINS or now - logins.get(oldest, now) >= self._seconds:
+                logins.pop(oldest, None)
+        logins[owner] = now
+
+    def forget(self, owner: str) -> None:
+        """The login that was noted last was none: its +OK did not go out."""
+        self._logins.pop(owner, None)
+
+    def _seconds_of(self, owner: str) -> int:
+        if self._of is None:
+            return self._seconds
+        # Section 6.5: before login "the largest value which could be set for any user".
+        return max(min(self._of(owner) or 0, self._seconds), 0)
+
+
+def _read(name: str, value: int | PerUser | None) -> tuple[int | None, Callable[[str], int | None] | None]:
+    before_login, of = value if isinstance(value, PerUser) else (value, None)
+    if before_login is not None and before_login < 0:
+        raise ConfigError(f"{name}: not negative")
+    return before_login, of
+
+
+def _days(days: int | None) -> str:
+    return "NEVER" if days is None else str(days)

@@ -1,0 +1,120 @@
+"""AUTH (RFC 5034): a mechanism says what it needs, this does it: challenges, back ends in a thread, the one way in.
+
+What is offered follows from what the authenticator has and what the connection is, never from a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from geventpop3.auth.authenticator import SecretAuthenticator, TokenAuthenticator
+from geventpop3.auth.mechanisms import (
+    CLEAR_SECRETS,
+    PASSWORDS,
+    TOKENS,
+    Challenge,
+    CheckPassword,
+    CheckToken,
+    ClearTextRefused,
+    Compute,
+    Context,
+    CredentialsRejected,
+    FindOwner,
+    LookUp,
+    MayActAs,
+    Request,
+    available,
+    exchange,
+    scram_secrets,
+)
+from geventpop3.auth.secret import SCRAM_HASHES, SCRAM_ITERATIONS
+from geventpop3.errors import AuthenticationFailed
+from geventpop3.pipeline.events import Event
+from geventpop3.pipeline.interfaces import ClientInterface
+from geventpop3.service.authorization import log_in, reject
+from geventpop3.wire.arguments import expect
+from geventpop3.wire.replies import Reply, multiline
+
+if TYPE_CHECKING:
+    from geventpop3.service.service import Host, MaildropService, Visitor
+
+
+def auth(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) -> Reply:
+    """AUTH mechanism [initial-response]; AUTH alone lists the mechanisms, as clients older than RFC 5034 expect."""
+    visitor.name = None
+    expect(event.args, 0, 2)
+    context = context_for(service, pop3d, visitor.client)
+    if not event.args:
+        return multiline("mechanisms follow", "".join(f"{name}\r\n" for name in available(context)).encode("ascii"))
+    mechanism, initial = event.args[0], event.args[1] if len(event.args) == 2 else None
+    try:
+        identity = exchange(mechanism, initial, context, lambda request: _answer(service, visitor.client, request))
+    except ClearTextRefused:
+        raise
+    except AuthenticationFailed as failure:
+        name = failure.name if isinstance(failure, CredentialsRejected) else ""
+        reject(service, pop3d, visitor, name, mechanism.upper())
+        raise
+    return log_in(service, pop3d, visitor, mechanism.upper(), identity.owner)
+
+
+def mechanisms(service: MaildropService, pop3d: Host, client: ClientInterface) -> list[str]:
+    """The names of the mechanisms that work for this client now, in order of preference."""
+    return list(available(context_for(service, pop3d, client)))
+
+
+def context_for(service: MaildropService, pop3d: Host, client: ClientInterface) -> Context:
+    """What the mechanisms may know of this server and this connection."""
+    authenticator = service.back_end
+    iterations = sorted({count for hash_name in SCRAM_HASHES for count in _scram_iterations(service, hash_name)})
+    certificate, binding = pop3d.tls_facts(client)
+    return Context(
+        mechanisms=service.mechanisms,
+        has=frozenset(_has(service)),
+        clear_text=service.allows_clear_text(client),
+        hostname=pop3d.hostname,
+        certificate=certificate,
+        binding=binding,
+        iterations=tuple(iterations) or (SCRAM_ITERATIONS,),
+        derives=not (isinstance(authenticator, SecretAuthenticator) and authenticator.has_scram_keys_alone()),
+    )
+
+
+def _has(service: MaildropService) -> Iterator[str]:
+    authenticator = service.back_end
+    if authenticator.checks_passwords():
+        yield PASSWORDS
+    if isinstance(authenticator, TokenAuthenticator) and authenticator.checks_tokens():
+        yield TOKENS
+    if isinstance(authenticator, SecretAuthenticator):
+        if authenticator.has_clear_secrets():
+            yield CLEAR_SECRETS
+        for hash_name in SCRAM_HASHES:
+            if authenticator.scram_iterations(hash_name):
+                yield scram_secrets(hash_name)
+
+
+def _scram_iterations(service: MaildropService, hash_name: str) -> tuple[int, ...]:
+    authenticator = service.back_end
+    return authenticator.scram_iterations(hash_name) if isinstance(authenticator, SecretAuthenticator) else ()
+
+
+def _answer(service: MaildropService, client: ClientInterface, request: Request[Any]) -> Any:
+    """Do what a mechanism asks for."""
+    match request:
+        case Challenge(data):
+            return client.challenge(data)
+        case CheckPassword(name, password):
+            return service.authenticate(name, password)
+        case CheckToken(name, token):
+            return service.check_token(name, token)
+        case LookUp(name):
+            return service.look_up(name)
+        case FindOwner(name):
+            return service.owner(name)
+        case MayActAs(authentication, authorization):
+            return service.may_act_as(authentication, authorization)
+        case Compute(function):
+            return service.compute(function)
+    raise TypeError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")

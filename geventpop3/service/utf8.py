@@ -1,0 +1,149 @@
+"""RFC 6856 section 2: UTF-8 mode, names and passwords in UTF-8, and what becomes of a message that needs that mode.
+
+A message needs it if its header holds octets outside ASCII (RFC 6532); a body in 8bit never did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from geventpop3.auth.mechanisms import text
+from geventpop3.errors import AuthenticationFailed, Refusal
+from geventpop3.pipeline.events import Event
+from geventpop3.service.body import Content, Part, close
+from geventpop3.wire.arguments import expect
+from geventpop3.wire.codes import ResponseCode
+from geventpop3.wire.replies import Reply, ok
+from geventpop3.wire.surrogate import HEADER_OCTETS, header_end, rewrite_header, surrogate
+
+if TYPE_CHECKING:
+    from geventpop3.service.service import Host, MaildropService, Visitor
+
+
+def utf8(_service: MaildropService, _pop3d: Host, event: Event, visitor: Visitor) -> Reply:
+    """UTF8 (section 2.1); said again it changes nothing."""
+    expect(event.args, 0)
+    visitor.utf8 = True
+    if visitor.session is not None:  # where states are not enforced: Outlook says it after login
+        visitor.session.present = None
+    return ok("UTF-8 mode is on")
+
+
+def stls(_service: MaildropService, _pop3d: Host, _event: Event, visitor: Visitor) -> Reply | None:
+    """STLS in UTF-8 mode: "Clients MUST NOT issue the "STLS" command after issuing UTF8" (section 2.1)."""
+    if visitor.utf8:
+        raise Refusal("STLS must come before UTF8")
+    return None
+
+
+COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Visitor], Reply | None]] = {
+    "cmd_utf8": utf8,
+    "cmd_stls": stls,
+}
+
+
+# Names and passwords (section 2.2)
+
+
+def name_of(name: str, visitor: Visitor) -> str:
+    """The name that a client gave, in the form that names have in all mechanisms: prepared (SASLprep, RFC 4013).
+
+    In UTF-8 mode raises AuthenticationFailed for what is not UTF-8 or cannot be prepared; without it such a name stays
+    as it is.
+    """
+    try:
+        return text.name_of(_octets(name))
+    except AuthenticationFailed:
+        if visitor.utf8:
+            raise
+        return name
+
+
+def password_of(password: str, visitor: Visitor) -> str:
+    """The password that a client gave, in UTF-8 mode prepared. Raises AuthenticationFailed as ``name_of`` does.
+
+    Without UTF-8 mode it is what RFC 1939 has: octets. What was hashed when a user typed "m²" is not what SASLprep
+    makes of it, and those whose client never heard of UTF8 are to get at their mail.
+    """
+    return text.password_of(_octets(password)) if visitor.utf8 else password
+
+
+def _octets(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a plugin's surrogates, which stand for no octets: not UTF-8 either
+        return text.encode("utf-8", "surrogatepass")
+
+
+# Messages (sections 2.1 and 5)
+
+Present = Callable[["MaildropService", Content, Callable[[], object]], Content]
+"""Makes of a message what a client without UTF-8 mode may have; the function it gets is called if that is another."""
+
+
+def refuse(_service: MaildropService, content: Content, _changed: Callable[[], object]) -> Content:
+    """``-ERR [UTF8]``: the client "MAY reissue the command after entering UTF-8 mode" (section 5)."""
+    header, rest, _ = _look(content)
+    if not header.isascii():
+        raise _refused(content)
+    return content if isinstance(content, tuple) else Part(chain((header,), rest), content)
+
+
+def convert(service: MaildropService, content: Content, changed: Callable[[], object]) -> Content:
+    """The surrogate of RFC 6858. LIST and STAT tell the size of the message itself, as section 4 there permits.
+
+    To tell the surrogate's they would have to read all mail. A header that is too long to be rewritten is refused.
+    """
+    if isinstance(content, tuple) and content[0].isascii():
+        return content
+
+    def rewrite(header: bytes) -> tuple[bytes, bytes | None]:
+        # In a thread: a header made for it takes more than a millisecond for each of its kilobytes.
+        rewritten = rewrite_header(header) if header.isascii() else service.in_thread(rewrite_header, header)
+        if rewritten[0] != header:
+            changed()
+        return rewritten
+
+    header, rest, is_whole = _look(content)
+    if is_whole:
+        shown = surrogate(header, rest, rewrite)
+    elif header.isascii():
+        shown = chain((header,), rest)
+    else:
+        raise _refused(content)
+    return (b"".join(shown),) if isinstance(content, tuple) else Part(shown, content)
+
+
+POLICIES: Final[Mapping[str, Present | None]] = MappingProxyType({"as-is": None, "refuse": refuse, "convert": convert})
+"""What a client without UTF-8 mode gets of a message that needs it.
+
+Section 2.1 has one of the latter two. The first is what servers have always done, and clients take such mail as it is.
+"""
+
+
+def _look(content: Content) -> tuple[bytes, Iterator[bytes], bool]:
+    """The header of a message, what follows it, and whether that header is all of it and not too long."""
+    chunks = iter(content)
+    seen = bytearray()
+    end = -1
+    try:
+        for chunk in chunks:
+            seen += chunk
+            end = header_end(seen, len(seen) - len(chunk))
+            if end >= 0 or len(seen) > HEADER_OCTETS:
+                break
+    except BaseException:
+        close(content)
+        raise
+    if end < 0:
+        end = len(seen)
+    header = bytes(seen[: min(end, HEADER_OCTETS)])
+    return header, chain((bytes(seen[len(header) :]),), chunks), end <= HEADER_OCTETS
+
+
+def _refused(content: Content) -> Refusal:
+    close(content)
+    return Refusal("the message can be had in UTF-8 mode alone", ResponseCode.UTF8)

@@ -1,0 +1,718 @@
+"""AUTH (RFC 5034) as the service answers it: what is offered to whom, what counts as a try, who is let in as whom."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from geventpop3.auth import Authenticator, ClearSecret, ScramSecret, SecretAuthenticator
+from geventpop3.auth.authenticator import TokenAuthenticator
+from geventpop3.auth.mechanisms import MECHANISMS, Challenge, CheckPassword, Mechanism, Request
+from geventpop3.auth.mechanisms.identity import acting
+from geventpop3.auth.passwd import PasswordFile
+from geventpop3.errors import ConfigError, MaildropLocked, StoreUnavailable
+from geventpop3.server.stream import MemoryStream
+from geventpop3.service import MaildropService
+from geventpop3.stores.memory import MemoryStore
+
+FAILED = "-ERR [AUTH] authentication failed"
+CANCELLED = "-ERR authentication cancelled"
+BAD_BASE64 = "-ERR the response is not valid base64"
+IN = "+OK 3 messages (71 octets)"
+FAR = "192.0.2.1"
+BINDING = hashlib.sha256(b"a certificate").digest()
+
+
+def b64(octets: bytes | str) -> str:
+    return base64.b64encode(octets.encode() if isinstance(octets, str) else octets).decode()
+
+
+def plain(name: str = "alice", password: str = "alice", authorization: str = "") -> str:
+    return b64(f"{authorization}\0{name}\0{password}")
+
+
+Say = str | Callable[[bytes], bytes | str]
+
+
+class Conversation(MemoryStream):
+    """Says line after line, each once what came before is answered; a function is told the challenge, decoded.
+
+    It says no more where a function is due and no challenge came.
+    """
+
+    def __init__(self, says: Sequence[Say]) -> None:
+        super().__init__(self._lines(says))
+
+    def _lines(self, says):
+        for say in says:
+            line = bytes(self.output).split(b"\r\n")[-2]
+            if callable(say):
+                if not line.startswith(b"+ "):
+                    return  # refused
+                say = say(base64.b64decode(line[2:], validate=True))
+                say = b64(say) if isinstance(say, bytes) else say
+            yield say.encode() + b"\r\n"
+
+
+@pytest.fixture
+def converse():
+    """Plays a client that waits for each reply; what was answered, without the greeting."""
+
+    def play(app, *says: Say, peer: str = "127.0.0.1") -> list[str]:
+        stream = Conversation(says)
+        app.run(stream, peer)
+        return bytes(stream.output).decode().split("\r\n")[1:-1]
+
+    return play
+
+
+@pytest.fixture
+def heard():
+    """Follows the outcome of logins: ``authenticated`` and ``authentication_failed`` with their arguments."""
+
+    def follow(app) -> list[tuple[str, ...]]:
+        events: list[tuple[str, ...]] = []
+
+        @app.pop3d.on("authenticated", "authentication_failed")
+        def note(pop3d, event):
+            events.append((event.name, *event.args))
+
+        return events
+
+    return follow
+
+
+class Clear(SecretAuthenticator):
+    """Everybody's password is the name, and is known."""
+
+    NAMES = ("alice", "bob", "carol")
+
+    def authenticate(self, name, password):
+        return name if name in self.NAMES and name == password else None
+
+    def secret(self, name):
+        return ClearSecret(name.encode()) if name in self.NAMES else None
+
+    def knows(self, name):
+        return name in self.NAMES
+
+    def answers_at_once(self):
+        return True
+
+
+class Tokens(TokenAuthenticator):
+    """The token of a name is ``token-<name>``; nobody has a password."""
+
+    def authenticate(self, name, password):
+        return None
+
+    def checks_passwords(self):
+        return False
+
+    def check_token(self, name, token):
+        owner = token.removeprefix("token-")
+        return owner if owner != token and name in (None, owner) else None
+
+    def answers_at_once(self):
+        return True
+
+
+# What is offered
+
+
+def sasl_lines(replies: list[str]) -> list[str]:
+    return [line for line in replies if line.startswith("SASL")]
+
+
+def test_the_sasl_line_and_bare_auth_list_the_same_mechanisms(make):
+    # Trap 31, draft-myers-sasl-pop3: older clients say AUTH alone, some with a blank behind it.
+    app = make(authenticator=Clear())
+    names = ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "CRAM-MD5"]
+    replies = app.talk("CAPA", "AUTH", "AUTH ", "auth\t")
+    assert sasl_lines(replies) == [" ".join(["SASL", *names])]
+    listing = ["+OK mechanisms follow", *names, "."]
+    assert replies[-3 * len(listing) :] == listing * 3
+
+
+def test_no_mechanism_is_no_sasl_line_and_an_empty_list(make):
+    # Trap 21, RFC 2449 section 6.3: the line says that AUTH is there and takes an initial response.
+    for app, peer in ((make(mechanisms={}), "127.0.0.1"), (make(), FAR)):
+        replies = app.talk("CAPA", "AUTH", peer=peer)
+        assert sasl_lines(replies) == []
+        assert replies[-2:] == ["+OK mechanisms follow", "."]
+
+
+def test_after_login_the_sasl_line_stays(make):
+    # RFC 2449 section 6.3: it is announced in both states.
+    app = make(authenticator=Clear())
+    assert sasl_lines(app.talk("CAPA")) == sasl_lines(app.login("CAPA"))
+
+
+def test_far_away_only_what_hides_the_password_is_offered(make):
+    # Trap 30, RFC 8314 section 3.1.
+    app = make(authenticator=Clear())
+    assert sasl_lines(app.talk("CAPA", peer=FAR)) == ["SASL SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5"]
+    assert sasl_lines(make(allow_plaintext=True).talk("CAPA", peer=FAR)) == ["SASL PLAIN LOGIN"]
+    assert sasl_lines(make(authenticator=Tokens()).talk("CAPA", peer=FAR)) == []
+
+
+@pytest.mark.parametrize("command", ["AUTH PLAIN", f"AUTH PLAIN {plain()}", "AUTH LOGIN", "AUTH login ="])
+def test_a_clear_text_mechanism_far_away_is_refused_before_the_password_is_sent(app, heard, command):
+    events = heard(app)
+    refused = "-ERR [AUTH] a clear-text login is not allowed on this connection"
+    # However often, because nothing was tried.
+    assert app.talk(*[command] * 5, "QUIT", peer=FAR) == [*[refused] * 5, "+OK goodbye"]
+    assert events == []
+
+
+def test_tokens_alone_offer_no_passwords(make):
+    app = make(authenticator=Tokens())
+    replies = app.talk("CAPA", "USER alice", f"AUTH PLAIN {plain()}")
+    assert sasl_lines(replies) == ["SASL OAUTHBEARER XOAUTH2"]
+    assert "USER" not in replies
+    assert replies[-2:] == ["-ERR nobody has a password here, use AUTH", "-ERR no such authentication mechanism"]
+
+
+SCRAM = ScramSecret.of(b"x", iterations=1).field
+HASHED = "{SSHA}SXi0Zot6yvySYONp7pTmmPYioqBgCws2"
+
+
+@pytest.mark.parametrize(
+    ("fields", "names", "apop"),
+    [
+        (["{PLAIN}x", "{PLAIN}y"], "SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN CRAM-MD5", True),
+        ([SCRAM, "{PLAIN}y"], "SCRAM-SHA-256 PLAIN LOGIN", False),
+        ([SCRAM], "SCRAM-SHA-256 PLAIN LOGIN", False),
+        ([SCRAM, HASHED], "PLAIN LOGIN", False),
+        (["{PLAIN}x", HASHED], "PLAIN LOGIN", False),
+        ([HASHED], "PLAIN LOGIN", False),
+        ([], "PLAIN LOGIN", False),
+    ],
+)
+def test_what_not_every_user_can_use_is_not_offered(make, tmp_path, fields, names, apop):
+    # Clients choose the strongest mechanism of the list, and try no other.
+    path = tmp_path / "passwords"
+    path.write_text("".join(f"user{n}:{field}\n" for n, field in enumerate(fields)))
+    app = make(authenticator=PasswordFile(path))
+    assert sasl_lines(app.talk("CAPA")) == [f"SASL {names}"]
+    stream = MemoryStream([])
+    app.run(stream)
+    assert (b"<" in stream.output) is apop
+
+
+def test_a_third_partys_mechanism_is_one_more_row(make):
+    def run(context):
+        name = (yield from Challenge(b"who?")).decode()
+        return (yield from acting(name, (yield from CheckPassword(name, name)), None))
+
+    app = make(mechanisms={"X-ECHO": Mechanism(run), **MECHANISMS})
+    assert sasl_lines(app.talk("CAPA")) == ["SASL X-ECHO PLAIN LOGIN"]
+    assert app.talk("AUTH X-ECHO", b64("alice")) == [f"+ {b64('who?')}", IN]
+
+
+def test_a_mechanism_that_asks_for_what_nobody_can_answer_is_an_accident(make, caplog):
+    class Riddle(Request[str]):
+        pass
+
+    def run(context):
+        yield Riddle()
+
+    app = make(mechanisms={"X-RIDDLE": Mechanism(run)})
+    (reply,) = app.talk("AUTH X-RIDDLE")
+    assert reply.startswith("-ERR [SYS/TEMP] internal error")
+    assert "TypeError" in caplog.text
+
+
+# The command
+
+
+@pytest.mark.parametrize("name", ["KERBEROS_V4", "*", "=", "PLAI", "SCRAM-SHA-256", "X" * 500])
+def test_an_unknown_mechanism_is_no_try(app, name):
+    assert app.talk(*[f"AUTH {name}"] * 4, "QUIT") == [*["-ERR no such authentication mechanism"] * 4, "+OK goodbye"]
+
+
+def test_no_other_letter_is_taken_for_an_ascii_one(make):
+    app = make(authenticator=Clear())
+    assert app.talk("AUTH \u017fCRAM-SHA-256", "AUTH scram-sha-256", "*") == [
+        "-ERR no such authentication mechanism",
+        "+ ",
+        CANCELLED,
+    ]
+
+
+def test_a_challenge_is_a_plus_a_space_and_base64(app):
+    # Trap 32, RFC 5034 section 4: the space is there even when nothing follows.
+    stream = MemoryStream([b"AUTH PLAIN\r\n", plain().encode() + b"\r\nQUIT\r\n"])
+    app.run(stream)
+    assert bytes(stream.output).split(b"\r\n", 1)[1] == b"+ \r\n+OK 3 messages (71 octets)\r\n+OK goodbye\r\n"
+
+
+def test_an_initial_response_is_absent_empty_or_data(app):
+    # Trap 33: "=" is an empty response, which PLAIN cannot do with; absent is an empty challenge.
+    assert app.talk(f"AUTH PLAIN {plain()}") == [IN]
+    assert app.talk("AUTH PLAIN", plain()) == ["+ ", IN]
+    assert app.talk("AUTH PLAIN =", "QUIT") == [
+        "-ERR malformed message of PLAIN, which has three fields",
+        "+OK goodbye",
+    ]
+    assert app.talk("AUTH PLAIN", "=", "QUIT")[1:] == [BAD_BASE64, "+OK goodbye"]
+    assert app.talk("AUTH PLAIN", "", "QUIT")[1].startswith("-ERR malformed")
+    assert app.talk(f"AUTH LOGIN {b64('alice')}", b64("alice")) == [f"+ {b64('Password:')}", IN]
+
+
+def test_a_mechanism_that_begins_with_the_server_takes_no_initial_response(make):
+    # RFC 5034 section 4: "the server MUST reject the AUTH command with an -ERR reply".
+    app = make(authenticator=Clear())
+    for initial in ("=", b64("alice")):
+        assert app.talk(f"AUTH CRAM-MD5 {initial}") == ["-ERR this mechanism takes no initial response"]
+
+
+def test_an_argument_too_many_is_refused_and_not_echoed(app):
+    (reply,) = app.talk(f"AUTH PLAIN {plain()} sesame")
+    assert reply.startswith("-ERR ")
+    assert "sesame" not in reply
+
+
+def test_a_star_cancels_and_is_no_try(app, heard):
+    # Trap 34, RFC 5034 section 4.
+    events = heard(app)
+    replies = app.talk(*["AUTH PLAIN", "*"] * 4, "AUTH LOGIN", b64("alice"), "*", f"AUTH PLAIN {plain()}")
+    assert replies == [*["+ ", CANCELLED] * 4, f"+ {b64('Username:')}", f"+ {b64('Password:')}", CANCELLED, IN]
+    assert events == [("authenticated", "alice", "PLAIN")]
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["A", "AA", "AA=", "AA==A", "=AAA", "AA==AA==", "A*==", "AAA A", " AAAA", "AAAA ", "A-_A", "\0", "ä", "**"],
+)
+def test_bad_base64_is_refused_and_is_no_try(app, heard, response):
+    # Trap 34: strict, so that no two readers read two things.
+    events = heard(app)
+    replies = app.talk(*["AUTH PLAIN", response] * 4, "QUIT")
+    assert replies == [*["+ ", BAD_BASE64] * 4, "+OK goodbye"]
+    assert events == []
+
+
+@pytest.mark.parametrize("initial", ["A", "AA=", "AA==AA==", "*", "A*==", "==", "ä"])
+def test_a_bad_initial_response_is_refused_and_no_challenge_sent(app, initial):
+    assert app.talk(f"AUTH PLAIN {initial}", "QUIT") == [
+        "-ERR the initial response is not valid base64",
+        "+OK goodbye",
+    ]
+
+
+def test_a_response_may_be_sixteen_kibibytes_long_with_or_without_auth_before_it(make):
+    # Trap 19 and 34: a long token belongs into a line of its own (RFC 5034 section 4), but mpop sends it with AUTH.
+    app = make(authenticator=Tokens())
+    token = "token-alice" + "x" * 12000
+    app.service.back_end.check_token = lambda name, given: "alice" if given == token else None
+    message = b64(f"user=alice\1auth=Bearer {token}\1\1")
+    assert 16000 < len(message) < 16360
+    assert app.talk("AUTH XOAUTH2", message) == ["+ ", IN]
+    assert app.talk(f"auth XOAUTH2 {message}") == [IN]
+    assert app.talk(f"AUTH XOAUTH2 {message}{'A' * 400}", "QUIT") == ["-ERR line too long", "+OK goodbye"]
+    assert app.talk("AUTH XOAUTH2", message + "A" * 400, "QUIT") == ["+ ", BAD_BASE64, "+OK goodbye"]
+
+
+def test_a_response_without_end_ends_the_session(app):
+    replies = app.talk("AUTH PLAIN", "A" * 200_000, "QUIT")
+    assert replies == ["+ ", BAD_BASE64]
+
+
+def test_after_login_auth_is_refused(app):
+    # Trap 34, RFC 5034 section 4.
+    refused = "-ERR not allowed in the TRANSACTION state"
+    replies = app.talk(f"AUTH PLAIN {plain()}", f"AUTH PLAIN {plain()}", "AUTH PLAIN", "AUTH", "STAT")
+    assert replies == [IN, refused, refused, refused, "+OK 3 71"]
+
+
+def test_responses_may_be_pipelined(app):
+    assert app.talk("AUTH LOGIN", b64("alice"), b64("alice"), "STAT", "QUIT")[2:] == [IN, "+OK 3 71", "+OK goodbye"]
+
+
+def test_auth_forgets_the_name_that_user_gave(app):
+    for between in ("AUTH", "AUTH FOO", f"AUTH PLAIN {plain('alice', 'wrong')}"):
+        assert app.talk("USER alice", between, "PASS alice")[-1] == "-ERR say USER first"
+
+
+@pytest.mark.parametrize("left", [[], ["AUTH PLAIN"], ["AUTH LOGIN", b64("alice")], ["AUTH PLAIN", "AGFsa"]])
+def test_who_leaves_in_the_middle_is_no_accident(app, left, heard, caplog):
+    caplog.set_level(logging.INFO)
+    events = heard(app)
+    app.run(MemoryStream(["\r\n".join(left).encode()]))
+    assert events == []
+    assert caplog.records == []
+
+
+class Reset(MemoryStream):
+    """A peer that resets the connection instead of saying more."""
+
+    def recv(self, size: int) -> bytes:
+        data = super().recv(size)
+        if not data:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        return data
+
+
+def test_who_resets_in_the_middle_is_no_accident_either(make, heard, caplog):
+    app = make(authenticator=Tokens())
+    events = heard(app)
+    app.run(Reset([b"AUTH XOAUTH2\r\n"]))
+    assert events == []
+    # After the bad news the try counts: who wants to guess tokens unseen must not get around it.
+    app.run(Reset([b"AUTH XOAUTH2 " + xoauth2("alice", "wrong").encode() + b"\r\n"]))
+    assert events == [("authentication_failed", "alice", "XOAUTH2")]
+    assert caplog.records == []
+
+
+# Tries
+
+
+def test_tries_of_all_commands_count_together(app, heard):
+    events = heard(app)
+    wrong = f"AUTH PLAIN {plain('alice', 'wrong')}"
+    replies = app.talk("USER alice", "PASS wrong", wrong, "AUTH LOGIN", b64("bob"), b64("wrong"), "NOOP")
+    assert replies[1:3] == [FAILED, FAILED]
+    assert replies[-1] == FAILED
+    assert events == [
+        ("authentication_failed", "alice", "USER"),
+        ("authentication_failed", "alice", "PLAIN"),
+        ("authentication_failed", "bob", "LOGIN"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("\0\0alice", "the name is empty"),
+        ("\0alice\0", "the password is empty"),
+        ("\0alice\0ali\rce", "the password holds NUL, CR or LF"),
+        ("\0ali\nce\0alice", "the name holds NUL, CR or LF"),
+        (b"\0\xff\0alice", "the name is not UTF-8"),
+        ("\0" + "x" * 256 + "\0alice", "the name is longer than 255 octets"),
+    ],
+)
+def test_what_cannot_be_a_name_or_a_password_fails_before_anybody_is_asked(make, heard, message, words):
+    # Trap 36, RFC 4616 section 2.
+    class Deaf(Authenticator):
+        def authenticate(self, name, password):
+            raise AssertionError("was asked")
+
+    app = make(authenticator=Deaf())
+    events = heard(app)
+    assert app.talk(f"AUTH PLAIN {b64(message)}") == [f"-ERR [AUTH] {words}"]
+    assert events == [("authentication_failed", "", "PLAIN")]
+
+
+def test_a_back_end_that_is_down_is_no_wrong_password(make, heard):
+    # RFC 3206 section 4: else the client asks its user for a new password.
+    class Down(Authenticator):
+        def authenticate(self, name, password):
+            raise StoreUnavailable("logins cannot be checked now, try again later")
+
+        def answers_at_once(self):
+            return True
+
+    app = make(authenticator=Down())
+    events = heard(app)
+    replies = app.talk(*[f"AUTH PLAIN {plain()}"] * 4, "QUIT")
+    assert replies == [*["-ERR [SYS/TEMP] logins cannot be checked now, try again later"] * 4, "+OK goodbye"]
+    assert events == []
+
+
+def test_a_maildrop_in_use_is_told_after_the_right_password_only(make, heard):
+    class Busy(MemoryStore):
+        def open(self, owner):
+            raise MaildropLocked
+
+    app = make(Busy({}))
+    events = heard(app)
+    assert app.talk(f"AUTH PLAIN {plain('alice', 'wrong')}", f"AUTH PLAIN {plain()}") == [
+        FAILED,
+        "-ERR [IN-USE] the maildrop is in use by another session",
+    ]
+    assert events == [("authentication_failed", "alice", "PLAIN")]
+
+
+def test_no_secret_is_in_a_log_or_an_event(make, caplog):
+    caplog.set_level(logging.DEBUG)
+    app = make(authenticator=Clear())
+    app.pop3d.trace = True
+    summaries = []
+    app.pop3d.on("command_finished")(lambda pop3d, event: summaries.append(repr(event.args)))
+    wrong = plain("alice", "hunter2")
+    app.talk(f"AUTH PLAIN {wrong}", "AUTH PLAIN", wrong, "AUTH LOGIN", b64("alice"), b64("hunter2"))
+    said = caplog.text + "".join(summaries)
+    assert "AUTH" in said
+    assert not any(secret in said for secret in ("hunter2", wrong, b64("hunter2")))
+
+
+# Identities
+
+
+def test_acting_for_another_needs_the_sites_permission(make, heard):
+    # Trap 36, RFC 4616 section 2: the authorization identity may differ only where a policy says so.
+    mail = {"alice": [b"a\n"], "bob": [b"a\n", b"b\n"]}
+    command = f"AUTH PLAIN {plain('alice', 'alice', 'bob')}"
+    app = make(MemoryStore(mail))
+    events = heard(app)
+    assert app.talk(command) == ["-ERR [AUTH] these credentials do not open the maildrop of another user"]
+    assert events == [("authentication_failed", "alice", "PLAIN")]
+    assert app.talk(f"AUTH PLAIN {plain('alice', 'alice', 'alice')}")[0].startswith("+OK 1 ")
+
+    app = make(MemoryStore(mail), may_act_as=lambda who, whom: (who, whom) == ("alice", "bob"))
+    events = heard(app)
+    assert app.talk(command)[0].startswith("+OK 2 ")
+    assert events == [("authenticated", "bob", "PLAIN")]
+    # The policy does not stand in for the password, nor the other way round.
+    assert app.talk(f"AUTH PLAIN {plain('alice', 'wrong', 'bob')}") == [FAILED]
+    assert app.talk(f"AUTH PLAIN {plain('bob', 'bob', 'alice')}")[0].startswith("-ERR [AUTH] these credentials")
+
+
+def test_acting_for_nobody_fails(make):
+    app = make(authenticator=Clear(), may_act_as=lambda who, whom: True)
+    assert app.talk(f"AUTH PLAIN {plain('alice', 'alice', 'mallory')}")[0].startswith("-ERR [AUTH] ")
+
+
+# CRAM-MD5
+
+
+def cram(name: str, secret: str) -> Say:
+    return lambda challenge: f"{name} {hmac.new(secret.encode(), challenge, 'md5').hexdigest()}".encode()
+
+
+def test_cram_md5_lets_in_who_shares_the_secret(make, converse, heard):
+    app = make(authenticator=Clear())
+    events = heard(app)
+    assert converse(app, "AUTH CRAM-MD5", cram("alice", "alice"), "STAT")[1:] == [IN, "+OK 3 71"]
+    for name, secret in (("alice", "wrong"), ("mallory", "mallory")):
+        assert converse(app, "AUTH CRAM-MD5", cram(name, secret))[1:] == [FAILED]
+    assert events == [
+        ("authenticated", "alice", "CRAM-MD5"),
+        ("authentication_failed", "alice", "CRAM-MD5"),
+        ("authentication_failed", "mallory", "CRAM-MD5"),
+    ]
+
+
+def test_cram_md5_challenges_are_msg_ids_of_this_server_and_never_the_same(make, converse):
+    app = make(authenticator=Clear())
+    challenges = [converse(app, "AUTH CRAM-MD5", "*")[0] for _ in range(3)]
+    assert len(set(challenges)) == 3
+    assert base64.b64decode(challenges[0][2:]).endswith(b"@pop.example.org>")
+
+
+# SCRAM
+
+
+def scramp_client(mechanism: str, name: str, password: str, binding: bytes | None = None) -> list[Say]:
+    scramp = pytest.importorskip("scramp", reason="scramp is not installed")
+    channel = None if binding is None else ("tls-server-end-point", binding)
+    client = scramp.ScramClient([mechanism], name, password, channel_binding=channel)
+
+    def final(server_first: bytes) -> bytes:
+        client.set_server_first(server_first.decode())
+        return client.get_client_final().encode()
+
+    def end(server_final: bytes) -> str:
+        client.set_server_final(server_final.decode())  # raises if the server does not have the keys
+        return ""
+
+    return [client.get_client_first().encode(), final, end]
+
+
+class Keys(SecretAuthenticator):
+    """Alice has SCRAM keys."""
+
+    def __init__(self, hash_name: str) -> None:
+        self.key = ScramSecret.of(b"p\xc3\xa4ss", hash_name)
+
+    def authenticate(self, name, password):
+        return name if name == "alice" and self.key.matches(password.encode()) else None
+
+    def secret(self, name):
+        return self.key if name == "alice" else None
+
+    def has_clear_secrets(self):
+        return False
+
+    def scram_iterations(self, hash_name):
+        return (self.key.iterations,) if hash_name == self.key.hash_name else ()
+
+    def has_scram_keys_alone(self):
+        return True
+
+
+@pytest.mark.parametrize("with_initial", [True, False])
+@pytest.mark.parametrize("plus", [True, False])
+@pytest.mark.parametrize("hash_name", ["SHA-1", "SHA-256"])
+def test_an_independent_client_logs_in_with_scram(make, converse, heard, hash_name, plus, with_initial):
+    # Trap 37, RFC 5034 section 4: the server's proof goes into a challenge of its own, the answer to it is empty.
+    mechanism = f"SCRAM-{hash_name}{'-PLUS' if plus else ''}"
+    binding = BINDING if plus else None
+    app = make(authenticator=Keys(hash_name))
+    app.pop3d.tls_facts = lambda client: (None, binding)
+    events = heard(app)
+
+    def log_in(name: str, password: str) -> list[str]:
+        first, *rest = scramp_client(mechanism, name, password, binding)
+        begin = [f"AUTH {mechanism} {b64(first)}"] if with_initial else [f"AUTH {mechanism}", b64(first)]
+        return converse(app, *begin, *rest, "STAT")
+
+    said = log_in("alice", "päss")
+    assert said[-2:] == [IN, "+OK 3 71"]
+    assert said[-3].startswith("+ ")
+    assert len(said) == 5 - with_initial
+    events.clear()
+    for name in ("alice", "mallory"):
+        assert log_in(name, "wrong")[-1] == FAILED
+    assert events == [("authentication_failed", name, mechanism) for name in ("alice", "mallory")]
+
+
+def test_scram_with_clear_secrets_is_computed_for_unknown_names_too(make, converse):
+    app = make(authenticator=Clear())
+    computed = []
+    compute = app.service.compute
+    app.service.compute = lambda function: computed.append(function) or compute(function)
+    first, final, end = scramp_client("SCRAM-SHA-256", "alice", "alice")
+    assert converse(app, f"AUTH SCRAM-SHA-256 {b64(first)}", final, end)[-1] == IN
+    first, final, _ = scramp_client("SCRAM-SHA-256", "mallory", "mallory")
+    assert converse(app, f"AUTH SCRAM-SHA-256 {b64(first)}", final)[-1] == FAILED
+    assert len(computed) == 2
+
+
+def test_where_only_some_secrets_are_clear_every_name_costs_a_derivation(make, converse, tmp_path):
+    path = tmp_path / "passwords"
+    path.write_text(f"alice:{ScramSecret.of(b'alice').field}\nbob:{{PLAIN}}bob\n")
+    app = make(authenticator=PasswordFile(path))
+    computed = []
+    compute = app.service.compute
+    app.service.compute = lambda function: computed.append(function) or compute(function)
+    for number, name in enumerate(["alice", "bob", "mallory"], 1):
+        first, final, _ = scramp_client("SCRAM-SHA-256", name, "wrong")
+        assert converse(app, f"AUTH SCRAM-SHA-256 {b64(first)}", final)[-1] == FAILED
+        assert len(computed) == number
+
+
+def test_scram_without_an_answer_to_the_servers_proof_is_no_login(make, converse, heard):
+    app = make(authenticator=Clear())
+    events = heard(app)
+    first, final, _ = scramp_client("SCRAM-SHA-256", "alice", "alice")
+    assert converse(app, f"AUTH SCRAM-SHA-256 {b64(first)}", final, "*", "STAT")[-2:] == [
+        CANCELLED,
+        "-ERR not allowed in the AUTHORIZATION state",
+    ]
+    assert events == []
+
+
+# Tokens
+
+
+def xoauth2(name: str, token: str) -> str:
+    return b64(f"user={name}\1auth=Bearer {token}\1\1")
+
+
+def bearer(name: str, token: str) -> str:
+    return b64(f"n,a={name},\1host=pop.example.org\1port=995\1auth=Bearer {token}\1\1")
+
+
+@pytest.mark.parametrize(("mechanism", "message"), [("XOAUTH2", xoauth2), ("OAUTHBEARER", bearer)])
+def test_a_token_lets_in(make, mechanism, message, heard):
+    app = make(authenticator=Tokens())
+    events = heard(app)
+    assert app.talk(f"AUTH {mechanism} {message('alice', 'token-alice')}") == [IN]
+    assert app.talk(f"AUTH {mechanism}", message("alice", "token-alice")) == ["+ ", IN]
+    assert events == [("authenticated", "alice", mechanism)] * 2
+
+
+@pytest.mark.parametrize("last", ["AQ==", "", "*", "not base64"])
+@pytest.mark.parametrize(("mechanism", "message"), [("XOAUTH2", xoauth2), ("OAUTHBEARER", bearer)])
+def test_a_bad_token_is_told_in_a_challenge_and_then_refused(make, mechanism, message, last, heard):
+    # Trap 35, RFC 7628 section 3.2.2 and 3.2.3; whatever the client answers, the try counts.
+    app = make(authenticator=Tokens())
+    events = heard(app)
+    replies = app.talk(f"AUTH {mechanism} {message('alice', 'token-bob')}", last, "QUIT")
+    assert base64.b64decode(replies[0].removeprefix("+ ")).startswith(b'{"status": ')
+    assert replies[1:] == [FAILED, "+OK goodbye"]
+    assert events == [("authentication_failed", "alice", mechanism)]
+
+
+def test_who_checks_no_tokens_finds_no_owner_of_one(app):
+    assert app.service.check_token("alice", "token-alice") is None
+
+
+# Certificates
+
+
+def certified(app, name: str | None) -> None:
+    app.pop3d.tls_facts = lambda client: (name, None)
+
+
+def test_a_clients_certificate_lets_in(make, heard):
+    app = make(authenticator=Clear())
+    assert "EXTERNAL" not in sasl_lines(app.talk("CAPA"))[0]
+    assert app.talk("AUTH EXTERNAL =") == ["-ERR no such authentication mechanism"]
+    certified(app, "alice")
+    events = heard(app)
+    assert sasl_lines(app.talk("CAPA", peer=FAR)) == ["SASL EXTERNAL SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5"]
+    for command in (["AUTH EXTERNAL ="], ["AUTH EXTERNAL", ""], [f"AUTH EXTERNAL {b64('alice')}"]):
+        assert app.talk(*command, peer=FAR)[-1] == IN
+    assert events == [("authenticated", "alice", "EXTERNAL")] * 3
+
+
+def test_a_certificate_of_a_stranger_or_for_another_is_refused(make, heard):
+    app = make(authenticator=Clear())
+    events = heard(app)
+    certified(app, "mallory")
+    assert app.talk("AUTH EXTERNAL =") == [FAILED]
+    certified(app, "alice")
+    assert app.talk(f"AUTH EXTERNAL {b64('bob')}")[0].startswith("-ERR [AUTH] these credentials do not open")
+    assert events == [
+        ("authentication_failed", "mallory", "EXTERNAL"),
+        ("authentication_failed", "alice", "EXTERNAL"),
+    ]
+
+
+# A function as the authenticator
+
+
+def without_authenticator(make):
+    app = make()
+    app.pop3d.unregister(app.service)
+    app.service = MaildropService(app.store)
+    app.pop3d.register(app.service)
+    return app
+
+
+def test_a_function_is_an_authenticator(make):
+    app = without_authenticator(make)
+    asked = []
+
+    @app.service.authenticator
+    def check(name: str, password: str) -> str | bool | None:
+        asked.append((name, password))
+        return "alice" if password == "sesame" else None
+
+    assert check("x", "y") is None
+    assert app.talk("USER al", "PASS sesame")[1] == IN
+    assert app.talk(f"AUTH PLAIN {plain('al', 'wrong')}") == [FAILED]
+    assert asked == [("x", "y"), ("al", "sesame"), ("al", "wrong")]
+
+
+def test_a_service_has_one_authenticator(app):
+    with pytest.raises(ConfigError, match="already"):
+        app.service.authenticator(lambda name, password: True)
+
+
+def test_a_service_without_an_authenticator_says_so_at_its_first_use(make, caplog):
+    app = without_authenticator(make)
+    with pytest.raises(ConfigError, match=r"@service\.authenticator"):
+        app.service.authenticate("alice", "alice")
+    stream = MemoryStream([b"CAPA\r\n"])
+    app.run(stream)
+    assert bytes(stream.output).startswith(b"-ERR [SYS/TEMP] internal error, reference ")
+    assert "ConfigError: nobody can log in" in caplog.text
