@@ -208,7 +208,7 @@ class POP3Server(Pluggable):
             self._end_sessions(grace)
             gevent.killall(self._watches)
             self.send_event("unregistered")
-            self.disconnect_all()
+            self.unregister_all()
         finally:
             if self.alias is not None:
                 _aliases.pop(self.alias, None)

@@ -108,13 +108,17 @@ def convert(service: MaildropService, content: Content, changed: Callable[[], ob
         return rewritten
 
     header, rest, is_whole = _look(content)
-    if is_whole:
-        shown = surrogate(header, rest, rewrite)
-    elif header.isascii():
-        shown = chain((header,), rest)
-    else:
+    if not is_whole and not header.isascii():
         raise _refused(content)
-    return (b"".join(shown),) if isinstance(content, tuple) else Part(shown, content)
+    shown = surrogate(header, rest, rewrite) if is_whole else chain((header,), rest)
+    if isinstance(content, tuple):
+        return (b"".join(shown),)
+    try:
+        first = next(shown)  # while there is still time to refuse
+    except BaseException:
+        close(content)
+        raise
+    return Part(chain((first,), shown), content)
 
 
 POLICIES: Final[Mapping[str, Present | None]] = MappingProxyType({"as-is": None, "refuse": refuse, "convert": convert})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -262,3 +263,101 @@ def test_it_works_in_a_process_that_is_monkey_patched_and_in_one_that_is_not(fir
         env={**os.environ, "PYTHONDEVMODE": ""},
     )
     assert (done.stdout.strip(), done.stderr) == ("+OK hello alice", "")
+
+
+def test_a_listener_may_shut_the_server_down(app, login, until):
+    pop3d = app()
+
+    @pop3d.on("cmd_xdown")
+    def down(pop3d, event):
+        pop3d.shutdown()
+        return ok("going down")
+
+    serving = gevent.spawn(pop3d.serve_forever)
+    until(lambda: pop3d.getsocknames())
+    peer = login(pop3d)
+    assert peer.command(b"XDOWN") == b"+OK going down"
+    assert peer.rest().startswith(b"-ERR [SYS/TEMP] the server is shutting down")
+    serving.get(timeout=20)
+
+
+def test_another_native_thread_may_shut_the_server_down(app, login):
+    from gevent import monkey
+
+    pop3d = app()
+    pop3d.start()
+    peer = login(pop3d)
+    finished = []
+
+    def stop():
+        pop3d.shutdown()
+        finished.append(True)
+
+    monkey.get_original("_thread", "start_new_thread")(stop, ())
+    assert peer.rest() == b"-ERR [SYS/TEMP] the server is shutting down, try again later\r\n"
+    with gevent.Timeout(20):
+        while not finished:
+            gevent.sleep(0.001)
+
+
+def test_a_listener_that_cannot_be_closed_does_not_keep_the_others_open(serve, dial, tmp_path, caplog, monkeypatch):
+    pop3d = serve(listeners=[f"unix:{tmp_path}/pop3.sock", "127.0.0.1:0"])
+    pop3d.start()
+    address = pop3d.getsocknames()[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
+        pop3d.shutdown()
+    assert "closing the listener" in caplog.text
+    with pytest.raises(ConnectionRefusedError):
+        dial(address)
+
+
+INTERRUPTED = """
+    from geventpop3 import POP3Server
+    pop3d = POP3Server(port=0)
+    pop3d.on("registered")(lambda pop3d, event: print(*pop3d.getsockname(), flush=True))
+    pop3d.on("unregistered")(lambda pop3d, event: print("unregistered", flush=True))
+    pop3d.serve_forever()
+"""
+
+
+def test_serve_forever_that_is_interrupted_shuts_down(dial):
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(INTERRUPTED)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        host, port = process.stdout.readline().split()
+        peer = dial((host, int(port)))
+        peer.line()
+        process.send_signal(signal.SIGINT)
+        assert peer.rest() == b"-ERR [SYS/TEMP] the server is shutting down, try again later\r\n"
+        assert process.stdout.read() == "unregistered\n"
+        assert process.wait(timeout=20) != 0
+
+
+def test_a_listening_socket_of_the_standard_library_is_taken_over(serve, dial):
+    import socket as stdlib
+
+    ready = stdlib.create_server(("127.0.0.1", 0))
+    address = ready.getsockname()
+    pop3d = serve(listeners=[ready])
+    pop3d.start()
+    assert dial(address).line().startswith(b"+OK")
+
+
+def test_clients_is_a_picture_of_the_moment(pop3d, login):
+    one = login(pop3d)
+    picture = pop3d.clients
+    login(pop3d)
+    assert len(picture) == 1
+    assert len(pop3d.clients) == 2
+    one.close()
+
+
+def test_an_idle_client_can_be_dropped_at_once(pop3d, login):
+    peer = login(pop3d)
+    (client,) = pop3d.clients.values()
+    assert pop3d.disconnect(client.id, now=True)
+    assert peer.rest() == b""

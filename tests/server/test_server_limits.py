@@ -10,7 +10,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from geventpop3 import POP3Server, multiline, ok
+from geventpop3 import POP3Server, multiline
 from geventpop3.server import listener as listener_module
 from geventpop3.server.limits import Limits
 
@@ -351,4 +351,44 @@ def test_everything_may_be_unbounded(app, login):
     pop3d = app(autologout=None, login_deadline=None, write_deadline=None, max_sessions=None)
     pop3d.start()
     assert login(pop3d).command(b"NOOP") == b"+OK yes"
-    assert ok("x").positive
+
+
+def test_without_a_login_deadline_autologout_ends_who_does_not_log_in(app, dial):
+    pop3d = app(login_deadline=None, autologout=0.05)
+    reasons = session_reasons(pop3d)
+    pop3d.start()
+    peer = dial(pop3d)
+    assert peer.rest() == b"+OK pop.example.org POP3 server ready\r\n"
+    assert reasons == ["autologout"]
+
+
+def test_a_long_reply_is_not_cut_by_autologout(app, login):
+    pop3d = app(autologout=0.1)
+
+    def body():
+        gevent.sleep(0.4)
+        return
+        yield
+
+    pop3d.on("cmd_list")(lambda pop3d, event: multiline("slowly", body()))
+    pop3d.start()
+    peer = login(pop3d)
+    peer.send(b"LIST\r\n")
+    assert peer.line() == b"+OK slowly"
+    assert peer.body() == b""
+
+
+def test_a_slow_but_fair_reader_lives(app, login):
+    pop3d = app(write_deadline=0.2, write_rate=1)
+    reasons = session_reasons(pop3d)
+    blocks = iter([b"x" * 65536 + b"\n"] * 300)
+    pop3d.on("cmd_list")(lambda pop3d, event: multiline("much", blocks))
+    pop3d.start()
+    peer = login(pop3d)
+    peer.send(b"LIST\r\n")
+    octets = 0
+    with gevent.Timeout(20):
+        while octets < 300 * 65537:
+            octets += len(peer.sock.recv(200_000))
+            gevent.sleep(0.005)
+    assert not reasons

@@ -23,8 +23,8 @@ def pool():
     """Makes pools, and ends their threads in the end."""
     with ExitStack() as stack:
 
-        def make(*args, **options):
-            offload = Offload(*args, **options)
+        def make(threads, queue=9):
+            offload = Offload(threads, queue)
             stack.callback(offload.close)
             return offload
 
@@ -78,6 +78,30 @@ def test_what_was_acquired_for_a_killed_greenlet_is_released(pool):
         while not released:
             gevent.sleep(0.001)
     assert released == ["lock"]
+
+
+def test_a_killed_greenlet_goes_when_its_call_has_returned(pool):
+    # So that nothing which it lets go of then is still in use in a thread.
+    offload, go, order = pool(1), Event(), []
+
+    def call():
+        go.wait(20)
+        order.append("returned")
+
+    def session():
+        try:
+            offload.run(call)
+        finally:
+            order.append("let go")
+
+    waiting = gevent.spawn(session)
+    gevent.sleep(0.001)
+    killing = gevent.spawn(waiting.kill)
+    gevent.sleep(0.001)
+    go.set()
+    killing.join(20)
+    waiting.join(20)
+    assert order == ["returned", "let go"]
 
 
 def test_what_failed_to_be_acquired_is_not_released(pool):
