@@ -148,18 +148,14 @@ class Counted(Chunks):
 
     def ready(self) -> bytes | None:
         """As of Body; that the number is wrong is left to ``next``, because an index has to be written."""
-        if self._wrong:
-            return None
         chunk = self._body.ready()
         if chunk is not None:
             self._count(chunk)
         return None if self._wrong else chunk
 
     def __next__(self) -> bytes:
-        chunk = b""
-        if not self._wrong:
-            chunk = next(self._body, b"")
-            self._count(chunk)
+        chunk = next(self._body, b"")
+        self._count(chunk)
         if self._wrong:
             raise self._mistaken()
         if not chunk:

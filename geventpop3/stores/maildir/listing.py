@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from geventpop3.stores.maildir import system
@@ -58,7 +58,7 @@ def listing(root: int) -> Listing:
     return Listing(earlier | tails, None)
 
 
-def find(unique_ids: Iterable[str], root: int) -> dict[str, str]:
+def find(unique_ids: Collection[str], root: int) -> dict[str, str]:
     """The tails of those of these messages that are in the maildir *root* now. Raises OSError."""
     tails = listing(root).tails
     found = {each: tails[each] for each in unique_ids if each in tails}

@@ -43,7 +43,7 @@ def unlink_all(tails: Mapping[str, str], root: int) -> dict[str, OSError]:
                 failed[unique_id] = OSError(error.errno, error.strerror, path)
             else:
                 removed[unique_id] = inode
-        found = find((each for each in tails if each not in others), root)
+        found = find([each for each in tails if each not in others], root)
         left = {each: tail for each, tail in found.items() if each not in failed}
         if not left:
             return {each: reason for each, reason in failed.items() if each in found}

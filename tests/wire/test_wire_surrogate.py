@@ -1,0 +1,246 @@
+"""The surrogate of RFC 6858, with the standard library's parser as the reader that knows ASCII headers alone."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import random
+import re
+from email.header import decode_header, make_header
+from email.utils import getaddresses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geventpop3.wire import surrogate as module
+from geventpop3.wire.surrogate import HEADER_OCTETS, header_end, rewrite_header, surrogate
+
+INVALID = "invalid@internationalized-address.invalid"
+
+
+def rewritten(header: str | bytes) -> bytes:
+    octets = header.encode() if isinstance(header, str) else header
+    return rewrite_header(octets)[0]
+
+
+def parsed(header: str | bytes):
+    octets = rewritten(header)
+    assert octets.isascii()
+    assert all(len(line) <= 78 for line in octets.split(b"\r\n"))
+    return email.message_from_bytes(octets + b"\r\n", policy=email.policy.default)
+
+
+def whole(message: bytes, size: int | None = None) -> bytes:
+    end = header_end(message)
+    end = len(message) if end < 0 else end
+    body = message[end:]
+    size = size or len(body) or 1
+    chunks = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(surrogate(message[:end], chunks))
+
+
+# The header's end
+
+
+@pytest.mark.parametrize(
+    ("octets", "end"),
+    [
+        (b"", -1),
+        (b"\n", 1),
+        (b"\r\n", 2),
+        (b"\r\nA: b\r\n\r\n", 2),
+        (b"A: b", -1),
+        (b"A: b\r\n", -1),
+        (b"A: b\n\nc", 6),
+        (b"A: b\r\n\r\nc", 8),
+        (b"A: b\r\n \r\nc: d\r\n\r\n", 17),
+        (b"A\r\r\n\r\n", 6),
+    ],
+)
+def test_the_body_begins_behind_the_first_blank_line_however_it_is_looked_for(octets, end):
+    assert header_end(octets) == end
+    searched = 0
+    found = -1
+    for at in range(1, len(octets) + 1):
+        found = header_end(octets[:at], searched)
+        if found >= 0:
+            break
+        searched = at
+    assert found == end
+
+
+# Addresses: RFC 6858 section 2.1
+
+
+def test_an_address_that_is_not_ascii_becomes_nobodys_and_shows_what_it_was():
+    sender = parsed("From: Fréd Foo <fréd@exämple.com>\r\n")["from"].addresses[0]
+    assert sender.addr_spec == INVALID
+    assert sender.display_name == "Fréd Foo <fréd@exämple.com>"
+    bare = parsed("From: fréd@example.com\r\n")["from"].addresses[0]
+    assert (bare.display_name, bare.addr_spec) == ("fréd@example.com", INVALID)
+    angle = parsed("From: <fréd@example.com>\r\n")["from"].addresses[0]
+    assert (angle.display_name, angle.addr_spec) == ("<fréd@example.com>", INVALID)
+
+
+def test_an_address_with_a_foreign_display_name_can_still_be_answered():
+    sender = parsed('From: "Fréd \\"F\\" Foo" <fred@example.com>\r\n')["from"].addresses[0]
+    assert (sender.display_name, sender.addr_spec) == ('Fréd "F" Foo', "fred@example.com")
+
+
+def test_the_other_addresses_of_a_list_stay_as_they_were_written():
+    octets = rewritten('To: "A, B" <a@b.example>,\r\n\tfréd@example.com, c@d.example (comment)\r\n')
+    assert octets.startswith(b'To: "A, B" <a@b.example>,\r\n =?')
+    assert octets.endswith(b", c@d.example (comment)\r\n")
+
+
+def test_a_foreign_comment_is_a_blank():
+    assert (
+        rewritten("Cc: a@b.example (é), <c@d.example> (é \\) \\( é)\r\n") == b"Cc: a@b.example,\r\n <c@d.example>\r\n"
+    )
+    assert b"ab@" not in rewritten("Cc: a(é)b@c.example\r\n")
+
+
+def test_a_group_keeps_its_members():
+    groups = parsed("Bcc: Freunde über: a@b.example, é@b.example;, x@y.example\r\n")["bcc"].groups
+    assert groups[0].display_name == "Freunde über"
+    assert [address.addr_spec for address in groups[0].addresses] == ["a@b.example", INVALID]
+    assert [address.addr_spec for address in groups[1].addresses] == ["x@y.example"]
+
+
+def test_a_return_path_is_an_address_without_a_name():
+    assert rewritten("Return-Path: <fréd@example.com>\r\n") == f"Return-Path: <{INVALID}>\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "name", ["from", "Sender", "REPLY-TO", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc", "Resent-Bcc"]
+)
+def test_fields_of_addresses_are_known_by_any_spelling(name):
+    assert INVALID.encode() in rewritten(f"{name}: é@example.com\r\n")
+    assert INVALID.encode() in rewritten(f"{name} : é@example.com\r\n")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet='aé@.,<>"();: \\\r\n', max_size=40))
+def test_no_address_is_made_up(text):
+    folded = text.replace("\r", "").replace("\n", "\r\n ")
+    octets = rewritten(f"To: {folded}\r\n")
+    assert octets.isascii()
+    # Quotes and folds may come and go; what stands on both sides of an @ may not.
+    said = re.sub(r'["\\\s]', "", folded)
+    for _, address in getaddresses([octets.decode().removeprefix("To:")]):
+        assert "@" not in address or address == INVALID or re.sub(r'["\\\s]', "", address) in said
+
+
+# Subject: section 2.3
+
+
+def test_of_a_subject_the_words_that_are_not_ascii_are_encoded():
+    assert rewritten("Subject: Re: Grüße aus Köln an alle\r\n") == (
+        b"Subject: Re:\r\n =?UTF-8?B?R3LDvMOfZQ==?= aus\r\n =?UTF-8?B?S8O2bG4=?= an alle\r\n"
+    )
+    assert rewritten("Subject:é\r\n") == b"Subject: =?UTF-8?B?w6k=?=\r\n"
+    assert rewritten("Subject: a\r\n\té\r\n") == b"Subject: a\r\n\t=?UTF-8?B?w6k=?=\r\n"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(alphabet="abé€😀?=_", min_size=1, max_size=60).filter(lambda t: "=?" not in t), max_size=6))
+def test_a_subject_can_be_read_again(words):
+    subject = " ".join(words)
+    octets = rewritten(f"Subject: {subject}\r\n")
+    assert octets.isascii()
+    value = octets.decode().removeprefix("Subject:").removesuffix("\r\n")
+    assert str(make_header(decode_header(value.replace("\r\n", "")))).strip() == subject
+    for line in octets.split(b"\r\n"):
+        assert len(line) <= 76 or b"=?" not in line or max(map(len, words)) > 20
+
+
+def test_octets_that_are_not_utf8_keep_their_values():
+    octets = rewritten(b"Subject: caf\xe9\r\n")
+    assert octets == b"Subject: =?unknown-8bit?B?Y2Fm6Q==?=\r\n"
+    assert rewritten(b"From: Jos\xe9 <a@b.example>\r\n").endswith(b"?=\r\n <a@b.example>\r\n")
+
+
+# MIME parameters and the rest: sections 2.2 and 2.4
+
+
+def test_parameters_that_are_not_ascii_are_left_out():
+    header = 'Content-Type: text/plain; name="ä;.txt"; charset=utf-8;\r\n x="a\\"é\r\n'
+    assert rewritten(header) == b"Content-Type: text/plain; charset=utf-8\r\n"
+    assert rewritten("Content-Disposition: attachment; filename=é\r\n") == b"Content-Disposition: attachment\r\n"
+    assert rewritten("Content-Type: té/plain; charset=utf-8\r\n") == b""
+
+
+def test_other_fields_that_are_not_ascii_are_left_out_and_all_others_kept():
+    header = "From é Tue\r\nX-A: é\r\nReceived: a\r\n é\r\nDatë: x\r\nDate: now\r\nno field\r\n\r\n"
+    assert rewritten(header) == b"Date: now\r\nno field\r\n\r\n"
+
+
+def test_a_header_in_ascii_stays_octet_by_octet():
+    header = b'From: a\nTo: "b"\r\n\tc\nContent-Type: multipart/mixed;\n boundary=x\n\n'
+    assert rewrite_header(header) == (header, b"x")
+
+
+# Parts
+
+
+MIXED = """From: Fréd <f@example.com>
+Content-Type: Multipart/Mixed; charset=x; Boundary="a b"
+
+bödy is not looked at: Subject: é
+--a b
+Content-Type: text/plain; name="ä.txt"
+Content-Description: ä
+
+bödy
+--a b--not
+X: é
+
+--a b  
+Content-Type: multipart/alternative; boundary=inner
+
+--inner
+
+X: é is a body
+--inner
+X: é
+
+y
+--inner--
+--a b--
+epilogue é
+""".replace("\n", "\r\n").encode()  # noqa: W291
+
+SURROGATE = (
+    MIXED.decode()
+    .replace("From: Fréd <f@example.com>", "From: =?UTF-8?B?RnLDqWQ=?=\r\n <f@example.com>")
+    .replace('; name="ä.txt"\r\nContent-Description: ä', "")
+    .replace("--inner\r\nX: é\r\n", "--inner\r\n")
+    .encode()
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 17, 100, None])
+def test_headers_of_parts_are_rewritten_and_bodies_are_not_however_they_are_cut(size):
+    assert whole(MIXED, size) == SURROGATE
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(["--b\n", "--b--\n", "--b", "\n", "\r\n", "é", "X: é\n", "-", " "]), max_size=14))
+def test_the_surrogate_does_not_depend_on_how_the_message_is_cut(pieces):
+    message = ("Content-Type: multipart/x; boundary=b\n\n" + "".join(pieces)).encode()
+    assert len({whole(message, size) for size in (1, 2, 7, None)}) == 1
+
+
+def test_a_message_without_a_body_is_a_header():
+    assert whole("Subject: é".encode()) == b"Subject: =?UTF-8?B?w6k=?=\r\n"
+    assert whole("Content-Type: multipart/x; boundary=b\n\n--b\nX: é".encode()).endswith(b"\n--b\n")
+
+
+def test_random_cuts_of_long_bodies_change_nothing():
+    choose = random.Random(6858)
+    filler = b"".join(choose.choice([b"\n", b"--", b"x" * 90, b"\n--a b", b"\r\n"]) for _ in range(400))
+    message = MIXED.replace(b"epilogue", filler)
+    expected = whole(message)
+    for size in (choose.randrange(1, 400) for _ in range(10)):
+        assert whole(message, size) == expected
