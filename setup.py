@@ -11,15 +11,16 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "geventpop3/version.py").
 EXTRAS = {
     "argon2": ["argon2-cffi>=23.1"],
     "bcrypt": ["bcrypt>=4.1"],
+    "ldap": ["ldap3>=2.9"],
+    "oauth": ["PyJWT[crypto]>=2.8"],
     "proxy": ["proxy-protocol>=0.11"],
+    "redis": ["redis>=5.0"],
 }
 TEST = [
-    "argon2-cffi>=23.1",
-    "bcrypt>=4.1",
+    *sorted(requirement for extra in EXTRAS.values() for requirement in extra),
     "coverage>=7.4",
     "flask>=3.0",
     "hypothesis>=6.100",
-    "proxy-protocol>=0.11",
     "pytest>=8.2",
     "scramp>=1.5",
     "setuptools>=65",

@@ -174,9 +174,9 @@ def test_a_session_that_leaves_while_it_is_renewed_has_left(redis, connect, monk
     one.entered(RULES, HERE, "", ALICE, "1")
     run = one._run
 
-    def leave_first(name, keys, args):
+    def leave_first(script, keys, args):
         one.left(ALICE, "1")
-        return run(name, keys, args)
+        return run(script, keys, args)
 
     monkeypatch.setattr(one, "_run", leave_first)
     one.renew()

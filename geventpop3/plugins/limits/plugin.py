@@ -134,10 +134,11 @@ class LoginLimits(Plugin):
         visitor = self._visitors.of(event.client)
         if visitor is None:
             return
-        self._leave_gate(visitor)
         name = event.args[0]
         user = visitor.user or user_key(name)
         failure = self.ledger.failed(self.rules, visitor.address, user, visitor.fingerprint)
+        # Only now: the next of this address shall wait for this failure, too.
+        self._leave_gate(visitor)
         if failure.banned:
             seconds = self.rules.ban_seconds
             visitor.client.disconnect()
@@ -151,12 +152,12 @@ class LoginLimits(Plugin):
         visitor = self._visitors.of(event.client)
         if visitor is None:
             return
-        self._leave_gate(visitor)
         self._leave(visitor)
         name = event.args[0]
         owner = user_key(name)
         user = visitor.user or owner
         entry = self.ledger.entered(self.rules, visitor.address, user, owner, self._session(visitor))
+        self._leave_gate(visitor)
         if entry.refused is None:
             visitor.owner = owner
         else:
@@ -200,10 +201,13 @@ class LoginLimits(Plugin):
     def _admit(self, pop3d: Pluggable, visitor: Visitor, name: str) -> Reason | None:
         """Wait until a login may be checked; returns why it may not be."""
         trying = True
-        while self._pop3d is not None:
+        while True:
             if not self._gates.enter(visitor.address):
                 return Reason.ADDRESS_BUSY
             visitor.at_gate = True
+            if self._pop3d is None:  # this plugin was removed meanwhile, and hears of no end
+                self._leave_gate(visitor)
+                return None
             # Asked again after each wait: what others failed at meanwhile counts.
             standing = self.ledger.standing(self.rules, visitor.address, visitor.user, trying=trying)
             if standing.banned:
@@ -216,7 +220,6 @@ class LoginLimits(Plugin):
             self._leave_gate(visitor)
             self._wait(pop3d, visitor, name, delay)
             trying = False
-        return None  # this plugin was removed meanwhile
 
     def _wait(self, pop3d: Pluggable, visitor: Visitor, name: str, seconds: float) -> None:
         """Let this client's greenlet sleep until it has waited so long for this login, all in all."""

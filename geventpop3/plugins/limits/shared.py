@@ -35,6 +35,9 @@ SOCKET_SECONDS = 0.5
 CALL_SECONDS = 1.0
 """For a call with all that it waits for."""
 
+CLOSE_SECONDS = 3.0
+"""For the threads to end: longer than their sockets wait, because one that is not waited for stays for ever."""
+
 REST_SECONDS = 5.0
 """How long Redis is left in peace after a call that failed."""
 
@@ -70,11 +73,11 @@ class RedisLedger:
         self._shared_clock = clock
         self._clock = clock or monotonic
         self._spare = MemoryLedger(clock=self._clock) if spare is None else spare
-        self._scripts = {
-            name: self._redis.register_script(text)
-            for name, text in vars(scripts).items()
-            if name.isupper() and not name.startswith("_")
-        }
+        self._standing = self._redis.register_script(scripts.STANDING)
+        self._failed = self._redis.register_script(scripts.FAILED)
+        self._entered = self._redis.register_script(scripts.ENTERED)
+        self._renew = self._redis.register_script(scripts.RENEW)
+        self._release = self._redis.register_script(scripts.RELEASE)
         self._pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
         self._resting_until: float | None = None
         self._sessions: dict[str, str] = {}
@@ -86,7 +89,7 @@ class RedisLedger:
     def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False) -> Standing:
         most = rules.address_logins_per_minute or 0
         keys = [f"ban:{address}", f"tries:{address}", f"failures:{address}", f"user-failures:{user}"]
-        answer = self._run("STANDING", keys, [_ms(rules.window), most if trying else 0])
+        answer = self._run(self._standing, keys, [_ms(rules.window), most if trying else 0])
         if answer is None:
             return self._spare.standing(rules, address, user, trying=trying)
         banned, too_often, failures, user_failures = answer
@@ -96,7 +99,7 @@ class RedisLedger:
         keys = [f"ban:{address}", f"seen:{fingerprint}", f"failures:{address}", f"user-failures:{user}"]
         kept = [rules.failures_kept, rules.user_failures_kept]
         ban = [rules.ban_after or 0, _ms(rules.ban_seconds)]
-        answer = self._run("FAILED", keys, [_ms(rules.window), address, user, fingerprint, *kept, *ban])
+        answer = self._run(self._failed, keys, [_ms(rules.window), address, user, fingerprint, *kept, *ban])
         if answer is None:
             return self._spare.failed(rules, address, user, fingerprint)
         counted, banned, user_failures = answer
@@ -106,7 +109,7 @@ class RedisLedger:
         keys = [f"sessions:{owner}", f"logins:{owner}", f"failures:{address}", f"user-failures:{user}"]
         login = [address, user, session]
         most = [rules.user_sessions or 0, rules.user_logins_per_minute or 0]
-        answer = self._run("ENTERED", keys, [_ms(rules.window), *login, _ms(LEASE_SECONDS), *most])
+        answer = self._run(self._entered, keys, [_ms(rules.window), *login, _ms(LEASE_SECONDS), *most])
         if answer is None:
             entry = self._spare.entered(rules, address, user, owner, session)
         else:
@@ -126,7 +129,7 @@ class RedisLedger:
 
     def release(self, address: str) -> bool:
         was_banned = self._spare.release(address)
-        return bool(self._run("RELEASE", [f"ban:{address}", f"failures:{address}"], [])) or was_banned
+        return bool(self._run(self._release, [f"ban:{address}", f"failures:{address}"], [])) or was_banned
 
     def close(self) -> None:
         if self._renewal is not None and not self._sessions:
@@ -134,7 +137,7 @@ class RedisLedger:
             self._renewal = None
         pool = self._pools.pop(gevent.get_hub(), None)
         if pool is not None:
-            with gevent.Timeout(CALL_SECONDS, False):
+            with gevent.Timeout(CLOSE_SECONDS, False):
                 pool.kill()
         self._redis.connection_pool.disconnect()
 
@@ -142,7 +145,7 @@ class RedisLedger:
         """Let the sessions of this process count for another lease; those that began without Redis count from now."""
         for some in _in_lots(self._sessions):
             keys = [f"sessions:{owner}" for owner in some.values()]
-            self._run("RENEW", keys, [_ms(LEASE_SECONDS), *some])
+            self._run(self._renew, keys, [_ms(LEASE_SECONDS), *some])
             for session in some.keys() - self._sessions.keys():  # it left meanwhile
                 self._take_out(some[session], session)
 
@@ -156,9 +159,8 @@ class RedisLedger:
 
     # Redis
 
-    def _run(self, name: str, keys: Iterable[str], args: Iterable[str | int]) -> Any:
+    def _run(self, script: Callable[..., Any], keys: Iterable[str], args: Iterable[str | int]) -> Any:
         """What the script returns; None if Redis does not answer."""
-        script = self._scripts[name]
         now = "" if self._shared_clock is None else _ms(self._shared_clock())
         named = [self._prefix + key for key in keys]
         return self._ask(lambda: script(keys=named, args=[now, *args]) or 0)
