@@ -57,19 +57,18 @@ def field(value: str | None) -> str:
 
     At most ``VALUE_CHARACTERS`` of it are shown, then ``...``. Control characters, separators of lines and everything
     else that cannot be seen (C0, C1, DEL, U+2028, bidirectional overrides, octets that are not UTF-8) are escaped as in
-    Python.
+    Python, and so is ``=``: no value holds what looks like another key.
     """
     if not value:
         return "-"
     shown = value if len(value) <= VALUE_CHARACTERS else value[:VALUE_CHARACTERS] + "..."
     if shown.isprintable() and shown != "-" and not any(character in shown for character in ' "\\='):
         return shown
-    escaped = "".join(
-        f"\\{character}" if character in '"\\' else character if character.isprintable() else _escape(character)
-        for character in shown
-    )
+    escaped = "".join(f"\\{character}" if character in '"\\' else _escape(character) for character in shown)
     return f'"{escaped}"'
 
 
 def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    if character == "=":
+        return "\\x3d"
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
