@@ -271,6 +271,8 @@ def _end_on_signals(pop3d: POP3Server) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, end, number)
+    # Certificates and passwords are followed anyway; whoever is used to say so by SIGHUP must not end the server.
+    gevent.signal_handler(signal.SIGHUP, pop3d.reload_certificates)
 
 
 def _log_to_stderr(settings: Settings) -> None:

@@ -623,3 +623,11 @@ def test_serve_speaks_tls_on_a_port_of_its_own_and_after_stls(site, certificate)
         box.user("alice")
         box.pass_("sesame open")
         box.quit()
+
+
+def test_sighup_does_not_end_the_server(site):
+    with running("serve", *site.arguments, "--listen", "127.0.0.1:0") as process:
+        where = address(process.wait_for("listening on"))
+        process.process.send_signal(signal.SIGHUP)
+        log_in(where).quit()
+        assert process.end() == 0

@@ -41,7 +41,7 @@ _aliases: weakref.WeakValueDictionary[str, POP3Server] = weakref.WeakValueDictio
 
 _CLOSING = err("the server is shutting down, try again later", "SYS/TEMP")
 
-LINGERING = 100
+LINGERING = 16
 """Peers that were turned away and may take a second to read why; more of them are closed at once."""
 
 RELOAD_SECONDS = 5.0
@@ -64,6 +64,8 @@ class POP3Server(Pluggable):
     listeners in every state. *tls*: the certificates for STLS, and for *tls_listeners*, where TLS comes before the
     greeting (RFC 8314 section 3.3). *proxies*: from whom PROXY headers are believed. The rest are fields of ``Limits``.
     """
+
+    isolated = (Exception, gevent.Timeout)
 
     def __init__(
         self,

@@ -41,12 +41,12 @@ def program(root: Path, **setup: Any) -> list[str]:
 class Server:
     """A server that *command* starts and that logs to *log*; listening once this returns.
 
-    *nofile*: how many descriptors it may have at first.
+    *nofile*: how many descriptors it may have.
     """
 
     def __init__(self, command: Sequence[str], log: Path, *, nofile: int | None = None) -> None:
         if nofile is not None:
-            command = ["prlimit", f"--nofile={nofile}:", *command]
+            command = ["prlimit", f"--nofile={nofile}", *command]
         self.log = log
         with log.open("ab") as output:
             self._log_begins = output.tell()

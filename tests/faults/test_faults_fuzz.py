@@ -141,4 +141,4 @@ def test_any_octets_over_a_socket_leave_the_server_well(serve, place):
 
 @pytest.mark.slow
 def test_many_more_octets_over_a_socket_leave_the_server_as_large_as_it_was(serve, place):
-    over_sockets(serve, place, 3, 2000)
+    over_sockets(serve, place, 3, 1200)

@@ -13,7 +13,7 @@ from geventpop3.stores.maildir.index import Index
 from geventpop3.stores.store import Chunks
 from geventpop3.wire.stuffing import Counter
 
-CHUNK_OCTETS = 256 * 1024
+CHUNK_OCTETS = 128 * 1024
 
 _NOT_AT_HAND = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
