@@ -324,7 +324,7 @@ def test_first_signal_shuts_down_and_a_second_one_ends_it_at_once(signals, monke
         raise SystemExit(status)
 
     monkeypatch.setattr(cli.os, "_exit", leave)
-    cli._end_on_signals(SimpleNamespace(shutdown=lambda: did.append("shutdown")))
+    cli._end_on_signals(SimpleNamespace(shutdown=lambda: did.append("shutdown"), reload_certificates=list))
     signals[signal.SIGTERM]()
     with pytest.raises(SystemExit) as caught:
         signals[second]()
