@@ -11,8 +11,8 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "geventpop3/version.py").
 EXTRAS = {
     "argon2": ["argon2-cffi>=23.1"],
     "bcrypt": ["bcrypt>=4.1"],
-    "ldap": ["ldap3>=2.9"],
-    "oauth": ["PyJWT[crypto]>=2.8"],
+    "ldap": ["ldap3>=2.9.1", "pyasn1<0.7"],
+    "oauth": ["PyJWT[crypto]>=2.15"],
     "proxy": ["proxy-protocol>=0.11"],
     "redis": ["redis>=5.0"],
 }

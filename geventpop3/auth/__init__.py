@@ -1,6 +1,14 @@
 """Who is it: authenticators and what they know. No sockets, no pipeline, no gevent."""
 
-from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator
+from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator
 from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret, Secret
 
-__all__ = ["Authenticator", "ClearSecret", "PasswordSecret", "ScramSecret", "Secret", "SecretAuthenticator"]
+__all__ = [
+    "Authenticator",
+    "ClearSecret",
+    "PasswordSecret",
+    "ScramSecret",
+    "Secret",
+    "SecretAuthenticator",
+    "TokenAuthenticator",
+]

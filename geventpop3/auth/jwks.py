@@ -86,11 +86,10 @@ class PublishedKeys:
         self._lock = threading.Lock()
 
     def find(self, key_id: str | None, algorithm: str) -> PyJWK | None:
-        now = self._clock()
         key = self._table.get((key_id, algorithm))
-        is_old = now - self._fetched >= REFRESH_SECONDS
+        is_old = self._clock() - self._fetched >= REFRESH_SECONDS
         # Who has a key goes on with it while another thread fetches; who has none waits for what that brings.
-        if (key is None or is_old) and now >= self._next and self._lock.acquire(blocking=key is None):
+        if (key is None or is_old) and self._lock.acquire(blocking=key is None):
             try:
                 if self._clock() >= self._next:
                     self._fetch()

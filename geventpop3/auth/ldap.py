@@ -146,8 +146,6 @@ class UserSearch:
     def _entries(self, directory: Directory, name: str) -> list[Entry]:
         if not directory.bind(self.bind_dn, self.bind_password.encode("utf-8")):
             raise Unreachable("the service account is refused")
-        if "\\" in name:
-            return []  # ldap3 unescapes a filter twice, so this would be another name
         entries = directory.search(self.base, self.filter.replace("{name}", escape_filter(name)), self.owner_attribute)
         if len(entries) > 1:
             log.error("LDAP: more than one entry for %a; nobody can log in so", name)

@@ -1,8 +1,8 @@
 """Users of the system, as PAM knows them: a login passes the auth and the account stage of a service file.
 
-Linux-PAM is called by ctypes, without a dependency: pamela has neither ``pam_start_confdir`` nor a way to let PAM's
-delay after a failure be, which would hold a thread for seconds. Modules run in this process: those that read
-/etc/shadow need it to be root, or have a helper that checks only the password of the user whom the process runs as.
+Linux-PAM is called by ctypes, without a dependency: pamela has neither ``pam_start_confdir`` nor a way around the delay
+after a failure, which would hold a thread for seconds. Modules run in this process: those that read /etc/shadow need
+it to be root, or have a helper that checks only the password of the user whom the process runs as.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ def elements(octets):
     return found
 
 
-def result(tag, code, text=b""):
-    return ber(tag, ber(0x0A, bytes([code])), ber(4), ber(4, text))
+def result(tag, code, *more):
+    return ber(tag, ber(0x0A, bytes([code])), ber(4), ber(4), *more)
 
 
 class LdapServer:
@@ -47,6 +47,7 @@ class LdapServer:
         self.tls_at_once = tls_at_once
         self.behave = "answering"
         self.results = {}
+        self.referral = None
         self.log = []
         self.connections = 0
         self.sockets = []
@@ -147,7 +148,8 @@ class LdapServer:
         replies = [self.entry(dn, attributes) for dn in found[:most]]
         replies.append(ber(0x73, ber(4, b"ldap://elsewhere.example/")))  # a reference, of which nothing may come
         code = 4 if len(found) > most else 32 if scope == b"\0" and not within else 0
-        return [*replies, result(0x65, self.results.get("search", code))]
+        referral = [ber(0xA3, ber(4, self.referral.encode()))] if self.referral else []
+        return [*replies, result(0x65, self.results.get("search", code), *referral)]
 
     def matches(self, tag, condition, attributes):
         if tag == 0xA0:

@@ -20,6 +20,7 @@ class Passwords(SecretAuthenticator):
         self.iterations = iterations
         self.is_down = False
         self.asked = []
+        self.looked_up = 0
 
     def authenticate(self, name, password):
         self.asked.append((name, password))
@@ -27,6 +28,7 @@ class Passwords(SecretAuthenticator):
         return f"<{name}>" if self.users.get(name) == password else None
 
     def knows(self, name):
+        self.looked_up += 1
         self.check()
         return name in self.users if self.tells else None
 
@@ -112,6 +114,7 @@ def test_a_failure_asks_each_back_end_once_whoever_knows_the_user(first, second,
     first.tells, second.tells = tells
     assert Chain([first, second]).authenticate(name, "wrong") is None
     assert (len(first.asked), len(second.asked)) == (1, 1)
+    assert (first.looked_up, second.looked_up) == (1, 1)
 
 
 def test_who_has_no_say_sees_neither_the_name_nor_the_password(first, second):

@@ -163,9 +163,23 @@ def test_tls_is_verified():
         issuer.close()
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "127.1.2.3", "[::1]", "[::1]:8080"])
-def test_clear_text_is_for_this_machine(host):
-    assert Endpoint(f"http://{host}/").url == f"http://{host}/"
+@pytest.mark.parametrize(
+    ("place", "host", "port"),
+    [
+        ("localhost", "localhost", 80),
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("127.1.2.3", "127.1.2.3", 80),
+        ("[::1]", "::1", 80),
+        ("[::1]:8080", "::1", 8080),
+    ],
+)
+def test_clear_text_is_for_this_machine(place, host, port):
+    connection = Endpoint(f"http://{place}/")._connection()
+    assert (connection.host, connection.port) == (host, port)
+
+
+def test_https_has_its_own_port():
+    assert Endpoint("https://[2001:db8::1]/")._connection().port == 443
 
 
 def test_clear_text_elsewhere_needs_to_be_allowed():

@@ -3,6 +3,7 @@
 import logging
 import ssl
 import sys
+import time
 from functools import cache
 
 import pytest
@@ -33,8 +34,9 @@ ENTRIES = {
     f"uid=two1,{BASE}": person([b"two1"], [b"two@example.org"]),
     f"uid=two2,{BASE}": person([b"two2"], [b"two@example.org"]),
     f"uid=bare,{BASE}": (b"secret", {"mail": [b"bare@example.org"], "objectclass": [b"person"]}),
+    f"uid=star,{BASE}": person([b"star"], [b"a*@example.org"]),
     f"uid=odd,{BASE}": person([b"o\0d"], [b"odd@example.org"]),
-    f"uid=o\\,dd\\+,{BASE}": person([b"o,dd+"], [b"(*)>=x@example.org"]),
+    f"uid=o\\,dd\\+,{BASE}": person([b"o,dd+"], [b"(*)>=\\2a@example.org"]),
 }
 
 
@@ -128,7 +130,9 @@ def test_without_an_attribute_the_owner_is_the_name(server, make):
     assert users.authenticate("alice@example.org", "secret") == "alice@example.org"
 
 
-@pytest.mark.parametrize("name", ["*", "a*", "alice@example.org)(uid=*", "*)(uid=*))(|(uid=*", "\\2a", "\\61lice@x"])
+@pytest.mark.parametrize(
+    "name", ["*", "a*", "alice@example.org)(uid=*", "*)(uid=*))(|(uid=*", "\\2a", "a\\2a@example.org"]
+)
 def test_a_name_is_a_value_in_the_filter_and_nothing_else(server, make, name):
     users = make(server.url)
     assert users.authenticate(name, "secret") is None
@@ -136,7 +140,7 @@ def test_a_name_is_a_value_in_the_filter_and_nothing_else(server, make, name):
 
 
 def test_signs_of_a_filter_in_a_name_find_the_user_who_has_them(server, make):
-    assert make(server.url).authenticate("(*)>=x@example.org", "secret") == "o,dd+"
+    assert make(server.url).authenticate("(*)>=\\2a@example.org", "secret") == "o,dd+"
 
 
 def test_two_entries_for_a_name_are_nobody_and_an_error(server, make, caplog):
@@ -260,6 +264,16 @@ def test_a_search_that_fails_is_an_outage(server, make, users, code, detail):
     assert caught.value.detail == f"{server.url}: {detail}"
 
 
+def test_a_referral_is_an_outage_and_takes_no_password_elsewhere(make_server, make):
+    server, other = make_server(), make_server()
+    server.results["search"] = 10
+    server.referral = f"{other.url}/{BASE}"
+    with pytest.raises(StoreUnavailable) as caught:
+        make(server.url).authenticate("alice@example.org", "secret")
+    assert "result 10, referral" in caught.value.detail
+    assert other.connections == 0
+
+
 def test_a_service_account_that_is_refused_is_an_outage_and_not_the_users_fault(server, make):
     server.results["bind", SERVICE] = 49
     with pytest.raises(StoreUnavailable) as caught:
@@ -271,9 +285,11 @@ def test_a_service_account_that_is_refused_is_an_outage_and_not_the_users_fault(
 @pytest.mark.parametrize("users", [SEARCH, DN])
 def test_a_server_without_an_answer_is_an_outage_in_bounded_time(server, make, users, behave):
     server.behave = behave
+    begin = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         make(server.url, users, seconds=0.1).authenticate("alice", "secret")
     assert caught.value.detail.startswith(server.url)
+    assert time.monotonic() - begin < 4
 
 
 def test_a_server_that_is_not_there_is_an_outage(server, make):
@@ -292,6 +308,13 @@ def test_a_connection_is_kept(server, make):
         assert users.authenticate("alice@example.org", "secret") == "alice"
         assert users.authenticate("alice@example.org", "wrong") is None
     assert server.connections == 1
+
+
+def test_a_connection_that_is_kept_remembers_no_password(server, make):
+    users = make(server.url, DN)
+    users.authenticate("alice", "secret")
+    assert "secret" not in repr(vars(users._local.session._connection))
+    assert "secret" not in str(users._local.session._connection.request)
 
 
 def test_a_connection_that_the_server_closed_is_opened_anew(server, make):
@@ -367,6 +390,13 @@ def test_a_certificate_for_another_host_gets_no_password(make_server, make, trus
     with pytest.raises(StoreUnavailable):
         make(server.url, DN, allow_plaintext=False, context=trusting).authenticate("alice", "secret")
     assert "bind" not in said(server)
+
+
+def test_a_certificate_is_for_the_host_of_the_url_not_for_its_address(server, make, trusting):
+    url = server.url.replace("127.0.0.1", "127.1")
+    with pytest.raises(StoreUnavailable) as caught:
+        make(url, DN, allow_plaintext=False, context=trusting).authenticate("alice", "secret")
+    assert "CERTIFICATE_VERIFY_FAILED" in caught.value.detail
 
 
 def test_a_server_that_refuses_starttls_gets_no_password(server, make, trusting):

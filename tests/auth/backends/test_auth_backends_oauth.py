@@ -333,7 +333,7 @@ def test_a_key_that_is_too_short_is_not_believed(issuer):
 
 
 @pytest.mark.parametrize(
-    "document", [{}, {"keys": {}}, {"keys": [1] * 101}, {"keys": []}, {"keys": [{"kty": "oct", "k": "AA"}]}]
+    "document", [{}, {"keys": {}}, {"keys": [EC.public()] * 101}, {"keys": []}, {"keys": [{"kty": "oct", "k": "AA"}]}]
 )
 def test_a_set_without_a_usable_key_is_refused(document):
     with pytest.raises(ConfigError, match="OAuth: the JWK Set: "):
@@ -570,6 +570,13 @@ def test_an_active_token_is_remembered_for_a_while_and_no_longer_than_it_lives(i
     assert verifier.check_token("alice", "long") == "alice"
     clock.now = 1030
     assert verifier.check_token("alice", "long") is None
+
+
+@pytest.mark.parametrize("token", ["", "t" * 16_385, "té"])
+def test_what_cannot_be_a_token_is_asked_of_nobody(issuer, asking, token):
+    issuer.active[token] = active()
+    assert asking().check_token("alice", token) is None
+    assert issuer.asked == []
 
 
 def test_a_refused_token_is_not_remembered(issuer, asking):

@@ -202,6 +202,7 @@ def test_slapd_finds_nobody_by_signs_of_a_filter(slapd, make, name):
 
 def test_slapd_knows_users_by_their_odd_names(slapd, make):
     assert make(slapd.ldapi).authenticate("(*)@example.org", "secret") == "o,dd+"
+    assert make(slapd.ldapi).authenticate("(*)>=\\x@example.org", "secret") == "o,dd+"
     assert make(slapd.ldapi, DN).authenticate("o,dd+", "secret") == "o,dd+"
     assert make(slapd.ldapi, DN).authenticate("o,dd+,ou=people", "secret") is None
 

@@ -451,6 +451,20 @@ def test_a_database_that_comes_back_serves_again(make, path):
     assert users.authenticate("alice", "secret") == "alice"
 
 
+def test_a_connection_whose_query_fails_is_closed(make):
+    class Failing(Driver):
+        def cursor(self):
+            raise ValueError("no\nsuch table")
+
+    seen = []
+    users = make(connect=lambda: Failing(seen), paramstyle="qmark")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable) as caught:
+            users.knows("alice")
+        assert caught.value.detail == "ValueError: no such table"
+    assert seen == ["close", "close"]
+
+
 def test_a_connection_that_cannot_even_be_closed_is_given_up(make):
     class Broken(Driver):
         def close(self):
