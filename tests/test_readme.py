@@ -5,13 +5,18 @@ docs/testing.md is the business of tests/testing/test_testing_docs.py, but for i
 
 from __future__ import annotations
 
+import itertools
 import logging
 import poplib
 import re
 import shlex
+import socket
+import sqlite3
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,7 +113,7 @@ def test_the_framework_fits_on_a_screen() -> None:
 
 
 def test_a_listener_overrides_a_command_of_the_service(site: Path) -> None:
-    with serve(run(block("python", "MaildirStore"))["pop3d"]) as address:
+    with serve(run(block("python", "def keep"))["pop3d"]) as address:
         for name, reply in (("archive", "-ERR this maildrop is read-only"), ("alice", "+OK ...")):
             play_over_socket(
                 address,
@@ -177,7 +182,7 @@ def options() -> dict[str, set[str]]:
     """The options of each command."""
     return {
         command: set(re.findall(r"--[a-z][a-z-]+", help_of(command).partition("examples:")[0]))
-        for command in ("serve", "passwd", "demo")
+        for command in ("serve", "check", "passwd", "demo")
     }
 
 
@@ -207,35 +212,87 @@ def test_every_option_that_running_text_names_exists(options: dict[str, set[str]
         assert named <= set.union(*options.values()), page
 
 
-def test_the_quick_start_of_the_server_works(tmp_path: Path) -> None:
-    steps = block("sh", "geventpop3 serve").splitlines()
-    geventpop3 = [sys.executable, "-m", "geventpop3"]
-    server = None
+GEVENTPOP3 = [sys.executable, "-m", "geventpop3"]
+LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
+
+
+@contextmanager
+def followed(steps: str, folder: Path) -> Iterator[list[int]]:
+    """Do the *steps* in *folder*; the last of them starts a server, whose ports are these, free ones."""
+    *before, serving = steps.replace("\\\n", " ").splitlines()
+    for step in before:
+        if step.startswith("geventpop3 passwd"):
+            command = [*GEVENTPOP3, *shlex.split(step)[1:], "--stdin"]
+            subprocess.run(command, cwd=folder, input=b"sesame\n", check=True, timeout=SECONDS)
+        else:
+            subprocess.run(["sh", "-ec", step], cwd=folder, check=True, timeout=SECONDS, stderr=subprocess.DEVNULL)
+    assert serving.startswith("geventpop3 serve")
+    words, ports = shlex.split(serving)[1:], serving.count("127.0.0.1:1")
+    command = [*GEVENTPOP3, *(re.sub(r"^127\.0\.0\.1:1\d+$", "127.0.0.1:0", word) for word in words)]
+    server = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
     try:
-        for step in steps:
-            if step.startswith("geventpop3 passwd"):
-                command = [*geventpop3, *shlex.split(step)[1:], "--stdin"]
-                subprocess.run(command, cwd=tmp_path, input=b"sesame\n", check=True, timeout=SECONDS)
-            elif step.startswith("geventpop3 serve"):
-                assert "127.0.0.1:1110" in step
-                command = [*geventpop3, *shlex.split(step.replace("127.0.0.1:1110", "127.0.0.1:0"))[1:]]
-                server = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-            else:
-                subprocess.run(["sh", "-ec", step], cwd=tmp_path, check=True, timeout=SECONDS)
-        assert server is not None
         assert server.stderr is not None
-        port = next(
-            found[1] for line in server.stderr if (found := re.search(r"listening on 127\.0\.0\.1:(\d+)", line))
-        )
-        box = poplib.POP3("127.0.0.1", int(port), timeout=SECONDS)
+        told = (found for line in server.stderr if (found := LISTENING.search(line)))
+        yield [int(found[1]) for found in itertools.islice(told, ports)]
+    finally:
+        server.terminate()
+        server.communicate(timeout=SECONDS)
+
+
+def test_the_quick_start_of_the_server_works(tmp_path: Path) -> None:
+    with followed(block("sh", "geventpop3 passwd"), tmp_path) as (port,):
+        box = poplib.POP3("127.0.0.1", port, timeout=SECONDS)
         box.user("alice")
         box.pass_("sesame")
         assert box.retr(1)[1] == [b"Subject: hello", b"", b"Hello, Alice."]
         box.quit()
+
+
+def test_the_lines_for_tls_work(site: Path) -> None:
+    with followed(block("sh", "openssl req"), site) as ports:
+        trusting = ssl.create_default_context(cafile=site / "pop.pem")
+        clear, secure = sorted(ports, key=lambda port: speaks_tls(port, trusting))
+        after_stls = poplib.POP3("localhost", clear, timeout=SECONDS)
+        after_stls.stls(trusting)
+        for box in (after_stls, poplib.POP3_SSL("localhost", secure, timeout=SECONDS, context=trusting)):
+            box.user("alice")
+            box.pass_("sesame")
+            assert box.stat() == (1, 26)
+            box.quit()
+
+
+def speaks_tls(port: int, context: ssl.SSLContext) -> bool:
+    """Whether TLS is spoken there from the start."""
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
+        try:
+            context.wrap_socket(connection, server_hostname="localhost").close()
+        except ssl.SSLError:
+            return False
+        return True
+
+
+def test_who_is_not_in_the_password_file_is_looked_for_in_the_database(site: Path) -> None:
+    with closing(sqlite3.connect(site / "customers.db")) as database, database:
+        database.execute("CREATE TABLE customers (name, secret, owner)")
+        database.execute("INSERT INTO customers VALUES ('al', '{PLAIN}other', 'alice')")
+    pop3d = run(block("python", "Chain(["))["pop3d"]
+    try:
+        for name, password in (("alice", "sesame"), ("al", "other")):
+            play(
+                pop3d,
+                f"""
+                S: +OK ...
+                C: USER {name}
+                S: +OK ...
+                C: PASS {password}
+                S: +OK 1 message (26 octets)
+                C: QUIT
+                S: +OK ...
+                S: <closed>
+                """,
+            )
     finally:
-        if server is not None:
-            server.terminate()
-            server.communicate(timeout=SECONDS)
+        pop3d.shutdown()
 
 
 def test_the_configuration_file_is_one() -> None:
