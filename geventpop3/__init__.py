@@ -6,6 +6,7 @@ Names only: importing this package imports no store, no authenticator, no test k
 from geventpop3.errors import PipelineError, Refusal
 from geventpop3.pipeline import events
 from geventpop3.pipeline.events import Event
+from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.plugin import EAT_ALL, EAT_CLIENT, EAT_NONE, EAT_PLUGIN, Plugin, handles
 from geventpop3.server.client import Client
 from geventpop3.server.server import POP3Server
@@ -15,6 +16,7 @@ from geventpop3.wire.replies import Reply, err, multiline, ok
 __all__ = [
     "POP3Server",
     "Client",
+    "ClientInterface",
     "Event",
     "Plugin",
     "handles",

@@ -82,10 +82,14 @@ class ClearSecret(PasswordSecret):
     def matches_apop(self, timestamp: bytes, digest: str) -> bool:
         """Whether *digest* is APOP's for this secret (RFC 1939 section 7).
 
-        "a 16-octet value which is sent in hexadecimal format, using lower-case ASCII characters"
+        "a 16-octet value which is sent in hexadecimal format, using lower-case ASCII characters". The secret
+        may have been prepared first, as RFC 6856 section 2.2 has it; older clients do not.
         """
-        expected = hashlib.md5(timestamp + self._octets, usedforsecurity=False).hexdigest()
-        return hmac.compare_digest(expected.encode("ascii"), digest.encode("utf-8", "surrogateescape"))
+        prepared = _prepared(self._octets)
+        spellings = (self._octets, self._octets if prepared is None else prepared)
+        md5 = partial(hashlib.md5, usedforsecurity=False)
+        given = digest.encode("utf-8", "surrogateescape")
+        return any(hmac.compare_digest(md5(timestamp + octets).hexdigest().encode(), given) for octets in spellings)
 
     def matches_cram_md5(self, challenge: bytes, digest: bytes) -> bool:
         """Whether *digest*, in lower-case hexadecimal, is CRAM-MD5's for this secret (RFC 2195 section 2)."""

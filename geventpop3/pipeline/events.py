@@ -7,6 +7,7 @@ A signal tells listeners; who is asked first, in which order, and what an answer
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias, TypeVar, cast
@@ -18,6 +19,8 @@ from geventpop3.pipeline.interfaces import ClientInterface, CommandSummary, Sess
 from geventpop3.wire.replies import Reply
 
 __all__ = ["Event", "EventSignal", "CommandSummary", "SessionSummary", "CATALOGUE", "signal"]
+
+logger = logging.getLogger("geventpop3.pipeline")
 
 _Receiver = TypeVar("_Receiver", bound=Callable[..., Any])
 
@@ -36,6 +39,18 @@ def as_reply(answer: object) -> Reply:
     if isinstance(answer, (str, bytes)):
         return Reply.parse(answer)
     raise TypeError(f"an answer is a Reply, or str or bytes that begin with +OK or -ERR, not {type(answer).__name__}")
+
+
+def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = (Exception,)) -> None:
+    """Close the body of a reply that does not go out, if it can be closed; what that raises is logged."""
+    if reply is None or reply.body is None:
+        return
+    close = getattr(reply.body, "close", None)
+    if close is not None:
+        try:
+            close()
+        except isolated:
+            logger.exception("closing the body of a reply that is not sent failed")
 
 
 MaybeNone: TypeAlias = Any
@@ -74,13 +89,19 @@ class Event:
     def reply(self) -> Reply | None:
         """The answer so far. May be set to a Reply, or to str or octets that begin with ``+OK`` or ``-ERR``.
 
-        Raises TypeError or ValueError where the mistake is made: at the assignment.
+        Raises TypeError or ValueError where the mistake is made: at the assignment. A negative reply has no body (RFC
+        1939 section 3 gives one to positive replies alone): one that it came with is closed.
         """
         return self._reply
 
     @reply.setter
     def reply(self, answer: Reply | str | bytes | None) -> None:
-        self._reply = None if answer is None else as_reply(answer)
+        reply = None if answer is None else as_reply(answer)
+        if reply is not None and reply.body is not None and not reply.positive:
+            if self._reply is None or self._reply.body is not reply.body:  # else who emits the event closes it
+                discard(reply)
+            reply = reply._replace(body=None)
+        self._reply = reply
 
     @property
     def argument(self) -> str:
@@ -130,6 +151,9 @@ class _OrderedSet(MutableSet[Any]):
 class EventSignal(NamedSignal):
     """A blinker signal whose receivers keep their order and whose ``generation`` changes whenever they do."""
 
+    tells = False
+    """Whether the event only tells what has happened: no plugin can keep it from anybody."""
+
     # blinker asks for no more of it than what MutableSet has
     set_class = cast("type[set[Any]]", _OrderedSet)
 
@@ -172,6 +196,12 @@ class _PluginsOnly(EventSignal):
         )
 
 
+class _Telling(EventSignal):
+    """An event that is a fact: who lets go of a lock when it happens must hear of it."""
+
+    tells = True
+
+
 _signals: dict[str, EventSignal] = {}
 
 
@@ -187,13 +217,17 @@ def _event(name: str, doc: str) -> EventSignal:
     return _signals.setdefault(name, EventSignal(name, doc))
 
 
-registered = _event("registered", "The server listens.")
-unregistered = _event("unregistered", "The server is shut down, its sessions have ended: let go of what you hold.")
-listener_failed = _event("listener_failed", "A listening socket failed: operation, errno, text.")
+def _fact(name: str, doc: str) -> EventSignal:
+    return _signals.setdefault(name, _Telling(name, doc))
+
+
+registered = _fact("registered", "The server listens.")
+unregistered = _fact("unregistered", "The server is shut down, its sessions have ended: let go of what you hold.")
+listener_failed = _fact("listener_failed", "A listening socket failed: operation, errno, text.")
 connection = _event(
     "connection", "A client came: peer address, peer port, our address, our port. A reply is the greeting."
 )
-disconnected = _event("disconnected", "A client is gone.")
+disconnected = _fact("disconnected", "A client is gone.")
 
 cmd_user = _event("cmd_user", "USER name")
 cmd_pass = _event("cmd_pass", "PASS string; one argument, blanks and all")
@@ -217,19 +251,19 @@ response = _signals.setdefault(
     "response", _PluginsOnly("response", "A reply before it goes out: name of the event it answers.")
 )
 
-reply_withdrawn = _event("reply_withdrawn", "A plugin ate a positive reply or made it negative: name of its event.")
-command_finished = _event("command_finished", "A command is answered and its reply is out: a CommandSummary.")
-authenticated = _event("authenticated", "A login succeeded: owner, mechanism.")
-authentication_failed = _event("authentication_failed", "A login failed: name, mechanism.")
-tls_started = _event("tls_started", "A TLS handshake succeeded: version, cipher.")
-certificates_reloaded = _event(
+reply_withdrawn = _fact("reply_withdrawn", "A plugin ate a positive reply or made it negative: name of its event.")
+command_finished = _fact("command_finished", "A command is answered and its reply is out: a CommandSummary.")
+authenticated = _fact("authenticated", "A login succeeded: owner, mechanism.")
+authentication_failed = _fact("authentication_failed", "A login failed: name, mechanism.")
+tls_started = _fact("tls_started", "A TLS handshake succeeded: version, cipher.")
+certificates_reloaded = _fact(
     "certificates_reloaded", "The certificates' files changed: None, or why the old ones stay in force."
 )
-session_finished = _event("session_finished", "A session is over: its SessionSummary.")
+session_finished = _fact("session_finished", "A session is over: its SessionSummary.")
 
-plugin_add = _event("plugin_add", "A plugin was added: alias, plugin.")
-plugin_del = _event("plugin_del", "A plugin was removed: alias, plugin.")
-plugin_error = _event("plugin_error", "A plugin failed: exception, its alias, name of the event it failed at.")
+plugin_add = _fact("plugin_add", "A plugin was added: alias, plugin.")
+plugin_del = _fact("plugin_del", "A plugin was removed: alias, plugin.")
+plugin_error = _fact("plugin_error", "A plugin failed: exception, its alias, name of the event it failed at.")
 
 CATALOGUE: Mapping[str, EventSignal] = MappingProxyType(dict(_signals))
 """The events every server knows, by name; what one server adds is known to that server alone."""

@@ -57,6 +57,10 @@ class ClientInterface(Protocol):
         """Address and port of the other end."""
 
     @property
+    def local(self) -> tuple[str, int]:
+        """Address and port of our end."""
+
+    @property
     def sock(self) -> Any:
         """The socket, or None where a session has none."""
 
@@ -70,7 +74,11 @@ class ClientInterface(Protocol):
 
     @property
     def secure(self) -> bool:
-        """Whether the octets are protected by TLS."""
+        """Whether nobody on the way can read along."""
+
+    @property
+    def tls(self) -> Any:
+        """What is known of TLS (``version()``, ``cipher()``, ``getpeercert()``, ...), None without."""
 
     @property
     def summary(self) -> SessionSummary:

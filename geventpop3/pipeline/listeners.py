@@ -5,15 +5,19 @@ The signals refer to them weakly and the server strongly, so a server that is fo
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Any
 
 from geventpop3.errors import PipelineError
-from geventpop3.pipeline.events import Event, EventSignal, signal
+from geventpop3.pipeline.events import Event, EventSignal, as_reply, signal
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
-from geventpop3.pipeline.plugin import Handler, Plugin, handlers_of, name_of, plain_function
+from geventpop3.pipeline.plugin import Handler, Plugin, called_with_event, handlers_of, name_of
+from geventpop3.wire.replies import Reply
+
+logger = logging.getLogger("geventpop3.pipeline")
 
 
 class Listener:
@@ -43,6 +47,9 @@ class Listener:
 class Subscriber:
     """A receiver that plain blinker code connected; it has priority 0.
 
+    It may know nothing of POP3, so what it does by accident is no answer: neither what it returns that is no reply nor
+    what it raises.
+
     It is referred to weakly even if blinker does not: as long as it is connected, blinker keeps it alive.
     """
 
@@ -64,12 +71,19 @@ class Subscriber:
     def __str__(self) -> str:
         return f"receiver {name_of(self._reference())}"
 
-    def hear(self, pop3d: Any, event: Event) -> Any:
+    def hear(self, pop3d: Any, event: Event) -> Reply | None:
         receiver = self._reference()
         if receiver is None:
             self._signal.changed()
             return None
-        return receiver(pop3d, event=event)
+        answer = receiver(pop3d, event=event)
+        if answer is None:
+            return None
+        try:
+            return as_reply(answer)
+        except (TypeError, ValueError) as mistake:
+            logger.debug("%s did not answer %s: %s", self, event.name, mistake)
+            return None
 
 
 def _priority(receiver: Listener | Subscriber) -> int:
@@ -79,7 +93,8 @@ def _priority(receiver: Listener | Subscriber) -> int:
 def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
     """What *listener* calls for which event, ``"all"`` among them.
 
-    Raises PipelineError if it is nothing that can listen, or if a name is given that it has no method for.
+    Raises PipelineError if it is nothing that can be called ``(pop3d, event)``, or if a name is given that it has no
+    method for.
     """
     if isinstance(listener, Plugin):
         raise PipelineError(f"{name_of(listener)} is a Plugin: plugin_add adds it")
@@ -91,7 +106,7 @@ def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
             raise PipelineError(f"{name_of(listener)} is not callable and no method of it carries @handles")
         if not names:
             raise PipelineError(f"name the events that {name_of(listener)} shall hear, or 'all'")
-        return dict.fromkeys(names, plain_function(listener))
+        return dict.fromkeys(names, called_with_event(listener))
     if not names or ALL in names:
         return handlers
     calls = {}

@@ -1,7 +1,8 @@
 """How an event is answered: plugins in pipeline order, then listeners by priority; each isolated from the others.
 
 This is the whole meaning of the Eat codes and of a listener's answer. No argument and no octet of an event is ever
-logged, and nothing raised by a plugin or a listener gets past ``emit`` (but what is no Exception: a killed greenlet).
+logged, and nothing raised by a plugin or a listener gets past ``emit`` (but what is not ``isolated``: the end of a
+greenlet that is killed).
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import secrets
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 from geventpop3.errors import PipelineError, Refusal
-from geventpop3.pipeline.events import CATALOGUE, Event, EventSignal, as_reply, signal
+from geventpop3.pipeline.events import CATALOGUE, Event, EventSignal, as_reply, discard, signal
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
@@ -23,12 +24,14 @@ from geventpop3.pipeline.plugin import (
     EAT_ALL,
     EAT_CLIENT,
     EAT_NONE,
-    AnyFunction,
     Eat,
     FunctionPlugin,
     Handler,
     Hearing,
+    ListenerFunction,
     Plugin,
+    PluginFunction,
+    check_given,
     name_of,
 )
 from geventpop3.wire.replies import Reply, err
@@ -50,30 +53,17 @@ class _Route:
     wanted: bool
 
 
-@runtime_checkable
-class _Closeable(Protocol):
-    def close(self) -> object: ...
-
-
 def new_reference() -> str:
     """An id that goes to the client and into the log, so that a complaint finds the failure."""
     return secrets.token_hex(4)
 
 
-def discard(reply: Reply | None) -> None:
-    """Close the body of a reply that does not go out, if it can be closed; what that raises is logged."""
-    if reply is None or reply.body is None:
-        return
-    body: object = reply.body
-    if isinstance(body, _Closeable):
-        try:
-            body.close()
-        except Exception:
-            logger.exception("closing the body of a reply that is not sent failed")
-
-
 class Pluggable:
     """What a server is to applications: events, listeners and plugins. Usable without any server."""
+
+    isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception,)
+    """What plugins and listeners may raise without harm to others; the rest gets through. A subclass may know more
+    kinds of failure: a deadline that is no Exception."""
 
     def __init__(self) -> None:
         self.pipeline = Pipeline(self._plugin_joining, self._plugin_joined, self._plugin_left)
@@ -110,18 +100,19 @@ class Pluggable:
         """
         route = self._event_route(event.name)
         if route.plugins:
-            event.eaten = self._ask_plugins(route.plugins, event)
+            event.eaten = self._ask_plugins(route, event)
             if event.eaten:
                 return
         for receiver in route.receivers:
+            before = event.reply
             try:
                 answer = receiver.hear(self, event)
                 if answer is not None:
                     self._answered(event, as_reply(answer))
-            except Refusal as refusal:
-                self._refused(event, receiver, refusal)
-            except Exception as exception:  # noqa: BLE001  one listener's failure is not another's
-                self._listener_failed(event, receiver, exception)
+            except self.isolated as failure:  # one listener's failure is not another's
+                self._listener_failed(event, receiver, failure)
+            if before is not None:
+                self._let_go(before, event.reply)
 
     def respond(self, event: Event) -> Reply | None:
         """What goes out for *event*: its reply as the plugins' ``response`` hook leaves it; None if it was eaten.
@@ -137,8 +128,8 @@ class Pluggable:
             return reply
         hook = Event(RESPONSE, event.client, [event.name])
         hook.reply = reply
-        if self._ask_plugins(route.plugins, hook):
-            discard(hook.reply)
+        if self._ask_plugins(route, hook):
+            discard(hook.reply, self.isolated)
             return None
         return hook.reply
 
@@ -175,16 +166,17 @@ class Pluggable:
         self._event_listeners.remove(listener, names)
         self._event_routes.clear()
 
-    def on(self, *names: str, priority: int = 0) -> Callable[[AnyFunction], AnyFunction]:
+    def on(self, *names: str, priority: int = 0) -> Callable[[ListenerFunction], ListenerFunction]:
         """Register the decorated function as a listener; the function is returned unchanged."""
+        check_given("pop3d.on", names)
 
-        def decorate(function: AnyFunction) -> AnyFunction:
+        def decorate(function: ListenerFunction) -> ListenerFunction:
             self.register(function, *names, priority=priority)
             return function
 
         return decorate
 
-    def disconnect_all(self) -> None:
+    def unregister_all(self) -> None:
         """Remove all plugins, last first, and unregister all listeners: this server is done with.
 
         What plain blinker code connected is not ours and stays.
@@ -197,10 +189,13 @@ class Pluggable:
 
     # Plugins
 
-    def plugin(self, *names: str, priority: int = 0, alias: str | None = None) -> Callable[[AnyFunction], AnyFunction]:
+    def plugin(
+        self, *names: str, priority: int = 0, alias: str | None = None
+    ) -> Callable[[PluginFunction], PluginFunction]:
         """Add the decorated function as a plugin, by its own name unless *alias* is given; it is returned unchanged."""
+        check_given("pop3d.plugin", names)
 
-        def decorate(function: AnyFunction) -> AnyFunction:
+        def decorate(function: PluginFunction) -> PluginFunction:
             name: str = getattr(function, "__name__", "") if alias is None else alias
             self.plugin_add(name, FunctionPlugin(function, *names, priority=priority))
             return function
@@ -291,31 +286,40 @@ class Pluggable:
 
     # What plugins say
 
-    def _ask_plugins(self, plugins: tuple[tuple[Slot, Handler], ...], event: Event) -> bool:
+    def _ask_plugins(self, route: _Route, event: Event) -> bool:
         """Whether the event was eaten: the listeners are passed over."""
         eaten = False
-        for slot, handler in plugins:
+        for slot, handler in route.plugins:
             if not slot.present:
                 continue
-            reply = event.reply
+            before = event.reply
             try:
                 eat = handler(self, event)
                 if eat is not None and not isinstance(eat, Eat):
                     raise PipelineError(f"a plugin returns an Eat code or None, not {type(eat).__name__}")
-            except Exception as exception:  # noqa: BLE001  one plugin's failure is not another's
-                self._plugin_failed(event, slot.alias, exception)
+            except self.isolated as failure:  # one plugin's failure is not another's
+                self._plugin_failed(event, slot.alias, failure)
                 eat = EAT_NONE
-            if reply is not None and (event.reply is None or event.reply.body is None):
-                discard(reply)
+            if before is not None:
+                self._let_go(before, event.reply)
             if eat is None or eat is EAT_NONE:
+                continue
+            if route.signal.tells:
+                logger.debug("plugin %r cannot eat %s: it tells what has happened", slot.alias, event.name)
                 continue
             if eat is not EAT_CLIENT:
                 return eaten or eat is EAT_ALL
             eaten = True
         return eaten
 
-    def _plugin_failed(self, event: Event, alias: str, exception: Exception) -> None:
-        self._report(event, f"plugin {alias!r}", exception)
+    def _let_go(self, before: Reply, now: Reply | None) -> None:
+        """Close the body of a reply that another without a body has taken the place of."""
+        if now is None or now.body is None:
+            discard(before, self.isolated)
+
+    def _plugin_failed(self, event: Event, alias: str, exception: BaseException) -> None:
+        reference = self._report(event, f"plugin {alias!r}", exception)
+        event.reference = event.reference or reference
         if event.name != _PLUGIN_ERROR:
             # the exception may quote the secret, so the report is as secret as the event
             secret_from = None if event.secret_from is None else 0
@@ -327,21 +331,22 @@ class Pluggable:
         if event.reply is None:
             event.reply = answer
         elif answer.body is not event.reply.body:
-            discard(answer)
+            discard(answer, self.isolated)
 
-    def _refused(self, event: Event, receiver: Listener | Subscriber, refusal: Refusal) -> None:
-        if refusal.detail is not None:
-            logger.warning("%s refused %s: %s", receiver, _title(event), refusal.detail)
-        self._answered(event, err(refusal.text, refusal.code))
+    def _listener_failed(self, event: Event, receiver: Listener | Subscriber, failure: BaseException) -> None:
+        if isinstance(receiver, Listener) and isinstance(failure, Refusal):
+            if failure.detail is not None:
+                logger.warning("%s refused %s: %s", receiver, _title(event), failure.detail)
+            self._answered(event, err(failure.text, failure.code))
+            return
+        reference = self._report(event, str(receiver), failure)
+        if isinstance(receiver, Listener):
+            event.reference = event.reference or reference
+            self._answered(event, err(f"internal error, reference {reference}", "SYS/TEMP"))
 
-    def _listener_failed(self, event: Event, receiver: Listener | Subscriber, exception: Exception) -> None:
-        reference = self._report(event, str(receiver), exception)
-        self._answered(event, err(f"internal error, reference {reference}", "SYS/TEMP"))
-
-    def _report(self, event: Event, who: str, exception: Exception) -> str:
+    def _report(self, event: Event, who: str, exception: BaseException) -> str:
         """Log a failure; returns its reference id."""
         reference = new_reference()
-        event.reference = event.reference or reference
         if event.secret_from is None:
             logger.error("%s failed at %s, reference %s", who, _title(event), reference, exc_info=exception)
         else:
@@ -365,8 +370,8 @@ class Pluggable:
     def _admit(self, slot: Slot, hearing: Hearing) -> None:
         try:
             admitted = slot.plugin.plugin_register(self)
-        except Exception as exception:
-            raise PipelineError(f"the plugin {slot.alias!r} could not be added: {exception}") from exception
+        except self.isolated as failure:
+            raise PipelineError(f"the plugin {slot.alias!r} could not be added: {failure}") from failure
         if admitted is False:
             raise PipelineError(f"the plugin {slot.alias!r} would not be added: its plugin_register returned False")
         try:
@@ -381,8 +386,8 @@ class Pluggable:
     def _dismiss(self, slot: Slot) -> None:
         try:
             slot.plugin.plugin_unregister(self)
-        except Exception as exception:  # noqa: BLE001  it is removed all the same
-            self._plugin_failed(Event("plugin_unregister"), slot.alias, exception)
+        except self.isolated as failure:  # it is removed all the same
+            self._plugin_failed(Event("plugin_unregister"), slot.alias, failure)
 
     def _plugin_joined(self, slot: Slot) -> None:
         self.send_event("plugin_add", slot.alias, slot.plugin)

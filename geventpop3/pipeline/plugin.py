@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline.names import ALL
+from geventpop3.wire.replies import Reply
 
 Handler = Callable[[Any, Any], Any]
 """Called ``(pop3d, event)``."""
-
-AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 class Eat(enum.IntEnum):
@@ -35,6 +34,11 @@ EAT_PLUGIN = Eat.PLUGIN
 EAT_ALL = Eat.ALL
 
 
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+ListenerFunction = TypeVar("ListenerFunction", bound=Callable[[Any, Any], Reply | str | bytes | None])
+PluginFunction = TypeVar("PluginFunction", bound=Callable[[Any, Any], Eat | None])
+
+
 def name_of(function: object) -> str:
     """Where a callable is found in the source; never its repr, which may show what it holds."""
     named = function if hasattr(function, "__qualname__") else type(function)
@@ -45,17 +49,22 @@ def handles(*names: str) -> Callable[[AnyFunction], AnyFunction]:
     """Mark a method as the one that is called ``(pop3d, event)`` for these events; the method is returned unchanged.
 
     ``"all"``: every event that no other method of the object handles (the seed's ``_default``). A method that overrides
-    a marked one handles the same events, unless it is marked itself.
+    a marked one handles the same events, unless it is marked itself. Marks on one method add up.
     """
-    if not names or not all(isinstance(name, str) for name in names):
-        raise PipelineError("handles needs the names of events: @handles('cmd_user')")
+    check_given("handles", names)
 
     def mark(function: AnyFunction) -> AnyFunction:
         marked: Any = plain_function(_unwrapped(function))
-        marked.__handles__ = names
+        marked.__handles__ = (*names, *getattr(marked, "__handles__", ()))
         return function
 
     return mark
+
+
+def check_given(decorator: str, names: tuple[object, ...]) -> None:
+    """Raise PipelineError unless there are names: without parentheses the function itself comes in their place."""
+    if not names or not all(isinstance(name, str) for name in names):
+        raise PipelineError(f"{decorator} needs the names of events: @{decorator}('cmd_user')")
 
 
 def plain_function(function: AnyFunction) -> AnyFunction:
@@ -65,10 +74,31 @@ def plain_function(function: AnyFunction) -> AnyFunction:
     return function
 
 
+def called_with_event(function: AnyFunction) -> AnyFunction:
+    """*function* itself. Raises PipelineError if it cannot be called ``(pop3d, event)``, or nobody would await it."""
+    plain_function(function)
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (ValueError, NameError):  # it has none, or its annotations have names that only a type checker knows
+        return function
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise PipelineError(
+            f"{name_of(function)}{_parameters(signature)} cannot be called (pop3d, event): {error}"
+        ) from None
+    return function
+
+
+def _parameters(signature: inspect.Signature) -> str:
+    # names alone: a default's repr may show what nobody should see
+    return f"({', '.join(signature.parameters)})"
+
+
 def handlers_of(subject: object) -> dict[str, Handler]:
     """The methods of *subject* that carry ``@handles``, bound, by the event they handle; empty if there is none.
 
-    Raises PipelineError if two of them handle one event.
+    Raises PipelineError if two of them handle one event, or if one cannot be called ``(pop3d, event)``.
     """
     marks: dict[str, tuple[str, ...]] = {}
     for ancestor in reversed(type(subject).__mro__):
@@ -81,12 +111,13 @@ def handlers_of(subject: object) -> dict[str, Handler]:
     handlers: dict[str, Handler] = {}
     methods: dict[str, str] = {}
     for attribute, names in marks.items():
+        method = called_with_event(getattr(subject, attribute))
         for name in dict.fromkeys(names):
             if name in handlers:
                 raise PipelineError(
                     f"{type(subject).__name__}: {methods[name]} and {attribute} both handle {name!r}, only one can"
                 )
-            handlers[name] = getattr(subject, attribute)
+            handlers[name] = method
             methods[name] = attribute
     return handlers
 
@@ -99,7 +130,8 @@ def _unwrapped(method: Any) -> Any:
 class Plugin:
     """The base of all plugins; nothing of it need be overridden.
 
-    A handler returns an Eat code or None. One that raises, Refusal included, counts as EAT_NONE and is reported by
+    A handler returns an Eat code or None; at an event that only tells what has happened (``EventSignal.tells``) every
+    code means EAT_NONE. One that raises, Refusal included, counts as EAT_NONE and is reported by
     ``plugin_error``: to refuse, set ``event.reply`` and return EAT_ALL.
     """
 
@@ -125,7 +157,7 @@ class FunctionPlugin(Plugin):
         if not names:
             raise PipelineError("name the events that the plugin shall hear, or 'all'")
         self.priority = priority
-        self._handlers = dict.fromkeys(names, plain_function(function))
+        self._handlers = dict.fromkeys(names, called_with_event(function))
 
     def plugin_handlers(self) -> Mapping[str, Handler]:
         return self._handlers

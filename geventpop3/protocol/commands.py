@@ -15,7 +15,8 @@ from typing import Final
 MASK: Final = "****"
 """What stands for secret arguments; the same for one as for many."""
 
-_VERB: Final = re.compile(r"[A-Z0-9][A-Z0-9_-]*")
+# What the name of its event can hold, too: each verb has its event, and each event that is a verb's its verb.
+_VERB: Final = re.compile(r"[A-Z0-9]{1,40}")
 
 
 class State(Enum):
@@ -52,7 +53,7 @@ class CommandSpec:
 
     def __post_init__(self) -> None:
         if not _VERB.fullmatch(self.verb):
-            raise ValueError("a verb is made of upper-case ASCII letters, digits, - and _")
+            raise ValueError("a verb is 1 to 40 upper-case ASCII letters or digits")
         object.__setattr__(self, "event", "cmd_" + self.verb.lower())
 
 

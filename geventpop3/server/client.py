@@ -18,8 +18,8 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from geventpop3.errors import PipelineError, Refusal
-from geventpop3.pipeline.events import CommandSummary, Event, SessionSummary
-from geventpop3.pipeline.pluggable import discard, new_reference
+from geventpop3.pipeline.events import CommandSummary, Event, SessionSummary, discard
+from geventpop3.pipeline.pluggable import new_reference
 from geventpop3.protocol.commands import State, redact
 from geventpop3.protocol.connection import Command, Connection, Rejected, Response, Want
 from geventpop3.server.limits import OUTPUT_OCTETS, PAUSE, RECV_OCTETS, SLICE
@@ -203,8 +203,12 @@ class Client:
 
     def _rendered(self, notice: Reply) -> bytes:
         """A reply that answers nothing, as octets."""
-        body = b"" if notice.body is None else b"".join(stuff(notice.body))
-        return self._connection.send(notice) + body
+        if notice.body is None:
+            return self._connection.send(notice)
+        if not notice.positive:
+            discard(notice)
+            return self._connection.send(notice._replace(body=None))
+        return self._connection.send(notice) + b"".join(stuff(notice.body))
 
     def challenge(self, data: bytes) -> bytes | None:
         """Send ``+ `` and *data* in base64 and return the decoded response (RFC 5034 section 4).
@@ -521,12 +525,6 @@ class Client:
         self._answering = event
         try:
             self._server.emit(event)
-        except gevent.Timeout:
-            # Not an Exception, so it passes the pipeline; it is the application's and no reason to end the session.
-            reference = new_reference()
-            log.exception("%s ran into a timeout of its own, reference %s", event.name, reference)
-            discard(event.reply)
-            event.reply = _internal_error(reference)
         finally:
             self._answering = None
 

@@ -186,7 +186,7 @@ class POP3Server(Pluggable):
         as that session has to end first.
         """
         hub = self._hub
-        if hub is not None and hub is not gevent.get_hub():
+        if hub is not None and hub.loop is not None and hub is not gevent.get_hub():
             done = _NativeEvent()
             hub.loop.run_callback_threadsafe(gevent.spawn, self._shut_down_and, done.set, grace)
             done.wait()

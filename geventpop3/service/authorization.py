@@ -97,12 +97,11 @@ def reject(service: MaildropService, pop3d: Host, visitor: Visitor, name: str, m
 def log_in(service: MaildropService, pop3d: Host, visitor: Visitor, mechanism: str, owner: str) -> Reply:
     """The one way in: open and scan the maildrop of *owner*, whose credentials were right."""
     client = visitor.client
+    service.login_delay.check(owner)
     if visitor.session is not None:
         # A plugin made an -ERR of the reply to an earlier login, so the client does not know that it is in.
         session, visitor.session = visitor.session, None
         service.close_maildrop(session.maildrop)
-    else:
-        service.login_delay.check(owner)
     maildrop = service.open_maildrop(owner)
     try:
         visitor.session = session = Session(

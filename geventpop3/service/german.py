@@ -140,6 +140,9 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "the message cannot be read now": "die Nachricht kann jetzt nicht gelesen werden",
         "the message changed while it was read": "die Nachricht hat sich beim Lesen geändert",
         "the message has changed, log in again": "die Nachricht hat sich geändert, bitte neu anmelden",
+        "the size of the message was not known, log in again": (
+            "die Größe der Nachricht war nicht bekannt, bitte neu anmelden"
+        ),
         "the message is gone": "die Nachricht ist nicht mehr da",
         "no message was removed, try again later": "keine Nachricht wurde gelöscht, bitte später erneut versuchen",
         "some deleted messages not removed: {} message left": (

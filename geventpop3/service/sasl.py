@@ -61,7 +61,19 @@ def auth(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) 
 
 def mechanisms(service: MaildropService, pop3d: Host, client: ClientInterface) -> list[str]:
     """The names of the mechanisms that work for this client now, in order of preference."""
-    return list(available(context_for(service, pop3d, client)))
+    certificate, binding = pop3d.tls_facts(client)
+    # What the names depend on; they are asked for by every CAPA, and change hardly ever.
+    key = (
+        frozenset(_has(service)),
+        service.allows_clear_text(client),
+        certificate is not None,
+        binding is not None,
+        tuple(service.mechanisms),
+    )
+    names = service.offers.get(key)
+    if names is None:
+        names = service.offers[key] = list(available(context_for(service, pop3d, client)))
+    return names
 
 
 def context_for(service: MaildropService, pop3d: Host, client: ClientInterface) -> Context:

@@ -7,7 +7,7 @@ and with it the exclusive-access lock, however the session ended.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator
@@ -107,6 +107,7 @@ class MaildropService:
         language: str = DEFAULT,
         max_tries: int = 3,
         store_threads: int = STORE_THREADS,
+        auth_threads: int | None = None,
         mechanisms: Mapping[str, Mechanism] = MECHANISMS,
         may_act_as: Callable[[str, str], bool] | None = None,
     ) -> None:
@@ -124,8 +125,9 @@ class MaildropService:
         self.language = language
         self.max_tries = max_tries
         self.capabilities: dict[str, Capability] = dict(CAPABILITIES)
-        cores = os.cpu_count() or 1
-        self._hashing = Offload(cores, cores * HASHES_WAITING_PER_THREAD)
+        self.offers: dict[Hashable, list[str]] = {}
+        threads = auth_threads or os.cpu_count() or 1
+        self._hashing = Offload(threads, threads * HASHES_WAITING_PER_THREAD)
         self._storing = Offload(store_threads, store_threads * CALLS_WAITING_PER_THREAD)
         self._visitors: dict[int, Visitor] = {}
 
@@ -244,8 +246,7 @@ class MaildropService:
         visitor = None if event.client is None else self._visitors.get(event.client.id)
         if visitor is not None and visitor.session is not None and event.args[0] in authorization.LOGINS:
             session, visitor.session = visitor.session, None
-            if visitor.client.owner is not None:
-                self.login_delay.forget(visitor.client.owner)
+            self.login_delay.forget(visitor.client.owner or "")
             visitor.client.owner = None
             self.close_maildrop(session.maildrop)
 

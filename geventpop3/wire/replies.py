@@ -75,9 +75,15 @@ def err(text: str, code: str | None = None) -> Reply:
     return Reply(False, text, code)
 
 
-def multiline(text: str, body: Iterable[bytes] | bytes) -> Reply:
-    """A positive reply with a body: octets, or an iterable of chunks of octets, with any line ends."""
-    return Reply(True, text, None, (body,) if isinstance(body, bytes) else body)
+def multiline(text: str, body: Iterable[bytes] | bytes | bytearray | memoryview) -> Reply:
+    """A positive reply with a body: octets, or an iterable of chunks of octets, with any line ends.
+
+    Raises TypeError for a str, whose encoding nobody here knows.
+    """
+    given: object = body  # a type checker holds str to be impossible here
+    if isinstance(given, str):
+        raise TypeError("a body is octets or an iterable of chunks of octets, not str: encode it")
+    return Reply(True, text, None, (bytes(body),) if isinstance(body, (bytes, bytearray, memoryview)) else body)
 
 
 def _utf8(line: str) -> bytes:

@@ -40,10 +40,11 @@ _DELIMITER_OCTETS: Final = 256
 _FIELD: Final = re.compile(rb"[^\n]+(?:\n[ \t][^\n]*)*\n?|\n")
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _BLANKS: Final = re.compile(r"([ \t\r\n]+)")
+_QUOTED: Final = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
 _ADDRESS_TOKEN: Final = re.compile(
-    r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|\([^()\\]*(?:\\.[^()\\]*)*\)?|<[^<>]*>?|[,:;]|[^",:;(<]+', re.DOTALL
+    rf'{_QUOTED}|\([^()\\]*(?:\\.[^()\\]*)*\)?|<(?:{_QUOTED}|[^<>"]+)*>?|[,:;]|[^",:;(<]+', re.DOTALL
 )
-_PARAMETER: Final = re.compile(rb'(?:"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[^";]+)+', re.DOTALL)
+_PARAMETER: Final = re.compile(rf'(?:{_QUOTED}|[^";]+)+'.encode(), re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -146,7 +147,7 @@ def _rewrite_value(kind: bytes, value: bytes) -> bytes | None:
         text, charset = value.decode("latin-1"), "unknown-8bit"
     text = text.rstrip("\r\n")
     if kind == b"subject":
-        return _rewrite_text(text, charset).encode("ascii")
+        return b" " + _rewrite_text(text.strip(" \t"), charset).encode("ascii")
     if kind == _RETURN_PATH:
         return f" {NOBODY}".encode("ascii")
     if kind in _ADDRESSES:
@@ -180,11 +181,9 @@ def _rewrite_text(text: str, charset: str) -> str:
         (before, first), *others = run
         # Blanks between encoded-words mean nothing (RFC 2047 section 6.2), so those inside a run go into it.
         phrase = first + "".join(map("".join, others))
-        if is_ascii:
-            rewritten += before + phrase
-        else:
-            rewritten += (before or " ") if not rewritten or "\n" in before else f"\r\n{before}"
-            rewritten += _encoded(phrase, charset)
+        # A line with an encoded-word has no more than 76 octets, so there is nothing else on it.
+        rewritten += before if not rewritten or "\n" in before else f"\r\n{before}"
+        rewritten += phrase if is_ascii else _encoded(phrase, charset)
     return rewritten
 
 
@@ -211,7 +210,8 @@ def _rewrite_address(tokens: list[str], charset: str, *, is_group: bool) -> str:
     Section 2.1: an address that is not ASCII gives way to one that is nobody's, with a display-name that tells what it
     was. Where only the display-name is not ASCII the address is kept: it can be answered.
     """
-    tokens = [token for token in tokens if token.isascii() or not token.startswith("(")]
+    # A comment is a blank: without one, what stood on both sides of it could become somebody's address.
+    tokens = [" " if token.startswith("(") and not token.isascii() else token for token in tokens]
     place = next((place for place, token in enumerate(tokens) if token.startswith("<")), len(tokens))
     shown = "".join(map(_unquoted, tokens[:place])).strip()
     address = "".join(tokens[place : place + 1])

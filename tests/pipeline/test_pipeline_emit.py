@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from geventpop3.errors import AuthenticationFailed, PipelineError, Refusal, StoreUnavailable
 from geventpop3.pipeline import events
-from geventpop3.pipeline.events import Event
-from geventpop3.pipeline.pluggable import Pluggable, discard, new_reference
+from geventpop3.pipeline.events import CATALOGUE, Event, discard
+from geventpop3.pipeline.pluggable import Pluggable, new_reference
 from geventpop3.pipeline.plugin import EAT_ALL, EAT_CLIENT, EAT_NONE, EAT_PLUGIN, Eat, Plugin, handles
 from geventpop3.wire.replies import Reply, err, multiline, ok
 
@@ -133,6 +133,26 @@ class TestEat:
         assert line(pop3d.send_event("cmd_user")) == "+OK mine\r\n"
         assert heard == [ok("mine")]
 
+    @pytest.mark.parametrize("code", [EAT_CLIENT, EAT_PLUGIN, EAT_ALL])
+    @pytest.mark.parametrize("name", [name for name, one in CATALOGUE.items() if one.tells])
+    def test_what_only_tells_is_heard_by_everybody(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, name: str, code: Eat
+    ) -> None:
+        asked = plugin(pop3d, name, code, None)
+        asked.clear()  # what they were told of each other
+        heard = listener(pop3d, name)
+        with caplog.at_level(logging.DEBUG):
+            event = pop3d.send_event(name)
+        assert (asked, heard, event.eaten) == ([0, 1], [None], False)
+        assert f"plugin 'plugin0' cannot eat {name}: it tells what has happened" in caplog.text
+
+    def test_only_what_can_be_answered_can_be_eaten(self, pop3d: Pluggable) -> None:
+        eatable = {name for name, one in CATALOGUE.items() if not one.tells}
+        assert eatable == {"connection", "response"} | {name for name in CATALOGUE if name.startswith("cmd_")}
+        pop3d.add_event("my_event")
+        plugin(pop3d, "my_event", EAT_ALL)
+        assert pop3d.send_event("my_event").eaten
+
     @settings(max_examples=60, deadline=None)
     @given(
         st.lists(st.sampled_from([None, EAT_NONE, EAT_CLIENT, EAT_PLUGIN, EAT_ALL, ValueError("oops"), 3]), max_size=6)
@@ -203,6 +223,23 @@ class TestAnswers:
         assert event.reply == multiline("one", first)
         assert (first.closed, second.closed) == (0, 1)
 
+    def test_a_negative_answer_has_no_body_and_the_one_it_came_with_is_closed(self, pop3d: Pluggable) -> None:
+        body = Body()
+        listener(pop3d, "cmd_retr", Reply(False, "no", body=body))
+        assert pop3d.send_event("cmd_retr").reply == err("no")
+        assert body.closed == 1
+
+    def test_a_listener_that_turns_an_answer_to_a_negative_one_closes_its_body(self, pop3d: Pluggable) -> None:
+        body = Body()
+        listener(pop3d, "cmd_retr", multiline("here", body))
+
+        @pop3d.on("cmd_retr")
+        def refuse(pop3d: Pluggable, event: Event) -> None:
+            event.reply = event.reply._replace(positive=False, text="no")
+
+        assert pop3d.send_event("cmd_retr").reply == err("no")
+        assert body.closed == 1
+
     def test_a_refusals_detail_is_logged_and_not_sent(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
         listener(pop3d, "cmd_stat", StoreUnavailable(detail="/srv/mail/alice: EIO"))
         event = pop3d.send_event("cmd_stat", client=some_client())
@@ -251,15 +288,67 @@ class TestListenersThatFail:
         assert event.reference in line(event)
         assert [event.reference in record.getMessage() for record in caplog.records] == [True, False]
 
-    def test_a_blinker_receiver_that_fails_is_isolated_too(
-        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    @pytest.mark.parametrize("failure", [ValueError("oops"), Refusal("no"), StoreUnavailable(detail="EIO")])
+    def test_a_blinker_receiver_that_fails_is_logged_and_answers_nothing(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, failure: Exception
     ) -> None:
-        def receiver(sender: object) -> None:
-            """It does not take the event."""
+        def receiver(sender: object, event: Event) -> None:
+            raise failure
 
         with events.cmd_stat.connected_to(receiver):
-            assert INTERNAL.fullmatch(line(pop3d.send_event("cmd_stat")))
+            event = pop3d.send_event("cmd_stat")
+        assert (event.reply, event.reference) == (None, None)
         assert "receiver test_pipeline_emit" in caplog.text
+        assert "failed at cmd_stat, reference " in caplog.text
+
+    @pytest.mark.parametrize("result", [7, True, "OK", b"1", [SECRET]])
+    def test_what_a_blinker_receiver_returns_by_accident_is_no_answer(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, result: Any
+    ) -> None:
+        heard = listener(pop3d, "cmd_quit", ok("goodbye"), priority=1000)
+        with caplog.at_level(logging.DEBUG), events.cmd_quit.connected_to(lambda sender, event: result):
+            event = pop3d.send_event("cmd_quit")
+        assert (heard, event.reply, event.reference) == ([None], ok("goodbye"), None)
+        assert [record.levelname for record in caplog.records] == ["DEBUG"]
+        assert "did not answer cmd_quit: " in caplog.text
+        assert SECRET not in caplog.text
+
+    def test_what_is_isolated_is_data_of_the_class(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Deadline(BaseException):
+            """As gevent's Timeout, no Exception."""
+
+        class Server(Pluggable):
+            isolated = (Exception, Deadline)
+
+        class Late(Plugin):
+            def plugin_register(self, pop3d: Pluggable) -> None:
+                raise Deadline
+
+        class LateToLeave(Plugin):
+            def plugin_unregister(self, pop3d: Pluggable) -> None:
+                raise Deadline
+
+        def late(pop3d: Pluggable, event: Event) -> None:
+            raise Deadline
+
+        pop3d = Server()
+        errors = listener(pop3d, "plugin_error")
+        pop3d.plugin("disconnected")(late)
+        pop3d.on("disconnected")(late)
+        heard = listener(pop3d, "disconnected", priority=1000)
+        event = pop3d.send_event("disconnected")
+        assert (len(errors), heard) == (1, [event.reply])
+        assert INTERNAL.fullmatch(line(event))
+        with pytest.raises(PipelineError, match="'late one' could not be added"):
+            pop3d.plugin_add("late one", Late())
+        pop3d.plugin_add("leaving", LateToLeave())
+        pop3d.plugin_del("leaving")
+        assert (pop3d.plugin_order(), len(errors)) == (["late"], 2)
+
+        other = Pluggable()
+        other.on("disconnected")(late)
+        with pytest.raises(Deadline):
+            other.send_event("disconnected")
 
     def test_what_is_no_exception_gets_through(self, pop3d: Pluggable) -> None:
         listener(pop3d, "cmd_stat", KeyboardInterrupt())
@@ -491,6 +580,23 @@ class TestResponse:
         body = Body()
         assert pop3d.respond(self.answered(multiline("here", body))) == instead
         assert body.closed == 1
+
+    def test_a_reply_turned_negative_loses_its_body(self, pop3d: Pluggable) -> None:
+        plugin(
+            pop3d,
+            "response",
+            lambda event: setattr(event, "reply", event.reply._replace(positive=False, text="no")),
+            lambda event: setattr(event, "reply", event.reply._replace(text="no!")),
+        )
+        body = Body()
+        assert pop3d.respond(self.answered(multiline("here", body))) == err("no!")
+        assert body.closed == 1
+
+    def test_a_body_that_a_negative_reply_brings_along_is_closed_as_is_the_old_one(self, pop3d: Pluggable) -> None:
+        old, new = Body(), Body()
+        plugin(pop3d, "response", lambda event: setattr(event, "reply", Reply(False, "no", body=new)))
+        assert pop3d.respond(self.answered(multiline("here", old))) == err("no")
+        assert (old.closed, new.closed) == (1, 1)
 
     def test_a_body_in_place_of_another_may_read_it(self, pop3d: Pluggable) -> None:
         def shout(event: Event) -> None:

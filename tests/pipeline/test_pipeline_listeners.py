@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import weakref
 from typing import Any
 
@@ -142,6 +143,8 @@ class TestCallables:
             (plain, (), "name the events that .*plain shall hear"),
             (asynchronous, ("cmd_user",), "coroutine function"),
             (Ear, ("cmd_user",), "Ear is a class: register an instance of it"),
+            (lambda event: None, ("cmd_user",), r"<lambda>\(event\) cannot be called \(pop3d, event\): too many"),
+            ([].append, ("cmd_user",), r"list\.append\(object\) cannot be called \(pop3d, event\)"),
             (Plugin(), (), "Plugin is a Plugin: plugin_add adds it"),
             (plain, ("response",), "'response' is for plugins only"),
             (plain, (plain,), "an event's name is a str"),
@@ -150,6 +153,39 @@ class TestCallables:
         for listener, names, why in mistakes:
             with pytest.raises(PipelineError, match=why):
                 pop3d.register(listener, *names)
+
+    def test_a_method_that_cannot_be_called_is_refused(self, pop3d: Declared) -> None:
+        class Short:
+            @handles("cmd_user")
+            def user(self, event: Event) -> None: ...
+
+        with pytest.raises(PipelineError, match=r"user\(event\) cannot be called \(pop3d, event\)"):
+            pop3d.register(Short())
+
+    def test_it_is_the_callable_itself_that_must_take_them(self, pop3d: Declared) -> None:
+        heard: list[str] = []
+
+        def inner(pop3d: Pluggable, event: Event, what: str) -> None:
+            heard.append(what)
+
+        @functools.wraps(inner)
+        def wrapper(*args: Any) -> None:
+            inner(*args, "wrapped")
+
+        pop3d.on("cmd_user")(wrapper)
+        pop3d.send_event("cmd_user")
+        assert heard == ["wrapped"]
+
+    def test_one_without_a_signature_may_listen(self, pop3d: Declared) -> None:
+        with pytest.raises(ValueError, match="no signature"):
+            inspect.signature(getattr)
+        pop3d.on("cmd_user")(getattr)
+        assert pop3d.wanted("cmd_user")
+
+    @pytest.mark.parametrize("names", [(), (len,), (["cmd_user"],)])
+    def test_the_decorator_needs_names(self, pop3d: Declared, names: Any) -> None:
+        with pytest.raises(PipelineError, match=r"pop3d\.on needs the names of events: @pop3d\.on\('cmd_user'\)"):
+            pop3d.on(*names)
 
     def test_a_misspelling_among_others_registers_nothing(self, pop3d: Declared, ear: Ear) -> None:
         with pytest.raises(PipelineError, match="did you mean cmd_pass"):
@@ -447,7 +483,7 @@ class TestBlinker:
     def test_a_server_that_is_done_with_leaves_no_listener(self, pop3d: Declared, ear: Ear) -> None:
         pop3d.register(ear, "all")
         pop3d.register(Service())
-        pop3d.disconnect_all()
+        pop3d.unregister_all()
         assert [receiver for one in CATALOGUE.values() for receiver in one.receivers_for(pop3d)] == []
         pop3d.send_event("cmd_user")
         assert ear.heard == []

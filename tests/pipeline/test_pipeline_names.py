@@ -9,6 +9,7 @@ import pytest
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline.events import CATALOGUE
 from geventpop3.pipeline.names import Names
+from geventpop3.protocol.commands import CommandSpec, State
 
 
 @pytest.fixture
@@ -62,6 +63,17 @@ def test_a_verb_that_resembles_none_is_new_but_not_declared_by_looking(names: Na
     assert verb not in names
     with pytest.raises(PipelineError, match="is not declared: add_event"):
         names.require(verb)
+
+
+@pytest.mark.parametrize("verb", ["X", "9", "XFOO", 40 * "Z", 41 * "Z", "X-FOO", "X_FOO", "", "XF\u00d6\u00d6"])
+def test_each_verb_has_its_event_and_each_event_its_verb(names: Names, verb: str) -> None:
+    try:
+        event = CommandSpec(verb, frozenset(State)).event
+    except ValueError:
+        with pytest.raises(PipelineError):
+            names.add(f"cmd_{verb.lower()}")
+    else:
+        names.add(event)
 
 
 def test_a_name_that_was_added_is_known(names: Names) -> None:

@@ -86,6 +86,14 @@ class TestHandles:
         with pytest.raises(PipelineError, match=r"method is a coroutine function"):
             handles("cmd_user")(method)
 
+    def test_marks_on_one_method_add_up(self) -> None:
+        class Stacked:
+            @handles("cmd_user")
+            @handles("cmd_pass", "cmd_user")
+            def login(self, pop3d: object, event: object) -> None: ...
+
+        assert set(handlers_of(Stacked())) == {"cmd_user", "cmd_pass"}
+
     def test_an_override_handles_the_same_events(self) -> None:
         class Louder(Recorder):
             def login(self, pop3d: Pluggable, event: Event) -> None:
@@ -277,7 +285,7 @@ class TestRemove:
         pop3d.on("plugin_del", "cmd_user")(lambda pop3d, event: heard.append(event.args[0]))
         pop3d.plugin_add("one", plugins[0])
         pop3d.plugin_add("two", plugins[1])
-        pop3d.disconnect_all()
+        pop3d.unregister_all()
         assert heard == ["two", "one"]
         assert [plugin.heard[-1] for plugin in plugins] == ["unregister", "unregister"]
         assert not pop3d.wanted("cmd_user")
@@ -289,7 +297,7 @@ class TestRemove:
 
         pop3d.plugin_add("one", Plugin())
         pop3d.plugin_add("leader", Leader())
-        pop3d.disconnect_all()
+        pop3d.unregister_all()
         assert pop3d.plugin_order() == []
 
 
@@ -408,9 +416,17 @@ class TestFunctionPlugin:
         with pytest.raises(PipelineError, match="an alias is a str that is not empty"):
             pop3d.plugin("cmd_user")(Call())
 
-    def test_it_needs_names(self, pop3d: Pluggable) -> None:
+    @pytest.mark.parametrize("names", [(), (len,)])
+    def test_it_needs_names(self, pop3d: Pluggable, names: Any) -> None:
+        with pytest.raises(PipelineError, match=r"needs the names of events: @pop3d\.plugin\('cmd_user'\)"):
+            pop3d.plugin(*names)
         with pytest.raises(PipelineError, match="name the events"):
-            pop3d.plugin()(lambda pop3d, event: EAT_NONE)
+            FunctionPlugin(lambda pop3d, event: EAT_NONE)
+
+    def test_one_that_cannot_be_called_is_refused(self, pop3d: Pluggable) -> None:
+        with pytest.raises(PipelineError, match=r"\(event\) cannot be called \(pop3d, event\)"):
+            pop3d.plugin("cmd_user", alias="short")(lambda event: EAT_NONE)
+        assert pop3d.plugin_order() == []
 
     def test_it_may_hear_everything(self, pop3d: Pluggable) -> None:
         heard: list[str] = []

@@ -43,7 +43,9 @@ def test_the_table_and_its_rows_are_not_changed_in_place() -> None:
         COMMANDS["NOOP"].closes = True
 
 
-@pytest.mark.parametrize("verb", ["", "noop", "X FOO", "X:", "X\t", "N\u00d6\u00d6P", "X\n"])
+@pytest.mark.parametrize(
+    "verb", ["", "noop", "X FOO", "X:", "X\t", "N\u00d6\u00d6P", "X\n", "X-FOO", "X_FOO", 41 * "X"]
+)
 def test_a_verb_that_no_line_could_match_is_refused(verb: str) -> None:
     with pytest.raises(ValueError, match="upper-case"):
         CommandSpec(verb, frozenset(State))

@@ -12,6 +12,9 @@ from authority import Authority
 from gevent import socket
 
 from geventpop3 import POP3Server, multiline, ok
+from geventpop3.auth import Authenticator
+from geventpop3.service import MaildropService
+from geventpop3.stores.memory import MemoryStore
 
 SECONDS = 20
 """How long a test waits for what must come; none waits for what must not."""
@@ -133,6 +136,31 @@ def dial() -> Iterator[Callable[..., Peer]]:
             return peer
 
         yield connect
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
+    """The lines on single sessions that were logged; nothing may be more than information, and nothing printed."""
+    caplog.set_level("INFO", "geventpop3")
+    yield lambda: [record.getMessage() for record in caplog.records if record.getMessage().startswith("session ")]
+    assert [record.getMessage() for record in caplog.records if record.levelname not in ("INFO", "DEBUG")] == []
+    assert capfd.readouterr().err == ""
+
+
+class Book(Authenticator):
+    """Name and password are the same."""
+
+    def authenticate(self, name: str, password: str) -> str | None:
+        return name if name == password else None
+
+    def answers_at_once(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def maildrops() -> MaildropService:
+    """The service with one user, alice, who has one message of 14 octets."""
+    return MaildropService(MemoryStore({"alice": [b"Subject: one\n"]}), Book())
 
 
 @pytest.fixture(scope="session")

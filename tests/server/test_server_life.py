@@ -332,7 +332,8 @@ def test_serve_forever_that_is_interrupted_shuts_down(dial):
         peer = dial((host, int(port)))
         peer.line()
         process.send_signal(signal.SIGINT)
-        assert peer.rest() == b"-ERR [SYS/TEMP] the server is shutting down, try again later\r\n"
+        # Python raises where it runs at that moment, which may be in this very session.
+        assert peer.rest() in (b"", b"-ERR [SYS/TEMP] the server is shutting down, try again later\r\n")
         assert process.stdout.read() == "unregistered\n"
         assert process.wait(timeout=20) != 0
 

@@ -285,7 +285,21 @@ def test_a_timeout_of_the_applications_own_does_not_end_the_session(pop3d, login
     peer = login(pop3d)
     assert peer.command(b"STAT").startswith(b"-ERR [SYS/TEMP] internal error")
     assert peer.command(b"NOOP") == b"+OK yes"
-    assert "ran into a timeout" in caplog.text
+    assert "failed at cmd_stat of client" in caplog.text
+
+
+def test_a_timeout_of_a_listener_keeps_nobody_from_hearing_that_a_client_is_gone(pop3d, login, until, caplog):
+    told = []
+
+    @pop3d.on("disconnected")
+    def slow(pop3d, event):
+        raise gevent.Timeout(1)
+
+    pop3d.on("disconnected", "session_finished", priority=1000)(lambda pop3d, event: told.append(event.name))
+    login(pop3d).close()
+    until(lambda: len(told) == 2)
+    assert told == ["disconnected", "session_finished"]
+    assert "failed at disconnected" in caplog.text
 
 
 def test_an_authenticating_listener_may_challenge_the_client(pop3d, dial):

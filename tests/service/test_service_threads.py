@@ -72,7 +72,7 @@ def test_what_was_acquired_for_a_killed_greenlet_is_released(pool):
 
     waiting = gevent.spawn(offload.acquire, released.append, acquire)
     gevent.sleep(0.001)
-    waiting.kill()
+    waiting.kill(block=False)
     go.set()
     with gevent.Timeout(20):
         while not released:
@@ -113,7 +113,7 @@ def test_what_failed_to_be_acquired_is_not_released(pool):
 
     waiting = gevent.spawn(offload.acquire, released.append, acquire)
     gevent.sleep(0.001)
-    waiting.kill()
+    waiting.kill(block=False)
     go.set()
     assert offload.run(go.is_set) is True
     gevent.sleep(0.001)

@@ -101,6 +101,15 @@ def test_a_multi_line_reply_takes_octets_or_chunks() -> None:
     chunks = [b"1 100\n", b"2 200\n"]
     assert multiline("2 messages", chunks).body is chunks
     assert multiline("", chunks).positive
+    octets = bytearray(b"1 100\n")
+    for one_chunk in (octets, memoryview(octets)):
+        assert multiline("1 message", one_chunk).body == (b"1 100\n",)
+    assert type(next(iter(multiline("1 message", octets).body or ()))) is bytes
+
+
+def test_a_str_is_no_body() -> None:
+    with pytest.raises(TypeError, match="not str: encode it"):
+        multiline("here", "1 100\n")
 
 
 def test_a_changed_reply_is_a_new_one() -> None:
