@@ -7,7 +7,7 @@ from typing import Any
 
 
 def name_of_client(certificate: Mapping[str, Any] | None) -> str | None:
-    """The name in what ``SSLSocket.getpeercert()`` returns: the first rfc822Name, else the common name, else None."""
+    """The name in what ``SSLObject.getpeercert()`` returns: the first rfc822Name, else the common name, else None."""
     if not certificate:
         return None
     for kind, value in certificate.get("subjectAltName", ()):

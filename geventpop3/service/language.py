@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from geventpop3.errors import Refusal
 from geventpop3.pipeline.events import Event
-from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.service.german import TEXTS as GERMAN
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline, ok
@@ -82,13 +81,8 @@ def lang(service: MaildropService, _pop3d: Host, event: Event, visitor: Visitor)
     language = match(wanted, service.languages)
     if language is None:
         raise Refusal("no such language here, LANG lists those that are")
-    use(language, visitor.client)
+    visitor.client.translate = language.translate if language.texts else None
     return ok(f"{language.tag} language changed")
-
-
-def use(language: Language | None, client: ClientInterface) -> None:
-    """Let what *client* is told be in *language*; None for English."""
-    client.translate = language.translate if language is not None and language.texts else None
 
 
 def match(wanted: str, languages: Mapping[str, Language]) -> Language | None:

@@ -17,7 +17,7 @@ from geventpop3.service.body import Content, Part, close
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.codes import ResponseCode
 from geventpop3.wire.replies import Reply, ok
-from geventpop3.wire.surrogate import HEADER_OCTETS, header_end, rewrite_header, surrogate
+from geventpop3.wire.surrogate import HEADER_OCTETS, Rewrite, header_end, rewrite_header, surrogate
 
 if TYPE_CHECKING:
     from geventpop3.service.service import Host, MaildropService, Visitor
@@ -80,6 +80,9 @@ def _octets(text: str) -> bytes:
 
 # Messages (sections 2.1 and 5)
 
+AT_ONCE_OCTETS: Final = 8192
+"""A header in ASCII that is no longer is looked through without a thread."""
+
 Present = Callable[["MaildropService", Content, Callable[[], object]], Content]
 """Makes of a message what a client without UTF-8 mode may have; the function it gets is called if that is another."""
 
@@ -97,22 +100,23 @@ def convert(service: MaildropService, content: Content, changed: Callable[[], ob
 
     To tell the surrogate's they would have to read all mail. A header that is too long to be rewritten is refused.
     """
-    if isinstance(content, tuple) and content[0].isascii():
-        return content
+    if isinstance(content, tuple):
+        if content[0].isascii():
+            return content
+        # In a thread: a header made for it takes more than a millisecond for each of its kilobytes.
+        whole = service.in_thread(lambda: b"".join(_converted(content, rewrite_header)))
+        if whole != content[0]:
+            changed()
+        return (whole,)
 
     def rewrite(header: bytes) -> tuple[bytes, bytes | None]:
-        # In a thread: a header made for it takes more than a millisecond for each of its kilobytes.
-        rewritten = rewrite_header(header) if header.isascii() else service.in_thread(rewrite_header, header)
+        at_once = len(header) <= AT_ONCE_OCTETS and header.isascii()
+        rewritten = rewrite_header(header) if at_once else service.in_thread(rewrite_header, header)
         if rewritten[0] != header:
             changed()
         return rewritten
 
-    header, rest, is_whole = _look(content)
-    if not is_whole and not header.isascii():
-        raise _refused(content)
-    shown = surrogate(header, rest, rewrite) if is_whole else chain((header,), rest)
-    if isinstance(content, tuple):
-        return (b"".join(shown),)
+    shown = _converted(content, rewrite)
     try:
         first = next(shown)  # while there is still time to refuse
     except BaseException:
@@ -128,17 +132,23 @@ Section 2.1 has one of the latter two. The first is what servers have always don
 """
 
 
+def _converted(content: Content, rewrite: Rewrite) -> Iterator[bytes]:
+    header, rest, is_whole = _look(content)
+    if not is_whole and not header.isascii():
+        raise _refused(content)
+    return surrogate(header, rest, rewrite) if is_whole else chain((header,), rest)
+
+
 def _look(content: Content) -> tuple[bytes, Iterator[bytes], bool]:
     """The header of a message, what follows it, and whether that header is all of it and not too long."""
     chunks = iter(content)
-    seen = bytearray()
-    end = -1
     try:
-        for chunk in chunks:
+        seen: bytes | bytearray = next(chunks, b"")
+        end = header_end(seen)
+        while end < 0 and len(seen) <= HEADER_OCTETS and (chunk := next(chunks, b"")):
+            seen = bytearray(seen) if isinstance(seen, bytes) else seen
             seen += chunk
             end = header_end(seen, len(seen) - len(chunk))
-            if end >= 0 or len(seen) > HEADER_OCTETS:
-                break
     except BaseException:
         close(content)
         raise

@@ -62,6 +62,7 @@ def header_end(octets: bytes | bytearray, start: int = 0) -> int:
 
 
 Rewrite = Callable[[bytes], tuple[bytes, bytes | None]]
+"""What ``rewrite_header`` does."""
 
 
 def rewrite_header(header: bytes) -> tuple[bytes, bytes | None]:
@@ -84,7 +85,7 @@ def rewrite_header(header: bytes) -> tuple[bytes, bytes | None]:
 def surrogate(header: bytes, body: Iterable[bytes], rewrite: Rewrite = rewrite_header) -> Iterator[bytes]:
     """The surrogate of a message: *header*, with its blank line, and *body* in chunks, cut anywhere.
 
-    *rewrite* does what ``rewrite_header`` does, elsewhere maybe; what it and reading the body raise passes through.
+    *rewrite* does what ``rewrite_header`` does, in a thread maybe; what it and reading the body raise passes through.
     """
     rewritten, boundary = rewrite(header)
     if boundary is None:

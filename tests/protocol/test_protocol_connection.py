@@ -552,6 +552,16 @@ def test_a_session_goes_on_after_the_upgrade_where_it_was() -> None:
     assert not connection.upgrading
 
 
+def test_the_size_of_a_line_is_told_with_its_line_end() -> None:
+    connection = Connection()
+    connection.receive_data(b" USER alice \r\nQUIT\n")
+    connection.next_event()
+    assert connection.line_octets == 14
+    connection.send(OK)
+    connection.next_event()
+    assert connection.line_octets == 5
+
+
 def test_stls_is_no_command_after_login() -> None:
     assert rejection_of(b"STLS\r\n", logged_in()).verb == "STLS"
 

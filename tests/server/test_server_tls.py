@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import gevent
@@ -698,9 +699,10 @@ def test_the_deadline_of_a_handshake_is_for_all_of_it(secured, dial, authority, 
     hello = outgoing.read()
 
     def drip():
-        for at in range(len(hello) - 1):
-            peer.send(hello[at : at + 1])
-            gevent.sleep(0.01)
+        with suppress(OSError):  # the server has closed
+            for at in range(len(hello) - 1):
+                peer.send(hello[at : at + 1])
+                gevent.sleep(0.01)
 
     dripping = gevent.spawn(drip)
     assert peer.rest() == b""
@@ -732,7 +734,7 @@ def test_a_handshake_counts_to_the_login_deadline(secured, dial, until):
         peer = dial(address)
         if address == pop3d.getsockname():
             peer.send(b"STLS\r\n")
-        assert peer.rest() in (b"", GREETING + b"+OK begin TLS\r\n")
+        assert (GREETING + b"+OK begin TLS\r\n").startswith(peer.rest())
     until(lambda: len(reasons) == 2)
     assert reasons == ["login deadline"] * 2
 
