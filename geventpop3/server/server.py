@@ -185,6 +185,8 @@ class POP3Server(Pluggable):
         number of times, and returns when all is done; called by a listener or a plugin of a session it returns at once,
         as that session has to end first.
         """
+        if self._ended.is_set():
+            return
         hub = self._hub
         if hub is not None and hub.loop is not None and hub is not gevent.get_hub():
             done = _NativeEvent()
