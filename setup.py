@@ -15,12 +15,14 @@ EXTRAS = {
     "oauth": ["PyJWT[crypto]>=2.15"],
     "proxy": ["proxy-protocol>=0.11"],
     "redis": ["redis>=5.0"],
+    "workers": ["gunicorn>=27.0"],
 }
 TEST = [
     *sorted(requirement for extra in EXTRAS.values() for requirement in extra),
     "coverage>=7.4",
     "flask>=3.0",
     "hypothesis>=6.100",
+    "mypy>=1.15",
     "pytest>=8.2",
     "scramp>=1.5",
     "setuptools>=65",
@@ -44,7 +46,7 @@ setup(
     extras_require={
         **EXTRAS,
         "test": TEST,
-        "dev": [*TEST, "mypy>=1.15", "ruff>=0.9"],
+        "dev": [*TEST, "ruff>=0.9"],
     },
     entry_points={
         "console_scripts": ["geventpop3 = geventpop3.cli:main"],

@@ -15,7 +15,7 @@ log = logging.getLogger("audit")
 
 
 def logged_in(pop3d, event):
-    owner, mechanism = event.args
+    owner, mechanism, _name = event.args
     log.info("client %d: %r logged in by %s from %s", event.client.id, owner, mechanism, event.client.peer[0])
 
 

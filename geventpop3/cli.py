@@ -7,7 +7,6 @@ nothing: the bundled store and authenticator are blocking code that the service 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import errno
 import getpass
@@ -17,25 +16,22 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import gevent
 
 from geventpop3 import config
-from geventpop3.auth.mechanisms import MECHANISMS
-from geventpop3.auth.passwd import PasswordFile, check_name, delete_user, set_password
+from geventpop3.assembly import check_alone, listening, make_server, nowhere, serve_with_workers
+from geventpop3.auth.mechanisms import text
+from geventpop3.auth.passwd import check_name, delete_user, set_password
 from geventpop3.auth.schemes import NAMES, default_scheme, hash_password
 from geventpop3.config import Settings
 from geventpop3.demo import MESSAGES, instructions, prepare
-from geventpop3.errors import ConfigError
-from geventpop3.plugins.access_log import AccessLog
-from geventpop3.server.addresses import parse_listener
-from geventpop3.server.listener import bind
-from geventpop3.server.proxy import TrustedProxies
+from geventpop3.errors import AuthenticationFailed, ConfigError
+from geventpop3.server.addresses import parse_address
+from geventpop3.server.listening import bind
 from geventpop3.server.server import POP3Server
-from geventpop3.server.tls import Certificates
-from geventpop3.service import MaildropService
-from geventpop3.stores.maildir import MaildirStore
 from geventpop3.version import __version__
 
 log = logging.getLogger("geventpop3.cli")
@@ -64,7 +60,7 @@ examples:
       --tls-listen 0.0.0.0:995 --tls-cert /etc/ssl/pop.pem --tls-key /etc/ssl/pop.key
 
 Each option is also a key of the configuration file, and an environment variable
-GEVENTPOP3_..., in which several listeners are separated by blanks. The command line
+GEVENTPOP3_..., in which several addresses are separated by blanks. The command line
 goes before the environment, that before the file. /etc/geventpop3.toml may say:
 
   listen = ["127.0.0.1:110", "[::1]:110"]
@@ -72,7 +68,11 @@ goes before the environment, that before the file. /etc/geventpop3.toml may say:
   passwords = "/etc/pop3.passwd"
   max-sessions = 2000
 
-SIGTERM or Ctrl-C ends it: running replies are finished, the other sessions are told."""
+LDAP, SQL, PAM and OAuth ([[authenticator]] tables) and limits on logins ([limits]) can be
+set in the file alone. "geventpop3 check FILE" looks whether it would work.
+
+SIGTERM or Ctrl-C ends it: running replies are finished, the other sessions are told.
+With --workers SIGTERM lets sessions end by themselves first, and SIGHUP reloads."""
 
 EDIT_NOTES = """\
 examples:
@@ -82,6 +82,7 @@ examples:
 
 Lines are user:{SCHEME}secret[:...], as in Dovecot's passwd-file driver, which reads all
 schemes; SCRYPT and YESCRYPT, written as {CRYPT}, where its crypt(3) is libxcrypt.
+Passwords are prepared by SASLprep (RFC 4013), so that one that looks the same is the same.
 ARGON2ID and BLF-CRYPT need the extras [argon2] and [bcrypt]; YESCRYPT and SHA*-CRYPT
 need libxcrypt here too. A running server follows the changes."""
 
@@ -116,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve Maildirs", epilog=SERVE_NOTES, **layout)
     for field, of in config.settings():
-        _add_setting(serve, field, of)
+        if not of.is_in_file_alone:
+            _add_setting(serve, field, of)
     serve.add_argument("--config", metavar="FILE", help="a configuration file in TOML [GEVENTPOP3_CONFIG]")
     serve.set_defaults(run=_serve)
 
@@ -170,15 +172,22 @@ def _say(text: str) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     path = arguments.config or os.environ.get(f"{config.PREFIX}CONFIG") or None
-    return run(config.load(vars(arguments), os.environ, path))
+    load = partial(config.load, vars(arguments), os.environ, path)
+    settings = load()
+    if settings.workers is not None:
+        _log_to_stderr(settings)
+        _warn(settings)
+        _raise_descriptor_limit()
+        serve_with_workers(settings, load)
+    check_alone(settings)
+    return run(settings)
 
 
 def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -> int:
     """Serve until a signal ends it; *ready* is called when the server listens. Returns the exit status."""
     _log_to_stderr(settings)
-    if settings.autologout < RFC_AUTOLOGOUT:
-        log.warning("autologout after %g seconds: RFC 1939 asks for at least %d", settings.autologout, RFC_AUTOLOGOUT)
-    pop3d = _server(settings, is_serving=True)
+    _warn(settings)
+    pop3d = make_server(settings, listening)
     _raise_descriptor_limit()
     _end_on_signals(pop3d)
     pop3d.start()
@@ -188,73 +197,11 @@ def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -
     return 0
 
 
-def _server(settings: Settings, *, is_serving: bool) -> POP3Server:
-    """The server as it is configured, bound to its addresses if it *is_serving*."""
-    tls = _certificates(settings)
-    with settings.blamed("passwords"):
-        authenticator = PasswordFile(settings.passwords)
-    with settings.blamed("maildir"):
-        store = MaildirStore(settings.maildir, lock=settings.lock)
-        # What the first placeholder stands in must be there; the maildirs themselves may come later.
-        os.scandir(os.path.dirname(os.path.abspath(settings.maildir.partition("{")[0] + "x"))).close()
-    with settings.blamed("proxy"):
-        proxies = TrustedProxies(settings.proxy) if settings.proxy else None
-    listeners, tls_listeners = _bind(settings) if is_serving else ([], [])
-    pop3d = POP3Server(
-        hostname=settings.hostname,
-        listeners=listeners,
-        tls=tls,
-        tls_listeners=tls_listeners,
-        proxies=proxies,
-        options={"trace": settings.trace},
-        autologout=settings.autologout,
-        login_deadline=settings.login_deadline,
-        max_sessions=settings.max_sessions,
-        max_sessions_per_address=settings.max_sessions_per_address,
-    )
-    offered = {name: MECHANISMS[name] for name in settings.auth} if settings.auth else MECHANISMS
-    pop3d.register(MaildropService(store, authenticator, allow_plaintext=settings.allow_plaintext, mechanisms=offered))
-    pop3d.register(AccessLog())
-    return pop3d
-
-
-def _certificates(settings: Settings) -> Certificates | None:
-    certificates, keys = settings.tls_cert, settings.tls_key
-    if keys and len(keys) != len(certificates):
-        with settings.blamed("tls_key"):
-            raise ConfigError(f"there are {len(keys)} keys for {len(certificates)} certificates")
-    if not certificates:
-        for name, value in (("tls_listen", settings.tls_listen), ("tls_client_ca", settings.tls_client_ca)):
-            if value:
-                with settings.blamed(name):
-                    raise ConfigError("needs a certificate, tls-cert")
-        return None
-    with settings.blamed("tls_cert"):
-        return Certificates(
-            zip(certificates, keys or [None] * len(certificates), strict=True), client_ca=settings.tls_client_ca
-        )
-
-
-def _bind(settings: Settings) -> tuple[list[Any], list[Any]]:
-    """Listening sockets, plain and TLS; bound here, because here it is known which of the listeners fails."""
-    with contextlib.ExitStack() as opened:
-        bound: dict[str, list[Any]] = {"listen": [], "tls_listen": []}
-        for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
-            with settings.blamed(name):
-                for text in texts:
-                    try:
-                        bound[name].append(opened.enter_context(bind(parse_listener(text))))
-                    except OSError as error:
-                        raise OSError(error.errno, error.strerror or str(error), text) from None
-        opened.pop_all()
-        return bound["listen"], bound["tls_listen"]
-
-
 def _check(arguments: argparse.Namespace) -> int:
     """Make everything that serving needs, but listen nowhere."""
     settings = config.load({}, {}, arguments.file)
     logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
-    _server(settings, is_serving=False)
+    make_server(settings, nowhere)
     return _say(f"{arguments.file}: in order")
 
 
@@ -276,9 +223,20 @@ def _end_on_signals(pop3d: POP3Server) -> None:
 
 
 def _log_to_stderr(settings: Settings) -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=settings.log_level.upper())
+    process = "" if settings.workers is None else "[%(process)d] "
+    log_format = f"%(asctime)s {process}%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(format=log_format, level=settings.log_level.upper())
+    # What no line of ours shows is not looked up for each of them (the standard library's "Optimization" of logging).
+    logging._srcfile = None
+    logging.logThreads = logging.logMultiprocessing = False
+    logging.logProcesses = settings.workers is not None
     if settings.trace:
         logging.getLogger("geventpop3.trace").setLevel(logging.INFO)
+
+
+def _warn(settings: Settings) -> None:
+    if settings.autologout < RFC_AUTOLOGOUT:
+        log.warning("autologout after %g seconds: RFC 1939 asks for at least %d", settings.autologout, RFC_AUTOLOGOUT)
 
 
 def _raise_descriptor_limit() -> None:
@@ -300,7 +258,13 @@ def _passwd(arguments: argparse.Namespace) -> int:
         if not delete_user(path, name):
             raise ConfigError(f"{path}: there is no user {name!r}")
         return _say(f"{name}: removed")
-    field = hash_password(_password_from_stdin() if arguments.stdin else _ask_password(name), scheme)
+    password = _password_from_stdin() if arguments.stdin else _ask_password(name)
+    try:
+        prepared = text.password_of(password)
+    except AuthenticationFailed as error:
+        raise ConfigError(f"nobody could log in with this password: {error}") from None
+    # What is kept in clear text stays as it is, for APOP and CRAM-MD5 of clients that do not prepare it.
+    field = hash_password(password if scheme == "PLAIN" else prepared.encode("utf-8"), scheme)
     is_new = set_password(path, name, field)
     return _say(f"{name}: {'added' if is_new else 'changed'} ({scheme})")
 
@@ -344,7 +308,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _is_taken(text: str) -> bool:
     try:
-        bind(parse_listener(text)).close()
+        bind(parse_address(text)).close()
     except OSError as error:
         return error.errno == errno.EADDRINUSE
     return False

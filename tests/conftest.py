@@ -1,33 +1,20 @@
-"""The leak detector: where sockets, threads and greenlets are at work, a test that leaves one behind fails."""
+"""What all tests share: the leak detector, and how many examples hypothesis tries where a test does not say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import gc
+import os
 
-import leaks
-import pytest
+from hypothesis import settings
 
-WATCHED = {"server", "service", "testing", "clients", "test_scripts.py"}
-TESTS = Path(__file__).parent
+pytest_plugins = ["leak_detector"]
 
-
-@pytest.fixture(scope="session")
-def resources_are_watched() -> bool:
-    if not leaks.FILES.exists():
-        return False
-    leaks.watch()
-    return True
+settings.register_profile("deep", deadline=None, max_examples=200)
+# `make core`: few examples, always the same ones, and nothing is written.
+settings.register_profile("core", deadline=None, max_examples=10, derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "deep"))
 
 
-@pytest.fixture(autouse=True)
-def leak_detector(request: pytest.FixtureRequest) -> Iterator[None]:
-    room = request.path.relative_to(TESTS).parts[0]
-    if room not in WATCHED or not request.getfixturevalue("resources_are_watched"):
-        yield
-        return
-    before = leaks.resources()
-    yield
-    left = leaks.left_behind(before)
-    if left:
-        pytest.fail("left behind: " + ", ".join(left))
+def pytest_collection_finish() -> None:
+    # What was imported stays: no test that calls gc.collect() has to wait while all of it is looked through.
+    gc.freeze()

@@ -19,8 +19,10 @@ from types import SimpleNamespace
 import pytest
 
 from geventpop3 import __version__, cli, demo
+from geventpop3.assembly import server as assembly
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.errors import ConfigError
+from geventpop3.stores.maildir import MaildirStore
 
 ROOT = Path(__file__).parent.parent
 MESSAGE = b"From: a@example.org\nSubject: hello\n\n.dot\nbye\n"
@@ -164,7 +166,7 @@ def test_module_can_be_run():
         (["serve", "--maildir"], "expected one argument"),
         (["serve"], "maildir: must be given, by --maildir"),
         (["serve", "--maildir", "/{user}"], "passwords: must be given"),
-        (["serve", "SITE", "--listen", "1.2.3.4"], "listen: '1.2.3.4': a listener is HOST:PORT"),
+        (["serve", "SITE", "--listen", "1.2.3.4"], "listen: '1.2.3.4': an address is HOST:PORT"),
         (["serve", "SITE", "--autologout", "soon"], "autologout: 'soon' is not a number of seconds"),
         (["serve", "SITE", "--config", "/nonexistent.toml"], "/nonexistent.toml: No such file or directory"),
         (["serve", "SITE", "--passwords", "/nonexistent"], "passwords: /nonexistent: No such file or directory"),
@@ -221,7 +223,7 @@ def test_host_that_is_not_known_is_one_line_that_names_it(site, capsys, monkeypa
     def unknown(address):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(cli, "bind", unknown)
+    monkeypatch.setattr(assembly, "bind", unknown)
     assert cli.main(["serve", *site.arguments, "--listen", "pop.invalid:0"]) == 2
     assert capsys.readouterr().err == (
         "geventpop3: error: listen: pop.invalid:0: Name or service not known (from --listen)\n"
@@ -276,7 +278,7 @@ def test_wrong_password_is_a_warning_and_no_octet_of_it_is_logged(site):
     assert "sesame" not in process.log
 
 
-def test_several_listeners_of_every_kind_may_come_from_a_file(site):
+def test_several_addresses_of_every_kind_may_come_from_a_file(site):
     path = site.folder / "geventpop3.toml"
     listeners = ["127.0.0.1:0", f"unix:{site.folder}/s"]
     path.write_text(f"listen = {listeners}\nlock = 'none'\nmax-sessions = 7\n".replace("'", '"'))
@@ -332,8 +334,22 @@ def test_first_signal_shuts_down_and_a_second_one_ends_it_at_once(signals, monke
     assert did == ["shutdown"]
 
 
+@pytest.mark.parametrize("asks", [True, False])
+def test_served_is_what_was_made_once_it_listens(monkeypatch, signals, asks):
+    did = []
+    pop3d = SimpleNamespace(start=lambda: did.append("start"), serve_forever=lambda: did.append("serve"))
+    pop3d.shutdown = pop3d.reload_certificates = list
+    monkeypatch.setattr(cli, "make_server", lambda settings, listening: pop3d)
+    monkeypatch.setattr(cli, "_log_to_stderr", lambda settings: None)
+    monkeypatch.setattr(cli, "_raise_descriptor_limit", lambda: did.append("limit"))
+    settings = cli.config.load({"maildir": "x", "passwords": "x"}, {})
+    assert cli.run(settings, (lambda pop3d: did.append("ready")) if asks else None) == 0
+    assert did == ["limit", "start", *(["ready"] if asks else []), "serve"]
+    assert set(signals) == {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
 def test_short_autologout_is_warned_of(site, monkeypatch, caplog):
-    monkeypatch.setattr(cli, "_server", lambda settings, is_serving: (_ for _ in ()).throw(ConfigError("enough")))
+    monkeypatch.setattr(cli, "make_server", lambda settings, listening: (_ for _ in ()).throw(ConfigError("enough")))
     monkeypatch.setattr(cli, "_log_to_stderr", lambda settings: None)
     assert cli.main(["serve", *site.arguments, "--autologout", "599.5"]) == 2
     assert caplog.messages == ["autologout after 599.5 seconds: RFC 1939 asks for at least 600"]
@@ -424,7 +440,11 @@ def test_password_is_asked_for_twice_and_hashed(tmp_path, terminal, capsys):
     [
         (("one", "two"), "the passwords differ"),
         ((EOFError(),), "no password was given"),
-        (("", ""), "an empty password"),
+        (("", ""), "nobody could log in with this password: the password is empty"),
+        (("\u00ad",) * 2, "nobody could log in with this password: the password is empty"),
+        (("a\tb",) * 2, "nobody could log in with this password: the password holds what SASLprep forbids"),
+        (("\udce9",) * 2, "nobody could log in with this password: the password is not UTF-8"),
+        (("x" * 1025,) * 2, "nobody could log in with this password: the password is longer than 1024 octets"),
     ],
 )
 def test_password_that_is_no_password_changes_nothing(tmp_path, terminal, capsys, typed, words):
@@ -432,6 +452,24 @@ def test_password_that_is_no_password_changes_nothing(tmp_path, terminal, capsys
     assert cli.main(["passwd", str(tmp_path / "passwords"), "alice"]) == 2
     assert capsys.readouterr().err.startswith(f"geventpop3: error: {words}")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("scheme", ["PBKDF2", "SCRAM-SHA-256", "PLAIN"])
+def test_password_logs_in_as_it_is_typed_and_as_it_is_prepared(tmp_path, terminal, scheme):
+    path = tmp_path / "passwords"
+    terminal("m\u00b2\u00a0\U0001d538", "m\u00b2\u00a0\U0001d538")
+    assert cli.main(["passwd", str(path), "alice", "--scheme", scheme]) == 0
+    users = PasswordFile(path)
+    for password in ("m\u00b2\u00a0\U0001d538", "m2 A"):  # what PASS brings, and what PLAIN does
+        assert users.authenticate("alice", password) == "alice"
+    for password in ("m2 a", "m\u00b2", "m2", "", "m2 A\udcff"):
+        assert users.authenticate("alice", password) is None
+
+
+def test_password_with_characters_younger_than_saslprep_is_taken(tmp_path, terminal):
+    terminal("\U0001f98a fox", "\U0001f98a fox")
+    assert cli.main(["passwd", str(tmp_path / "passwords"), "alice", "--scheme", "PBKDF2"]) == 0
+    assert PasswordFile(tmp_path / "passwords").authenticate("alice", "\U0001f98a fox") == "alice"
 
 
 def test_ctrl_c_at_the_prompt_is_no_traceback(tmp_path, terminal):
@@ -537,7 +575,7 @@ def test_port_is_taken_if_somebody_listens_there():
 
 def test_demo_of_a_folder_with_braces_is_served_from_it(tmp_path, would_run):
     assert cli.main(["demo", str(tmp_path / "{x}"), "--messages", "3"]) == 0
-    maildrop = cli.MaildirStore(would_run[0].maildir).open(demo.USER)
+    maildrop = MaildirStore(would_run[0].maildir).open(demo.USER)
     try:
         assert len(maildrop.scan()) == 3
     finally:
@@ -580,6 +618,7 @@ def test_check_finds_a_configuration_in_order_and_listens_nowhere(site, certific
             f'tls-client-ca = "{certificate.authority}"',
             'proxy = "127.0.0.0/8"',
             'auth = "plain"',
+            f'fake-salt-key-file = "{site.passwords}"',  # any octets will do, if there are enough of them
         )
         assert cli.main(["check", path]) == 0
     assert capsys.readouterr().out == f"{path}: in order\n"
@@ -592,6 +631,9 @@ def test_check_finds_a_configuration_in_order_and_listens_nowhere(site, certific
         (['tls-client-ca = "/ca.pem"'], "tls-client-ca: needs a certificate, tls-cert"),
         (['tls-key = ["a", "b"]', 'tls-cert = "a"'], "tls-key: there are 2 keys for 1 certificates"),
         (['tls-cert = "/nowhere.pem"'], "tls-cert: "),
+        (['fake-salt-key-file = "/nowhere.key"'], "fake-salt-key-file: /nowhere.key: No such file or directory"),
+        (['fake-salt-key-file = "/dev/null"'], "fake-salt-key-file: /dev/null: not 16 to 4096 random octets"),
+        (['fake-salt-key-file = "/dev/zero"'], "fake-salt-key-file: /dev/zero: not 16 to 4096 random octets"),
         (['passwords2 = "x"'], "'passwords2': unknown key"),
     ],
 )

@@ -65,6 +65,11 @@ def test_every_setting_can_come_from_the_file(file):
         'max_sessions_per_address = 2\nlock = "none"\ntrace = true\nlog-level = "debug"\n'
         'tls-listen = "127.0.0.1:995"\ntls-cert = ["/c1", "/c2"]\ntls-key = ["/k1", "/k2"]\ntls-client-ca = "/ca"\n'
         'proxy = ["192.0.2.0/24", "2001:db8::/32"]\nauth = ["plain", "SCRAM-SHA-256"]\n'
+        "durable = false\ncreate-maildirs = true\nexpire = 30\nlogin-delay = 60\nutf8-messages = 'convert'\n"
+        "language = 'de'\nmax-tries = 2\nauth-threads = 4\nstore-threads = 5\n"
+        "waiting-threads = 6\nfake-salt-key-file = '/k'\n"
+        "workers = 2\nuser = 'vmail'\ngroup = 'mail'\npid-file = '/run/pop3.pid'\ngraceful-timeout = 60\n"
+        "[limits]\nban-after = 5\n[[authenticator]]\nkind = 'pam'\n[[authenticator]]\nkind = 'sql'\n"
     )
     settings = load({}, {}, path)
     names = {field.name for field, _ in config.settings()}
@@ -88,6 +93,24 @@ def test_every_setting_can_come_from_the_file(file):
         tls_client_ca="/ca",
         proxy=("192.0.2.0/24", "2001:db8::/32"),
         auth=("PLAIN", "SCRAM-SHA-256"),
+        durable=False,
+        create_maildirs=True,
+        expire=30,
+        login_delay=60,
+        utf8_messages="convert",
+        language="de",
+        max_tries=2,
+        auth_threads=4,
+        store_threads=5,
+        waiting_threads=6,
+        fake_salt_key_file="/k",
+        workers=2,
+        user="vmail",
+        group="mail",
+        pid_file="/run/pop3.pid",
+        graceful_timeout=60,
+        limits={"ban-after": 5},
+        authenticator=({"kind": "pam"}, {"kind": "sql"}),
         origins=dict.fromkeys(names, path),
     )
 
@@ -153,7 +176,7 @@ def test_setting_without_a_default_must_be_given(missing, words):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("listen", "110", "'110': a listener is HOST:PORT"),
+        ("listen", "110", "'110': an address is HOST:PORT"),
         ("listen", " , ", "is not HOST:PORT"),
         ("hostname", "pop example", "'pop example' is not the name of a host"),
         ("allow_plaintext", "maybe", "'maybe' is neither true nor false"),
@@ -170,6 +193,13 @@ def test_setting_without_a_default_must_be_given(missing, words):
         ("lock", "both", "'both' is not one of exclusive, none"),
         ("log_level", "INFO", "not one of debug, info, warning, error"),
         ("maildir", "a\0b", "is not a text"),
+        ("expire", "forever", """'forever' is neither a whole number of days nor "never\""""),
+        ("expire", "-1", "-1 is neither a whole number of days"),
+        ("login_delay", "1.5", "1.5 is not a whole number, 0 or more"),
+        ("utf8_messages", "drop", "'drop' is not one of as-is, refuse, convert"),
+        ("language", "fr", "'fr' is not one of i-default, en, de"),
+        ("max_tries", "0", "0 is not a whole number, at least 1"),
+        ("waiting_threads", "0", "0 is not a whole number, at least 1"),
     ],
 )
 def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, words):
@@ -192,7 +222,7 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ("listen = 110", "listen: 110 is not HOST:PORT"),
         ("listen = []", "listen: [] is not HOST:PORT"),
         ('listen = ["127.0.0.1:110", 5]', "is not HOST:PORT or a list"),
-        ('listen = ["127.0.0.1:110", "x"]', "listen: 'x': a listener is"),
+        ('listen = ["127.0.0.1:110", "x"]', "listen: 'x': an address is"),
         ("maildir = 1", "maildir: 1 is not a text"),
         ('maildir = ""', "maildir: '' is not a text"),
         ('autologout = "600"', "autologout: '600' is not a number of seconds"),
@@ -209,6 +239,11 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ("config = 'x'", "'config': unknown key"),
         ("origins = {}", "'origins': unknown key"),
         ("max-sessions = 1\nmax_sessions = 2", "max-sessions: is there twice"),
+        ("limits = true", "limits: is not a table"),
+        ("[authenticator]\nkind = 'pam'", "authenticator: is not a list of tables, each of which begins with two"),
+        ("authenticator = ['pam']", "authenticator: is not a list of tables"),
+        ("authenticator = []", "authenticator: is not a list of tables"),
+        ("[[authenticators]]\nkind = 'pam'", "'authenticators': unknown key, did you mean authenticator?"),
     ],
 )
 def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, text, words):
@@ -252,6 +287,27 @@ def test_what_fails_later_is_blamed_on_the_setting_and_its_origin():
 def test_every_field_but_the_origins_is_a_setting():
     names = [field.name for field, _ in config.settings()]
     assert [field.name for field in dataclasses.fields(Settings)] == [*names, "origins"]
+
+
+def test_a_flag_or_a_variable_of_a_table_is_nothing():
+    settings = load({**NEEDED, "limits": "x"}, {"GEVENTPOP3_AUTHENTICATOR": "x"})
+    assert (settings.limits, settings.authenticator) == (None, ())
+
+
+def test_tables_do_not_show_what_they_hold(file):
+    settings = load(NEEDED, {}, file("[limits]\nredis = 'redis://:canary@x'\n[[authenticator]]\npassword = 'canary'\n"))
+    assert "canary" in settings.limits["redis"]
+    assert "canary" not in repr(settings)
+
+
+def test_authenticators_are_enough_without_a_password_file(file):
+    settings = load({"maildir": "/m/{user}"}, {}, file("[[authenticator]]\nkind = 'pam'\n"))
+    assert settings.passwords is None
+
+
+@pytest.mark.parametrize(("given_days", "days"), [("never", "never"), ("0", 0), ("30", 30)])
+def test_mail_is_kept_so_many_days_or_for_ever(given_days, days):
+    assert load({**NEEDED, "expire": given_days}, {}).expire == days
 
 
 @hypothesis_settings(max_examples=60, deadline=None)

@@ -296,14 +296,14 @@ def test_who_is_not_in_the_password_file_is_looked_for_in_the_database(site: Pat
 
 
 def test_the_configuration_file_is_one() -> None:
-    (shown,) = blocks(ROOT / "docs/operating.md", "toml")
+    shown = block("toml", "max-sessions", ROOT / "docs/operating.md")
     path = re.search(r"^# (/\S+\.toml)", shown)
     assert path is not None
     assert f"--config {path[1]}" in block("ini", "[Service]", ROOT / "docs/operating.md")
 
 
 def test_the_configuration_file_is_understood(tmp_path: Path) -> None:
-    (shown,) = blocks(ROOT / "docs/operating.md", "toml")
+    shown = block("toml", "max-sessions", ROOT / "docs/operating.md")
     (tmp_path / "shown.toml").write_text(shown, "utf-8")
     settings = config.load({}, {}, str(tmp_path / "shown.toml"))
     assert settings.max_sessions == 2000

@@ -7,8 +7,14 @@ answer raises StoreUnavailable, which is ``[SYS/TEMP]`` and not ``[AUTH]`` (RFC 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from geventpop3.auth.secret import Secret
+from geventpop3.auth.threads import Threads
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Authenticator(ABC):
@@ -44,6 +50,21 @@ class Authenticator(ABC):
     def answers_at_once(self) -> bool:
         """Whether all methods take far less than a millisecond and never wait: no thread is used then."""
         return False
+
+    def hashes(self) -> bool:
+        """Whether what takes time is hashing: then no more calls run at once than there are cores.
+
+        Otherwise, as here, it is taken to wait for others, and more may.
+        """
+        return False
+
+    def in_threads(self, threads: Threads) -> Authenticator:  # noqa: ARG002  # for those that do several things
+        """The same back end for one who must not be kept waiting: *threads* do its slow parts.
+
+        Where several kinds of work are in one method, the answer is a copy that gives each to its own threads and
+        answers at once otherwise. Here it is this back end itself: whoever asks it sees to the thread, as ``ask`` does.
+        """
+        return self
 
 
 class SecretAuthenticator(Authenticator):
@@ -91,3 +112,13 @@ class TokenAuthenticator(Authenticator):
     def checks_tokens(self) -> bool:
         """Whether somebody can log in with a token; it never waits."""
         return True
+
+
+def ask(
+    threads: Threads, authenticator: Authenticator, method: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Call a *method* of *authenticator*, in the threads for its kind of work if it takes time."""
+    if authenticator.answers_at_once():
+        return method(*args, **kwargs)
+    run = threads.compute if authenticator.hashes() else threads.wait
+    return run(method, *args, **kwargs)

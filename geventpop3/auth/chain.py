@@ -4,16 +4,25 @@ A back end that knows a name is the last that is asked about it; one that cannot
 is the next. One that is down ends the login, because nobody can say whether the name is its own: put first what must
 always work. A failed login asks each back end once, those that have no say about a random name, so that its time and
 its answer do not tell who knew the user.
+
+The chain itself never waits. In a service each back end is asked in the threads for its kind of work, so one that is
+slow holds up only those that it is asked about.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import ParamSpec, Self, TypeVar
 
-from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator
+from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator, ask
 from geventpop3.auth.secret import Secret
+from geventpop3.auth.threads import CALLING_THREAD, Threads
 from geventpop3.errors import ConfigError, StoreUnavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Chain(SecretAuthenticator, TokenAuthenticator):
@@ -21,6 +30,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
 
     def __init__(self, members: Iterable[Authenticator]) -> None:
         self.members = tuple(members)
+        self._threads: Threads = CALLING_THREAD
         if not self.members:
             raise ConfigError("a chain needs a back end")
 
@@ -28,21 +38,21 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         without_a_say = []
         members = iter(self.members)
         for member in members:
-            known = member.knows(name)
+            known = self._ask(member, member.knows, name)
             if known is False:
                 without_a_say.append(member)
                 continue
-            owner = member.authenticate(name, password)
+            owner = self._ask(member, member.authenticate, name, password)
             if owner is not None:
                 return owner
             if known:
                 break
         for member in members:
-            member.knows(name)
+            self._ask(member, member.knows, name)
             without_a_say.append(member)
         for member in without_a_say:
             # Nobody's name, so that no failure is counted against a user, and not the password, which is almost right.
-            member.authenticate(f"nobody-{secrets.token_hex(8)}", secrets.token_hex(8))
+            self._ask(member, member.authenticate, f"nobody-{secrets.token_hex(8)}", secrets.token_hex(8))
         return None
 
     def checks_passwords(self) -> bool:
@@ -51,7 +61,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
     def knows(self, name: str) -> bool | None:
         cannot_tell = False
         for member in self.members:
-            known = member.knows(name)
+            known = self._ask(member, member.knows, name)
             if known:
                 return True
             cannot_tell |= known is None
@@ -60,16 +70,25 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
     def owner(self, name: str) -> str | None:
         cannot_tell = []
         for member in self.members:
-            known = member.knows(name)
+            known = self._ask(member, member.knows, name)
             if known:
-                return member.owner(name)
+                return self._ask(member, member.owner, name)
             if known is None:
                 cannot_tell.append(member)
-        owners = (member.owner(name) for member in cannot_tell)
+        owners = (self._ask(member, member.owner, name) for member in cannot_tell)
         return next((owner for owner in owners if owner is not None), None)
 
     def answers_at_once(self) -> bool:
-        return all(member.answers_at_once() for member in self.members)
+        return self._threads is not CALLING_THREAD or all(member.answers_at_once() for member in self.members)
+
+    def in_threads(self, threads: Threads) -> Self:
+        chain = copy(self)
+        chain.members = tuple(member.in_threads(threads) for member in self.members)
+        chain._threads = threads
+        return chain
+
+    def _ask(self, member: Authenticator, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return ask(self._threads, member, method, *args, **kwargs)
 
     def secret(self, name: str) -> Secret | None:
         """The secret that the first back end that knows *name* has; it asks them all, to take the same time."""
@@ -77,8 +96,8 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         decided = False
         for member in self.members:
             try:
-                known = member.knows(name)
-                secret = member.secret(name) if isinstance(member, SecretAuthenticator) else None
+                known = self._ask(member, member.knows, name)
+                secret = self._ask(member, member.secret, name) if isinstance(member, SecretAuthenticator) else None
             except StoreUnavailable:
                 if decided:
                     continue
@@ -109,7 +128,10 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
     def check_token(self, name: str | None, token: str) -> str | None:
         """The first owner that a back end finds: whose issuer it is not says None."""
         for member in self.members:
-            if isinstance(member, TokenAuthenticator) and (owner := member.check_token(name, token)) is not None:
+            if (
+                isinstance(member, TokenAuthenticator)
+                and (owner := self._ask(member, member.check_token, name, token)) is not None
+            ):
                 return owner
         return None
 

@@ -6,6 +6,7 @@ and a NUL an end; none of them shall meet what no user can have.
 
 from __future__ import annotations
 
+from geventpop3.auth.saslprep import saslprep
 from geventpop3.auth.secret import PASSWORD_OCTETS
 from geventpop3.errors import StoreUnavailable
 
@@ -25,6 +26,22 @@ def password_octets(password: str) -> bytes | None:
     except UnicodeEncodeError:
         return None
     return octets if 0 < len(octets) <= PASSWORD_OCTETS and b"\0" not in octets else None
+
+
+def spellings(password: str) -> tuple[bytes, ...]:
+    """What to compare with a stored hash: what the client sent and, where it differs, what SASLprep makes of it.
+
+    PASS without UTF8 (RFC 6856) and LOGIN bring what was typed, other mechanisms the prepared form, and either may be
+    what was hashed. What is nobody's password is empty, to be hashed all the same, for the same time.
+    """
+    octets = password_octets(password)
+    if octets is None:
+        return (b"",)
+    try:
+        prepared = saslprep(octets.decode("utf-8")).encode("utf-8")
+    except ValueError:
+        return (octets,)
+    return (octets,) if prepared in (octets, b"") else (octets, prepared)
 
 
 def unavailable(detail: str) -> StoreUnavailable:

@@ -18,13 +18,16 @@ import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
+from typing import Self
 
 from geventpop3.auth.authenticator import SecretAuthenticator
-from geventpop3.auth.credentials import password_octets
+from geventpop3.auth.credentials import spellings
 from geventpop3.auth.kinds import all_are_clear, none_is_clear, scram_iterations
 from geventpop3.auth.schemes import DigestSecret, parse_secret
 from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret
+from geventpop3.auth.threads import CALLING_THREAD, Threads
 from geventpop3.errors import ConfigError
 
 log = logging.getLogger("geventpop3.auth")
@@ -71,6 +74,18 @@ class _Table:
     decoys: dict[Hashable, PasswordSecret]
     is_quick: bool
 
+    def matches(self, name: str, password: str) -> bool:
+        """Whether *password* is that of *name*; takes as long for a name that nobody has."""
+        secret = self.users.get(name)
+        paid = None if secret is None else secret.cost
+        for octets in spellings(password):
+            if secret is not None and secret.matches(octets) and octets:
+                return True
+            for cost, decoy in self.decoys.items():
+                if cost != paid:
+                    decoy.matches(octets)
+        return False
+
 
 class PasswordFile(SecretAuthenticator):
     """Authenticates against a password file and follows its changes.
@@ -83,6 +98,7 @@ class PasswordFile(SecretAuthenticator):
         self.path = os.path.abspath(path)
         self._turn = [None]  # whoever pops it reads the file; the others go on with the table they have
         self._trouble: str | None = None
+        self._threads: Threads = CALLING_THREAD
         try:
             self._table = _read(self.path, None)
         except OSError as error:
@@ -90,22 +106,17 @@ class PasswordFile(SecretAuthenticator):
 
     def authenticate(self, name: str, password: str) -> str | None:
         table = self._current()
-        octets = password_octets(password)
-        checked = octets or b""  # hashed all the same, for the same time
-        secret = table.users.get(name)
-        if secret is not None and secret.matches(checked) and octets is not None:
-            return name
-        paid = None if secret is None else secret.cost
-        for cost, decoy in table.decoys.items():
-            if cost != paid:
-                decoy.matches(checked)
-        return None
+        if table.is_quick:
+            return name if table.matches(name, password) else None
+        return name if self._threads.compute(table.matches, name, password) else None
 
     def knows(self, name: str) -> bool:
         return name in self._current().users
 
     def answers_at_once(self) -> bool:
         """True while the file holds no secret that is slow to check, and need not be read again."""
+        if self._threads is not CALLING_THREAD:
+            return True
         table = self._table
         if not table.is_quick:
             return False
@@ -113,6 +124,15 @@ class PasswordFile(SecretAuthenticator):
             return table.is_settled and table.stamp == _stamp(os.stat(self.path))
         except OSError:
             return True
+
+    def hashes(self) -> bool:
+        return True
+
+    def in_threads(self, threads: Threads) -> Self:
+        """A reader of the same file, which goes to *threads* to hash, and to read what has changed."""
+        file = copy(self)
+        file._threads, file._turn = threads, [None]
+        return file
 
     def secret(self, name: str) -> ClearSecret | ScramSecret | None:
         """The clear-text secret or the SCRAM keys of *name*; None for users whose password is hashed otherwise."""
@@ -142,7 +162,7 @@ class PasswordFile(SecretAuthenticator):
         except IndexError:
             return table
         try:
-            self._table = table = _read(self.path, self._table)
+            self._table = table = self._threads.wait(_read, self.path, self._table)
             self._mended()
         except OSError as error:
             self._complain(error)

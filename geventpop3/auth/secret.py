@@ -73,8 +73,12 @@ class ClearSecret(PasswordSecret):
         return "clear text"
 
     def matches(self, password: bytes) -> bool:
+        """Whether it is the secret as it is stored, or prepared by SASLprep, as most mechanisms bring it."""
+        prepared = _prepared(self._octets)
+        spellings = (self._octets, self._octets if prepared is None else prepared)
         # Digests have one length, so not even the length of the secret shows in the time.
-        return hmac.compare_digest(hashlib.sha256(password).digest(), hashlib.sha256(self._octets).digest())
+        given = hashlib.sha256(password).digest()
+        return any(hmac.compare_digest(given, hashlib.sha256(octets).digest()) for octets in spellings)
 
     def decoy(self) -> ClearSecret:
         return ClearSecret(os.urandom(32))

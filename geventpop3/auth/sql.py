@@ -13,13 +13,15 @@ import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple, Protocol
+from copy import copy
+from typing import Any, NamedTuple, Protocol, Self
 
 from geventpop3.auth.authenticator import SecretAuthenticator
-from geventpop3.auth.credentials import is_name, password_octets, unavailable
+from geventpop3.auth.credentials import is_name, spellings, unavailable
 from geventpop3.auth.kinds import all_are_clear, none_is_clear, scram_iterations
 from geventpop3.auth.schemes import hash_password, parse_secret
 from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret
+from geventpop3.auth.threads import CALLING_THREAD, Threads
 from geventpop3.errors import ConfigError
 
 log = logging.getLogger("geventpop3.auth")
@@ -83,6 +85,7 @@ class SqlAuthenticator(SecretAuthenticator):
             raise ConfigError("the query has no :name, where the user's name goes")
         self._paramstyle = paramstyle
         self._local = threading.local()
+        self._threads: Threads = CALLING_THREAD
         self._decoys: dict[Hashable, PasswordSecret] = {}
         self._is_surveyed = survey is not None
         if survey is not None:
@@ -91,28 +94,39 @@ class SqlAuthenticator(SecretAuthenticator):
         self._guess = {guess.cost: guess}  # until a secret is seen
 
     def authenticate(self, name: str, password: str) -> str | None:
-        octets = password_octets(password)
-        checked = octets or b""  # hashed all the same, for the same time
-        user = self._find(name)
-        if user is not None and user.secret.matches(checked) and octets is not None:
-            return user.owner
+        user = self._threads.wait(self._find, name)
+        return self._threads.compute(self._owner_if_right, user, password)
+
+    def _owner_if_right(self, user: _User | None, password: str) -> str | None:
         paid = None if user is None else user.secret.cost
-        for cost, decoy in (self._decoys or self._guess).items():
-            if cost != paid:
-                decoy.matches(checked)
+        for octets in spellings(password):
+            if user is not None and user.secret.matches(octets) and octets:
+                return user.owner
+            for cost, decoy in (self._decoys or self._guess).items():
+                if cost != paid:
+                    decoy.matches(octets)
         return None
 
     def knows(self, name: str) -> bool:
-        return bool(self._ask(name))
+        return bool(self._threads.wait(self._ask, name))
 
     def owner(self, name: str) -> str | None:
-        user = self._find(name)
+        user = self._threads.wait(self._find, name)
         return None if user is None else user.owner
 
     def secret(self, name: str) -> ClearSecret | ScramSecret | None:
         """The clear-text secret or the SCRAM keys of *name*; None for users whose password is hashed otherwise."""
-        user = self._find(name)
+        user = self._threads.wait(self._find, name)
         return user.secret if user is not None and isinstance(user.secret, (ClearSecret, ScramSecret)) else None
+
+    def answers_at_once(self) -> bool:
+        return self._threads is not CALLING_THREAD
+
+    def in_threads(self, threads: Threads) -> Self:
+        """The same database and connections; *threads* wait for it and, others of them, hash."""
+        database = copy(self)
+        database._threads = threads
+        return database
 
     def has_clear_secrets(self) -> bool:
         return self._is_surveyed and all_are_clear(self._decoys.values())

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet
+from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, cast
 
 from blinker import ANY, NamedSignal
 
@@ -27,9 +28,24 @@ _Receiver = TypeVar("_Receiver", bound=Callable[..., Any])
 _generations = itertools.count(1)
 
 
-def next_generation() -> int:
-    """A number never handed out before, in any thread: who finds it unchanged knows that nothing changed."""
-    return next(_generations)
+class Generation:
+    """``latest`` is another number, never used before, after each change of who hears what, in any server and thread.
+
+    Who finds it unchanged knows that nothing changed.
+    """
+
+    __slots__ = ("latest",)
+
+    def __init__(self) -> None:
+        self.latest = 0
+
+    def changed(self) -> None:
+        """Something is not as it was."""
+        self.latest = next(_generations)
+
+
+generation = Generation()
+"""The one of this process: signals are shared by all its servers."""
 
 
 def as_reply(answer: object) -> Reply:
@@ -92,7 +108,7 @@ class Event:
         Raises TypeError or ValueError where the mistake is made: at the assignment. A negative reply has no body (RFC
         1939 section 3 gives one to positive replies alone): one that it came with is closed.
         """
-        return self._reply
+        return self._reply  # pragma: no cover  # see below
 
     @reply.setter
     def reply(self, answer: Reply | str | bytes | None) -> None:
@@ -102,6 +118,10 @@ class Event:
                 discard(reply)
             reply = reply._replace(body=None)
         self._reply = reply
+
+    # The same getter without a call of Python's: each command asks it several times.
+    if not TYPE_CHECKING:  # pragma: no branch
+        reply = property(attrgetter("_reply"), reply.fset, doc=reply.__doc__)
 
     @property
     def argument(self) -> str:
@@ -149,17 +169,13 @@ class _OrderedSet(MutableSet[Any]):
 
 
 class EventSignal(NamedSignal):
-    """A blinker signal whose receivers keep their order and whose ``generation`` changes whenever they do."""
+    """A blinker signal whose receivers keep their order; ``generation`` tells when they change."""
 
     tells = False
     """Whether the event only tells what has happened: no plugin can keep it from anybody."""
 
     # blinker asks for no more of it than what MutableSet has
     set_class = cast("type[set[Any]]", _OrderedSet)
-
-    def __init__(self, name: str, doc: str | None = None) -> None:
-        self.generation = next_generation()
-        super().__init__(name, doc)
 
     def connect(self, receiver: _Receiver, sender: Any = ANY, weak: bool = True) -> _Receiver:
         """As blinker has it: a weak receiver (the default) is gone when nobody else refers to it."""
@@ -174,7 +190,7 @@ class EventSignal(NamedSignal):
 
     def changed(self) -> None:
         """Let whoever has remembered the receivers forget them."""
-        self.generation = next_generation()
+        generation.changed()
 
     @property
     def is_muted(self) -> bool:
@@ -253,7 +269,7 @@ response = _signals.setdefault(
 
 reply_withdrawn = _fact("reply_withdrawn", "A plugin ate a positive reply or made it negative: name of its event.")
 command_finished = _fact("command_finished", "A command is answered and its reply is out: a CommandSummary.")
-authenticated = _fact("authenticated", "A login succeeded: owner, mechanism.")
+authenticated = _fact("authenticated", "A login succeeded: owner, mechanism, name.")
 authentication_failed = _fact("authentication_failed", "A login failed: name, mechanism.")
 tls_started = _fact("tls_started", "A TLS handshake succeeded: version, cipher.")
 certificates_reloaded = _fact(

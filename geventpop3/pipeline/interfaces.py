@@ -72,6 +72,9 @@ class ClientInterface(Protocol):
     def state(self) -> Any:
         """The session state (RFC 1939 section 3)."""
 
+    proxied: bool
+    """Whether a trusted proxy is in front: then what its header tells of the peer tells nothing of the way to it."""
+
     @property
     def secure(self) -> bool:
         """Whether nobody on the way can read along."""

@@ -31,6 +31,7 @@ class Listener:
         self.origin = origin
         """What was given to ``register``: the callable itself, or the object it is a method of."""
         self.connected = True
+        """Until it is unregistered, which an earlier listener of the same event may do."""
 
     def __call__(self, sender: Any, event: Event) -> Any:
         """What plain blinker calls."""
@@ -38,10 +39,6 @@ class Listener:
 
     def __str__(self) -> str:
         return f"listener {name_of(self.function)}"
-
-    def hear(self, pop3d: Any, event: Event) -> Any:
-        # an earlier listener of the same event may have unregistered it
-        return self.function(pop3d, event) if self.connected else None
 
 
 class Subscriber:
@@ -56,6 +53,8 @@ class Subscriber:
     __slots__ = ("_reference", "_signal")
 
     priority = 0
+    connected = True
+    """As far as we know: blinker does not say."""
 
     def __init__(self, receiver: Callable[..., Any], connected_to: EventSignal) -> None:
         self._signal = connected_to
@@ -71,7 +70,8 @@ class Subscriber:
     def __str__(self) -> str:
         return f"receiver {name_of(self._reference())}"
 
-    def hear(self, pop3d: Any, event: Event) -> Reply | None:
+    def function(self, pop3d: Any, event: Event) -> Reply | None:
+        """Have the receiver hear *event*."""
         receiver = self._reference()
         if receiver is None:
             self._signal.changed()

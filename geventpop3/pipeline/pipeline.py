@@ -9,7 +9,7 @@ import bisect
 from collections.abc import Callable, Iterator
 
 from geventpop3.errors import PipelineError
-from geventpop3.pipeline.events import next_generation
+from geventpop3.pipeline.events import generation
 from geventpop3.pipeline.plugin import Plugin
 
 
@@ -44,7 +44,6 @@ class Pipeline:
         left: Callable[[Slot], None],
     ) -> None:
         """*joining* may raise: then the plugin is taken out again and nothing is left behind."""
-        self.generation = next_generation()
         self._slots: list[Slot] = []
         self._joining = joining
         self._joined = joined
@@ -129,7 +128,7 @@ class Pipeline:
 
     def changed(self) -> None:
         """Let whoever has remembered something about the slots forget it."""
-        self.generation = next_generation()
+        generation.changed()
 
     def _aliases(self) -> str:
         return ", ".join(repr(slot.alias) for slot in self._slots) or "none"

@@ -1,7 +1,7 @@
 """How an event is answered: plugins in pipeline order, then listeners by priority; each isolated from the others.
 
 This is the whole meaning of the Eat codes and of a listener's answer. No argument and no octet of an event is ever
-logged, and nothing raised by a plugin or a listener gets past ``emit`` (but what is not ``isolated``: the end of a
+logged, and nothing raised by a plugin or a listener gets past ``_emit`` (but what is not ``isolated``: the end of a
 greenlet that is killed).
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from geventpop3.errors import PipelineError, Refusal
-from geventpop3.pipeline.events import CATALOGUE, Event, EventSignal, as_reply, discard, signal
+from geventpop3.pipeline.events import CATALOGUE, Event, as_reply, discard, generation, signal
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
@@ -43,14 +43,28 @@ _PLUGIN_ERROR = "plugin_error"
 
 @dataclass(slots=True)
 class _Route:
-    """Who hears an event of one name, valid as long as neither generation changes."""
+    """Who hears an event of one name."""
 
-    signal: EventSignal
-    generation: int
-    pipeline_generation: int
     plugins: tuple[tuple[Slot, Handler], ...]
     receivers: tuple[Listener | Subscriber, ...]
     wanted: bool
+    tells: bool
+
+
+class _Routes(dict[str, _Route]):
+    """Routes by name of event, each found when it is first asked for; they hold for one *generation*."""
+
+    __slots__ = ("_find", "generation")
+
+    def __init__(self, find: Callable[[str], _Route]) -> None:
+        super().__init__()
+        # first: what changes while a route is looked for leaves routes that are out of date, not one that is wrong
+        self.generation = generation.latest
+        self._find = find
+
+    def __missing__(self, name: str) -> _Route:
+        route = self[name] = self._find(name)
+        return route
 
 
 def new_reference() -> str:
@@ -61,7 +75,7 @@ def new_reference() -> str:
 class Pluggable:
     """What a server is to applications: events, listeners and plugins. Usable without any server."""
 
-    isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception,)
+    _isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception,)
     """What plugins and listeners may raise without harm to others; the rest gets through. A subclass may know more
     kinds of failure: a deadline that is no Exception."""
 
@@ -69,7 +83,7 @@ class Pluggable:
         self.pipeline = Pipeline(self._plugin_joining, self._plugin_joined, self._plugin_left)
         self._event_names = Names(CATALOGUE)
         self._event_listeners = Listeners(self, self._event_names)
-        self._event_routes: dict[str, _Route] = {}
+        self._event_routes = _Routes(self._find_route)
         self._plugin_hearings: dict[Slot, Hearing] = {}
 
     # Events
@@ -79,42 +93,44 @@ class Pluggable:
         if name not in self._event_names:
             self._declare_event(name)
 
-    def event_declared(self, name: str) -> None:
+    def _event_declared(self, name: str) -> None:
         """Called once for each name that becomes known to this server beyond the catalogue; for subclasses."""
 
     def send_event(self, name: str, *args: Any, client: ClientInterface | None = None) -> Event:
         """Emit an event with these arguments; returns it when everybody has heard it."""
         event = Event(name, client, list(args))
-        self.emit(event)
+        self._emit(event)
         return event
 
     def wanted(self, name: str) -> bool:
         """Whether anybody hears the event: if not, it need not even be made."""
-        return self._event_route(name).wanted
+        return self._routes()[name].wanted
 
-    def emit(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         """Let plugins and listeners hear *event*; what came of it is in its ``reply``, ``eaten`` and ``reference``.
 
         Who is added or connected meanwhile hears the next event; who is removed meanwhile is not called any more.
         Raises PipelineError if this server knows no such event, and nothing that plugins or listeners raise.
         """
-        route = self._event_route(event.name)
+        route = self._routes()[event.name]
         if route.plugins:
             event.eaten = self._ask_plugins(route, event)
             if event.eaten:
                 return
         for receiver in route.receivers:
-            before = event.reply
+            if not receiver.connected:
+                continue
+            before = event._reply
             try:
-                answer = receiver.hear(self, event)
+                answer = receiver.function(self, event)
                 if answer is not None:
-                    self._answered(event, as_reply(answer))
-            except self.isolated as failure:  # one listener's failure is not another's
+                    self._answered(event, answer if type(answer) is Reply else as_reply(answer))
+            except self._isolated as failure:  # one listener's failure is not another's
                 self._listener_failed(event, receiver, failure)
             if before is not None:
-                self._let_go(before, event.reply)
+                self._let_go(before, event._reply)
 
-    def respond(self, event: Event) -> Reply | None:
+    def _respond(self, event: Event) -> Reply | None:
         """What goes out for *event*: its reply as the plugins' ``response`` hook leaves it; None if it was eaten.
 
         A plugin that puts another body in place of one has the old one in its hands, to read it or to close it; a body
@@ -123,13 +139,13 @@ class Pluggable:
         reply = event.reply
         if reply is None:
             return None
-        route = self._event_route(RESPONSE)
+        route = self._routes()[RESPONSE]
         if not route.plugins:
             return reply
         hook = Event(RESPONSE, event.client, [event.name])
         hook.reply = reply
         if self._ask_plugins(route, hook):
-            discard(hook.reply, self.isolated)
+            discard(hook.reply, self._isolated)
             return None
         return hook.reply
 
@@ -164,7 +180,7 @@ class Pluggable:
         Raises PipelineError, and does nothing, if the listener does not hear one of them.
         """
         self._event_listeners.remove(listener, names)
-        self._event_routes.clear()
+        self._new_routes()
 
     def on(self, *names: str, priority: int = 0) -> Callable[[ListenerFunction], ListenerFunction]:
         """Register the decorated function as a listener; the function is returned unchanged."""
@@ -176,7 +192,7 @@ class Pluggable:
 
         return decorate
 
-    def unregister_all(self) -> None:
+    def _unregister_all(self) -> None:
         """Remove all plugins, last first, and unregister all listeners: this server is done with.
 
         What plain blinker code connected is not ours and stays.
@@ -185,7 +201,7 @@ class Pluggable:
             if slot.present:
                 self.pipeline.remove(slot.plugin)
         self._event_listeners.clear()
-        self._event_routes.clear()
+        self._new_routes()
 
     # Plugins
 
@@ -257,22 +273,20 @@ class Pluggable:
     def _declare_event(self, name: str) -> None:
         self._event_names.add(name)
         self._event_listeners.declared(name)
-        self.event_declared(name)
+        self._event_declared(name)
 
     # Routes: who hears what, remembered until somebody comes or goes
 
-    def _event_route(self, name: str) -> _Route:
-        route = self._event_routes.get(name)
-        if (
-            route is not None
-            and route.generation == route.signal.generation
-            and route.pipeline_generation == self.pipeline.generation
-        ):
-            return route
+    def _routes(self) -> _Routes:
+        routes = self._event_routes
+        return routes if routes.generation == generation.latest else self._new_routes()
+
+    def _new_routes(self) -> _Routes:
+        self._event_routes = _Routes(self._find_route)
+        return self._event_routes
+
+    def _find_route(self, name: str) -> _Route:
         self._event_names.require(name)
-        channel = signal(name)
-        # generations first: what changes while we look leaves a route that is out of date, not one that is wrong
-        generation, pipeline_generation = channel.generation, self.pipeline.generation
         plugins = []
         for slot in self.pipeline:
             hearing = self._plugin_hearings.get(slot)
@@ -280,9 +294,7 @@ class Pluggable:
             if handler is not None:
                 plugins.append((slot, handler))
         receivers = self._event_listeners.receivers(name)
-        route = _Route(channel, generation, pipeline_generation, tuple(plugins), receivers, bool(plugins or receivers))
-        self._event_routes[name] = route
-        return route
+        return _Route(tuple(plugins), receivers, bool(plugins or receivers), signal(name).tells)
 
     # What plugins say
 
@@ -297,14 +309,14 @@ class Pluggable:
                 eat = handler(self, event)
                 if eat is not None and not isinstance(eat, Eat):
                     raise PipelineError(f"a plugin returns an Eat code or None, not {type(eat).__name__}")
-            except self.isolated as failure:  # one plugin's failure is not another's
+            except self._isolated as failure:  # one plugin's failure is not another's
                 self._plugin_failed(event, slot.alias, failure)
                 eat = EAT_NONE
             if before is not None:
                 self._let_go(before, event.reply)
             if eat is None or eat is EAT_NONE:
                 continue
-            if route.signal.tells:
+            if route.tells:
                 logger.debug("plugin %r cannot eat %s: it tells what has happened", slot.alias, event.name)
                 continue
             if eat is not EAT_CLIENT:
@@ -315,7 +327,7 @@ class Pluggable:
     def _let_go(self, before: Reply, now: Reply | None) -> None:
         """Close the body of a reply that another without a body has taken the place of."""
         if now is None or now.body is None:
-            discard(before, self.isolated)
+            discard(before, self._isolated)
 
     def _plugin_failed(self, event: Event, alias: str, exception: BaseException) -> None:
         reference = self._report(event, f"plugin {alias!r}", exception)
@@ -323,15 +335,19 @@ class Pluggable:
         if event.name != _PLUGIN_ERROR:
             # the exception may quote the secret, so the report is as secret as the event
             secret_from = None if event.secret_from is None else 0
-            self.emit(Event(_PLUGIN_ERROR, event.client, [exception, alias, event.name], b"", secret_from))
+            self._emit(Event(_PLUGIN_ERROR, event.client, [exception, alias, event.name], b"", secret_from))
 
     # What listeners say
 
     def _answered(self, event: Event, answer: Reply) -> None:
-        if event.reply is None:
-            event.reply = answer
-        elif answer.body is not event.reply.body:
-            discard(answer, self.isolated)
+        reply = event._reply
+        if reply is None:
+            if answer.body is None:
+                event._reply = answer
+            else:
+                event.reply = answer
+        elif answer.body is not reply.body:
+            discard(answer, self._isolated)
 
     def _listener_failed(self, event: Event, receiver: Listener | Subscriber, failure: BaseException) -> None:
         if isinstance(receiver, Listener) and isinstance(failure, Refusal):
@@ -370,7 +386,7 @@ class Pluggable:
     def _admit(self, slot: Slot, hearing: Hearing) -> None:
         try:
             admitted = slot.plugin.plugin_register(self)
-        except self.isolated as failure:
+        except self._isolated as failure:
             raise PipelineError(f"the plugin {slot.alias!r} could not be added: {failure}") from failure
         if admitted is False:
             raise PipelineError(f"the plugin {slot.alias!r} would not be added: its plugin_register returned False")
@@ -386,7 +402,7 @@ class Pluggable:
     def _dismiss(self, slot: Slot) -> None:
         try:
             slot.plugin.plugin_unregister(self)
-        except self.isolated as failure:  # it is removed all the same
+        except self._isolated as failure:  # it is removed all the same
             self._plugin_failed(Event("plugin_unregister"), slot.alias, failure)
 
     def _plugin_joined(self, slot: Slot) -> None:
@@ -394,7 +410,7 @@ class Pluggable:
 
     def _plugin_left(self, slot: Slot) -> None:
         self._plugin_hearings.pop(slot, None)
-        self._event_routes.clear()
+        self._new_routes()
         self._dismiss(slot)
         self.send_event("plugin_del", slot.alias, slot.plugin)
 

@@ -10,6 +10,7 @@ line what the client chose comes last, so a rule that bans addresses finds the r
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from geventpop3.pipeline.events import Event
@@ -18,6 +19,9 @@ from geventpop3.pipeline.plugin import handles
 
 VALUE_CHARACTERS = 64
 """The longest value that is logged whole."""
+
+_PLAIN = re.compile(rf"[A-Za-z0-9_.:@][A-Za-z0-9_.:@+-]{{0,{VALUE_CHARACTERS - 1}}}")
+"""What can be read as one value alone, as nearly all are."""
 
 
 class AccessLog:
@@ -61,6 +65,8 @@ def field(value: str | None) -> str:
     """
     if not value:
         return "-"
+    if _PLAIN.fullmatch(value):
+        return value
     shown = value if len(value) <= VALUE_CHARACTERS else value[:VALUE_CHARACTERS] + "..."
     if shown.isprintable() and shown != "-" and not any(character in shown for character in ' "\\='):
         return shown

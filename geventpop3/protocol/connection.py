@@ -163,42 +163,50 @@ class Connection:
         """
         if self.closing or self._last_words:
             return Want.CLOSED
+        lines, state = self._lines, self.state
+        if lines.at_end and not lines.hopeless:
+            return Want.CLOSED if self._ended else Want.DATA
         if self._challenged:
             return self._next_response()
-        is_auth = self.state is State.AUTHORIZATION and self._lines.begins(_AUTH)
-        line = self._lines.next_line(self._response_limit if is_auth else None)
+        is_auth = state is State.AUTHORIZATION and lines.begins(_AUTH)
+        line = lines.next_line(self._response_limit if is_auth else None)
         if line is None:
-            if self._lines.hopeless:
+            if lines.hopeless:
                 self._last_words = True
                 return self._rejected(_TOO_LONG)
             return Want.CLOSED if self._ended else Want.DATA
         if line is TOO_LONG:
             return self._rejected(_TOO_LONG)
-        if _NUL in line or _CR in line:
-            return self._rejected(_CONTROLS)
-        trimmed = line.strip(_BLANKS)
-        if not trimmed:
-            return self._rejected(_EMPTY)
-        head, _, tail = trimmed.partition(b" ")
-        # bytes.upper() knows ASCII alone; str.upper() would make "SS" of a sharp s, and a PASS of what is none.
-        spec = self.commands.get(head.upper().decode("latin-1"))
+        head, blank, tail = line.partition(b" ")
+        spec = self.commands.get(head.decode("latin-1"))
+        # A verb in upper case and one word are all there is of most lines, and what else a line may hold is not there.
+        is_plain = spec is not None and (tail.isalnum() or not blank)
+        if not is_plain:
+            if _NUL in line or _CR in line:
+                return self._rejected(_CONTROLS)
+            trimmed = line.strip(_BLANKS)
+            if not trimmed:
+                return self._rejected(_EMPTY)
+            head, _, tail = trimmed.partition(b" ")
+            # bytes.upper() knows ASCII alone; str.upper() would make "SS" of a sharp s, and a PASS of what is none.
+            spec = self.commands.get(head.upper().decode("latin-1"))
         if spec is None:
             return self._rejected(_UNKNOWN)
-        if self._strict and self.state not in spec.states:
+        if self._strict and state not in spec.states:
             # No sign of a client that speaks something else: one that pipelines does this after a failed login.
-            return Rejected(_WRONG_STATE[self.state], spec.verb, self._lines.octets)
+            return Rejected(_WRONG_STATE[state], spec.verb, lines.octets)
         if spec.closes and tail and self._strict:
             # Not QUIT, so nothing ends: whoever meant it may say it again, and the marks are not lost.
-            return Rejected(_NO_ARGUMENT, spec.verb, self._lines.octets)
+            return Rejected(_NO_ARGUMENT, spec.verb, lines.octets)
         self._bad = 0
         self._command = spec
-        if spec.verbatim:
+        if is_plain:
+            args = [tail.decode("ascii")] if tail else []
+        elif spec.verbatim:
             tail = line.lstrip(_BLANKS)[len(head) :]
             args = [_text(tail[1:])] if tail else []
-        elif tail:
-            args = [arg for arg in _text(tail).replace("\t", " ").split(" ") if arg]
         else:
-            args = []
+            args = [arg for arg in _text(tail).replace("\t", " ").split(" ") if arg]
         return Command(spec, args, line)
 
     def send(self, reply: Reply) -> bytes:

@@ -1,4 +1,4 @@
-"""A listener as text: ``127.0.0.1:110``, ``[::1]:110``, ``:110``, ``pop.example.org:110``, ``unix:/path``.
+"""Where to listen, as text: ``127.0.0.1:110``, ``[::1]:110``, ``:110``, ``pop.example.org:110``, ``unix:/path``.
 
 Whatever passes here is something that can be looked up and bound; if it then fails, it is the system that says no.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from ipaddress import AddressValueError, IPv6Address
+from typing import Any
 
 from geventpop3.errors import ConfigError
 
@@ -21,7 +22,7 @@ _HOST = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
-def parse_listener(text: str) -> Address:
+def parse_address(text: str) -> Address:
     """The address that *text* names. Raises ConfigError with a line that says what is wrong with it."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
@@ -32,7 +33,7 @@ def parse_listener(text: str) -> Address:
         return "unix", path
     host, colon, port = text.rpartition(":")
     if not colon or not port or port.endswith("]"):
-        raise ConfigError(f"{text!r}: a listener is HOST:PORT, [IPV6]:PORT or unix:PATH")
+        raise ConfigError(f"{text!r}: an address is HOST:PORT, [IPV6]:PORT or unix:PATH")
     if _PORT.fullmatch(port) is None or int(port) > 65535:
         raise ConfigError(f"{text!r}: a port is a number from 0 to 65535")
     if host.startswith("[") and host.endswith("]"):
@@ -46,3 +47,16 @@ def parse_listener(text: str) -> Address:
     elif host and _HOST.fullmatch(host) is None:
         raise ConfigError(f"{text!r}: {host!r} is neither a host's name nor an address")
     return host, int(port)
+
+
+def format_address(sockname: Any) -> str:
+    """``127.0.0.1:110``, ``[::1]:110`` or ``unix:/path``, of what a socket says of its own address."""
+    if isinstance(sockname, (str, bytes)):
+        return f"unix:{unix_path(sockname)}"
+    host, port = sockname[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def unix_path(sockname: str | bytes) -> str:
+    """The path of a unix socket; one that has a name instead of a path (unix(7): abstract) shows it behind an ``@``."""
+    return sockname if isinstance(sockname, str) else "@" + os.fsdecode(sockname.removeprefix(b"\0"))

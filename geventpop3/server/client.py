@@ -10,19 +10,19 @@ import itertools
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent.lock import BoundedSemaphore
 
 from geventpop3.errors import PipelineError, Refusal
 from geventpop3.pipeline.events import CommandSummary, Event, SessionSummary, discard
 from geventpop3.pipeline.pluggable import new_reference
-from geventpop3.protocol.commands import State, redact
+from geventpop3.protocol.commands import CommandSpec, State, redact
 from geventpop3.protocol.connection import Command, Connection, Rejected, Response, Want
-from geventpop3.server.limits import OUTPUT_OCTETS, PAUSE, RECV_OCTETS, SLICE
+from geventpop3.server.limits import OUTPUT_OCTETS, RECV_OCTETS
+from geventpop3.server.output import Output
 from geventpop3.server.proxy import ProxyError, read_header
 from geventpop3.server.stream import PlainStream, Stream, TlsError
 from geventpop3.server.trace import Trace
@@ -59,15 +59,10 @@ class Client:
         "_connection",
         "_data",
         "_farewell",
-        "_flushing",
         "_implicit_tls",
-        "_iteration",
         "_line_octets",
-        "_lock",
-        "_loop",
         "_notices",
-        "_out",
-        "_out_octets",
+        "_output",
         "_proxied_tls",
         "_runner",
         "_server",
@@ -75,13 +70,15 @@ class Client:
         "_started_at",
         "_stream",
         "_trace",
+        "_turn",
+        "_turns",
         "_waiting",
-        "_write_mark",
         "greenlet",
         "id",
         "local",
         "owner",
         "peer",
+        "proxied",
         "summary",
         "translate",
     )
@@ -105,8 +102,9 @@ class Client:
         self.greenlet: gevent.Greenlet | None = None
         self._server = server
         self._stream = stream
+        self._output = Output(stream)
         self._connection = Connection(
-            server.commands,
+            server._commands,
             strict=server.strict,
             line_limit=limits.line_limit,
             bad_before_login=limits.bad_before_login,
@@ -117,19 +115,15 @@ class Client:
         self._announced = False
         self._answering: Event | None = None
         self._farewell: Reply | None = None
-        self._flushing = False
-        self._lock: BoundedSemaphore | None = None
         self._notices: deque[Reply] | None = None
         self._runner: Any = None
-        self._out: list[bytes] = []
-        self._out_octets = 0
         self._line_octets = 0
         self._waiting = False
         self._implicit_tls = implicit_tls
+        self.proxied = False
         self._proxied_tls = False
-        self._write_mark: tuple[float, int] | None = None
-        self._loop = gevent.get_hub().loop
-        self._iteration: int = self._loop.iteration
+        self._turns = server._turns
+        self._turn = self._turns.polls.iteration
         self._started_at = self._since = self._active_at = monotonic()
 
     def __repr__(self) -> str:
@@ -186,36 +180,35 @@ class Client:
         self._notices.append(reply)
         if not self._waiting or event is not None or self._connection.upgrading or not self._announced:
             return  # something is under way, a handshake perhaps: when it is done
-        if self._lock is None:
-            self._lock = BoundedSemaphore(1)
         try:
-            with self._lock:
-                while self._notices:
-                    notice = self._rendered(self._notices.popleft())
-                    self._write_mark, self._flushing = (monotonic(), self._stream.sent), True
-                    self._stream.send_all(notice)
+            self._output.interject(self._due_notices())
         except OSError:
             return  # the peer has gone, as its own greenlet is about to find out
-        finally:
-            self._flushing = False
         if self._connection.closing:
             self._stream.wake()
 
-    def _rendered(self, notice: Reply) -> bytes:
-        """A reply that answers nothing, as octets."""
-        if notice.body is None:
-            return self._connection.send(notice)
-        if not notice.positive:
-            discard(notice)
-            return self._connection.send(notice._replace(body=None))
-        return self._connection.send(notice) + b"".join(stuff(notice.body))
+    def _due_notices(self) -> Iterator[bytes]:
+        """The replies that answer nothing, as octets."""
+        while self._notices:
+            notice = self._notices.popleft()
+            if notice.body is not None and not notice.positive:
+                discard(notice)
+                notice = notice._replace(body=None)
+            body = b"" if notice.body is None else b"".join(stuff(notice.body))
+            if self._trace is not None:
+                self._trace.reply(notice)
+                if notice.body is not None:
+                    self._trace.body(len(body))
+            yield self._connection.send(notice) + body
 
     def challenge(self, data: bytes) -> bytes | None:
         """Send ``+ `` and *data* in base64 and return the decoded response (RFC 5034 section 4).
 
         None if the client cancelled with ``*`` or has gone. Raises Refusal if the response is not base64.
         """
-        self._put(self._connection.challenge(data))
+        if self._trace is not None:
+            self._trace.challenge(data)
+        self._output.put(self._connection.challenge(data))
         while True:
             got = self._connection.next_event()
             if got is Want.DATA:
@@ -225,6 +218,8 @@ class Client:
                     return None  # no accident of the application's: the reply will find out for the session
             elif isinstance(got, Response):
                 self._line_octets += self._connection.line_octets
+                if self._trace is not None:
+                    self._trace.response(self._connection.line_octets)
                 if got.malformed:
                     raise Refusal("the response is not valid base64")
                 return got.data
@@ -240,7 +235,7 @@ class Client:
 
     def flush(self) -> None:
         """Write the replies so far, which else leave together, and wait until they are written. Raises OSError."""
-        self._flush()
+        self._output.flush()
 
     # What the server uses
 
@@ -260,7 +255,7 @@ class Client:
                     self._turn_away(refusal)
             except _BodyFailed:
                 summary.reason = "failed"
-                self._flush()
+                self._output.flush()
         except OSError as error:
             # A peer that resets, or that was dropped at a deadline: nothing of ours went wrong.
             if summary.reason == "disconnected":
@@ -271,7 +266,7 @@ class Client:
         finally:
             self._answering = None
             self._waiting = False
-            self._write_mark = None
+            self._output.begin_turn()
             summary.owner = self.owner
             summary.octets_in = self._connection.octets_in
             summary.octets_out = self._stream.sent
@@ -311,15 +306,8 @@ class Client:
         if self._waiting and limits.autologout is not None and now - self._active_at > limits.autologout:
             self.abort("autologout")
             return
-        mark = self._write_mark
-        if mark is None or limits.write_deadline is None:
-            return
-        if self._flushing and now - mark[0] > limits.write_deadline:
-            sent = self._stream.sent
-            if sent - mark[1] < limits.write_rate * limits.write_deadline:
-                self.abort("write deadline")
-            else:
-                self._write_mark = (now, sent)
+        if self._output.is_stuck(now, limits):
+            self.abort("write deadline")
 
     @property
     def updating(self) -> bool:
@@ -333,7 +321,7 @@ class Client:
 
         Returns why this client is not let in, if it is not.
         """
-        refusal = self._hear_proxy() if self._server.is_proxy(self.peer[0]) else None
+        refusal = self._hear_proxy() if self._server._is_proxy(self.peer[0]) else None
         if refusal is None and self._implicit_tls:
             self._start_tls()
         return refusal
@@ -349,18 +337,21 @@ class Client:
             raise
         finally:
             self._waiting = False
+        self.proxied = True
         self._proxied_tls = proxied.secure
         if proxied.peer is None or proxied.local is None:
             return None
         self.peer, self.local = proxied.peer, proxied.local
         self.summary.address, self.summary.port = proxied.peer
-        return server.move_client(self, proxied.peer)
+        return server._move_client(self, proxied.peer)
 
     def _turn_away(self, refusal: Reply) -> None:
         self.summary.reason = "refused"
         if not self._implicit_tls:  # where a word in clear text would be no word
-            self._put(refusal.status_line)
-            self._flush()
+            self._output.put(refusal.status_line)
+            if self._trace is not None:
+                self._trace.reply(refusal)
+            self._output.flush()
             self._stream.linger()
 
     def _start_tls(self) -> None:
@@ -370,7 +361,7 @@ class Client:
         try:
             if not isinstance(stream, PlainStream):
                 raise TlsError("TLS is active already")
-            self._stream = secured = server.start_tls(stream)
+            self._stream = self._output.stream = secured = server._start_tls(stream)
         except OSError as error:
             self._note_failure("TLS handshake failed", error)
             stream.linger()  # so that the alert is read
@@ -382,7 +373,7 @@ class Client:
 
     def _upgrade(self) -> None:
         """STLS was answered with +OK: RFC 2595 section 4, the handshake begins after the CRLF of that reply."""
-        self._flush()
+        self._output.flush()
         if self._connection.has_data:
             # Whoever can put octets in front of the client's has sent them: they never run, nor does this session.
             injected = TlsError("clear text came behind it")
@@ -414,79 +405,83 @@ class Client:
 
     def _converse(self) -> None:
         connection = self._connection
-        next_event = connection.next_event
+        next_event, more = connection.next_event, Want.DATA
         while True:
-            if connection.upgrading and not connection.closing:
-                self._upgrade()
-            if self._notices and not connection.closing:
-                while self._notices:
-                    self._put(self._rendered(self._notices.popleft()))
             if connection.closing:
-                self._flush()
-                if self.summary.reason == "disconnected":
-                    self.summary.reason = "refused"
-                if self.summary.reason != "quit" or connection.has_data:
-                    self._stream.linger()
+                self._part()
                 return
+            if connection.upgrading:
+                self._upgrade()
+            if self._notices:
+                for notice in self._due_notices():
+                    self._output.put(notice)
+                continue
             if self._farewell is not None:
                 self._say_farewell(self._farewell)
                 return
             got = next_event()
-            if got is Want.DATA:
+            if got is more:
                 self._receive()
-            elif isinstance(got, Command):
+                if self._notices or self._farewell is not None or connection.closing:
+                    continue
+                got = next_event()
+            if got is more:
+                continue  # no whole line yet
+            if type(got) is Command:
                 self._answer(got)
-                self._breathe()
             elif isinstance(got, Rejected):
                 self._reject(got)
-                self._breathe()
             else:
-                self._flush()
+                self._output.flush()
                 return
+
+    def _part(self) -> None:
+        """The last reply was said."""
+        self._output.flush()
+        if self.summary.reason == "disconnected":
+            self.summary.reason = "refused"
+        if self.summary.reason != "quit" or self._connection.has_data:
+            self._stream.linger()
 
     def _receive(self) -> None:
         """Write what is due, then wait for more."""
-        if self._out:
-            self._flush()
+        if self._output.flush():
             # RFC 1939 section 3 counts from a command; what the client could not read yet it could not answer.
             self._active_at = monotonic()
-        self._write_mark = None
+        self._output.begin_turn()
         self._waiting = True
         try:
             data = self._stream.recv(RECV_OCTETS)
         finally:
             self._waiting = False
         self._connection.receive_data(data)
-        self._breathe()
+        turn = self._turns.polls.iteration
+        if turn != self._turn:
+            self._turn = turn
+            self._since = monotonic()
 
     def _answer(self, command: Command) -> None:
         spec, args, raw = command
         server = self._server
-        self._active_at = started = monotonic()
-        finished = server.wanted("command_finished")
-        octets_out = self._stream.sent + self._out_octets
-        self._line_octets = self._connection.line_octets
-        redacted = redact(spec, args) if finished else ""
+        connection = self._connection
+        if finished := server._routes()["command_finished"].wanted:
+            started = monotonic()
+            octets_out = self._output.octets
+            self._line_octets = connection.line_octets
+            redacted = redact(spec, args)
         if self._trace is not None:
             self._trace.command(spec, args)
-        event = Event(spec.event, self, args, raw, spec.secret_from)
         self.summary.commands += 1
+        event = Event(spec.event, self, args, raw, spec.secret_from)
         self._emit(event)
         reply = event.reply
-        if reply is None:
-            if event.eaten:
-                self._connection.silence()
-            elif spec.upgrades and event.reference is None:
-                reply = event.reply = self._offer_tls(args)
-            elif event.reference is not None:
-                reply = event.reply = _internal_error(event.reference)
-            else:
-                reply = event.reply = UNANSWERED
-                if spec.closes:
-                    self._connection.disconnect()
+        if reply is None and not event.eaten:
+            reply = event.reply = self._otherwise(event, spec)
         if reply is not None:
             self._reply(event, reply)
-        if spec.closes and self._connection.closing:
+        else:
+            connection.silence()
+        if spec.closes and connection.closing:
             self.summary.reason = "quit"
         self._active_at = now = monotonic()
         if finished:
@@ -495,10 +490,22 @@ class Client:
                 redacted,
                 None if reply is None else reply.positive,
                 self._line_octets,
-                self._stream.sent + self._out_octets - octets_out,
+                self._output.octets - octets_out,
                 now - started,
             )
             server.send_event("command_finished", summary, client=self)
+        if now - self._since > self._turns.slice:
+            self._breathe()
+
+    def _otherwise(self, event: Event, spec: CommandSpec) -> Reply:
+        """What is said if no listener has an answer."""
+        if event.reference is not None:
+            return _internal_error(event.reference)
+        if spec.upgrades:
+            return self._offer_tls(event.args)
+        if spec.closes:
+            self._connection.disconnect()
+        return UNANSWERED
 
     def _offer_tls(self, args: list[str]) -> Reply:
         """The answer to STLS if no listener has one (RFC 2595 section 4)."""
@@ -520,49 +527,55 @@ class Client:
         self._active_at = monotonic()
         if self._connection.closing:
             self.summary.reason = "bad commands"
+        self._breathe()
 
     def _emit(self, event: Event) -> None:
         self._answering = event
         try:
-            self._server.emit(event)
+            self._server._emit(event)
         finally:
             self._answering = None
 
     def _reply(self, event: Event, reply: Reply) -> None:
         """One reply through the response hook, moving the state, into the output."""
         server = self._server
-        if server.wanted("response"):
-            changed = server.respond(event)
+        if server._routes()["response"].wanted:
+            changed = server._respond(event)
             if reply.positive and (changed is None or not changed.positive):
                 server.send_event("reply_withdrawn", event.name, client=self)
             if changed is None:
                 self._connection.silence()
                 return
             reply = changed
-        reply = self._translated(reply)
-        self._put(self._connection.send(reply))
+        if self.translate is not None:
+            reply = self._translated(reply)
+        status_line = self._connection.send(reply)
         if self._trace is not None:
             self._trace.reply(reply)
-        if reply.body is not None:
-            self._send_body(reply)
+        if reply.body is None:
+            self._output.put(status_line)
+        else:
+            self._send_body(status_line, reply)
 
     def _translated(self, reply: Reply) -> Reply:
         """In the client's language (RFC 6856 section 3), at last, so that plugins see one language whatever client."""
         return reply if self.translate is None else reply._replace(text=self.translate(reply.text))
 
-    def _send_body(self, reply: Reply) -> None:
+    def _send_body(self, status_line: bytes, reply: Reply) -> None:
         body: Any = reply.body
         if type(body) is tuple and len(body) == 1:
             # What is there in one piece, as most messages and all short answers are.
             try:
-                whole = stuff_whole(body[0])
+                whole = stuff_whole(body[0], status_line)
             except Exception as error:
+                self._output.put(status_line)
                 self._report_body(error)
                 raise _BodyFailed from error
-            self._put(whole)
+            self._output.put(whole)
             if self._trace is not None:
-                self._trace.body(len(whole))
+                self._trace.body(len(whole) - len(status_line))
             return
+        self._output.put(status_line)
         octets = 0
         chunks = stuff(body)
         try:
@@ -575,7 +588,7 @@ class Client:
                 if chunk is None:
                     break
                 octets += len(chunk)
-                self._put(chunk)
+                self._output.put(chunk)
                 if octets > OUTPUT_OCTETS:
                     self._breathe()
         finally:
@@ -590,56 +603,24 @@ class Client:
             log.error("session %d: a reply broke off, reference %s", self.id, new_reference(), exc_info=error)
 
     def _say_farewell(self, farewell: Reply) -> None:
-        self._put(self._connection.send(self._translated(farewell)))
-        self._flush()
+        farewell = self._translated(farewell)
+        if self._trace is not None:
+            self._trace.reply(farewell)
+        self._output.put(self._connection.send(farewell))
+        self._output.flush()
         self._stream.linger()
 
-    # Output
-
-    def _put(self, data: bytes) -> None:
-        self._out.append(data)
-        self._out_octets += len(data)
-        if self._out_octets >= OUTPUT_OCTETS:
-            self._flush()
-
-    def _flush(self) -> None:
-        out = self._out
-        if not out:
-            return
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        self._out_octets = 0
-        if self._write_mark is None:
-            # Kept until the client is waited for, so that each write does not give it a new deadline.
-            self._write_mark = (monotonic(), self._stream.sent)
-        self._flushing = True
-        try:
-            if self._lock is None:
-                self._stream.send_all(data)
-            else:
-                with self._lock:
-                    self._stream.send_all(data)
-        finally:
-            self._flushing = False
-
     def _breathe(self) -> None:
-        """Give way to others if this session has run for a while without waiting.
-
-        gevent switches only where a call would block; a peer whose input is always there and whose output always fits
-        would keep the hub, and then not even timers run.
-        """
+        """Give way to others if this session has run for a while without waiting."""
         now = monotonic()
-        iteration = self._loop.iteration
-        if iteration != self._iteration:
-            self._iteration = iteration
+        turns = self._turns
+        turn = turns.polls.iteration
+        if turn != self._turn:
+            self._turn = turn
             self._since = now
-        elif now - self._since > SLICE / (1 + self._server.pausing):
-            self._server.pausing += 1
-            try:
-                gevent.sleep(PAUSE)
-            finally:
-                self._server.pausing -= 1
-            self._iteration = self._loop.iteration
+        elif now - self._since > turns.slice:
+            turns.give_way()
+            self._turn = turns.polls.iteration
             self._since = monotonic()
 
 

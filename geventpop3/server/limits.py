@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import TypedDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,34 @@ class Limits:
 
     bad_after_login: int = 20
     """The same after login, where a person may be typing (Dovecot has 3 and 20 too)."""
+
+
+class LimitOptions(TypedDict, total=False):
+    """The fields of ``Limits`` as keywords, for whoever passes them on; a type checker knows them by this."""
+
+    autologout: float | None
+    login_deadline: float | None
+    handshake_deadline: float
+    proxy_deadline: float
+    write_deadline: float | None
+    write_rate: int
+    shutdown_grace: float
+    max_sessions: int | None
+    max_sessions_per_address: int | None
+    line_limit: int
+    bad_before_login: int
+    bad_after_login: int
+
+
+def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:
+    """Raise TypeError unless all of *given* are limits; it names the nearest limit or keyword of *beside*."""
+    known = [field.name for field in fields(Limits)]
+    for name in given:
+        if name not in known:
+            parameters = inspect.signature(beside).parameters.values()
+            keywords = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+            (nearest,) = difflib.get_close_matches(name, [*known, *keywords], n=1, cutoff=0.0)
+            raise TypeError(f"there is no keyword {name!r}: did you mean {nearest!r}?")
 
 
 TICK = 1.0

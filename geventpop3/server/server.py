@@ -1,4 +1,4 @@
-"""The server: listeners, sessions, their bounds, and an end that cuts nobody off in the middle of a reply.
+"""The server: where it listens, its sessions, their bounds, and an end that cuts nobody off in the middle of a reply.
 
 It owns no knowledge of mail: what answers is registered with it (see ``geventpop3.service`` for the bundled maildrop
 service).
@@ -13,25 +13,28 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeAlias, Unpack
 
 import gevent
 from gevent import monkey, socket
 from gevent.event import Event as GreenEvent
 
-from geventpop3.errors import ConfigError
+from geventpop3.errors import ConfigError, PipelineError
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
-from geventpop3.server import listener
-from geventpop3.server.addresses import Address, parse_listener
+from geventpop3.server.addresses import Address, format_address, parse_address, unix_path
 from geventpop3.server.client import Client
-from geventpop3.server.limits import TICK, Limits
+from geventpop3.server.clients import Clients
+from geventpop3.server.limits import TICK, LimitOptions, Limits, check_options
+from geventpop3.server.listening import BUSY, Acceptor, bind, prepare
 from geventpop3.server.peercert import name_of_client
 from geventpop3.server.proxy import TrustedProxies
-from geventpop3.server.sessions import Sessions
 from geventpop3.server.stream import PlainStream, SocketStream, TlsError, TlsStream
 from geventpop3.server.tls import Certificates, accept
+from geventpop3.server.trace import Trace
+from geventpop3.server.turns import Turns, tick
 from geventpop3.wire.replies import Reply, err
 
 log = logging.getLogger("geventpop3.server")
@@ -52,20 +55,25 @@ _NativeEvent = monkey.get_original("threading", "Event")
 _KILL_SECONDS = 1.0
 _UPDATE_SECONDS = 60.0
 
+Place: TypeAlias = str | tuple[str, int | str] | socket.socket
+"""Where to listen: ``"127.0.0.1:1110"``, ``"[::1]:1110"``, ``"unix:/run/pop3.sock"``, ``(host, port)``, or a listening
+socket, which the server takes over and closes in the end. The file of a unix socket is removed by who made it: by the
+server if it did, else not by the server."""
+
 
 class POP3Server(Pluggable):
     """A POP3 server whose every event can be heard, answered, changed and swallowed.
 
-    *address*, *port*: where to listen; port 0 picks a free one (``getsockname``). *listeners* replaces them by several:
-    ``"127.0.0.1:1110"``, ``"[::1]:1110"``, ``"unix:/run/pop3.sock"``, ``(host, port)`` or a listening socket.
-    *hostname* and *version* go into the greeting, *alias* is a name by which ``POP3Server.find`` finds this server.
-    With *handle_connects* false no greeting is sent unless a listener gives one. *options*: ``{"trace": True}`` logs
-    the dialogue to the logger ``geventpop3.trace``, secrets masked. *strict* false hands every command to the
-    listeners in every state. *tls*: the certificates for STLS, and for *tls_listeners*, where TLS comes before the
-    greeting (RFC 8314 section 3.3). *proxies*: from whom PROXY headers are believed. The rest are fields of ``Limits``.
+    *address*, *port*: where to listen; port 0 picks a free one (``getsockname``). *listen* replaces them by several
+    places (``Place``). *hostname* and *version* go into the greeting, *alias* is a name by which ``POP3Server.find``
+    finds this server. With *handle_connects* false no greeting is sent unless a listener gives one. *options*:
+    ``{"trace": True}`` logs the dialogue to the logger ``geventpop3.trace``, secrets masked. *strict* false hands every
+    command to the listeners in every state. *tls*: the certificates for STLS, and for *tls_listen*, places where TLS
+    comes before the greeting (RFC 8314 section 3.3). *proxies*: from whom PROXY headers are believed. The rest are
+    fields of ``Limits``.
     """
 
-    isolated = (Exception, gevent.Timeout)
+    _isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception, gevent.Timeout)
 
     def __init__(
         self,
@@ -77,13 +85,14 @@ class POP3Server(Pluggable):
         handle_connects: bool = True,
         options: Mapping[str, Any] | None = None,
         *,
-        listeners: Iterable[str | tuple[str, int | str] | socket.socket] | None = None,
+        listen: Iterable[Place] | None = None,
         strict: bool = True,
         tls: Certificates | None = None,
-        tls_listeners: Iterable[str | tuple[str, int | str] | socket.socket] = (),
+        tls_listen: Iterable[Place] = (),
         proxies: TrustedProxies | None = None,
-        **limits: Any,
+        **limits: Unpack[LimitOptions],
     ) -> None:
+        check_options(limits, POP3Server)
         super().__init__()
         self.server_id: int = next(_ids)
         self.hostname = hostname or socket.gethostname()
@@ -98,19 +107,20 @@ class POP3Server(Pluggable):
         unknown = set(options or {}) - {"trace"}
         if unknown:
             raise ConfigError(f"unknown option {sorted(unknown)[0]!r}; there is 'trace'")
-        self.commands: dict[str, CommandSpec] = dict(COMMANDS)
-        if tls is None and tls_listeners:
-            raise ConfigError("a TLS listener needs certificates")
-        wanted = [(address, port)] if listeners is None and not tls_listeners else listeners or ()
-        self._wanted_listeners: list[tuple[Address | socket.socket, bool]] = [
-            *((_listener(one), False) for one in wanted),
-            *((_listener(one), True) for one in tls_listeners),
+        self._commands: dict[str, CommandSpec] = dict(COMMANDS)
+        self.commands: Mapping[str, CommandSpec] = MappingProxyType(self._commands)
+        """The table of commands by verb, to look at; ``add_command`` adds a row."""
+        places = [(address, port)] if listen is None and not tls_listen else listen or ()
+        if tls is None and tls_listen:
+            raise ConfigError("TLS before the greeting needs certificates")
+        self._places: list[tuple[Address | socket.socket, bool]] = [
+            *((_place(one), False) for one in places),
+            *((_place(one), True) for one in tls_listen),
         ]
-        self._listeners: list[listener.Listener] = []
-        self._sessions = Sessions(self.limits)
+        self._acceptors: list[Acceptor] = []
+        self._clients = Clients(self.limits)
+        self._turns = Turns()
         self._lingering = 0
-        self.pausing = 0
-        """Sessions that never wait and give way at this moment."""
         self._ended = GreenEvent()
         self._hub: Any = None
         self._watches: list[gevent.Greenlet] = []
@@ -131,36 +141,44 @@ class POP3Server(Pluggable):
 
     # Life
 
-    def start(self, listeners: Iterable[str | tuple[str, int | str] | socket.socket] | None = None) -> None:
-        """Bind all listeners and accept; returns at once. *listeners*, if given, take the place of the server's own.
+    def start(self, listen: Iterable[Place] | None = None, *, shared: bool = False) -> None:
+        """Bind and accept everywhere; returns at once. *listen*, if given, replaces the places the server has.
+
+        At those of them that have the port, or the path, of one in ``tls_listen``, TLS comes first too. *shared*: other
+        processes accept from the same sockets, so each takes one connection at a time.
 
         Raises OSError if one cannot be bound, after the event ``listener_failed`` with operation, errno and text.
         """
         if self._stopping.is_set():
             raise RuntimeError("a server that was shut down is not started again: make a new one")
-        if self._listeners:
+        if self._acceptors:
             return
-        self._sessions.open()
-        bound: list[listener.Listener] = []
-        if listeners is not None:
-            self._wanted_listeners = [(_listener(wanted), False) for wanted in listeners]
-        for wanted, implicit_tls in self._wanted_listeners:
+        self._clients.open()
+        bound: list[Acceptor] = []
+        if listen is not None:
+            secured = {_port(place) for place, implicit_tls in self._places if implicit_tls} - {"0"}
+            self._places = [(place, _port(place) in secured) for place in map(_place, listen)]
+        for place, implicit_tls in self._places:
             try:
-                sock = wanted if isinstance(wanted, socket.socket) else listener.bind(wanted)
+                sock = place if isinstance(place, socket.socket) else bind(place)
             except OSError as error:
                 for one in bound:
                     one.close()
                 self.send_event("listener_failed", "bind", error.errno, error.strerror or str(error))
                 raise
             handle = self._handle_tls if implicit_tls else self._handle
-            busy = b"" if implicit_tls else listener.BUSY
-            bound.append(listener.Listener(sock, handle, self._accept_failed, busy=busy))
+            acceptor = Acceptor(sock, handle, self._accept_failed, busy=b"" if implicit_tls else BUSY)
+            if shared:
+                prepare(sock)
+                acceptor.max_accept = 1
+            bound.append(acceptor)
         if self._stopping.is_set():  # while a name was looked up
             for one in bound:
                 one.close()
             return
-        self._listeners = bound
+        self._acceptors = bound
         self._hub = gevent.get_hub()
+        self._turns.start(self._hub.loop)
         self._watches = [gevent.spawn(self._watch_deadlines)]
         if self.tls is not None:
             self._watches.append(gevent.spawn(self._watch_certificates))
@@ -177,6 +195,19 @@ class POP3Server(Pluggable):
         finally:
             # Also when it is interrupted, by Ctrl-C for one: sessions are told, and UPDATE is finished.
             self.shutdown()
+
+    def drain(self, seconds: float) -> bool:
+        """Accept no more and wait until all sessions have ended by themselves; whether they have within *seconds*.
+
+        ``shutdown`` comes after it. Who connects meanwhile is left to other processes that share the sockets.
+        """
+        for one in self._acceptors:
+            one.close()
+        tick()  # whoever was accepted just now is a client then
+        end = monotonic() + seconds
+        while any(self._clients) and monotonic() < end:
+            self._join(end - monotonic())
+        return not any(self._clients)
 
     def shutdown(self, grace: float | None = None) -> None:
         """Stop: accept no more, let running replies finish within *grace* seconds, tell the others and close.
@@ -196,7 +227,7 @@ class POP3Server(Pluggable):
         if not self._stopping.is_set():
             self._stopping.set()
             gevent.spawn(self._shut_down, self.limits.shutdown_grace if grace is None else grace)
-        if all(client.greenlet is not gevent.getcurrent() for client in self._sessions):
+        if all(client.greenlet is not gevent.getcurrent() for client in self._clients):
             self._ended.wait()
 
     def _shut_down_and(self, then: Callable[[], object], grace: float | None) -> None:
@@ -207,31 +238,32 @@ class POP3Server(Pluggable):
 
     def _shut_down(self, grace: float) -> None:
         try:
-            for one in self._listeners:
-                _close_listener(one)
+            for one in self._acceptors:
+                one.close()
             self._end_sessions(grace)
             gevent.killall(self._watches)
             self.send_event("unregistered")
-            self.unregister_all()
+            self._unregister_all()
         finally:
+            self._turns.stop()
             if self.alias is not None:
                 _aliases.pop(self.alias, None)
             self._ended.set()
 
     def _end_sessions(self, grace: float) -> None:
-        for client in self._sessions:
+        for client in self._clients:
             client.finish(_CLOSING, "shutdown")
         self._join(grace)
-        for client in self._sessions:
+        for client in self._clients:
             if not client.updating:
                 client.abort("shutdown")
         self._join(_KILL_SECONDS)
-        late = [client for client in self._sessions if not client.updating]
+        late = [client for client in self._clients if not client.updating]
         gevent.killall([c.greenlet for c in late if c.greenlet is not None], timeout=_KILL_SECONDS)
         self._join(_UPDATE_SECONDS)
 
     def _join(self, seconds: float) -> None:
-        gevent.joinall([c.greenlet for c in self._sessions if c.greenlet is not None], timeout=seconds)
+        gevent.joinall([c.greenlet for c in self._clients if c.greenlet is not None], timeout=seconds)
 
     def reload_certificates(self) -> None:
         """Look now whether the certificates' files have changed, as is done every few seconds, and use what is new.
@@ -252,24 +284,24 @@ class POP3Server(Pluggable):
     # What an application asks and says
 
     def getsockname(self) -> tuple[str, int] | str:
-        """Where the first listener listens: ``(host, port)``, or the path of a unix socket."""
+        """The first place it listens at: ``(host, port)``, or the path of a unix socket."""
         names = self.getsocknames()
         if not names:
             raise RuntimeError("the server is not started")
         return names[0]
 
     def getsocknames(self) -> Sequence[tuple[str, int] | str]:
-        """Where all listeners listen."""
-        return [one.sockname if isinstance(one.sockname, str) else one.sockname[:2] for one in self._listeners]
+        """All places it listens at."""
+        return [_name(one.sockname) for one in self._acceptors]
 
     @property
     def clients(self) -> Mapping[int, Client]:
         """The clients of the sessions that are going on, by id."""
-        return dict(self._sessions.clients)
+        return self._clients.by_id()
 
     def send_to_client(self, client_id: int, reply: Reply | str | bytes) -> bool:
         """``client.send(reply)``; False if there is no such client (any more)."""
-        client = self._sessions.clients.get(client_id)
+        client = self._clients.get(client_id)
         if client is None:
             return False
         client.send(reply)
@@ -277,13 +309,24 @@ class POP3Server(Pluggable):
 
     def disconnect(self, client_id: int, *, now: bool = False) -> bool:
         """``client.disconnect()``: close once the next reply is out; False if there is no such client (any more)."""
-        client = self._sessions.clients.get(client_id)
+        client = self._clients.get(client_id)
         if client is None:
             return False
         client.disconnect(now=now)
         return True
 
-    # What a client's session asks
+    def add_command(self, spec: CommandSpec) -> None:
+        """Add a verb of the application's own to the table, with its states and its secrets, and declare its event.
+
+        A verb that only needs to be heard needs no row: listening to ``cmd_xfoo`` makes it a command in every state.
+        Raises PipelineError for a verb of the protocol, whose row is not the application's.
+        """
+        if spec.verb in COMMANDS:
+            raise PipelineError(f"{spec.verb} is a command of POP3 already: listen to {spec.event!r} to answer it")
+        self._commands[spec.verb] = spec
+        self.add_event(spec.event)
+
+    # What a service asks about a client
 
     def offers_tls(self, client: ClientInterface) -> bool:
         """Whether STLS would work for this client now (RFC 2595 section 4: "Only permitted in AUTHORIZATION state")."""
@@ -291,35 +334,37 @@ class POP3Server(Pluggable):
 
     def tls_facts(self, client: ClientInterface) -> tuple[str | None, bytes | None]:
         """The name that the client's verified certificate is for, and the binding of its TLS channel; None without."""
-        sock = self._sessions.clients[client.id].tls if client.id in self._sessions.clients else None
-        if self.tls is None or sock is None:
+        ours = self._clients.get(client.id)
+        if self.tls is None or ours is None or ours.tls is None:
             return None, None
-        return name_of_client(sock.getpeercert()), self.tls.end_point(sock)
+        return name_of_client(ours.tls.getpeercert()), self.tls.end_point(ours.tls)
 
-    def start_tls(self, stream: PlainStream) -> TlsStream:
+    # What a client's session asks
+
+    def _start_tls(self, stream: PlainStream) -> TlsStream:
         """The handshake; raises OSError."""
         if self.tls is None:
             raise TlsError("there are no certificates")
         return accept(stream, self.tls, self.limits.handshake_deadline)
 
-    def is_proxy(self, host: str) -> bool:
+    def _is_proxy(self, host: str) -> bool:
         """Whether a PROXY header comes first from there."""
         return self.proxies is not None and host in self.proxies
 
-    def move_client(self, client: Client, peer: tuple[str, int]) -> Reply | None:
+    def _move_client(self, client: Client, peer: tuple[str, int]) -> Reply | None:
         """A proxy told who *client* really is; returns why it is not let in, if it is not."""
-        return self._sessions.move(client, peer[0])
+        return self._clients.move(client, peer[0])
 
-    def event_declared(self, name: str) -> None:
+    def _event_declared(self, name: str) -> None:
         """A verb that an application adds is a command in every state and leads nowhere."""
         if name.startswith("cmd_"):
             verb = name.removeprefix("cmd_").upper()
-            self.commands.setdefault(verb, CommandSpec(verb, frozenset(State)))
+            self._commands.setdefault(verb, CommandSpec(verb, frozenset(State)))
 
     # Sessions
 
     def _handle(self, sock: socket.socket, address: Any) -> None:
-        """What each accepted connection's greenlet runs; the listener closes the socket afterwards."""
+        """What each accepted connection's greenlet runs; the acceptor closes the socket afterwards."""
         self._serve(sock, address, implicit_tls=False)
 
     def _handle_tls(self, sock: socket.socket, address: Any) -> None:
@@ -329,21 +374,23 @@ class POP3Server(Pluggable):
         peer, local = _ends(sock, address)
         stream = SocketStream(sock)
         # Behind a proxy is somebody else, whose address is not known yet.
-        host = None if self.is_proxy(peer[0]) else peer[0]
-        refusal = _CLOSING if self._stopping.is_set() else self._sessions.refusal(host)
+        host = None if self._is_proxy(peer[0]) else peer[0]
+        refusal = _CLOSING if self._stopping.is_set() else self._clients.refusal(host)
         if refusal is not None:
             if not implicit_tls:  # where a word in clear text would be no word
-                self._turn_away(stream, refusal)
+                self._turn_away(stream, peer[0], refusal)
             return
         client = Client(self, stream, peer, local, implicit_tls=implicit_tls)
         client.greenlet = gevent.getcurrent()
-        self._sessions.enter(client, host)
+        self._clients.enter(client, host)
         try:
             client.run()
         finally:
-            self._sessions.leave(client)
+            self._clients.leave(client)
 
-    def _turn_away(self, stream: SocketStream, refusal: Reply) -> None:
+    def _turn_away(self, stream: SocketStream, host: str, refusal: Reply) -> None:
+        if self.trace:
+            Trace(host).reply(refusal)
         try:
             stream.send_all(refusal.status_line)
         except OSError:
@@ -366,7 +413,7 @@ class POP3Server(Pluggable):
         while True:
             gevent.sleep(tick)
             now = monotonic()
-            for client in self._sessions:
+            for client in self._clients:
                 client.check_deadlines(now)
 
     def _watch_certificates(self) -> None:
@@ -382,34 +429,29 @@ def _reload(certificates: Certificates) -> tuple[bool, str | None]:
         return False, str(error) or type(error).__name__
 
 
-def format_address(sockname: Any) -> str:
-    """``127.0.0.1:110``, ``[::1]:110`` or ``unix:/path``."""
-    if isinstance(sockname, str):
-        return f"unix:{sockname}"
-    host, port = sockname[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _close_listener(one: listener.Listener) -> None:
-    try:
-        one.close()
-    except OSError as error:
-        log.warning("closing the listener at %s: %s", format_address(one.sockname), error)
-
-
-def _listener(wanted: str | tuple[str, int | str] | socket.socket) -> Address | socket.socket:
-    if isinstance(wanted, str):
-        return parse_listener(wanted)
-    if isinstance(wanted, _socket.socket) and not isinstance(wanted, socket.socket):
+def _place(place: Place) -> Address | socket.socket:
+    if isinstance(place, str):
+        return parse_address(place)
+    if isinstance(place, _socket.socket) and not isinstance(place, socket.socket):
         # The standard library's, in a process that is not patched: gevent's takes it over.
-        return socket.socket(wanted.family, wanted.type, wanted.proto, fileno=wanted.detach())
-    return wanted
+        return socket.socket(place.family, place.type, place.proto, fileno=place.detach())
+    return place
+
+
+def _port(place: Address | socket.socket) -> str:
+    """The port, or the path of a unix socket."""
+    name = _name(place.getsockname()) if isinstance(place, socket.socket) else place
+    return name if isinstance(name, str) else str(name[1])
+
+
+def _name(sockname: Any) -> tuple[str, int] | str:
+    return unix_path(sockname) if isinstance(sockname, (str, bytes)) else sockname[:2]
 
 
 def _ends(sock: socket.socket, address: Any) -> tuple[tuple[str, int], tuple[str, int]]:
     """Peer and local address as ``(text, port)``; a unix socket's are ``("unix:path", 0)``."""
     if sock.family == socket.AF_UNIX:
-        path = f"unix:{sock.getsockname()}"
+        path = format_address(sock.getsockname())
         return (path, 0), (path, 0)
     try:
         local = sock.getsockname()[:2]

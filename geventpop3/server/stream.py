@@ -50,8 +50,12 @@ class Stream(ABC):
     def recv(self, size: int) -> bytes:
         """At most *size* octets; ``b""`` at the end of input or once woken. Raises OSError."""
 
+    def send_some(self, data: bytes) -> int:  # noqa: ARG002 (for those who override it)
+        """Send what the peer takes without our waiting; returns how many octets that is. Raises OSError."""
+        return 0
+
     @abstractmethod
-    def send_all(self, data: bytes) -> None:
+    def send_all(self, data: bytes | memoryview) -> None:
         """Send everything, waiting as long as the peer takes it. Raises OSError."""
 
     @abstractmethod
@@ -86,39 +90,50 @@ class PlainStream(Stream):
 class SocketStream(PlainStream):
     """A stream over a gevent socket."""
 
-    __slots__ = ("_woken", "sent", "sock")
+    __slots__ = ("_raw", "_woken", "sent", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock: socket.socket = sock
         self.sent = 0
+        self._raw = sock._sock  # what gevent's own methods call; for what is likely to succeed at once
         self._woken = False
 
     def recv(self, size: int) -> bytes:
-        try:
-            return self.sock.recv(size)  # type: ignore[no-any-return]  # gevent is untyped
-        except OSError:
-            if self._woken:
-                # gevent ends a wait in another greenlet by raising there.
-                return b""
-            raise
+        sock = self.sock
+        while True:
+            try:
+                # Wait first: who has just been answered has sent nothing yet, and asking the kernel in vain costs a
+                # call and an exception. Who has sent something is heard in the hub's next round, after the others.
+                sock._wait(sock._read_event)
+                return self._raw.recv(size)  # type: ignore[no-any-return]  # gevent is untyped
+            except BlockingIOError:
+                continue  # the kernel announced what it then found damaged
+            except OSError:
+                if self._woken:
+                    # gevent ends a wait in another greenlet by raising there.
+                    return b""
+                raise
 
-    def send_all(self, data: bytes) -> None:
-        sent = self.sock.send(data)
+    def send_some(self, data: bytes) -> int:
+        try:
+            sent: int = self._raw.send(data)
+        except BlockingIOError:
+            return 0
         self.sent += sent
-        if sent < len(data):
-            rest = memoryview(data)[sent:]
-            while rest:
-                sent = self.sock.send(rest)
-                self.sent += sent
-                rest = rest[sent:]
+        return sent
+
+    def send_all(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data)
+        while rest:
+            sent = self.sock.send(rest)
+            self.sent += sent
+            rest = rest[sent:]
 
     def offer(self, data: bytes) -> int:
         try:
-            sent: int = self.sock.send(data, 0, 0.0)
+            return self.send_some(data)
         except OSError:
-            return 0  # it takes nothing now, or has gone
-        self.sent += sent
-        return sent
+            return 0  # it has gone
 
     def wake(self) -> None:
         self._woken = True
@@ -223,7 +238,7 @@ class TlsStream(Stream):
             fruitless += len(data)
             self._incoming.write(data)
 
-    def send_all(self, data: bytes) -> None:
+    def send_all(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         self._sending = True
         try:
@@ -305,7 +320,7 @@ class MemoryStream(PlainStream):
         data, self._held = self._held[:size], self._held[size:]
         return data
 
-    def send_all(self, data: bytes) -> None:
+    def send_all(self, data: bytes | memoryview) -> None:
         if self.aborted:
             raise BrokenPipeError("the stream was aborted")
         self.output += data

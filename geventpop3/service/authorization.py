@@ -65,7 +65,7 @@ def password(service: MaildropService, pop3d: Host, event: Event, visitor: Visit
     owner = service.authenticate(name, given)
     if owner is None:
         raise reject(service, pop3d, visitor, name, "USER")
-    return log_in(service, pop3d, visitor, "USER", owner)
+    return log_in(service, pop3d, visitor, "USER", owner, name)
 
 
 def apop(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) -> Reply:
@@ -82,7 +82,7 @@ def apop(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) 
     owner = service.owner(name) if matches and known is secret else None
     if owner is None:
         raise reject(service, pop3d, visitor, name, "APOP")
-    return log_in(service, pop3d, visitor, "APOP", owner)
+    return log_in(service, pop3d, visitor, "APOP", owner, name)
 
 
 def reject(service: MaildropService, pop3d: Host, visitor: Visitor, name: str, mechanism: str) -> AuthenticationFailed:
@@ -94,8 +94,8 @@ def reject(service: MaildropService, pop3d: Host, visitor: Visitor, name: str, m
     return AuthenticationFailed()
 
 
-def log_in(service: MaildropService, pop3d: Host, visitor: Visitor, mechanism: str, owner: str) -> Reply:
-    """The one way in: open and scan the maildrop of *owner*, whose credentials were right."""
+def log_in(service: MaildropService, pop3d: Host, visitor: Visitor, mechanism: str, owner: str, name: str) -> Reply:
+    """The one way in: open and scan the maildrop of *owner*, whose credentials were right; *name* is who said so."""
     client = visitor.client
     service.login_delay.check(owner)
     if visitor.session is not None:
@@ -117,7 +117,7 @@ def log_in(service: MaildropService, pop3d: Host, visitor: Visitor, mechanism: s
         raise
     service.login_delay.note(owner)
     client.owner = owner
-    pop3d.send_event("authenticated", owner, mechanism, client=client)
+    pop3d.send_event("authenticated", owner, mechanism, name, client=client)
     return ok(f"{session.count} {plural(session.count)} ({session.octets} octets)")
 
 

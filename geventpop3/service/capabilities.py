@@ -44,7 +44,7 @@ def _login_delay(service: MaildropService, _pop3d: Host, client: ClientInterface
     return delay.before_login() if client.owner is None else delay.after_login(client.owner)
 
 
-def _expire(service: MaildropService, _pop3d: Host, client: ClientInterface) -> str:
+def _expire(service: MaildropService, _pop3d: Host, client: ClientInterface) -> str | None:
     expiry = service.expiry
     return expiry.before_login() if client.owner is None else expiry.after_login(client.owner)
 

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Callable
 from time import monotonic
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from geventpop3.errors import ConfigError, Refusal
 from geventpop3.wire.codes import ResponseCode
@@ -18,19 +18,25 @@ LOGINS = 100_000
 """Logins that are remembered at most, whatever the delay: about 20 MB. Over it the oldest are forgotten."""
 
 
+NEVER: Final = "never"
+"""Mail never expires; section 6.7 has a word of its own for it."""
+
+Value = int | Literal["never"]
+
+
 class PerUser(NamedTuple):
     """A value that differs by user.
 
     *before_login* is told to all: the largest delay, the shortest time that mail is kept. *of* returns the value for an
-    owner; it must not wait.
+    owner, or None: no delay, and no longer time than all have. It must not wait.
     """
 
-    before_login: int | None
-    of: Callable[[str], int | None]
+    before_login: Value
+    of: Callable[[str], Value | None]
 
 
 class Expiry:
-    """How many days the site keeps mail; None is for ever.
+    """How many days the site keeps mail; None if nobody said so: then nothing is told, which promises nothing.
 
     This server removes mail at 0 alone, where "the client is not permitted to leave mail on the server": what RETR sent
     is then removed in UPDATE. Days are a promise of whoever cleans up: a store does not know how old a message is, nor
@@ -39,27 +45,37 @@ class Expiry:
 
     __slots__ = ("_days", "_of")
 
-    def __init__(self, days: int | PerUser | None) -> None:
-        self._days, self._of = _read("expire", days)
+    def __init__(self, days: Value | PerUser | None) -> None:
+        self._days: Value | None = None
+        self._of: Callable[[str], Value | None] | None = None
+        if days is not None:
+            self._days, self._of = _read("expire", days)
 
-    def before_login(self) -> str:
-        """EXPIRE's argument for somebody, with ``USER`` if it may be another after login."""
+    def before_login(self) -> str | None:
+        """EXPIRE's argument for somebody, with ``USER`` if it may be another after login; None if nothing is told."""
+        if self._days is None:
+            return None
         return _days(self._days) + (" USER" if self._of is not None else "")
 
-    def after_login(self, owner: str) -> str:
+    def after_login(self, owner: str) -> str | None:
         """EXPIRE's argument for *owner*."""
-        return _days(self._days_of(owner))
+        days = self._days_of(owner)
+        return None if days is None else _days(days)
 
     def removes_retrieved(self, owner: str) -> bool:
         """Whether *owner* may leave no mail that was sent."""
         return self._days_of(owner) == 0
 
-    def _days_of(self, owner: str) -> int | None:
-        if self._of is None or self._days is None:
+    def _days_of(self, owner: str) -> Value | None:
+        if self._of is None or self._days is None or self._days == NEVER:
             return self._days
         days = self._of(owner)
+        if days is None:
+            return self._days
+        if days == NEVER:
+            return NEVER
         # Section 6.7: before login "the smallest value which could be set for any user".
-        return None if days is None else max(days, self._days)
+        return max(days, self._days)
 
 
 class LoginDelay:
@@ -72,7 +88,7 @@ class LoginDelay:
 
     def __init__(self, seconds: int | PerUser, clock: Callable[[], float] = monotonic) -> None:
         longest, self._of = _read("login_delay", seconds)
-        if longest is None:
+        if longest == NEVER:
             raise ConfigError("login_delay: a number of seconds, 0 for no delay")
         self._seconds = longest
         self._clock = clock
@@ -116,15 +132,16 @@ class LoginDelay:
         if self._of is None:
             return self._seconds
         # Section 6.5: before login "the largest value which could be set for any user".
-        return max(min(self._of(owner) or 0, self._seconds), 0)
+        own = self._of(owner)
+        return max(min(own if isinstance(own, int) else 0, self._seconds), 0)
 
 
-def _read(name: str, value: int | PerUser | None) -> tuple[int | None, Callable[[str], int | None] | None]:
+def _read(name: str, value: Value | PerUser) -> tuple[Value, Callable[[str], Value | None] | None]:
     before_login, of = value if isinstance(value, PerUser) else (value, None)
-    if before_login is not None and before_login < 0:
-        raise ConfigError(f"{name}: not negative")
+    if before_login != NEVER and (not isinstance(before_login, int) or before_login < 0):
+        raise ConfigError(f"{name}: {before_login!r} is not a whole number, 0 or more")
     return before_login, of
 
 
-def _days(days: int | None) -> str:
-    return "NEVER" if days is None else str(days)
+def _days(days: Value) -> str:
+    return "NEVER" if days == NEVER else str(days)

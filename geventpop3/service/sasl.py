@@ -56,7 +56,7 @@ def auth(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) 
         name = failure.name if isinstance(failure, CredentialsRejected) else ""
         reject(service, pop3d, visitor, name, mechanism.upper())
         raise
-    return log_in(service, pop3d, visitor, mechanism.upper(), identity.owner)
+    return log_in(service, pop3d, visitor, mechanism.upper(), identity.owner, identity.authentication)
 
 
 def mechanisms(service: MaildropService, pop3d: Host, client: ClientInterface) -> list[str]:
@@ -90,6 +90,7 @@ def context_for(service: MaildropService, pop3d: Host, client: ClientInterface) 
         binding=binding,
         iterations=tuple(iterations) or (SCRAM_ITERATIONS,),
         derives=not (isinstance(authenticator, SecretAuthenticator) and authenticator.has_scram_keys_alone()),
+        key=service.fake_salt_key,
     )
 
 

@@ -6,11 +6,11 @@ and with it the exclusive-access lock, however the session ended.
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator
+from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator, ask
 from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.mechanisms import MECHANISMS, Mechanism
 from geventpop3.auth.secret import Secret
@@ -22,7 +22,7 @@ from geventpop3.service import authorization, language, sasl, transaction, utf8
 from geventpop3.service.body import Body
 from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
 from geventpop3.service.language import DEFAULT, LANGUAGES, Language
-from geventpop3.service.offload import Offload
+from geventpop3.service.offload import CALLS_PER_THREAD, WAITING_THREADS, AuthThreads, Offload
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
 from geventpop3.service.session import Session, plural
 from geventpop3.stores.store import Chunks, Maildrop, Message, Store
@@ -35,10 +35,6 @@ Check = TypeVar("Check", bound=Callable[[str, str], str | bool | None])
 
 PRIORITY = 1000
 STORE_THREADS = 8
-HASHES_WAITING_PER_THREAD = 128
-"""With 50 ms a hash, who is last in the queue waits six seconds."""
-
-CALLS_WAITING_PER_THREAD = 256
 
 WITHOUT_MAILDROP = {**authorization.COMMANDS, **utf8.COMMANDS, **language.COMMANDS}
 
@@ -80,15 +76,21 @@ class MaildropService:
     """Answers RFC 1939, CAPA and AUTH out of *store*, for whom *authenticator* knows.
 
     *allow_plaintext* permits USER and PASS over connections that others may read; without it they work on loopback and
-    unix sockets only. *expire*: days that the site keeps mail, as CAPA tells; None is NEVER, at 0 QUIT removes what
-    RETR sent (RFC 2449 section 6.7, see ``Expiry``). *login_delay*: seconds between two logins of one user (section
-    6.5). Either may be a ``PerUser``. *utf8_messages*: what a client without UTF-8 mode gets of a message with other
-    octets than ASCII in its header: ``"as-is"``, ``"refuse"`` or ``"convert"`` (RFC 6856 section 2.1, see ``utf8``).
+    unix sockets only. *expire*: days that the site keeps mail, or ``"never"``, as CAPA tells; None tells nothing, at 0
+    QUIT removes what RETR sent (RFC 2449 section 6.7, see ``Expiry``). *login_delay*: seconds between two logins of
+    one user (section 6.5). Either may be a ``PerUser``. *utf8_messages*: what a client without UTF-8 mode gets of a
+    message with other octets than ASCII in its header: ``"as-is"``, ``"refuse"`` or ``"convert"`` (RFC 6856 section
+    2.1, see ``utf8``).
     *language*: the tag of the language that ``LANG *`` chooses; ``languages`` may be added to.
 
     After *max_tries* failed logins the connection is closed. *mechanisms* is the table of what AUTH may offer;
     *may_act_as* says, at once, whether an authentication identity may open the maildrop of an authorization identity;
     without it nobody may (RFC 4616 section 2).
+
+    *auth_threads* hash passwords, one for each core if None is said; *waiting_threads* wait for back ends that ask
+    others. *fake_salt_key* makes the salts that SCRAM shows for names which nobody has. Without one it is random, and
+    shared by processes that are forked once the service is made; give it, 32 random octets, to services that are made
+    apart, and where a salt that changes at a restart must not tell that the name is nobody's.
 
     Who else answers ``cmd_quit`` takes UPDATE over, too: then nothing is removed.
     """
@@ -101,20 +103,24 @@ class MaildropService:
         authenticator: Authenticator | None = None,
         *,
         allow_plaintext: bool = False,
-        expire: int | PerUser | None = None,
+        expire: int | Literal["never"] | PerUser | None = None,
         login_delay: int | PerUser = 0,
         utf8_messages: str = "as-is",
         language: str = DEFAULT,
         max_tries: int = 3,
         store_threads: int = STORE_THREADS,
         auth_threads: int | None = None,
+        waiting_threads: int = WAITING_THREADS,
+        fake_salt_key: bytes | None = None,
         mechanisms: Mapping[str, Mechanism] = MECHANISMS,
         may_act_as: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.mechanisms = mechanisms
         self.may_act_as = _never if may_act_as is None else may_act_as
         self.store = store
-        self._authenticator = authenticator
+        self._auth_threads = AuthThreads(auth_threads, waiting_threads)
+        self._authenticator = None if authenticator is None else authenticator.in_threads(self._auth_threads)
+        self.fake_salt_key = secrets.token_bytes(32) if fake_salt_key is None else fake_salt_key
         self.allow_plaintext = allow_plaintext
         self.expiry = Expiry(expire)
         self.login_delay = LoginDelay(login_delay)
@@ -126,14 +132,16 @@ class MaildropService:
         self.max_tries = max_tries
         self.capabilities: dict[str, Capability] = dict(CAPABILITIES)
         self.offers: dict[Hashable, list[str]] = {}
-        threads = auth_threads or os.cpu_count() or 1
-        self._hashing = Offload(threads, threads * HASHES_WAITING_PER_THREAD)
-        self._storing = Offload(store_threads, store_threads * CALLS_WAITING_PER_THREAD)
+        self._storing = Offload(store_threads, store_threads * CALLS_PER_THREAD)
         self._visitors: dict[int, Visitor] = {}
 
     def allows_clear_text(self, client: ClientInterface) -> bool:
-        """Whether a password may be sent as it is: nobody but this machine can read along, or the site allows it."""
-        return self.allow_plaintext or client.secure or _is_loopback(client.peer[0])
+        """Whether a password may be sent as it is: nobody but this machine can read along, or the site allows it.
+
+        Behind a proxy nothing is loopback: "127.0.0.1" may be the far end of another proxy, and a proxy on this machine
+        that tells no address has clients anywhere.
+        """
+        return self.allow_plaintext or client.secure or (not client.proxied and _is_loopback(client.peer[0]))
 
     def authenticator(self, function: Check) -> Check:
         """Make *function* the authenticator of a service that has none; to be used as a decorator.
@@ -262,7 +270,7 @@ class MaildropService:
     @handles("unregistered")
     def close(self, _pop3d: Host, _event: Event) -> None:
         """End the threads: gevent leaves them behind when their hub goes."""
-        self._hashing.close()
+        self._auth_threads.close()
         self._storing.close()
 
     def is_in_utf8_mode(self, client: ClientInterface) -> bool:
@@ -288,27 +296,29 @@ class MaildropService:
 
     def authenticate(self, name: str, password: str) -> str | None:
         """The owner that these credentials belong to, or None."""
-        return self._ask(self.back_end.authenticate, name, password)
+        return ask(self._auth_threads, self.back_end, self.back_end.authenticate, name, password)
 
     def look_up(self, name: str) -> Secret | None:
         """What is stored for *name*; nothing where nothing is handed out."""
         authenticator = self.back_end
-        return self._ask(authenticator.secret, name) if isinstance(authenticator, SecretAuthenticator) else None
+        if not isinstance(authenticator, SecretAuthenticator):
+            return None
+        return ask(self._auth_threads, authenticator, authenticator.secret, name)
 
     def owner(self, name: str) -> str | None:
         """The owner of the maildrop of a *name* that was proven."""
-        return self._ask(self.back_end.owner, name)
+        return ask(self._auth_threads, self.back_end, self.back_end.owner, name)
 
     def check_token(self, name: str | None, token: str) -> str | None:
         """The owner of the maildrop that an OAuth token opens, or None."""
         authenticator = self.back_end
         if not isinstance(authenticator, TokenAuthenticator):
             return None
-        return self._ask(authenticator.check_token, name, token)
+        return ask(self._auth_threads, authenticator, authenticator.check_token, name, token)
 
     def compute(self, function: Callable[[], R]) -> R:
         """What takes a processor some milliseconds."""
-        return self._hashing.run(function)
+        return self._auth_threads.compute(function)
 
     def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What may take some milliseconds for a message."""
@@ -328,7 +338,8 @@ class MaildropService:
         self, maildrop: Maildrop, unique_id: str, finished: Callable[[], object] | None = None
     ) -> tuple[bytes] | Body:
         """A message, opened and with its first chunk read: the chunk itself if that is all of it, else a Body."""
-        chunks = self._call(maildrop, "retrieve", maildrop.retrieve, unique_id)
+        waits = "retrieve" in maildrop.blocking
+        chunks = self._storing.run(maildrop.retrieve, unique_id) if waits else maildrop.retrieve(unique_id)
         first = None
         if type(chunks) is tuple and len(chunks) == 1:
             if finished is not None:
@@ -341,17 +352,11 @@ class MaildropService:
                 if finished is not None:
                     finished()
                 return (first,)
-        return Body(chunks, self._storing, first=first, waits="retrieve" in maildrop.blocking, finished=finished)
+        return Body(chunks, self._storing, first=first, waits=waits, finished=finished)
 
     def close_maildrop(self, maildrop: Maildrop) -> None:
         """Release the lock and all else."""
         self._call(maildrop, "close", maildrop.close)
-
-    def _ask(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Ask the authenticator, in a thread if it may wait."""
-        if self.back_end.answers_at_once():
-            return method(*args, **kwargs)
-        return self._hashing.run(method, *args, **kwargs)
 
     def _call(self, maildrop: Maildrop, name: str, method: Callable[..., R], *args: object) -> R:
         return self._storing.run(method, *args) if name in maildrop.blocking else method(*args)

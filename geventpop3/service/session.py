@@ -74,7 +74,8 @@ class Session:
             raise NoSuchMessage(f"no such message, only {there} {plural(there)} in the maildrop")
         if number in self._marks:
             raise NoSuchMessage(f"message {number} is marked as deleted")
-        return self._snapshot[number - 1]
+        snapshot = self._snapshot
+        return Message(snapshot.unique_ids[number - 1], snapshot.octets[number - 1])
 
     def mark(self, number: int) -> None:
         """Mark as deleted. Raises NoSuchMessage as ``message`` does."""

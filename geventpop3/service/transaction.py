@@ -46,13 +46,14 @@ def uidl(_service: MaildropService, session: Session, event: Event) -> Reply:
 
 def retr(service: MaildropService, session: Session, event: Event) -> Reply:
     """RETR msg: the whole message."""
-    expect(event.args, 1)
+    if len(event.args) != 1:
+        expect(event.args, 1)
     number = message_number(event.args[0])
     message = session.message(number)
     body: Content = service.read(session.maildrop, message.unique_id, partial(session.retrieved, number))
     if session.present is not None:
         body = session.present(service, body, partial(session.keep, number))
-    return multiline(f"{message.octets} octets", body)
+    return Reply(True, f"{message.octets} octets", None, body)
 
 
 def top(service: MaildropService, session: Session, event: Event) -> Reply:

@@ -34,14 +34,17 @@ class LineBuffer:
     one feed is ever held.
     """
 
-    __slots__ = ("_drain", "_dropped", "_held", "_limit", "_searched", "hopeless", "octets")
+    __slots__ = ("_at", "_begun", "_chunk", "_drain", "_dropped", "_limit", "at_end", "hopeless", "octets")
 
     def __init__(self, limit: int = LINE_OCTETS, drain: int = DRAIN_OCTETS) -> None:
         self._limit = limit
         self._drain = drain
-        self._held = bytearray()
-        self._searched = 0
+        self._begun = bytearray()  # of a line whose end was in none of the chunks so far
+        self._chunk = b""  # what was fed last
+        self._at = 0  # where in it the next line goes on
         self._dropped = 0
+        self.at_end = True
+        """No line will come out before more is fed."""
         self.hopeless = False
         """A line went on past the drain limit: nothing more will come out, close the connection."""
         self.octets = 0
@@ -50,57 +53,89 @@ class LineBuffer:
     @property
     def pending(self) -> int:
         """Octets held, whole lines and the beginning of the next one."""
-        return len(self._held)
+        return len(self._begun) + len(self._chunk) - self._at
 
     def feed(self, data: bytes) -> None:
         """Take more octets of the stream; after a hopeless line they are thrown away."""
-        if not self.hopeless:
-            self._held += data
+        if self.hopeless:
+            return
+        if self._at < len(self._chunk):
+            data = self._chunk[self._at :] + data
+        self._chunk = data
+        self._at = 0
+        self.at_end = not data
 
     def next_line(self, limit: int | None = None) -> bytes | TooLong | None:
         """The next line without its line end, or None if it has not wholly arrived.
 
         TOO_LONG stands, once and when its end has come, for a line over the limit (of this call, if one is given).
         """
-        held = self._held
+        chunk, start = self._chunk, self._at
+        if start == len(chunk):
+            return None
         if limit is None:
             limit = self._limit
-        end = held.find(b"\n", self._searched)
+        end = chunk.find(b"\n", start)
         if end < 0:
-            self._searched = len(held)
-            if self._dropped or len(held) > limit:
-                self._drop(len(held))
+            self._begin(limit)
             return None
-        self._searched = 0
-        if self._dropped or end >= limit:
-            self._drop(end + 1)
-            if self.hopeless:
-                return None
-            self.octets = self._dropped
-            self._dropped = 0
-            return TOO_LONG
-        self.octets = end + 1
-        line = bytes(held[: end - 1 if end and held[end - 1] == _CR else end])
-        del held[: end + 1]
-        return line
+        self._at = end + 1
+        self.at_end = end + 1 == len(chunk)
+        if self._begun or self._dropped:
+            return self._finish(chunk[: end + 1], limit)
+        self.octets = octets = end + 1 - start
+        if octets > limit:
+            return self._too_long()
+        return chunk[start : end - 1 if end > start and chunk[end - 1] == _CR else end]
 
     def begins(self, word: bytes) -> bool:
         """Whether what is held begins with *word*, which is ASCII in upper case."""
-        return self._held[: len(word)].upper() == word
+        held = self._chunk[self._at : self._at + len(word)]
+        if self._begun:
+            held = bytes(self._begun[: len(word)]) + held
+        return held[: len(word)].upper() == word
 
     def clear(self) -> None:
         """Throw away what is held, as before a TLS handshake (RFC 2595 section 4)."""
-        self._held.clear()
-        self._searched = 0
+        self._begun.clear()
+        self._chunk = b""
+        self._at = 0
         self._dropped = 0
+        self.at_end = True
         self.hopeless = False
 
-    def _drop(self, octets: int) -> None:
-        """Drop the first *octets* held: all there is of the over-long line."""
-        del self._held[:octets]
-        self._searched = 0
-        self._dropped += octets
-        if self._dropped > self._drain:
-            self.hopeless = True
-            self.octets = self._drain + 1  # no matter how much arrived with the octet that was one too many
-            self._held.clear()
+    def _begin(self, limit: int) -> None:
+        """All that is held is the beginning of one line."""
+        self._begun += self._chunk[self._at :]
+        self._chunk = b""
+        self._at = 0
+        self.at_end = True
+        if self._dropped or len(self._begun) > limit:
+            self._dropped += len(self._begun)
+            self._begun.clear()
+            if self._dropped > self._drain:
+                self._give_up()
+
+    def _finish(self, rest: bytes, limit: int) -> bytes | TooLong | None:
+        """The line that began in an earlier chunk and ends with *rest*."""
+        self.octets = self._dropped + len(self._begun) + len(rest)
+        if self._dropped or self.octets > limit:
+            self._begun.clear()
+            self._dropped = 0
+            return self._too_long()
+        line = bytes(self._begun) + rest
+        self._begun.clear()
+        return line[:-2] if line[-2:] == b"\r\n" else line[:-1]
+
+    def _too_long(self) -> TooLong | None:
+        if self.octets > self._drain:
+            self._give_up()
+            return None
+        return TOO_LONG
+
+    def _give_up(self) -> None:
+        self.hopeless = True
+        self.octets = self._drain + 1  # no matter how much arrived with the octet that was one too many
+        self._chunk = b""
+        self._at = 0
+        self.at_end = True

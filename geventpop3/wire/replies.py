@@ -13,6 +13,8 @@ LINE_OCTETS = 512
 """RFC 2449 section 4: "The maximum length of the first line of a command response (including the initial greeting)
 ... is 512 octets (including the terminating CRLF)"."""
 
+_SHORT = LINE_OCTETS - len("-ERR \r\n")
+
 _CONTROLS = bytes.maketrans(bytes([*range(32), 127]), b"?" * 33)
 
 
@@ -32,6 +34,8 @@ class Reply(NamedTuple):
     def status_line(self) -> bytes:
         """The first line as it goes out, with CRLF."""
         positive, text, code, _ = self
+        if code is None and text and text[0] != "[" and len(text) < _SHORT and text.isascii() and text.isprintable():
+            return f"+OK {text}\r\n".encode("ascii") if positive else f"-ERR {text}\r\n".encode("ascii")
         if code is not None:
             text = f"[{code}] {text}"
         elif text[:1] == "[":

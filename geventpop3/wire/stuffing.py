@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 _LF: Final = 0x0A
 _CR: Final = 0x0D
@@ -43,14 +43,24 @@ def encode_chunk_in_python(chunk: bytes, at_line_start: bool, after_cr: bool) ->
     return (b"." + chunk if stuff_first else chunk), octets
 
 
-def stuff_whole_in_python(content: bytes) -> bytes:
-    """A whole body that is there in one piece, with the termination octet: ``stuff`` without the steps."""
+def stuff_whole_in_python(content: bytes, before: bytes = b"", /) -> bytes:
+    """A whole body that is there in one piece, with the termination octet: ``stuff`` without the steps.
+
+    *before* is what goes in front of it: the status line.
+    """
     encoded, _ = encode_chunk_in_python(content, True, False)
-    return encoded + (b".\r\n" if not content or content[-1] == _LF else b"\r\n.\r\n")
+    return before + encoded + (b".\r\n" if not content or content[-1] == _LF else b"\r\n.\r\n")
+
+
+class Whole(Protocol):
+    """The signature of ``stuff_whole``, in Python and in C."""
+
+    def __call__(self, content: bytes, before: bytes = b"", /) -> bytes:
+        """A whole body that is there in one piece, with *before* in front and the termination octet behind."""
 
 
 encode_chunk: Callable[[bytes, bool, bool], tuple[bytes, int]]
-stuff_whole: Callable[[bytes], bytes]
+stuff_whole: Whole
 try:
     from geventpop3.wire._speedups import encode_chunk, stuff_whole
 except ImportError:

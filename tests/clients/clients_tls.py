@@ -42,15 +42,15 @@ class WireServer(POP3Server):
             tls=None
             if wire == "clear"
             else Certificates([(str(authority.server), None)], client_ca=str(authority.certificate)),
-            tls_listeners=[("127.0.0.1", 0)] if wire == "pop3s" else (),
+            tls_listen=[("127.0.0.1", 0)] if wire == "pop3s" else (),
         )
         self.wire = wire
         self.logins: list[tuple[str, bool]] = []
         self.on("authenticated")(self._note)
 
-    def start(self, listeners: Iterable[Any] | None = None) -> None:
+    def start(self, listen: Iterable[Any] | None = None) -> None:
         # the test kit says where to listen, but knows of clear text only
-        super().start(None if self.wire == "pop3s" else listeners)
+        super().start(None if self.wire == "pop3s" else listen)
 
     def _note(self, pop3d: POP3Server, event: Any) -> None:
         self.logins.append((event.args[1], event.client.secure))

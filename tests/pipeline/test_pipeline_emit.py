@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from table import each
 
 from geventpop3.errors import AuthenticationFailed, PipelineError, Refusal, StoreUnavailable
 from geventpop3.pipeline import events
@@ -133,11 +134,13 @@ class TestEat:
         assert line(pop3d.send_event("cmd_user")) == "+OK mine\r\n"
         assert heard == [ok("mine")]
 
-    @pytest.mark.parametrize("code", [EAT_CLIENT, EAT_PLUGIN, EAT_ALL])
-    @pytest.mark.parametrize("name", [name for name, one in CATALOGUE.items() if one.tells])
+    @each("code", [EAT_CLIENT, EAT_PLUGIN, EAT_ALL])
+    @each("name", [name for name, one in CATALOGUE.items() if one.tells])
     def test_what_only_tells_is_heard_by_everybody(
-        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, name: str, code: Eat
+        self, caplog: pytest.LogCaptureFixture, name: str, code: Eat
     ) -> None:
+        caplog.clear()
+        pop3d = Pluggable()
         asked = plugin(pop3d, name, code, None)
         asked.clear()  # what they were told of each other
         heard = listener(pop3d, name)
@@ -153,7 +156,6 @@ class TestEat:
         plugin(pop3d, "my_event", EAT_ALL)
         assert pop3d.send_event("my_event").eaten
 
-    @settings(max_examples=60, deadline=None)
     @given(
         st.lists(st.sampled_from([None, EAT_NONE, EAT_CLIENT, EAT_PLUGIN, EAT_ALL, ValueError("oops"), 3]), max_size=6)
     )
@@ -187,7 +189,7 @@ class TestMangling:
 
 
 class TestAnswers:
-    @pytest.mark.parametrize(
+    @each(
         ("answer", "wire"),
         [
             (ok("fine"), "+OK fine\r\n"),
@@ -197,7 +199,8 @@ class TestAnswers:
             (AuthenticationFailed(), "-ERR [AUTH] authentication failed\r\n"),
         ],
     )
-    def test_a_listener_answers(self, pop3d: Pluggable, answer: Any, wire: str) -> None:
+    def test_a_listener_answers(self, answer: Any, wire: str) -> None:
+        pop3d = Pluggable()
         listener(pop3d, "cmd_user", answer)
         event = pop3d.send_event("cmd_user")
         assert (line(event), event.eaten, event.reference) == (wire, False, None)
@@ -249,10 +252,12 @@ class TestAnswers:
 
 
 class TestListenersThatFail:
-    @pytest.mark.parametrize("mistake", [ValueError("oops"), PipelineError("oops"), 7, True, "hello", b"", EAT_ALL])
+    @each("mistake", [ValueError("oops"), PipelineError("oops"), 7, True, "hello", b"", EAT_ALL])
     def test_the_client_gets_a_reference_that_is_in_the_log(
-        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, mistake: Any
+        self, caplog: pytest.LogCaptureFixture, mistake: Any
     ) -> None:
+        caplog.clear()
+        pop3d = Pluggable()
         listener(pop3d, "cmd_stat", mistake)
         event = pop3d.send_event("cmd_stat", client=some_client())
         match = INTERNAL.fullmatch(line(event))
@@ -288,10 +293,13 @@ class TestListenersThatFail:
         assert event.reference in line(event)
         assert [event.reference in record.getMessage() for record in caplog.records] == [True, False]
 
-    @pytest.mark.parametrize("failure", [ValueError("oops"), Refusal("no"), StoreUnavailable(detail="EIO")])
+    @each("failure", [ValueError("oops"), Refusal("no"), StoreUnavailable(detail="EIO")])
     def test_a_blinker_receiver_that_fails_is_logged_and_answers_nothing(
-        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, failure: Exception
+        self, caplog: pytest.LogCaptureFixture, failure: Exception
     ) -> None:
+        caplog.clear()
+        pop3d = Pluggable()
+
         def receiver(sender: object, event: Event) -> None:
             raise failure
 
@@ -301,10 +309,12 @@ class TestListenersThatFail:
         assert "receiver test_pipeline_emit" in caplog.text
         assert "failed at cmd_stat, reference " in caplog.text
 
-    @pytest.mark.parametrize("result", [7, True, "OK", b"1", [SECRET]])
+    @each("result", [7, True, "OK", b"1", [SECRET]])
     def test_what_a_blinker_receiver_returns_by_accident_is_no_answer(
-        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, result: Any
+        self, caplog: pytest.LogCaptureFixture, result: Any
     ) -> None:
+        caplog.clear()
+        pop3d = Pluggable()
         heard = listener(pop3d, "cmd_quit", ok("goodbye"), priority=1000)
         with caplog.at_level(logging.DEBUG), events.cmd_quit.connected_to(lambda sender, event: result):
             event = pop3d.send_event("cmd_quit")
@@ -318,7 +328,7 @@ class TestListenersThatFail:
             """As gevent's Timeout, no Exception."""
 
         class Server(Pluggable):
-            isolated = (Exception, Deadline)
+            _isolated = (Exception, Deadline)
 
         class Late(Plugin):
             def plugin_register(self, pop3d: Pluggable) -> None:
@@ -357,10 +367,10 @@ class TestListenersThatFail:
 
 
 class TestPluginsThatFail:
-    @pytest.mark.parametrize("mistake", [ValueError("oops"), Refusal("no"), 3, True, ok("no answer")])
-    def test_it_counts_as_none_and_is_reported(
-        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture, mistake: Any
-    ) -> None:
+    @each("mistake", [ValueError("oops"), Refusal("no"), 3, True, ok("no answer")])
+    def test_it_counts_as_none_and_is_reported(self, caplog: pytest.LogCaptureFixture, mistake: Any) -> None:
+        caplog.clear()
+        pop3d = Pluggable()
         reports: list[Event] = []
         pop3d.on("plugin_error")(lambda pop3d, event: reports.append(event))
         asked = plugin(pop3d, "cmd_user", mistake if isinstance(mistake, Exception) else lambda event: mistake, None)
@@ -430,22 +440,23 @@ def pass_on(pop3d: Pluggable, event: Event) -> None:
 class TestSecrets:
     """Neither argument nor octets of a command get into a log record, whatever fails."""
 
-    @pytest.mark.parametrize("failing", [quote, quote_and_chain])
-    @pytest.mark.parametrize("as_plugin", [False, True])
+    @each("failing", [quote, quote_and_chain])
+    @each("as_plugin", [False, True])
     def test_an_exception_that_quotes_the_secret(
         self,
-        pop3d: Pluggable,
         caplog: pytest.LogCaptureFixture,
         failing: Callable[[Pluggable, Event], Any],
         as_plugin: bool,
     ) -> None:
+        caplog.clear()
+        pop3d = Pluggable()
         if as_plugin:
             pop3d.plugin("cmd_pass")(failing)
             pop3d.plugin("plugin_error", alias="passing it on")(pass_on)
         else:
             pop3d.on("cmd_pass")(failing)
         event = password()
-        pop3d.emit(event)
+        pop3d._emit(event)
         assert event.reference is not None
         assert event.reference in caplog.text
         assert failing.__name__ in caplog.text
@@ -458,7 +469,7 @@ class TestSecrets:
     def test_an_answer_that_quotes_the_secret(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
         listener(pop3d, "cmd_pass", [SECRET])
         event = password()
-        pop3d.emit(event)
+        pop3d._emit(event)
         assert INTERNAL.fullmatch(line(event))
         assert "TypeError" in caplog.text
         assert SECRET not in caplog.text
@@ -541,11 +552,11 @@ class TestResponse:
 
     def test_without_plugins_the_reply_is_the_reply(self, pop3d: Pluggable) -> None:
         reply = ok("0 0")
-        assert pop3d.respond(self.answered(reply)) is reply
+        assert pop3d._respond(self.answered(reply)) is reply
 
     def test_without_a_reply_nobody_is_asked(self, pop3d: Pluggable) -> None:
         asked = plugin(pop3d, "response", None)
-        assert pop3d.respond(self.answered(None)) is None
+        assert pop3d._respond(self.answered(None)) is None
         assert asked == []
 
     def test_a_plugin_is_told_what_is_answered_and_may_change_the_reply(self, pop3d: Pluggable) -> None:
@@ -558,27 +569,29 @@ class TestResponse:
 
         plugin(pop3d, "response", shout)
         event = self.answered(err("no mail"))
-        assert pop3d.respond(event) == err("NO MAIL")
+        assert pop3d._respond(event) == err("NO MAIL")
         assert event.reply == err("no mail")
         assert [(hook.name, hook.client, hook.args) for hook in seen] == [("response", event.client, ["cmd_stat"])]
 
-    @pytest.mark.parametrize("code", [EAT_CLIENT, EAT_ALL])
-    def test_it_may_be_eaten_and_its_body_is_closed(self, pop3d: Pluggable, code: Eat) -> None:
+    @each("code", [EAT_CLIENT, EAT_ALL])
+    def test_it_may_be_eaten_and_its_body_is_closed(self, code: Eat) -> None:
+        pop3d = Pluggable()
         plugin(pop3d, "response", code)
         body = Body()
-        assert pop3d.respond(self.answered(multiline("here", body))) is None
+        assert pop3d._respond(self.answered(multiline("here", body))) is None
         assert body.closed == 1
 
     def test_plugins_may_be_cut_short(self, pop3d: Pluggable) -> None:
         asked = plugin(pop3d, "response", EAT_PLUGIN, None)
-        assert pop3d.respond(self.answered(ok("0 0"))) == ok("0 0")
+        assert pop3d._respond(self.answered(ok("0 0"))) == ok("0 0")
         assert asked == [0]
 
-    @pytest.mark.parametrize("instead", [None, err("no")])
-    def test_a_body_that_nothing_takes_the_place_of_is_closed(self, pop3d: Pluggable, instead: Reply | None) -> None:
+    @each("instead", [None, err("no")])
+    def test_a_body_that_nothing_takes_the_place_of_is_closed(self, instead: Reply | None) -> None:
+        pop3d = Pluggable()
         plugin(pop3d, "response", lambda event: setattr(event, "reply", instead))
         body = Body()
-        assert pop3d.respond(self.answered(multiline("here", body))) == instead
+        assert pop3d._respond(self.answered(multiline("here", body))) == instead
         assert body.closed == 1
 
     def test_a_reply_turned_negative_loses_its_body(self, pop3d: Pluggable) -> None:
@@ -589,13 +602,13 @@ class TestResponse:
             lambda event: setattr(event, "reply", event.reply._replace(text="no!")),
         )
         body = Body()
-        assert pop3d.respond(self.answered(multiline("here", body))) == err("no!")
+        assert pop3d._respond(self.answered(multiline("here", body))) == err("no!")
         assert body.closed == 1
 
     def test_a_body_that_a_negative_reply_brings_along_is_closed_as_is_the_old_one(self, pop3d: Pluggable) -> None:
         old, new = Body(), Body()
         plugin(pop3d, "response", lambda event: setattr(event, "reply", Reply(False, "no", body=new)))
-        assert pop3d.respond(self.answered(multiline("here", old))) == err("no")
+        assert pop3d._respond(self.answered(multiline("here", old))) == err("no")
         assert (old.closed, new.closed) == (1, 1)
 
     def test_a_body_in_place_of_another_may_read_it(self, pop3d: Pluggable) -> None:
@@ -607,7 +620,7 @@ class TestResponse:
 
         plugin(pop3d, "response", shout)
         body = Body()
-        reply = pop3d.respond(self.answered(multiline("here", body)))
+        reply = pop3d._respond(self.answered(multiline("here", body)))
         assert reply is not None
         assert reply.body is not None
         assert list(reply.body) == [b"OCTETS"]
@@ -617,7 +630,7 @@ class TestResponse:
         self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
     ) -> None:
         plugin(pop3d, "response", ValueError("oops"))
-        assert pop3d.respond(self.answered(ok("0 0"))) == ok("0 0")
+        assert pop3d._respond(self.answered(ok("0 0"))) == ok("0 0")
         assert "plugin 'plugin0' failed at response of client 7" in caplog.text
 
     def test_all_of_a_plugin_hears_responses_too(self, pop3d: Pluggable) -> None:
@@ -631,12 +644,12 @@ class TestResponse:
 
         ear = Ear()
         pop3d.plugin_add("ear", ear)
-        pop3d.respond(self.answered(ok("0 0")))
+        pop3d._respond(self.answered(ok("0 0")))
         assert ear.heard == ["plugin_add", "response"]
 
 
 class TestDiscard:
-    @pytest.mark.parametrize("reply", [None, ok("fine"), multiline("here", [b"octets"])])
+    @each("reply", [None, ok("fine"), multiline("here", [b"octets"])])
     def test_what_cannot_be_closed_is_left_alone(self, reply: Reply | None, caplog: pytest.LogCaptureFixture) -> None:
         discard(reply)
         assert caplog.records == []

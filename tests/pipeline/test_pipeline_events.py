@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from typing import Any
 
 import blinker
@@ -10,7 +11,7 @@ import pytest
 
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline import events
-from geventpop3.pipeline.events import CATALOGUE, Event, EventSignal, SessionSummary, signal
+from geventpop3.pipeline.events import CATALOGUE, Event, EventSignal, SessionSummary, generation, signal
 from geventpop3.wire.replies import Reply, err, ok
 
 
@@ -57,6 +58,28 @@ class TestEvent:
         with pytest.raises(ValueError, match=r"\+OK"):
             event.reply = "hello"
         assert event.reply is None
+
+    def test_a_negative_reply_has_no_body_and_only_one_that_is_not_the_events_yet_is_closed(self) -> None:
+        closed = []
+
+        class Body:
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def __iter__(self) -> Iterator[bytes]:
+                return iter((b"x",))
+
+            def close(self) -> None:
+                closed.append(self.name)
+
+        event = Event("cmd_top")
+        event.reply = Reply(True, "here", None, Body("first"))
+        event.reply = event.reply._replace(positive=False)  # who emits the event closes that body
+        assert event.reply == err("here")
+        assert closed == []
+        event.reply = Reply(False, "no", None, Body("second"))
+        assert event.reply == err("no")
+        assert closed == ["second"]
 
     def test_its_repr_shows_client_and_arguments(self) -> None:
         assert repr(Event("cmd_retr", some_client(), ["2"])) == "<Event cmd_retr client=7 args=['2']>"
@@ -165,18 +188,18 @@ class TestSignal:
                 assert channel.send("me") == []
             assert len(channel.send("me")) == 1
 
-    def test_its_generation_changes_with_its_receivers(self, channel: EventSignal) -> None:
-        seen = {channel.generation}
+    def test_the_generation_changes_with_its_receivers(self, channel: EventSignal) -> None:
+        seen = {generation.latest}
 
         def receiver(sender: object) -> None: ...
 
         channel.connect(receiver)
-        seen.add(channel.generation)
+        seen.add(generation.latest)
         channel.disconnect(receiver)
-        seen.add(channel.generation)
+        seen.add(generation.latest)
         with channel.muted():
-            seen.add(channel.generation)
-        seen.add(channel.generation)
+            seen.add(generation.latest)
+        seen.add(generation.latest)
         assert len(seen) == 5
 
     def test_its_set_has_the_rest_of_what_a_set_has(self, channel: EventSignal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from table import each
 
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline.events import CATALOGUE
@@ -26,7 +27,7 @@ def test_it_knows_the_catalogue_in_its_order(names: Names) -> None:
         names.require(name)
 
 
-@pytest.mark.parametrize(
+@each(
     ("wrong", "meant"),
     [
         ("conection", "connection"),
@@ -38,7 +39,8 @@ def test_it_knows_the_catalogue_in_its_order(names: Names) -> None:
         ("zzz", ""),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest_known_one(names: Names, wrong: str, meant: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(wrong: str, meant: str) -> None:
+    names = Names(CATALOGUE)
     with pytest.raises(PipelineError, match=rf"no event is called '{wrong}': did you mean {meant}.*add_event"):
         names.check(wrong)
 
@@ -48,25 +50,26 @@ def test_with_nothing_known_there_is_no_nearest() -> None:
         Names(()).check("my_event")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "meant"), [("cmd_usre", "cmd_user"), ("cmd_delete", "cmd_dele"), ("cmd_users", "cmd_user")]
-)
-def test_a_verb_that_resembles_a_known_one_is_taken_for_a_misspelling(names: Names, wrong: str, meant: str) -> None:
+@each(("wrong", "meant"), [("cmd_usre", "cmd_user"), ("cmd_delete", "cmd_dele"), ("cmd_users", "cmd_user")])
+def test_a_verb_that_resembles_a_known_one_is_taken_for_a_misspelling(wrong: str, meant: str) -> None:
+    names = Names(CATALOGUE)
     message = rf"did you mean {meant}\? \(add_event\('{wrong}'\) declares it as a new verb\)"
     with pytest.raises(PipelineError, match=message):
         names.check(wrong)
 
 
-@pytest.mark.parametrize("verb", ["cmd_xfoo", "cmd_xuser", "cmd_quota", "cmd_id", "cmd_" + 40 * "z", "cmd_9"])
-def test_a_verb_that_resembles_none_is_new_but_not_declared_by_looking(names: Names, verb: str) -> None:
+@each("verb", ["cmd_xfoo", "cmd_xuser", "cmd_quota", "cmd_id", "cmd_" + 40 * "z", "cmd_9"])
+def test_a_verb_that_resembles_none_is_new_but_not_declared_by_looking(verb: str) -> None:
+    names = Names(CATALOGUE)
     names.check(verb)
     assert verb not in names
     with pytest.raises(PipelineError, match="is not declared: add_event"):
         names.require(verb)
 
 
-@pytest.mark.parametrize("verb", ["X", "9", "XFOO", 40 * "Z", 41 * "Z", "X-FOO", "X_FOO", "", "XF\u00d6\u00d6"])
-def test_each_verb_has_its_event_and_each_event_its_verb(names: Names, verb: str) -> None:
+@each("verb", ["X", "9", "XFOO", 40 * "Z", 41 * "Z", "X-FOO", "X_FOO", "", "XF\u00d6\u00d6"])
+def test_each_verb_has_its_event_and_each_event_its_verb(verb: str) -> None:
+    names = Names(CATALOGUE)
     try:
         event = CommandSpec(verb, frozenset(State)).event
     except ValueError:
@@ -89,7 +92,7 @@ def test_names_may_be_added_while_they_are_looked_through(names: Names) -> None:
     assert "my_cmd_quit" in names
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "why"),
     [
         (None, "is a str"),
@@ -107,7 +110,8 @@ def test_names_may_be_added_while_they_are_looked_through(names: Names) -> None:
         ("cmd_" + 41 * "z", "1 to 40 letters or digits"),
     ],
 )
-def test_what_no_event_can_be_called(names: Names, name: Any, why: str) -> None:
+def test_what_no_event_can_be_called(name: Any, why: str) -> None:
+    names = Names(CATALOGUE)
     with pytest.raises(PipelineError, match=why):
         names.check(name)
     with pytest.raises(PipelineError, match=why):

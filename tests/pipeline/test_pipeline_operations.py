@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from table import each
 
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline.pipeline import Pipeline, Slot
@@ -89,13 +90,15 @@ class TestPush:
         with pytest.raises(PipelineError, match="already, as 'a'"):
             pipeline.push("other", pipeline.get("a")[0])
 
-    @pytest.mark.parametrize("alias", ["", None, 7])
-    def test_an_alias_is_text(self, told: Told, alias: Any) -> None:
+    @each("alias", ["", None, 7])
+    def test_an_alias_is_text(self, alias: Any) -> None:
+        told = Told()
         with pytest.raises(PipelineError, match="an alias is a str"):
             told.pipeline.push(alias, Numbered())
 
-    @pytest.mark.parametrize("plugin", [None, object(), Numbered])
-    def test_only_plugins_are_added(self, told: Told, plugin: Any) -> None:
+    @each("plugin", [None, object(), Numbered])
+    def test_only_plugins_are_added(self, plugin: Any) -> None:
+        told = Told()
         with pytest.raises(PipelineError, match="instance of a subclass of Plugin"):
             told.pipeline.push("a", plugin)
 
@@ -327,7 +330,6 @@ def perform(pipeline: Pipeline, name: str, *args: Any) -> Any:
     return operations[name](*args)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(OPERATIONS, max_size=25))
 def test_slots_are_sorted_and_aliases_unique_whatever_is_done(operations: list[tuple[Any, ...]]) -> None:
     told = Told()

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from table import each
 
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline.events import Event
@@ -75,7 +76,7 @@ class TestHandles:
 
         assert handles("cmd_user")(method) is method
 
-    @pytest.mark.parametrize("names", [(), (len,), ("cmd_user", 3)])
+    @each("names", [(), (len,), ("cmd_user", 3)])
     def test_it_needs_names(self, names: Any) -> None:
         with pytest.raises(PipelineError, match="needs the names of events"):
             handles(*names)
@@ -179,8 +180,10 @@ class TestAdd:
         pop3d.plugin_del("recorder")
         assert told == [("plugin_add", "recorder", plugin), ("plugin_del", "recorder", plugin)]
 
-    @pytest.mark.parametrize("mistake", [False, ValueError("no such file")])
-    def test_one_that_does_not_register_leaves_nothing_behind(self, pop3d: Pluggable, mistake: Any) -> None:
+    @each("mistake", [False, ValueError("no such file")])
+    def test_one_that_does_not_register_leaves_nothing_behind(self, mistake: Any) -> None:
+        pop3d = Pluggable()
+
         class Unwilling(Everything):
             def plugin_register(self, pop3d: Pluggable) -> bool | None:
                 if isinstance(mistake, Exception):
@@ -285,7 +288,7 @@ class TestRemove:
         pop3d.on("plugin_del", "cmd_user")(lambda pop3d, event: heard.append(event.args[0]))
         pop3d.plugin_add("one", plugins[0])
         pop3d.plugin_add("two", plugins[1])
-        pop3d.unregister_all()
+        pop3d._unregister_all()
         assert heard == ["two", "one"]
         assert [plugin.heard[-1] for plugin in plugins] == ["unregister", "unregister"]
         assert not pop3d.wanted("cmd_user")
@@ -297,7 +300,7 @@ class TestRemove:
 
         pop3d.plugin_add("one", Plugin())
         pop3d.plugin_add("leader", Leader())
-        pop3d.unregister_all()
+        pop3d._unregister_all()
         assert pop3d.plugin_order() == []
 
 
@@ -369,7 +372,7 @@ class TestChoose:
         with pytest.raises(PipelineError, match="did you mean cmd_user"):
             pop3d.plugin_unregister("everything", "cmd_usre")
 
-    @pytest.mark.parametrize(
+    @each(
         ("chosen", "refused", "heard"),
         [
             (("cmd_user", "cmd_quit"), (), ["user", "cmd_quit"]),
@@ -379,8 +382,10 @@ class TestChoose:
         ],
     )
     def test_what_it_chooses_while_it_registers_is_all_it_hears(
-        self, pop3d: Pluggable, chosen: tuple[str, ...], refused: tuple[str, ...], heard: list[str]
+        self, chosen: tuple[str, ...], refused: tuple[str, ...], heard: list[str]
     ) -> None:
+        pop3d = Pluggable()
+
         class Choosy(Everything):
             def plugin_register(self, pop3d: Pluggable) -> None:
                 if chosen:
@@ -416,8 +421,9 @@ class TestFunctionPlugin:
         with pytest.raises(PipelineError, match="an alias is a str that is not empty"):
             pop3d.plugin("cmd_user")(Call())
 
-    @pytest.mark.parametrize("names", [(), (len,)])
-    def test_it_needs_names(self, pop3d: Pluggable, names: Any) -> None:
+    @each("names", [(), (len,)])
+    def test_it_needs_names(self, names: Any) -> None:
+        pop3d = Pluggable()
         with pytest.raises(PipelineError, match=r"needs the names of events: @pop3d\.plugin\('cmd_user'\)"):
             pop3d.plugin(*names)
         with pytest.raises(PipelineError, match="name the events"):

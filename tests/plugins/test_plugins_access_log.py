@@ -19,7 +19,7 @@ def pop3d(caplog):
     pop3d = Pluggable()
     pop3d.register(AccessLog())
     yield pop3d
-    pop3d.unregister_all()
+    pop3d._unregister_all()
 
 
 def client(address="192.0.2.7"):

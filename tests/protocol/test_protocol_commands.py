@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 
 import pytest
+from table import each
 
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State, redact
 
@@ -18,7 +19,7 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize("state", State)
+@each("state", State)
 def test_each_state_allows_the_verbs_of_the_rfcs(state: State) -> None:
     assert {verb for verb, spec in COMMANDS.items() if state in spec.states} == set(ALLOWED[state].split())
 
@@ -43,9 +44,7 @@ def test_the_table_and_its_rows_are_not_changed_in_place() -> None:
         COMMANDS["NOOP"].closes = True
 
 
-@pytest.mark.parametrize(
-    "verb", ["", "noop", "X FOO", "X:", "X\t", "N\u00d6\u00d6P", "X\n", "X-FOO", "X_FOO", 41 * "X"]
-)
+@each("verb", ["", "noop", "X FOO", "X:", "X\t", "N\u00d6\u00d6P", "X\n", "X-FOO", "X_FOO", 41 * "X"])
 def test_a_verb_that_no_line_could_match_is_refused(verb: str) -> None:
     with pytest.raises(ValueError, match="upper-case"):
         CommandSpec(verb, frozenset(State))
@@ -55,7 +54,7 @@ def test_a_state_is_the_same_after_a_pickle() -> None:
     assert pickle.loads(pickle.dumps(State.UPDATE)) in {State.UPDATE}
 
 
-@pytest.mark.parametrize(
+@each(
     ("verb", "args", "line"),
     [
         ("USER", ["alice"], "alice"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from table import each
 
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
 from geventpop3.protocol.connection import Command, Connection, Rejected, Response, Want
@@ -88,15 +88,13 @@ def played(pieces: Iterable[bytes], connection: Connection) -> list[object]:
 # Commands
 
 
-@pytest.mark.parametrize(
-    "line", [b"NOOP", b"noop", b"NoOp", b" NOOP", b"\t NOOP", b"NOOP ", b"NOOP\t", b"NOOP  \t "], ids=repr
-)
+@each("line", [b"NOOP", b"noop", b"NoOp", b" NOOP", b"\t NOOP", b"NOOP ", b"NOOP\t", b"NOOP  \t "])
 def test_case_and_blanks_around_do_not_matter(line: bytes) -> None:
     for line_end in (b"\r\n", b"\n"):
         assert only_event(line + line_end) == Command(COMMANDS["NOOP"], [], line)
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "args"),
     [
         (b"USER alice\r\n", ["alice"]),
@@ -114,7 +112,7 @@ def test_only_blanks_separate_arguments(data: bytes, args: list[str]) -> None:
     assert args_of(data) == args
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "args"),
     [
         (b"PASS\r\n", []),
@@ -152,7 +150,7 @@ def test_an_application_may_add_a_verb_while_the_session_runs() -> None:
 # What is no command
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "text"),
     [
         (b"", "no command"),
@@ -185,7 +183,7 @@ def test_a_line_that_is_no_command_is_rejected_once(line: bytes, text: str) -> N
     assert rejected == Rejected(err(text), "", len(line) + 2)
 
 
-@pytest.mark.parametrize("state", State)
+@each("state", State)
 def test_a_command_in_the_wrong_state_is_rejected_and_otherwise_not(state: State) -> None:
     for verb, spec in COMMANDS.items():
         connection = Connection()
@@ -214,14 +212,14 @@ def test_known_verbs_in_the_wrong_state_are_no_sign_of_another_protocol() -> Non
     assert [type(step[0]) for step in trace[:-1]] == [*[Rejected] * 4, Command]
 
 
-@pytest.mark.parametrize("state", State)
+@each("state", State)
 def test_without_strictness_every_state_allows_every_command(state: State) -> None:
     connection = Connection(strict=False)
     connection.state = state
     assert isinstance(only_event(b"STAT\r\n", connection), Command)
 
 
-@pytest.mark.parametrize(
+@each(
     ("octets", "kind", "goes_on"),
     [
         (50, Command, True),
@@ -248,8 +246,8 @@ def test_a_long_argument_is_never_split_in_two_commands(octets: int, kind: type,
         assert connection.state is TRANSACTION
 
 
-@pytest.mark.parametrize("size", [1000, 4096, 1 << 20])
-@pytest.mark.parametrize("tail", [b"", b"\r\nNOOP\r\n"])
+@each("size", [1000, 4096, 1 << 20])
+@each("tail", [b"", b"\r\nNOOP\r\n"])
 def test_a_hopeless_line_is_answered_once_and_closes(size: int, tail: bytes) -> None:
     data = b"NOOP\r\n" + b"x" * 100_000 + tail
     connection = logged_in()
@@ -272,7 +270,7 @@ def test_no_reply_holds_an_octet_of_the_input() -> None:
 # Too many bad commands
 
 
-@pytest.mark.parametrize(("state", "limit"), [(AUTHORIZATION, 3), (TRANSACTION, 20)])
+@each(("state", "limit"), [(AUTHORIZATION, 3), (TRANSACTION, 20)])
 def test_bad_commands_in_a_row_close_the_connection_at_the_limit(state: State, limit: int) -> None:
     connection = Connection()
     connection.state = state
@@ -316,7 +314,7 @@ def test_a_rejection_turned_into_ok_moves_no_state() -> None:
 # Replies and states
 
 
-@pytest.mark.parametrize("reply", [OK, NO, multiline("list", b"")], ids=["ok", "err", "multiline"])
+@each("reply", [OK, NO, multiline("list", b"")])
 def test_only_a_positive_single_line_reply_moves_the_state(reply: Reply) -> None:
     for verb, spec in COMMANDS.items():
         for state in spec.states:
@@ -394,7 +392,7 @@ def test_a_challenge_is_base64_after_a_blank_even_when_empty() -> None:
     assert connection.challenge(b"x" * 1000) == b"+ " + base64.b64encode(b"x" * 1000) + b"\r\n"
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "response"),
     [
         (b"AGFsaWNlAHNlc2FtZQ==", Response(b"\0alice\0sesame", False)),
@@ -417,7 +415,6 @@ def test_a_challenge_is_base64_after_a_blank_even_when_empty() -> None:
         (b"A" * 12288, Response(b"\0" * 9216, False)),
         (b"A" * 20000, Response(None, True)),
     ],
-    ids=lambda value: repr(value)[:24],
 )
 def test_a_line_after_a_challenge_is_a_response(line: bytes, response: Response) -> None:
     connection = challenged(line + b"\r\nCAPA\r\n")
@@ -448,7 +445,7 @@ def test_a_challenge_that_is_given_up_makes_the_next_line_a_command() -> None:
     assert isinstance(eaten.next_event(), Command)
 
 
-@pytest.mark.parametrize("line", [b"AUTH PLAIN " + b"A" * 16371, b"auth PLAIN " + b"A" * 16371])
+@each("line", [b"AUTH PLAIN " + b"A" * 16371, b"auth PLAIN " + b"A" * 16371])
 def test_auth_may_be_as_long_as_a_response_until_the_login(line: bytes) -> None:
     for pieces in ([line + b"\r\n"], [line[:3], line[3:1200], line[1200:] + b"\r\n"]):
         connection = Connection()
@@ -505,10 +502,9 @@ def test_octets_received_are_counted_and_buffered_ones_can_be_thrown_away() -> N
     assert connection.octets_in == 22
 
 
-@pytest.mark.parametrize(
+@each(
     ("reply", "upgrading"),
     [(OK, True), (NO, False), (multiline("begin TLS", b"x\n"), False)],
-    ids=["ok", "err", "body"],
 )
 def test_tls_begins_after_a_positive_reply_to_stls(reply: Reply, upgrading: bool) -> None:
     connection = Connection()
@@ -609,7 +605,6 @@ LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(LINES | st.binary(max_size=12), max_size=12).map(b"".join), st.booleans(), st.booleans())
 def test_any_octets_give_one_event_a_line_at_most_and_the_same_ones_however_cut(
     data: bytes, strict: bool, end: bool

@@ -26,7 +26,11 @@ class Peer:
     def __init__(self, address: Any, **options: Any) -> None:
         if isinstance(address, str):
             self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.connect(address)
+            try:
+                self.sock.connect(address)
+            except OSError:
+                self.sock.close()
+                raise
         else:
             self.sock = socket.create_connection(address, **options)
         self.sock.settimeout(SECONDS)
@@ -179,6 +183,24 @@ def until() -> Callable[[Callable[[], object]], None]:
                 gevent.sleep(0.001)
 
     return wait
+
+
+@pytest.fixture
+def shut_down(until: Callable[[Callable[[], object]], None]) -> Callable[..., gevent.Greenlet]:
+    """Begins a shutdown, and returns its greenlet when all sessions have been told of it and nobody is let in."""
+
+    def begin(pop3d: POP3Server, grace: float | None = None) -> gevent.Greenlet:
+        address = pop3d.getsockname()
+
+        def closed() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(address) != 0
+
+        stopping = gevent.spawn(pop3d.shutdown, grace)
+        until(closed)
+        return stopping
+
+    return begin
 
 
 @pytest.fixture

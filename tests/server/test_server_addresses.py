@@ -3,7 +3,7 @@
 import pytest
 
 from geventpop3.errors import ConfigError
-from geventpop3.server.addresses import parse_listener
+from geventpop3.server.addresses import parse_address
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from geventpop3.server.addresses import parse_listener
     ],
 )
 def test_listener_is_an_address(text, address):
-    assert parse_listener(text) == address
+    assert parse_address(text) == address
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,6 @@ def test_listener_is_an_address(text, address):
 )
 def test_anything_else_is_a_config_error_of_one_line(text, words):
     with pytest.raises(ConfigError) as caught:
-        parse_listener(text)
+        parse_address(text)
     assert words in str(caught.value)
     assert str(caught.value).isprintable()

@@ -1,4 +1,4 @@
-"""Start, several listeners, unix sockets, shutdown, aliases, patched and unpatched processes."""
+"""Start, several places to listen, unix sockets, shutdown, aliases, patched and unpatched processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 
 import gevent
 import pytest
@@ -18,6 +19,7 @@ from gevent.event import Event as GreenEvent
 from geventpop3 import POP3Server, multiline, ok
 from geventpop3.errors import ConfigError
 from geventpop3.pipeline import events
+from geventpop3.server.listening import bind
 
 
 def test_port_0_picks_a_free_one(pop3d):
@@ -46,12 +48,12 @@ def test_an_alias_is_free_again_when_its_server_was_shut_down(serve):
     serve(alias="again")
 
 
-def test_several_listeners_serve_at_once(app, dial, tmp_path):
+def test_several_places_are_served_at_once(app, dial, tmp_path):
     path = str(tmp_path / "pop3.sock")
     ready = socket.socket()
     ready.bind(("127.0.0.1", 0))
     ready.listen(5)
-    pop3d = app(listeners=["127.0.0.1:0", ("127.0.0.1", 0), f"unix:{path}", "[::1]:0", ready])
+    pop3d = app(listen=["127.0.0.1:0", ("127.0.0.1", 0), f"unix:{path}", "[::1]:0", ready])
     pop3d.start()
     names = pop3d.getsocknames()
     assert len(names) == 5
@@ -64,7 +66,7 @@ def test_several_listeners_serve_at_once(app, dial, tmp_path):
 def test_a_unix_socket_is_secure_named_and_removed_in_the_end(serve, dial, tmp_path):
     path = tmp_path / "pop3.sock"
     seen = []
-    pop3d = serve(listeners=[f"unix:{path}"])
+    pop3d = serve(listen=[f"unix:{path}"])
     pop3d.on("connection")(lambda pop3d, event: seen.append((event.client.peer, event.client.secure)))
     pop3d.start()
     assert stat.S_ISSOCK(path.stat().st_mode)
@@ -74,26 +76,112 @@ def test_a_unix_socket_is_secure_named_and_removed_in_the_end(serve, dial, tmp_p
     assert not path.exists()
 
 
+def test_a_unix_socket_that_was_passed_in_is_closed_and_its_file_is_left_to_who_made_it(serve, dial, tmp_path):
+    import socket as stdlib
+
+    for name, module in (("ours", socket), ("stdlib", stdlib)):
+        path = tmp_path / name
+        ready = module.socket(socket.AF_UNIX)
+        ready.bind(str(path))
+        ready.listen(5)
+        pop3d = serve(listen=[ready])
+        pop3d.start()
+        assert dial(str(path)).line().startswith(b"+OK")
+        pop3d.shutdown()
+        assert stat.S_ISSOCK(path.stat().st_mode)
+        with pytest.raises(ConnectionRefusedError):
+            dial(str(path))
+
+
+def test_a_bound_unix_socket_that_is_passed_in_removes_its_file_wherever_the_process_is(serve, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pop3d = serve(listen=[bind(("unix", "pop3.sock"))])
+    pop3d.start()
+    assert pop3d.getsockname() == "pop3.sock"
+    monkeypatch.chdir("/")
+    pop3d.shutdown()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_socket_file_that_is_not_ours_any_more_stays(serve, dial, tmp_path):
+    path = tmp_path / "pop3.sock"
+    first, second = serve(listen=[f"unix:{path}"]), serve(listen=[f"unix:{path}"])
+    first.start()
+    path.unlink()
+    second.start()
+    first.shutdown()
+    assert dial(str(path)).line().startswith(b"+OK")
+    path.unlink()
+    second.shutdown()
+
+
+def test_a_forked_child_leaves_the_socket_file_to_its_parent(tmp_path, monkeypatch):
+    path = tmp_path / "pop3.sock"
+    sock = bind(("unix", str(path)))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 0)
+        sock.close()
+    assert path.exists()
+
+
+def test_what_a_unix_socket_cannot_be_bound_for_leaves_nothing_open(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="No such file"):
+        bind(("unix", str(tmp_path / "none" / "pop3.sock")))
+    with pytest.raises(OverflowError):
+        bind(("unix", str(tmp_path / "pop3.sock")), backlog=1 << 64)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_or_what_cannot_be_asked_is_in_use(tmp_path):
+    target, link, datagrams = tmp_path / "target", tmp_path / "link", tmp_path / "datagrams"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(target))
+    link.symlink_to(target)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(datagrams))
+        for path in (link, datagrams):
+            with pytest.raises(OSError, match="in use"):
+                bind(("unix", str(path)))
+    assert link.is_symlink()
+    assert target.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
+def test_an_abstract_socket_has_a_name(serve, dial):
+    name = f"\0geventpop3-{os.getpid()}"
+    ready = socket.socket(socket.AF_UNIX)
+    ready.bind(name)
+    ready.listen(5)
+    pop3d = serve(listen=[ready])
+    pop3d.start()
+    seen = []
+    pop3d.on("connection")(lambda pop3d, event: seen.append(event.args[0]))
+    assert pop3d.getsockname() == "@" + name[1:]
+    assert dial(name).line().startswith(b"+OK")
+    assert seen == [f"unix:@{name[1:]}"]
+
+
 def test_a_stale_unix_socket_is_replaced_and_a_live_one_or_a_file_is_not(serve, dial, tmp_path):
     path = tmp_path / "pop3.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    first = serve(listeners=[f"unix:{path}"])
+    first = serve(listen=[f"unix:{path}"])
     first.start()
     with pytest.raises(OSError, match="in use"):
-        serve(listeners=[f"unix:{path}"]).start()
+        serve(listen=[f"unix:{path}"]).start()
     assert dial(str(path)).line().startswith(b"+OK")
     plain = tmp_path / "mail"
     plain.write_text("mine")
     with pytest.raises(OSError, match="in use"):
-        serve(listeners=[f"unix:{plain}"]).start()
+        serve(listen=[f"unix:{plain}"]).start()
     assert plain.read_text() == "mine"
 
 
 def test_serve_forever_returns_after_shutdown(serve):
-    pop3d = serve()
+    pop3d, begun = serve(), GreenEvent()
+    pop3d.on("registered")(lambda pop3d, event: begun.set())
     serving = gevent.spawn(pop3d.serve_forever)
-    gevent.sleep(0)
+    begun.wait()
     pop3d.shutdown()
     serving.get(timeout=10)
     pop3d.shutdown()
@@ -126,13 +214,14 @@ def test_shutdown_tells_idle_sessions_and_closes_them(pop3d, login, dial):
         dial(("127.0.0.1", peer.sock.getpeername()[1]))
 
 
-def test_shutdown_lets_a_running_reply_finish(pop3d, login):
-    go = GreenEvent()
+def test_shutdown_lets_a_running_reply_finish(pop3d, login, shut_down):
+    go, begun = GreenEvent(), GreenEvent()
 
     @pop3d.on("cmd_list")
     def slow(pop3d, event):
         def body():
             yield b"1 2\n"
+            begun.set()
             go.wait()
             yield b"2 3\n"
 
@@ -140,9 +229,8 @@ def test_shutdown_lets_a_running_reply_finish(pop3d, login):
 
     peer = login(pop3d)
     peer.send(b"LIST\r\nNOOP\r\n")
-    gevent.sleep(0.01)
-    stopping = gevent.spawn(pop3d.shutdown)
-    gevent.sleep(0.01)
+    begun.wait()
+    stopping = shut_down(pop3d)
     go.set()
     # The command that was buffered behind is not begun any more.
     assert peer.rest() == (
@@ -152,34 +240,62 @@ def test_shutdown_lets_a_running_reply_finish(pop3d, login):
 
 
 def test_shutdown_ends_within_its_grace_what_does_not_end_by_itself(pop3d, login):
+    begun = GreenEvent()
+
     @pop3d.on("cmd_list")
     def stuck(pop3d, event):
+        begun.set()
         GreenEvent().wait()
 
     peer = login(pop3d)
     peer.send(b"LIST\r\n")
-    gevent.sleep(0.01)
+    begun.wait()
     pop3d.shutdown(grace=0.05)
     assert peer.rest() == b""
     assert not pop3d.clients
 
 
-def test_shutdown_never_cuts_quit_short(pop3d, login):
-    go, done = GreenEvent(), []
+def test_shutdown_never_cuts_quit_short(pop3d, login, monkeypatch):
+    begun, go, killing, done = GreenEvent(), GreenEvent(), GreenEvent(), []
+    killall = gevent.killall
+
+    def telling(*arguments, **options):
+        killall(*arguments, **options)
+        killing.set()
+
+    monkeypatch.setattr(gevent, "killall", telling)
+    monkeypatch.setattr("geventpop3.server.server._KILL_SECONDS", 0.01)
 
     @pop3d.on("cmd_quit", priority=-1)
     def update(pop3d, event):
+        begun.set()
         go.wait()
         done.append(True)
         return ok("removed")
 
     peer = login(pop3d)
     peer.send(b"QUIT\r\n")
-    gevent.sleep(0.01)
-    stopping = gevent.spawn(pop3d.shutdown, 0)
-    gevent.spawn_later(1.2, go.set)
+    begun.wait()
+    stopping, again = gevent.spawn(pop3d.shutdown, 0), gevent.spawn(pop3d.shutdown, 0)
+    killing.wait()  # what has not ended by now was killed
+    go.set()
     stopping.get(timeout=20)
+    again.get(timeout=20)
     assert done == [True]
+
+
+def test_a_shutdown_while_an_address_is_looked_up_leaves_nothing_bound(serve, dial, monkeypatch):
+    pop3d, bound = serve(), []
+
+    def slow(place):
+        gevent.spawn(pop3d.shutdown).join()
+        bound.append(bind(place))
+        return bound[0]
+
+    monkeypatch.setattr("geventpop3.server.server.bind", slow)
+    pop3d.start()
+    assert pop3d.getsocknames() == []
+    assert bound[0].fileno() == -1
 
 
 def test_after_shutdown_nothing_is_registered_any_more(serve):
@@ -281,9 +397,7 @@ def test_a_listener_may_shut_the_server_down(app, login, until):
     serving.get(timeout=20)
 
 
-def test_another_native_thread_may_shut_the_server_down(app, login):
-    from gevent import monkey
-
+def test_another_native_thread_may_shut_the_server_down(app, login, until):
     pop3d = app()
     pop3d.start()
     peer = login(pop3d)
@@ -293,21 +407,21 @@ def test_another_native_thread_may_shut_the_server_down(app, login):
         pop3d.shutdown()
         finished.append(True)
 
-    monkey.get_original("_thread", "start_new_thread")(stop, ())
+    thread = threading.Thread(target=stop)
+    thread.start()
     assert peer.rest() == b"-ERR [SYS/TEMP] the server is shutting down, try again later\r\n"
-    with gevent.Timeout(20):
-        while not finished:
-            gevent.sleep(0.001)
+    until(lambda: finished)
+    thread.join()
 
 
-def test_a_listener_that_cannot_be_closed_does_not_keep_the_others_open(serve, dial, tmp_path, caplog, monkeypatch):
-    pop3d = serve(listeners=[f"unix:{tmp_path}/pop3.sock", "127.0.0.1:0"])
+def test_a_socket_file_that_cannot_be_removed_keeps_no_other_place_open(serve, dial, tmp_path, caplog, monkeypatch):
+    pop3d = serve(listen=[f"unix:{tmp_path}/pop3.sock", "127.0.0.1:0"])
     pop3d.start()
     address = pop3d.getsocknames()[1]
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
         pop3d.shutdown()
-    assert "closing the listener" in caplog.text
+    assert f"the socket file {tmp_path}/pop3.sock cannot be removed: denied" in caplog.text
     with pytest.raises(ConnectionRefusedError):
         dial(address)
 
@@ -343,7 +457,7 @@ def test_a_listening_socket_of_the_standard_library_is_taken_over(serve, dial):
 
     ready = stdlib.create_server(("127.0.0.1", 0))
     address = ready.getsockname()
-    pop3d = serve(listeners=[ready])
+    pop3d = serve(listen=[ready])
     pop3d.start()
     assert dial(address).line().startswith(b"+OK")
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from time import monotonic
+from typing import get_type_hints
 
 import gevent
 import pytest
 from gevent import socket
 
-from geventpop3 import POP3Server, multiline
-from geventpop3.server import listener as listener_module
-from geventpop3.server.limits import Limits
+from geventpop3 import POP3Server, err, multiline
+from geventpop3.server import listening
+from geventpop3.server.limits import LimitOptions, Limits
+from geventpop3.server.server import LINGERING, _ends
+from geventpop3.server.stream import MemoryStream
 
 
 def session_reasons(pop3d):
@@ -46,13 +54,13 @@ def test_commands_put_autologout_off_but_not_the_login_deadline(app, dial):
     with gevent.Timeout(20):
         try:
             while peer.command(b"USER x"):
-                gevent.sleep(0.01)
+                continue
         except OSError:
             pass
     assert reasons == ["login deadline"]
 
 
-def test_the_login_deadline_ends_a_client_that_pipelines_for_ever(app, dial):
+def test_the_login_deadline_ends_a_client_that_pipelines_for_ever(app, dial, until):
     pop3d = app(login_deadline=0.2)
     reasons = session_reasons(pop3d)
     pop3d.start()
@@ -65,8 +73,7 @@ def test_the_login_deadline_ends_a_client_that_pipelines_for_ever(app, dial):
                     break
             except OSError:
                 break
-        while not reasons:
-            gevent.sleep(0.001)
+    until(lambda: reasons)
     flood.kill()
     assert reasons == ["login deadline"]
 
@@ -79,12 +86,12 @@ def _flood(peer, data):
         return
 
 
-def test_after_login_only_idleness_ends_a_session(app, login, until):
-    pop3d = app(login_deadline=0.05)
+def test_after_login_only_idleness_ends_a_session(app, login):
+    pop3d = app(login_deadline=60, autologout=600)
     pop3d.start()
     peer = login(pop3d)
-    slept = gevent.spawn(gevent.sleep, 0.2)
-    until(lambda: slept.ready())
+    (client,) = pop3d.clients.values()
+    client.check_deadlines(monotonic() + 500)
     assert peer.command(b"NOOP") == b"+OK yes"
 
 
@@ -149,18 +156,18 @@ def test_over_the_limit_for_one_address_only_that_address_is_turned_away(app, lo
 
 
 def test_no_more_sessions_are_let_in_than_there_are_descriptors_for(monkeypatch, caplog):
-    from geventpop3.server import sessions
+    from geventpop3.server import clients
 
     caplog.set_level("INFO")
-    monkeypatch.setattr(sessions.resource, "getrlimit", lambda which: (1000, 1000))
-    assert sessions.affordable(300) == 300
+    monkeypatch.setattr(clients.resource, "getrlimit", lambda which: (1000, 1000))
+    assert clients.affordable(300) == 300
     assert not caplog.text
-    assert sessions.affordable(301) == 300
-    assert sessions.affordable(None) == 300
+    assert clients.affordable(301) == 300
+    assert clients.affordable(None) == 300
     assert "at most 300 sessions at once" in caplog.text
-    monkeypatch.setattr(sessions.resource, "getrlimit", lambda which: (sessions.resource.RLIM_INFINITY,) * 2)
-    assert sessions.affordable(None) > 10**9
-    assert sessions.affordable(5) == 5
+    monkeypatch.setattr(clients.resource, "getrlimit", lambda which: (clients.resource.RLIM_INFINITY,) * 2)
+    assert clients.affordable(None) > 10**9
+    assert clients.affordable(5) == 5
 
 
 def test_who_is_turned_away_is_not_counted(app, login, dial, until):
@@ -185,7 +192,7 @@ def test_who_is_turned_away_is_not_counted(app, login, dial, until):
     ],
 )
 def test_an_ipv6_network_of_64_bits_counts_as_one_address(host, key):
-    from geventpop3.server.sessions import address_key
+    from geventpop3.server.clients import address_key
 
     assert address_key(host) == key
 
@@ -228,7 +235,6 @@ def test_a_session_that_never_waits_sleeps_a_real_tick(app, monkeypatch):
     from geventpop3.server import client as client_module
     from geventpop3.server.client import Client
     from geventpop3.server.limits import PAUSE, SLICE
-    from geventpop3.server.stream import MemoryStream
 
     pop3d = app()
     clock = [0.0]
@@ -258,14 +264,14 @@ def test_a_bind_failure_is_told_and_raised(serve):
         assert told == [["bind", errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)]]
 
 
-def test_if_one_listener_cannot_be_bound_none_is_left_open(serve, dial):
+def test_if_one_place_cannot_be_bound_none_is_left_open(serve, dial):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen(1)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = free.getsockname()
-        pop3d = serve(listeners=[address, taken.getsockname()[:2]])
+        pop3d = serve(listen=[address, taken.getsockname()[:2]])
         with pytest.raises(OSError, match="in use"):
             pop3d.start()
         with pytest.raises(ConnectionRefusedError):
@@ -277,9 +283,9 @@ def test_an_accept_failure_is_told_once_waited_out_and_does_not_end_the_server(s
     told = []
     pop3d.on("listener_failed")(lambda pop3d, event: told.append(event.args))
     pop3d.start()
-    (listener,) = pop3d._listeners
+    (acceptor,) = pop3d._acceptors
     failures = [0]
-    accept = listener_module.StreamServer.do_read
+    accept = listening.StreamServer.do_read
 
     def failing(self):
         if failures[0] < 3:
@@ -287,14 +293,14 @@ def test_an_accept_failure_is_told_once_waited_out_and_does_not_end_the_server(s
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return accept(self)
 
-    monkeypatch.setattr(listener_module.StreamServer, "do_read", failing)
+    monkeypatch.setattr(listening.StreamServer, "do_read", failing)
     # Each failed attempt sends one waiting peer away with a word; in the end one is served.
     for _ in range(3):
         assert dial(pop3d).line() == b"-ERR [SYS/TEMP] too many connections, try again later"
     assert dial(pop3d).line().startswith(b"+OK")
     assert told == [["accept", errno.EMFILE, os.strerror(errno.EMFILE)]]
     assert failures == [3]
-    assert listener.started
+    assert acceptor.started
 
 
 def test_a_peer_that_went_before_it_was_accepted_is_nothing(serve, dial, monkeypatch):
@@ -302,7 +308,7 @@ def test_a_peer_that_went_before_it_was_accepted_is_nothing(serve, dial, monkeyp
     told = []
     pop3d.on("listener_failed")(lambda pop3d, event: told.append(event.args))
     pop3d.start()
-    accept = listener_module.StreamServer.do_read
+    accept = listening.StreamServer.do_read
     aborted = []
 
     def failing(self):
@@ -311,7 +317,7 @@ def test_a_peer_that_went_before_it_was_accepted_is_nothing(serve, dial, monkeyp
             raise OSError(errno.ECONNABORTED, "gone")
         return accept(self)
 
-    monkeypatch.setattr(listener_module.StreamServer, "do_read", failing)
+    monkeypatch.setattr(listening.StreamServer, "do_read", failing)
     assert dial(pop3d).line().startswith(b"+OK")
     assert aborted
     assert not told
@@ -342,9 +348,43 @@ def test_the_last_words_reach_a_peer_that_is_still_sending(serve, dial):
         assert peer.rest() == b"-ERR go away\r\n"
 
 
-def test_bounds_that_do_not_exist_are_refused():
-    with pytest.raises(TypeError):
-        POP3Server(port=0, autologuot=3)
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("autologuot", "autologout"), ("max_sesions", "max_sessions"), ("tls_listeners", "tls_listen")],
+)
+def test_a_misspelt_keyword_is_refused_with_the_nearest_that_there_is(name, nearest):
+    with pytest.raises(TypeError, match=f"no keyword '{name}': did you mean '{nearest}'"):
+        POP3Server(port=0, **{name: 3})
+
+
+def test_the_keywords_that_a_type_checker_knows_are_the_limits():
+    hints = get_type_hints(Limits)
+    assert get_type_hints(LimitOptions) == hints
+    assert list(hints) == [field.name for field in fields(Limits)]
+    assert LimitOptions.__required_keys__ == frozenset()
+
+
+@pytest.mark.slow
+def test_a_type_checker_finds_a_misspelt_limit(tmp_path):
+    pytest.importorskip("mypy")
+    good = "from geventpop3 import POP3Server\n\nPOP3Server(port=0, max_sessions=3, autologout=None)\n"
+    (tmp_path / "good.py").write_text(good)
+    (tmp_path / "misspelt.py").write_text(good.replace("max_sessions", "max_sesions"))
+    (tmp_path / "text.py").write_text(good.replace("=3", "='3'"))
+    root = Path(__file__).parents[2]
+    options = ["--strict", "--config-file", root / "pyproject.toml", "--cache-dir", tmp_path / "cache"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, *sorted(tmp_path.glob("*.py"))],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    errors = [line for line in checked.stdout.splitlines() if ": error: " in line]
+    assert ["good.py" in line for line in errors] == [False, False], checked.stdout
+    assert 'Unexpected keyword argument "max_sesions"' in checked.stdout
+    assert 'expected "int | None"' in checked.stdout
 
 
 def test_everything_may_be_unbounded(app, login):
@@ -363,19 +403,18 @@ def test_without_a_login_deadline_autologout_ends_who_does_not_log_in(app, dial)
 
 
 def test_a_long_reply_is_not_cut_by_autologout(app, login):
-    pop3d = app(autologout=0.1)
+    pop3d = app()
 
-    def body():
-        gevent.sleep(0.4)
-        return
-        yield
+    def body(client):
+        client.check_deadlines(monotonic() + 3600)
+        yield b"1 2\n"
 
-    pop3d.on("cmd_list")(lambda pop3d, event: multiline("slowly", body()))
+    pop3d.on("cmd_list")(lambda pop3d, event: multiline("slowly", body(event.client)))
     pop3d.start()
     peer = login(pop3d)
     peer.send(b"LIST\r\n")
     assert peer.line() == b"+OK slowly"
-    assert peer.body() == b""
+    assert peer.body() == b"1 2\r\n"
 
 
 def test_a_slow_but_fair_reader_lives(app, login):
@@ -392,3 +431,70 @@ def test_a_slow_but_fair_reader_lives(app, login):
             octets += len(peer.sock.recv(200_000))
             gevent.sleep(0.005)
     assert not reasons
+
+
+def test_an_acceptor_without_its_spare_descriptor_goes_on(monkeypatch):
+    def none_left(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    acceptor = listening.Acceptor(listening.bind(("127.0.0.1", 0)), lambda *_: None, lambda *_: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", none_left)
+        acceptor._turn_away()  # nobody is there
+        acceptor._turn_away()
+    acceptor.start()
+    assert acceptor.do_read() is None
+    acceptor.close()
+    acceptor.close()
+
+
+def test_a_failure_to_accept_that_is_no_exhaustion_is_told_and_turns_nobody_away(monkeypatch, until):
+    def failing(_):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    told = []
+    acceptor = listening.Acceptor(listening.bind(("127.0.0.1", 0)), lambda *_: None, told.append)
+    acceptor.start()
+    monkeypatch.setattr(listening.StreamServer, "do_read", failing)
+    monkeypatch.setattr(acceptor, "_turn_away", lambda: told.append("turned away"))
+    assert acceptor.do_read() is None
+    until(lambda: told)
+    assert [error.errno for error in told] == [errno.EINVAL]
+    acceptor.close()
+
+
+def test_a_socket_option_that_the_system_lacks_is_done_without(monkeypatch):
+    monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT", raising=False)
+    with listening.bind(("127.0.0.1", 0)) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_who_is_turned_away_and_has_gone_or_is_one_too_many_is_not_waited_for(serve):
+    pop3d = serve()
+    gone, late, other = (MemoryStream(iter([b"USER x\r\n"])) for _ in range(3))
+    gone.abort()
+    pop3d._turn_away(gone, "192.0.2.1", err("no"))
+    assert gone.output == b""
+    pop3d._lingering = LINGERING
+    pop3d._turn_away(late, "192.0.2.1", err("no"))
+    assert late.output == b"-ERR no\r\n"
+    assert late.recv(100) == b"USER x\r\n"
+    pop3d._lingering -= 1
+    pop3d._turn_away(other, "192.0.2.1", err("no"))
+    assert other.recv(100) == b""
+    assert pop3d._lingering == LINGERING - 1
+
+
+def test_a_peer_that_reset_before_we_looked_has_no_local_address():
+    class Reset:
+        family = socket.AF_INET
+
+        def __init__(self, number):
+            self.number = number
+
+        def getsockname(self):
+            raise OSError(self.number, os.strerror(self.number))
+
+    assert _ends(Reset(errno.ENOTCONN), ("192.0.2.1", 4)) == (("192.0.2.1", 4), ("", 0))
+    with pytest.raises(OSError, match="Bad file"):
+        _ends(Reset(errno.EBADF), ("192.0.2.1", 4))

@@ -92,7 +92,7 @@ def test_notices_keep_their_order(pop3d, login):
     assert peer.command(b"NOOP") == b"+OK yes"
 
 
-def test_shutdown_during_quit_says_one_thing_only(pop3d, login):
+def test_shutdown_during_quit_says_one_thing_only(pop3d, login, shut_down):
     go, begun = GreenEvent(), GreenEvent()
 
     @pop3d.on("cmd_quit", priority=-1)
@@ -104,8 +104,7 @@ def test_shutdown_during_quit_says_one_thing_only(pop3d, login):
     peer = login(pop3d)
     peer.send(b"QUIT\r\n")
     begun.wait()
-    stopping = gevent.spawn(pop3d.shutdown)
-    gevent.sleep(0)
+    stopping = shut_down(pop3d)
     go.set()
     assert peer.rest() == b"+OK removed\r\n"
     stopping.get(timeout=20)

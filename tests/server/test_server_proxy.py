@@ -19,6 +19,7 @@ from proxyprotocol.v1 import ProxyProtocolV1
 from proxyprotocol.v2 import ProxyProtocolV2
 
 from geventpop3.errors import ConfigError
+from geventpop3.server.client import Client
 from geventpop3.server.proxy import V1_OCTETS, V2_OCTETS, Proxied, ProxyError, TrustedProxies, read_header
 from geventpop3.server.stream import MemoryStream
 from geventpop3.server.tls import Certificates
@@ -261,18 +262,20 @@ def test_without_an_address_the_socket_s_hold(proxied, dial, header):
     assert seen == [(*peer.sock.getsockname(), *pop3d.getsockname(), False)]
 
 
-def test_the_greeting_waits_for_the_header(proxied, dial, until):
-    pop3d = proxied()
-    peer = dial(pop3d)
-    peer.send(v1()[:-1])
-    until(lambda: pop3d.clients)
-    gevent.sleep(0.01)
-    peer.sock.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        peer.sock.recv(1)
-    peer.sock.settimeout(20)
-    peer.send(v1()[-1:])
-    assert peer.line() == GREETING
+def test_the_greeting_waits_for_the_header(app):
+    pop3d = app(proxies=TrustedProxies(["127.0.0.0/8"]))
+    said = []
+
+    def proxy():
+        # A session asks for more when it has said all that it has to say.
+        yield v1()[:-1]
+        said.append(bytes(stream.output))
+        yield v1()[-1:]
+        said.append(bytes(stream.output))
+
+    stream = MemoryStream(proxy())
+    Client(pop3d, stream, ("127.0.0.1", 4), ("127.0.0.1", 110)).run()
+    assert said == [b"", GREETING + b"\r\n"]
 
 
 @pytest.mark.parametrize("octets", MALFORMED.values(), ids=MALFORMED)
@@ -326,7 +329,6 @@ def test_shutdown_does_not_wait_for_a_header(proxied, dial, quiet, until):
     summaries = summaries_of(pop3d)
     peer = dial(pop3d)
     until(lambda: pop3d.clients)
-    gevent.sleep(0)
     with gevent.Timeout(20):
         pop3d.shutdown(grace=3600)
     assert peer.rest() == b""
@@ -398,8 +400,8 @@ def test_a_full_server_is_full_for_proxies_too(proxied, dial, until):
 def both(proxied, authority, tmp_path):
     def make(**options):
         return proxied(
-            listeners=["127.0.0.1:0"],
-            tls_listeners=["127.0.0.1:0"],
+            listen=["127.0.0.1:0"],
+            tls_listen=["127.0.0.1:0"],
             tls=Certificates([authority.pair(tmp_path)]),
             **options,
         )
@@ -461,3 +463,27 @@ def test_a_clear_text_login_is_allowed_where_the_proxy_has_tls_with_the_client(s
     secure.line()
     assert secure.command(b"USER alice") == b"+OK send PASS"
     assert secure.command(b"PASS alice").startswith(b"+OK")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [v1("127.0.0.1"), v2("127.0.0.1"), v2("127.0.0.1", tls=False), b"PROXY UNKNOWN\r\n", LOCAL_V2, UNSPECIFIED_V2],
+    ids=["v1", "v2", "v2 without TLS", "unknown", "local", "unspecified"],
+)
+def test_behind_a_proxy_nothing_is_loopback(serve, dial, maildrops, header):
+    pop3d = serve(proxies=TrustedProxies(["127.0.0.1"]))
+    pop3d.register(maildrops)
+    pop3d.start()
+    peer = dial(pop3d)
+    peer.send(header)
+    peer.line()
+    assert peer.command(b"USER alice").startswith(b"-ERR [AUTH] ")
+    assert peer.command(b"CAPA").startswith(b"+OK")
+    told = peer.body()
+    assert b"USER\r\n" not in told.replace(b"UTF8 USER", b"")
+    assert b"PLAIN" not in told
+    peer.close()
+    allowed = dial(pop3d)
+    allowed.send(v2("127.0.0.1", tls=True))
+    allowed.line()
+    assert allowed.command(b"USER alice") == b"+OK send PASS"

@@ -10,6 +10,7 @@ import pytest
 from geventpop3 import PipelineError, POP3Server, Refusal, err, multiline, ok
 from geventpop3.errors import ConfigError
 from geventpop3.protocol.commands import State
+from geventpop3.server.stream import SocketStream
 
 
 def test_a_greeting_is_the_default_answer_to_a_connection(pop3d, dial):
@@ -56,17 +57,15 @@ def test_pipelined_commands_are_answered_in_order_in_one_write(serve, dial):
 
     @pop3d.on("connection")
     def watch(pop3d, event):
-        stream = event.client._stream
-        send_all = type(stream).send_all
-
-        class Watched(type(stream)):
+        class Watched(SocketStream):
             __slots__ = ()
 
-            def send_all(self, data):
+            def send_some(self, data):
                 writes.append(data)
-                send_all(self, data)
+                return super().send_some(data)
 
-        event.client._stream = Watched(stream.sock)
+        stream = Watched(event.client.sock)
+        event.client._stream = event.client._output.stream = stream
 
     pop3d.start()
     peer = dial(pop3d)

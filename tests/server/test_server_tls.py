@@ -42,8 +42,8 @@ def secured(app, authority, tmp_path):
     def make(*, started=True, make=app, **options):
         if "tls" not in options:
             options["tls"] = Certificates([authority.pair(tmp_path)])
-        options.setdefault("listeners", ["127.0.0.1:0"])
-        options.setdefault("tls_listeners", ["127.0.0.1:0"])
+        options.setdefault("listen", ["127.0.0.1:0"])
+        options.setdefault("tls_listen", ["127.0.0.1:0"])
         pop3d = make(**options)
         if started:
             pop3d.start()
@@ -225,7 +225,7 @@ def test_a_server_that_is_not_strict_begins_no_tls_after_login(secured, dial, lo
 
 def test_a_unix_socket_needs_no_tls(secured, dial, tmp_path):
     path = str(tmp_path / "pop3.sock")
-    peer = dial(secured(listeners=[f"unix:{path}"]))
+    peer = dial(secured(listen=[f"unix:{path}"]))
     peer.line()
     assert peer.command(b"STLS") == b"-ERR TLS is not available here"
 
@@ -481,7 +481,6 @@ def test_a_reset_in_the_middle_of_a_handshake_is_quiet(secured, dial, quiet, unt
     peer = dial(pop3d.getsocknames()[1])
     peer.send(b"\x16\x03\x01\x02")
     until(lambda: pop3d.clients)
-    gevent.sleep(0)
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     peer.close()
     until(lambda: reasons)
@@ -801,7 +800,6 @@ def test_shutdown_does_not_wait_for_handshakes(secured, dial, quiet, until, how)
         peer.line()
         peer.command(b"STLS")
     until(lambda: pop3d.clients)
-    gevent.sleep(0)
     with gevent.Timeout(20):
         pop3d.shutdown(grace=3600)
     assert peer.rest() == b""
@@ -809,20 +807,20 @@ def test_shutdown_does_not_wait_for_handshakes(secured, dial, quiet, until, how)
     assert quiet() == []
 
 
-def test_a_shutdown_while_stls_is_answered_is_told_over_tls_or_not_at_all(secured, dial, authority):
+def test_a_shutdown_while_stls_is_answered_is_told_over_tls_or_not_at_all(secured, dial, authority, shut_down):
     pop3d = secured()
-    go = GreenEvent()
+    go, begun = GreenEvent(), GreenEvent()
 
     @pop3d.on("cmd_stls")
     def slow(pop3d, event):
+        begun.set()
         go.wait()
 
     peer = dial(pop3d)
     peer.line()
     peer.send(b"STLS\r\n")
-    gevent.sleep(0.01)
-    stopping = gevent.spawn(pop3d.shutdown)
-    gevent.sleep(0.01)
+    begun.wait()
+    stopping = shut_down(pop3d)
     go.set()
     assert peer.line() == b"+OK begin TLS"
     peer.sock = authority.context().wrap_socket(peer.sock, server_hostname=NAME)
@@ -853,53 +851,46 @@ def test_a_peer_that_never_reads_is_dropped_at_the_write_deadline(secured, dial_
     assert reasons == ["write deadline"]
 
 
-@BOTH_WAYS
-def test_an_end_without_close_notify_is_quiet_and_what_came_before_is_answered(secured, dial_tls, quiet, until, how):
-    pop3d = secured()
-    reasons = reasons_of(pop3d)
-    peer = dial_tls(pop3d, how)
-    login(peer)
+def goes_without_close_notify(peer):
     peer.send(b"NOOP\r\nNOO")
     socket.socket.shutdown(peer.sock, socket.SHUT_WR)
-    assert peer.rest() == b"+OK yes\r\n"
-    until(lambda: reasons)
-    assert reasons == ["disconnected"]
+    assert peer.rest() == b"+OK yes\r\n"  # what came before is answered
 
 
-@BOTH_WAYS
-def test_a_close_notify_ends_the_input_and_is_answered(secured, dial_tls, quiet, until, how):
-    pop3d = secured()
-    reasons = reasons_of(pop3d)
-    peer = dial_tls(pop3d, how)
-    login(peer)
+def says_close_notify(peer):
     peer.sock.unwrap()  # returns once the server's close_notify has come
-    until(lambda: reasons)
-    assert reasons == ["disconnected"]
 
 
-@BOTH_WAYS
-def test_records_that_are_none_end_the_session_quietly(secured, dial_tls, quiet, until, how):
-    pop3d = secured()
-    reasons = reasons_of(pop3d)
-    peer = dial_tls(pop3d, how)
-    login(peer)
+def sends_records_that_are_none(peer):
     socket.socket.send(peer.sock, b"\x17\x03\x03\x00\x20" + b"\0" * 32)
     with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
         peer.rest()
-    until(lambda: reasons)
-    assert reasons == ["decryption failed or bad record mac"]
+
+
+def resets(peer):
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    peer.close()
 
 
 @BOTH_WAYS
-def test_a_reset_over_tls_is_quiet(secured, dial_tls, quiet, until, how):
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (goes_without_close_notify, "disconnected"),
+        (says_close_notify, "disconnected"),
+        (sends_records_that_are_none, "decryption failed or bad record mac"),
+        (resets, "Connection reset by peer"),
+    ],
+)
+def test_however_a_peer_ends_its_session_over_tls_it_ends_quietly(secured, dial_tls, quiet, until, end, reason, how):
     pop3d = secured()
     reasons = reasons_of(pop3d)
     peer = dial_tls(pop3d, how)
     login(peer)
-    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    peer.close()
+    end(peer)
     until(lambda: reasons)
-    assert reasons == ["Connection reset by peer"]
+    assert reasons == [reason]
+    assert len(quiet()) == 0
 
 
 def test_last_words_are_read_also_by_a_client_that_goes_on_speaking(secured, dial_tls):
@@ -1101,13 +1092,13 @@ def test_a_server_that_is_full_says_nothing_in_clear_text_where_tls_is_expected(
     login(inside)
 
 
-def test_a_listener_with_tls_needs_certificates(serve):
+def test_a_place_with_tls_needs_certificates(serve):
     with pytest.raises(ConfigError, match="needs certificates"):
-        serve(tls_listeners=["127.0.0.1:0"])
+        serve(tls_listen=["127.0.0.1:0"])
 
 
 def test_tls_may_be_all_there_is(app, dial, authority, tmp_path):
-    pop3d = app(tls=Certificates([authority.pair(tmp_path)]), tls_listeners=["127.0.0.1:0"])
+    pop3d = app(tls=Certificates([authority.pair(tmp_path)]), tls_listen=["127.0.0.1:0"])
     pop3d.start()
     (name,) = pop3d.getsocknames()
     peer = dial(name)
@@ -1189,7 +1180,7 @@ def test_a_listener_of_the_reload_may_shut_the_server_down(secured, authority, t
         pop3d.serve_forever()
 
 
-def test_certificates_are_replaced_under_load_and_no_handshake_fails(secured, authority, tmp_path):
+def test_certificates_are_replaced_under_load_and_no_handshake_fails(secured, authority, until, tmp_path):
     pop3d = secured()
     told = reloads_of(pop3d)
     context = authority.context()
@@ -1222,9 +1213,7 @@ def test_certificates_are_replaced_under_load_and_no_handshake_fails(secured, au
         else:
             (tmp_path / "server.key").unlink()
         pop3d.reload_certificates()
-        with gevent.Timeout(20):
-            while len(shown) < seen + 10 and not any(greenlet.ready() for greenlet in greenlets):
-                gevent.sleep(0.001)
+        until(lambda seen=seen: len(shown) >= seen + 10 or any(greenlet.ready() for greenlet in greenlets))
     running = False
     gevent.joinall(greenlets, timeout=20, raise_error=True)
     assert [text is None for text in told] == [bool(turn % 3) for turn in range(12)]
@@ -1246,7 +1235,7 @@ PROGRAM = """
     from geventpop3 import POP3Server, ok
     from geventpop3.server.tls import Certificates
     certificate, key, authority = sys.argv[1:]
-    pop3d = POP3Server(tls=Certificates([(certificate, key)]), tls_listeners=["127.0.0.1:0"])
+    pop3d = POP3Server(tls=Certificates([(certificate, key)]), tls_listen=["127.0.0.1:0"])
     pop3d.on("cmd_user")(lambda pop3d, event: ok("hello " + event.client.tls.version()))
     pop3d.start()
     context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)

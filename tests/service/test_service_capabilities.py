@@ -14,7 +14,7 @@ from geventpop3.stores.memory import MemoryStore
 from geventpop3.wire.codes import ResponseCode
 from geventpop3.wire.replies import err as error_reply
 
-IN_BOTH = ["TOP", "USER", "SASL PLAIN LOGIN", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
+IN_BOTH = ["TOP", "USER", "SASL PLAIN LOGIN", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"]
 IN_BOTH += ["UTF8 USER", "LANG"]
 
 
@@ -207,7 +207,14 @@ def test_the_delay_is_told_and_by_user_more_exactly_after_login(make):
 # EXPIRE: section 6.7
 
 
-@pytest.mark.parametrize(("days", "told"), [(None, "NEVER"), (0, "0"), (30, "30")])
+def test_where_nobody_said_so_nothing_is_promised(make):
+    told = (*capabilities(make()), *capabilities(make(), *LOGIN))
+    assert not [line for line in told if line.startswith("EXPIRE")]
+    assert Expiry(None).before_login() is Expiry(None).after_login("alice") is None
+    assert not Expiry(None).removes_retrieved("alice")
+
+
+@pytest.mark.parametrize(("days", "told"), [("never", "NEVER"), (0, "0"), (30, "30")])
 def test_the_days_are_told_in_both_states(make, days, told):
     app = make(expire=days)
     assert f"EXPIRE {told}" in capabilities(app)
@@ -215,19 +222,27 @@ def test_the_days_are_told_in_both_states(make, days, told):
 
 
 def test_days_by_user_are_never_less_than_what_is_told_to_all():
-    days = {"alice": 30, "bob": 1, "carol": None, "dave": 0}
+    days = {"alice": 30, "bob": 1, "carol": "never", "dave": 0, "erin": None}
     expiry = Expiry(PerUser(5, days.get))
     assert expiry.before_login() == "5 USER"
-    assert [expiry.after_login(owner) for owner in days] == ["30", "5", "NEVER", "5"]
+    assert [expiry.after_login(owner) for owner in days] == ["30", "5", "NEVER", "5", "5"]
     assert not any(map(expiry.removes_retrieved, days))
     nothing_stays = Expiry(PerUser(0, days.get))
     assert nothing_stays.before_login() == "0 USER"
-    assert [nothing_stays.removes_retrieved(owner) for owner in days] == [False, False, False, True]
-    assert Expiry(PerUser(None, days.get)).after_login("dave") == "NEVER"
+    assert [nothing_stays.removes_retrieved(owner) for owner in days] == [False, False, False, True, True]
+    assert Expiry(PerUser("never", days.get)).after_login("dave") == "NEVER"
 
 
 @pytest.mark.parametrize(
-    "make_policy", [lambda: Expiry(-1), lambda: LoginDelay(-1), lambda: LoginDelay(PerUser(None, {}.get))]
+    "make_policy",
+    [
+        lambda: Expiry(-1),
+        lambda: Expiry("always"),
+        lambda: Expiry(PerUser(None, {}.get)),
+        lambda: LoginDelay(-1),
+        lambda: LoginDelay("never"),
+        lambda: LoginDelay(PerUser("never", {}.get)),
+    ],
 )
 def test_a_value_that_cannot_be_is_a_mistake(make_policy):
     with pytest.raises(ConfigError, match=r"expire|login_delay"):

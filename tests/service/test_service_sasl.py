@@ -283,7 +283,7 @@ def test_a_star_cancels_and_is_no_try(app, heard):
     events = heard(app)
     replies = app.talk(*["AUTH PLAIN", "*"] * 4, "AUTH LOGIN", b64("alice"), "*", f"AUTH PLAIN {plain()}")
     assert replies == [*["+ ", CANCELLED] * 4, f"+ {b64('Username:')}", f"+ {b64('Password:')}", CANCELLED, IN]
-    assert events == [("authenticated", "alice", "PLAIN")]
+    assert events == [("authenticated", "alice", "PLAIN", "alice")]
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,7 @@ def test_acting_for_another_needs_the_sites_permission(make, heard):
     app = make(MemoryStore(mail), may_act_as=lambda who, whom: (who, whom) == ("alice", "bob"))
     events = heard(app)
     assert app.talk(command)[0].startswith("+OK 2 ")
-    assert events == [("authenticated", "bob", "PLAIN")]
+    assert events == [("authenticated", "bob", "PLAIN", "alice")]
     # The policy does not stand in for the password, nor the other way round.
     assert app.talk(f"AUTH PLAIN {plain('alice', 'wrong', 'bob')}") == [FAILED]
     assert app.talk(f"AUTH PLAIN {plain('bob', 'bob', 'alice')}")[0].startswith("-ERR [AUTH] these credentials")
@@ -493,7 +493,7 @@ def test_cram_md5_lets_in_who_shares_the_secret(make, converse, heard):
     for name, secret in (("alice", "wrong"), ("mallory", "mallory")):
         assert converse(app, "AUTH CRAM-MD5", cram(name, secret))[1:] == [FAILED]
     assert events == [
-        ("authenticated", "alice", "CRAM-MD5"),
+        ("authenticated", "alice", "CRAM-MD5", "alice"),
         ("authentication_failed", "alice", "CRAM-MD5"),
         ("authentication_failed", "mallory", "CRAM-MD5"),
     ]
@@ -626,7 +626,7 @@ def test_a_token_lets_in(make, mechanism, message, heard):
     events = heard(app)
     assert app.talk(f"AUTH {mechanism} {message('alice', 'token-alice')}") == [IN]
     assert app.talk(f"AUTH {mechanism}", message("alice", "token-alice")) == ["+ ", IN]
-    assert events == [("authenticated", "alice", mechanism)] * 2
+    assert events == [("authenticated", "alice", mechanism, "alice")] * 2
 
 
 @pytest.mark.parametrize("last", ["AQ==", "", "*", "not base64"])
@@ -661,7 +661,7 @@ def test_a_clients_certificate_lets_in(make, heard):
     assert sasl_lines(app.talk("CAPA", peer=FAR)) == ["SASL EXTERNAL SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5"]
     for command in (["AUTH EXTERNAL ="], ["AUTH EXTERNAL", ""], [f"AUTH EXTERNAL {b64('alice')}"]):
         assert app.talk(*command, peer=FAR)[-1] == IN
-    assert events == [("authenticated", "alice", "EXTERNAL")] * 3
+    assert events == [("authenticated", "alice", "EXTERNAL", "alice")] * 3
 
 
 def test_a_certificate_of_a_stranger_or_for_another_is_refused(make, heard):

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import gevent
 import pytest
 from gevent import monkey
+from gevent.event import Event as GreenletEvent
 
 from geventpop3.errors import Refusal, StoreUnavailable
 from geventpop3.service.body import Body
@@ -16,6 +17,7 @@ from geventpop3.stores import Chunks, Message
 from geventpop3.stores.store import Maildrop, Store
 
 Event = monkey.get_original("threading", "Event")
+SECONDS = 20
 
 
 @pytest.fixture
@@ -29,6 +31,36 @@ def pool():
             return offload
 
         yield make
+
+
+class Call:
+    """A call that says when it runs in its thread, and returns or fails there when it is told to go."""
+
+    def __init__(self, failing=None):
+        self.began, self.returned = GreenletEvent(), False
+        self._loop = gevent.get_hub().loop
+        self._go, self._failing = Event(), failing
+
+    def __call__(self):
+        self._loop.run_callback_threadsafe(self.began.set)
+        assert self._go.wait(SECONDS)
+        self.returned = True
+        if self._failing is not None:
+            raise self._failing
+        return "lock"
+
+    def wait_for_it(self):
+        """Other greenlets run until the call does."""
+        assert self.began.wait(SECONDS)
+
+    def go(self):
+        self._go.set()
+
+
+def kill(greenlet):
+    """Something is raised in it, and it has been its turn since."""
+    greenlet.kill(block=False)
+    gevent.idle()
 
 
 def test_a_call_runs_in_another_thread_and_returns_what_it_returns(pool):
@@ -45,78 +77,65 @@ def test_a_refusal_passes_without_being_printed(capfd, pool):
 
 
 def test_others_run_while_a_call_waits(pool):
-    offload, go = pool(1), Event()
-    waiting = gevent.spawn(offload.run, go.wait, 20)
-    gevent.sleep(0.001)
-    go.set()
-    assert waiting.get(timeout=20) is True
+    offload, call = pool(1), Call()
+    waiting = gevent.spawn(offload.run, call)
+    call.wait_for_it()
+    call.go()
+    assert waiting.get(timeout=SECONDS) == "lock"
 
 
 def test_more_than_the_queue_holds_is_refused(pool):
-    offload, go = pool(1, queue=1), Event()
-    waiting = [gevent.spawn(offload.run, go.wait, 20) for _ in range(2)]
-    gevent.sleep(0.001)
+    offload, first, second = pool(1, queue=1), Call(), Call()
+    waiting = [gevent.spawn(offload.run, call) for call in (first, second)]
+    # The second was handed over before the first could say, in the hub, that it runs.
+    first.wait_for_it()
+    assert not second.began.is_set()
     with pytest.raises(StoreUnavailable, match="busy"):
-        offload.run(go.wait, 20)
-    go.set()
-    assert [w.get(timeout=20) for w in waiting] == [True, True]
-    assert offload.run(go.is_set) is True
+        offload.run(threading.get_native_id)
+    first.go()
+    second.go()
+    assert [w.get(timeout=SECONDS) for w in waiting] == ["lock", "lock"]
+    assert offload.run(lambda: "free") == "free"
 
 
 def test_what_was_acquired_for_a_killed_greenlet_is_released(pool):
-    offload, go, released = pool(1), Event(), []
-
-    def acquire():
-        go.wait(20)
-        return "lock"
-
-    waiting = gevent.spawn(offload.acquire, released.append, acquire)
-    gevent.sleep(0.001)
-    waiting.kill(block=False)
-    go.set()
-    with gevent.Timeout(20):
-        while not released:
-            gevent.sleep(0.001)
+    offload, call, released = pool(1), Call(), []
+    waiting = gevent.spawn(offload.acquire, released.append, call)
+    call.wait_for_it()
+    kill(waiting)
+    assert released == []
+    call.go()
+    waiting.join(SECONDS)
     assert released == ["lock"]
 
 
 def test_a_killed_greenlet_goes_when_its_call_has_returned(pool):
     # So that nothing which it lets go of then is still in use in a thread.
-    offload, go, order = pool(1), Event(), []
-
-    def call():
-        go.wait(20)
-        order.append("returned")
+    offload, call, had_returned = pool(1), Call(), []
 
     def session():
         try:
             offload.run(call)
         finally:
-            order.append("let go")
+            had_returned.append(call.returned)
 
     waiting = gevent.spawn(session)
-    gevent.sleep(0.001)
-    killing = gevent.spawn(waiting.kill)
-    gevent.sleep(0.001)
-    go.set()
-    killing.join(20)
-    waiting.join(20)
-    assert order == ["returned", "let go"]
+    call.wait_for_it()
+    kill(waiting)
+    assert not waiting.dead
+    call.go()
+    waiting.join(SECONDS)
+    assert had_returned == [True]
 
 
 def test_what_failed_to_be_acquired_is_not_released(pool):
-    offload, go, released = pool(1), Event(), []
-
-    def acquire():
-        go.wait(20)
-        raise Refusal("no")
-
-    waiting = gevent.spawn(offload.acquire, released.append, acquire)
-    gevent.sleep(0.001)
-    waiting.kill(block=False)
-    go.set()
-    assert offload.run(go.is_set) is True
-    gevent.sleep(0.001)
+    offload, call, released = pool(1), Call(failing=Refusal("no")), []
+    waiting = gevent.spawn(offload.acquire, released.append, call)
+    call.wait_for_it()
+    kill(waiting)
+    call.go()
+    waiting.join(SECONDS)
+    assert waiting.dead
     assert released == []
 
 

@@ -931,11 +931,23 @@ class TestReadingAtOnce:
         assert maildrop.retrieve(unique_id) == (content,)
         assert kernel.names == ["openat"]
 
-    @pytest.mark.parametrize("unique_id", ["3.h", "4.h"])
-    def test_is_not_for_what_is_large_or_ends_where_a_page_does(
-        self, maildrop: Maildrop, kernel: Kernel, unique_id: str
+    def test_takes_a_look_at_the_size_if_the_message_ends_where_a_page_does(
+        self, maildrop: Maildrop, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        read = maildrop.retrieve(unique_id)
+        monkeypatch.setattr(system, "preadv", lambda fd, buffers, offset, _: os.preadv(fd, buffers, offset))
+        assert maildrop.retrieve("3.h") == (b"x" * 4096,)
+        assert kernel.names == ["openat", "fstat"]
+
+    def test_is_not_for_a_message_that_has_grown_by_what_is_not_at_hand(
+        self, maildrop: Maildrop, alice: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (alice / "cur/3.h").write_bytes(b"x" * 4097)
+        monkeypatch.setattr(system, "preadv", lambda *_: 4096)
+        with pytest.raises(StoreUnavailable, match="has changed"):
+            maildrop.retrieve("3.h")
+
+    def test_is_not_for_what_is_large(self, maildrop: Maildrop, kernel: Kernel) -> None:
+        read = maildrop.retrieve("4.h")
         assert isinstance(read, body.Body)
         assert kernel.names == ["openat", "fstat"]
         assert set(b"".join(read)) == {ord("x")}

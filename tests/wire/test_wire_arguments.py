@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from table import each
 
 from geventpop3.errors import Refusal
 from geventpop3.wire.arguments import expect, line_count, message_number
@@ -37,7 +38,7 @@ NO_NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize("argument", [*NO_NUMBERS, "0", "00", "01", "0000000001", "0" * 400, "0" * 400 + "1"])
+@each("argument", [*NO_NUMBERS, "0", "00", "01", "0000000001", "0" * 400, "0" * 400 + "1"])
 def test_what_is_no_message_number_is_refused(argument: str) -> None:
     with pytest.raises(Refusal) as refused:
         message_number(argument)
@@ -45,13 +46,13 @@ def test_what_is_no_message_number_is_refused(argument: str) -> None:
     assert refused.value.text.isascii()
 
 
-@pytest.mark.parametrize("argument", [*NO_NUMBERS, "0" * 11])
+@each("argument", [*NO_NUMBERS, "0" * 11])
 def test_what_is_no_number_of_lines_is_refused(argument: str) -> None:
     with pytest.raises(Refusal):
         line_count(argument)
 
 
-@pytest.mark.parametrize("number", [1, 9, 10, 2**31 - 1, 2**31, 2**32, 2**32 + 1, 9_999_999_999])
+@each("number", [1, 9, 10, 2**31 - 1, 2**31, 2**32, 2**32 + 1, 9_999_999_999])
 def test_a_number_is_itself_and_never_wraps_to_another_one(number: int) -> None:
     assert message_number(str(number)) == number
     assert line_count(str(number)) == number
@@ -76,7 +77,7 @@ def test_each_mistake_has_its_own_text() -> None:
     assert len(texts) == len(mistakes) + 3
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "at_least", "at_most", "text"),
     [
         (["1"], 0, None, "no argument is allowed"),
@@ -95,8 +96,6 @@ def test_a_wrong_number_of_arguments_is_refused(
     assert refused.value.text == text
 
 
-@pytest.mark.parametrize(
-    ("count", "at_least", "at_most"), [(0, 0, None), (0, 0, 1), (1, 0, 1), (1, 1, None), (2, 1, 2), (2, 2, None)]
-)
+@each(("count", "at_least", "at_most"), [(0, 0, None), (0, 0, 1), (1, 0, 1), (1, 1, None), (2, 1, 2), (2, 2, None)])
 def test_a_right_number_of_arguments_passes(count: int, at_least: int, at_most: int | None) -> None:
     assert expect(["1"] * count, at_least, at_most) is None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from table import each
 
 from geventpop3.wire.replies import LINE_OCTETS, Reply, err, multiline, ok
 
 TEXTS = st.text(st.characters(min_codepoint=0, max_codepoint=0x10FFFF, exclude_categories=()), max_size=40)
 
 
-@pytest.mark.parametrize(
+@each(
     ("reply", "line"),
     [
         (ok(), b"+OK\r\n"),
@@ -34,7 +35,7 @@ def test_a_reply_has_one_status_line(reply: Reply, line: bytes) -> None:
     assert reply.status_line == line
 
 
-@pytest.mark.parametrize("filler", ["x", "\u00e9", "\u20ac", "\U0001f4e7"])
+@each("filler", ["x", "\u00e9", "\u20ac", "\U0001f4e7"])
 def test_a_long_text_is_cut_at_a_whole_character(filler: str) -> None:
     for shift in range(4):
         line = ok("x" * shift + filler * 600).status_line
@@ -54,7 +55,6 @@ def test_a_text_of_exactly_the_limit_is_not_cut() -> None:
     assert ok("x" * 507).status_line == b"+OK " + b"x" * 506 + b"\r\n"
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.booleans(), TEXTS, st.none() | TEXTS, st.integers(1, 30))
 def test_no_text_makes_a_second_line_or_a_long_one(positive: bool, text: str, code: str | None, times: int) -> None:
     line = Reply(positive, text * times, code).status_line
@@ -66,7 +66,7 @@ def test_no_text_makes_a_second_line_or_a_long_one(positive: bool, text: str, co
         assert not line.startswith((b"+OK [", b"-ERR ["))
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "reply"),
     [
         ("+OK", ok()),
@@ -83,13 +83,12 @@ def test_a_line_is_parsed_to_the_reply_it_means(line: str | bytes, reply: Reply)
     assert Reply.parse(line) == reply
 
 
-@pytest.mark.parametrize("line", ["", "ok", "+ok ready", "+OKAY", "-ERROR", " +OK", "+ ", b"\xff"])
+@each("line", ["", "ok", "+ok ready", "+OKAY", "-ERROR", " +OK", "+ ", b"\xff"])
 def test_what_is_no_reply_is_not_parsed(line: str | bytes) -> None:
     with pytest.raises(ValueError, match="begins with"):
         Reply.parse(line)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.booleans(), st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="[]\x7f")))
 def test_a_parsed_reply_goes_out_as_it_came(positive: bool, text: str) -> None:
     reply = Reply(positive, text[:200])

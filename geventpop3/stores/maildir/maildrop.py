@@ -69,12 +69,12 @@ class MaildirMaildrop(Maildrop):
         return self._scanned().snapshot
 
     def retrieve(self, unique_id: str) -> tuple[bytes] | Chunks:
-        index = self._scanned()
+        index = self._index or self._scanned()
         place = index.places.get(unique_id)
         if place is None:
             raise NoSuchMessage
         try:
-            fd, path = self._open(unique_id, index.path(place))
+            fd, path = self._open(unique_id, path_of(unique_id, index.tails[place]))
         except OSError as error:
             raise refusal(error, self._path) from error
         size = index.sizes[place]

@@ -6,11 +6,16 @@ import os
 import string
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 
 from geventpop3.errors import ConfigError, StoreBroken
 
 COMPONENT_OCTETS = 255
 """The longest file name of the usual file systems (NAME_MAX)."""
+
+
+_REMEMBERED = 1024
+"""Paths: a login asks twice, and who logs in comes again."""
 
 
 class Template:
@@ -34,9 +39,10 @@ class Template:
         if not fields:
             raise ConfigError(f"maildir template {template!r}: no placeholder such as {{user}}, all would share one")
         self._parts = {name: part for name, part in _PARTS.items() if any(field[1] == name for field in fields)}
+        self.path: Callable[[str], str] = lru_cache(_REMEMBERED)(self._path)
+        """The maildir of an owner. Raises StoreBroken if there can be none of that name."""
 
-    def path(self, owner: str) -> str:
-        """The maildir of *owner*. Raises StoreBroken if there can be none of that name."""
+    def _path(self, owner: str) -> str:
         user = unicodedata.normalize("NFC", owner)
         return self._template.format_map({name: _component(part(user), owner) for name, part in self._parts.items()})
 

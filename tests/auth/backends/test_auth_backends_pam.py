@@ -7,6 +7,7 @@ import time
 import types
 
 import pytest
+from backends_programs import require
 
 from geventpop3.auth import pam
 from geventpop3.auth.pam import PamAuthenticator
@@ -21,7 +22,10 @@ def has_pam():
     return True
 
 
-pytestmark = pytest.mark.skipif(not has_pam(), reason="Linux-PAM is not installed (Debian: libpam0g, libpam-modules)")
+@pytest.fixture(scope="module", autouse=True)
+def needs_pam():
+    require(has_pam(), "Linux-PAM (Debian: libpam0g, libpam-modules)")
+
 
 PERMIT = "account required pam_permit.so"
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 import trustme
+from backends_programs import require
 
 from geventpop3.auth.ldap import LdapAuthenticator, UserDn, UserSearch
 from geventpop3.errors import StoreUnavailable
@@ -19,10 +20,13 @@ from geventpop3.errors import StoreUnavailable
 SLAPD = shutil.which("slapd") or shutil.which("slapd", path="/usr/sbin:/usr/lib/openldap")
 SCHEMAS = Path("/etc/ldap/schema")
 
-pytestmark = [
-    pytest.mark.service,
-    pytest.mark.skipif(SLAPD is None or not SCHEMAS.is_dir(), reason="slapd is not installed (Debian: slapd)"),
-]
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needs_slapd():
+    require(SLAPD is not None and SCHEMAS.is_dir(), "slapd (Debian: slapd)")
+
 
 BASE = "ou=people,dc=example,dc=org"
 SERVICE = "cn=pop3,dc=example,dc=org"

@@ -2,30 +2,32 @@
 
 ``max_sessions`` is ``--max-sessions`` on the command line, ``max-sessions`` or ``max_sessions`` in the file and
 ``GEVENTPOP3_MAX_SESSIONS`` in the environment. The command line goes before the environment, that before the file, and
-that before the default. Whatever is wrong is a ConfigError of one line that names the setting and where it came from.
+that before the default. What takes a table is in the file alone. Whatever is wrong is a ConfigError of one line that
+names the setting and where it came from.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import Any, Literal, cast
 
 from geventpop3.auth.mechanisms import MECHANISMS
+from geventpop3.config import checks
+from geventpop3.config.checks import Check
+from geventpop3.config.tables import by_name, shown
 from geventpop3.errors import ConfigError
-from geventpop3.server.addresses import parse_listener
+from geventpop3.server.addresses import parse_address
+from geventpop3.service.language import DEFAULT, LANGUAGES
+from geventpop3.service.offload import WAITING_THREADS
+from geventpop3.service.service import STORE_THREADS
+from geventpop3.service.utf8 import POLICIES
 
 PREFIX = "GEVENTPOP3_"
-
-Check = Callable[[Any], Any]
-"""The value of a setting, from what a file holds. Raises ConfigError with what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,80 +41,25 @@ class Setting:
     metavar: str | None = None
     is_repeatable: bool = False
     is_switch: bool = False
+    is_in_file_alone: bool = False
 
 
 def setting(of: Setting, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field that is a setting; without *default* it must be given."""
-    return dataclasses.field(default=default, metadata={"setting": of})
+    """A dataclass field that is a setting; without *default* it must be given. What tables hold may be secret."""
+    return dataclasses.field(default=default, metadata={"setting": of}, repr=not of.is_in_file_alone)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ConfigError(f"{value!r} is not a text")
-    return value
-
-
-def _hostname(value: Any) -> str:
-    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", value) is None:
-        raise ConfigError(f"{value!r} is not the name of a host")
-    return value
-
-
-def _switch(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{value!r} is neither true nor false")
-    return value
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (1 <= value < math.inf):
-        raise ConfigError(f"{value!r} is not a number of seconds, at least 1")
-    return value
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{value!r} is not a whole number, at least 1")
-    return value
-
-
-def _one_of(*names: str) -> Check:
-    def check(value: Any) -> str:
-        if value not in names:
-            raise ConfigError(f"{value!r} is not one of {', '.join(names)}")
-        return cast("str", value)
-
-    return check
-
-
-def _listeners(value: Any) -> tuple[str, ...]:
+def _addresses(value: Any) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise ConfigError(f"{value!r} is not HOST:PORT or a list of them")
     for text in texts:
-        parse_listener(text)
+        parse_address(text)
     return tuple(texts)
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts:
-        raise ConfigError(f"{value!r} is not a text or a list of them")
-    return tuple(map(_text, texts))
-
-
-def _networks(value: Any) -> tuple[str, ...]:
-    texts = _texts(value)
-    for text in texts:
-        try:
-            ip_network(text)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-    return texts
-
-
 def _mechanisms(value: Any) -> tuple[str, ...]:
-    names = tuple(text.upper() for text in _texts(value))
+    names = tuple(text.upper() for text in checks.texts(value))
     for name in names:
         if name not in MECHANISMS:
             raise ConfigError(f"{name!r} is not one of {', '.join(MECHANISMS)}")
@@ -145,7 +92,7 @@ class Settings:
         Setting(
             "where to listen, may be given several times: 127.0.0.1:1110, 0.0.0.0:110 for every IPv4 address, [::]:110 "
             "for every IPv6 address, unix:/run/pop3.sock; port 0 is any free one",
-            _listeners,
+            _addresses,
             read=_words,
             metavar="HOST:PORT",
             is_repeatable=True,
@@ -155,7 +102,7 @@ class Settings:
     tls_listen: tuple[str, ...] = setting(
         Setting(
             "where to listen with TLS from the start, as on port 995, may be given several times",
-            _listeners,
+            _addresses,
             read=_words,
             metavar="HOST:PORT",
             is_repeatable=True,
@@ -166,7 +113,7 @@ class Settings:
         Setting(
             "a certificate chain in PEM; with it STLS is offered too. Several may be given: the first is the default, "
             "the others are chosen by the name that a client asks for. Changed files are noticed",
-            _texts,
+            checks.texts,
             read=_words,
             metavar="FILE",
             is_repeatable=True,
@@ -176,7 +123,7 @@ class Settings:
     tls_key: tuple[str, ...] = setting(
         Setting(
             "the private key of each certificate, in the same order; none if they are in the certificates' files",
-            _texts,
+            checks.texts,
             read=_words,
             metavar="FILE",
             is_repeatable=True,
@@ -185,14 +132,16 @@ class Settings:
     )
     tls_client_ca: str | None = setting(
         Setting(
-            "who signs clients' certificates, in PEM: clients may show one, and log in by it", _text, metavar="FILE"
+            "who signs clients' certificates, in PEM: clients may show one, and log in by it",
+            checks.text,
+            metavar="FILE",
         ),
         None,
     )
     proxy: tuple[str, ...] = setting(
         Setting(
             "a network of trusted proxies, whose connections begin with a PROXY header, may be given several times",
-            _networks,
+            checks.networks,
             read=_words,
             metavar="NETWORK",
             is_repeatable=True,
@@ -213,21 +162,47 @@ class Settings:
         Setting(
             "where the maildrops are: a path with {user}, or with {local} and {domain} of user@domain, "
             "such as '/srv/mail/{user}'",
-            _text,
+            checks.text,
             metavar="DIR/{user}",
         )
     )
-    passwords: str = setting(
-        Setting("the password file; edit it with 'geventpop3 passwd', also while it is served", _text, metavar="FILE")
+    durable: bool = setting(
+        Setting(
+            "have removals on the disk before QUIT is answered, so that a power cut undoes none; on by default",
+            checks.switch,
+            read=_truth,
+            is_switch=True,
+        ),
+        True,
     )
+    create_maildirs: bool = setting(
+        Setting("make the Maildir of a user who has none, at the login", checks.switch, read=_truth, is_switch=True),
+        False,
+    )
+    passwords: str | None = setting(
+        Setting(
+            "the password file; edit it with 'geventpop3 passwd', also while it is served. Must be given, unless the "
+            "configuration file has [[authenticator]] tables, which are asked after it",
+            checks.text,
+            metavar="FILE",
+        ),
+        None,
+    )
+    authenticator: tuple[Mapping[str, Any], ...] = setting(
+        Setting(
+            "back ends that know users, in the order in which they are asked", checks.tables, is_in_file_alone=True
+        ),
+        (),
+    )
+    limits: Mapping[str, Any] | None = setting(Setting("limits on logins", checks.table, is_in_file_alone=True), None)
     hostname: str | None = setting(
-        Setting("the name in the greeting (default: this machine's)", _hostname, metavar="NAME"), None
+        Setting("the name in the greeting (default: this machine's)", checks.hostname, metavar="NAME"), None
     )
     allow_plaintext: bool = setting(
         Setting(
             "let clients log in with a clear-text password over connections that others can read; without it only "
             "from this machine",
-            _switch,
+            checks.switch,
             read=_truth,
             is_switch=True,
         ),
@@ -236,20 +211,20 @@ class Settings:
     autologout: float = setting(
         Setting(
             "end a session after so many seconds without a command; RFC 1939 asks for at least 600",
-            _seconds,
+            checks.seconds,
             read=_number,
             metavar="SECONDS",
         ),
         600,
     )
     login_deadline: float = setting(
-        Setting("end a connection that has not logged in after so many seconds", _seconds, _number, "SECONDS"), 60
+        Setting("end a connection that has not logged in after so many seconds", checks.seconds, _number, "SECONDS"), 60
     )
-    max_sessions: int = setting(Setting("so many sessions at once", _count, _number, "N"), 10_000)
+    max_sessions: int = setting(Setting("so many sessions at once", checks.count, _number, "N"), 10_000)
     max_sessions_per_address: int | None = setting(
         Setting(
             "so many sessions at once from one IPv4 address or one IPv6 /64 (default: no bound but --max-sessions)",
-            _count,
+            checks.count,
             _number,
             "N",
         ),
@@ -258,16 +233,88 @@ class Settings:
     lock: Literal["exclusive", "none"] = setting(
         Setting(
             "exclusive: one session at a time into a maildrop, as RFC 1939 has it; none: any number",
-            _one_of("exclusive", "none"),
+            checks.one_of("exclusive", "none"),
             metavar="exclusive|none",
         ),
         "exclusive",
     )
+    expire: int | Literal["never"] | None = setting(
+        Setting(
+            "days that the site keeps mail, as CAPA tells, or never if none is removed but by its owner; "
+            "at 0 QUIT removes what was fetched (default: nothing is told)",
+            checks.days,
+            _number,
+            "DAYS|never",
+        ),
+        None,
+    )
+    login_delay: int = setting(
+        Setting("a user may log in once in so many seconds (0: at any time)", checks.whole, _number, "SECONDS"), 0
+    )
+    utf8_messages: str = setting(
+        Setting(
+            "what becomes of a message whose header is UTF-8 where the client has not asked for UTF-8 mode",
+            checks.one_of(*POLICIES),
+            metavar="|".join(POLICIES),
+        ),
+        "as-is",
+    )
+    language: str = setting(
+        Setting(
+            "the language of who asks for 'LANG *': " + ", ".join(LANGUAGES),
+            checks.one_of(*LANGUAGES),
+            metavar="TAG",
+        ),
+        DEFAULT,
+    )
+    max_tries: int = setting(
+        Setting("close a connection after so many failed logins", checks.count, _number, "N"),
+        3,
+    )
+    auth_threads: int | None = setting(
+        Setting("threads that check passwords (default: one for each processor)", checks.count, _number, "N"), None
+    )
+    waiting_threads: int = setting(
+        Setting("threads that wait for back ends which ask others", checks.count, _number, "N"), WAITING_THREADS
+    )
+    fake_salt_key_file: str | None = setting(
+        Setting(
+            "a file with at least 16 random octets, of which the salts are made that SCRAM shows for unknown names "
+            "(default: a random key, which changes at a restart and tells by it which names are unknown)",
+            checks.text,
+            metavar="FILE",
+        ),
+        None,
+    )
+    store_threads: int = setting(Setting("threads that read maildrops", checks.count, _number, "N"), STORE_THREADS)
+    workers: int | None = setting(
+        Setting(
+            "serve in so many processes, and restart them at SIGHUP without a session noticing; needs "
+            "geventpop3[workers] (default: this process serves)",
+            checks.count,
+            _number,
+            "N",
+        ),
+        None,
+    )
+    user: str | None = setting(
+        Setting("whom the workers become once the ports are bound", checks.text, metavar="NAME"), None
+    )
+    group: str | None = setting(
+        Setting("the group that the workers become (default: the user's own)", checks.text, metavar="NAME"), None
+    )
+    pid_file: str | None = setting(
+        Setting("where the number of the workers' parent is written", checks.text, metavar="FILE"), None
+    )
+    graceful_timeout: int = setting(
+        Setting("seconds that a worker which leaves lets its sessions go on", checks.count, _number, "SECONDS"), 30
+    )
     trace: bool = setting(
-        Setting("log the dialogue of every session, passwords masked", _switch, read=_truth, is_switch=True), False
+        Setting("log the dialogue of every session, passwords masked", checks.switch, read=_truth, is_switch=True),
+        False,
     )
     log_level: str = setting(
-        Setting("how much to log: " + ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS), metavar="LEVEL"), "info"
+        Setting("how much to log: " + ", ".join(LOG_LEVELS), checks.one_of(*LOG_LEVELS), metavar="LEVEL"), "info"
     )
 
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -313,23 +360,24 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
     for field, of in settings():
         name = field.name
         given: object
-        if flags.get(name) is not None:
-            given, origins[name] = flags[name], flag(name)
+        spoken, variables = ({}, {}) if of.is_in_file_alone else (flags, environment)
+        if spoken.get(name) is not None:
+            given, origins[name] = spoken[name], flag(name)
             given = of.read(given) if isinstance(given, str) else given
-        elif environment.get(variable(name)):
-            given, origins[name] = of.read(environment[variable(name)]), variable(name)
+        elif variables.get(variable(name)):
+            given, origins[name] = of.read(variables[variable(name)]), variable(name)
         elif name in in_file:
             given, origins[name] = in_file[name], cast("str", path)
         elif field.default is dataclasses.MISSING:
-            raise ConfigError(
-                f"{_key(name)}: must be given, by {flag(name)}, {variable(name)} or the configuration file"
-            )
+            raise ConfigError(f"{shown(name)}: {_must_be_given(name)}")
         else:
             continue
         try:
             values[name] = of.check(given)
         except ConfigError as error:
             raise _blame(name, str(error), origins[name]) from None
+    if "passwords" not in values and "authenticator" not in values:
+        raise ConfigError(f"passwords: {_must_be_given('passwords')}, or else [[authenticator]] tables in that file")
     return Settings(**values, origins=origins)
 
 
@@ -345,22 +393,15 @@ def _read_file(path: str) -> dict[str, object]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
     known = [field.name for field, _ in settings()]
-    values: dict[str, object] = {}
-    for key, value in content.items():
-        name = key.replace("-", "_")
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f", did you mean {_key(near[0])}?" if near else ""
-            raise ConfigError(f"{key!a}: unknown key{hint} (from {path})")
-        if name in values:
-            raise _blame(name, "is there twice, with - and with _", path)
-        values[name] = value
-    return values
+    try:
+        return by_name(content, known)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (from {path})") from None
 
 
-def _key(name: str) -> str:
-    return name.replace("_", "-")
+def _must_be_given(name: str) -> str:
+    return f"must be given, by {flag(name)}, {variable(name)} or the configuration file"
 
 
 def _blame(name: str, text: str, origin: str) -> ConfigError:
-    return ConfigError(f"{_key(name)}: {text} (from {origin})")
+    return ConfigError(f"{shown(name)}: {text} (from {origin})")

@@ -7,10 +7,10 @@ sockets, and manners for when the process or the machine has no descriptors left
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -19,10 +19,15 @@ from gevent.server import StreamServer
 
 from geventpop3.server.addresses import Address
 
+log = logging.getLogger("geventpop3.server")
+
 BACKLOG = 1024
 KEEPALIVE_SECONDS = 60
 UNSENT_OCTETS = 128 * 1024
 """Octets the kernel may hold unsent for one peer: a peer that never reads costs us this much, not megabytes."""
+
+PROBE_SECONDS = 1.0
+"""How long a unix socket that is in the way may take to answer; one that takes longer is somebody's."""
 
 _NOTHING = {errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.EPERM}
 """The peer had gone before we accepted it (accept(2)): there is nothing to wait out."""
@@ -33,7 +38,11 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def bind(address: Address, backlog: int = BACKLOG) -> socket.socket:
-    """A listening gevent socket at *address*, a ``(host, port)`` pair or ``("unix", path)``. Raises OSError."""
+    """A listening gevent socket at *address*, a ``(host, port)`` pair or ``("unix", path)``. Raises OSError.
+
+    The socket file of a server that died is replaced; one that somebody still answers, and any other file, is in use.
+    Closing the socket removes the file again.
+    """
     host, port = address
     if host == "unix":
         return _bind_unix(str(port), backlog)
@@ -47,7 +56,7 @@ def bind(address: Address, backlog: int = BACKLOG) -> socket.socket:
             # So that [::]:110 and 0.0.0.0:110 can be served side by side, by one server or by two.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(sockaddr)
-        _prepare(sock)
+        prepare(sock)
         sock.listen(backlog)
     except BaseException:
         sock.close()
@@ -55,8 +64,10 @@ def bind(address: Address, backlog: int = BACKLOG) -> socket.socket:
     return sock
 
 
-def _prepare(sock: socket.socket) -> None:
+def prepare(sock: socket.socket) -> None:
     """Options that accepted sockets inherit, so that they cost no system call for each."""
+    if sock.family == socket.AF_UNIX:
+        return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
@@ -71,9 +82,8 @@ def _prepare(sock: socket.socket) -> None:
 
 def _bind_unix(path: str, backlog: int) -> socket.socket:
     _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = BoundUnixSocket(path)
     try:
-        sock.bind(path)
         sock.listen(backlog)
     except BaseException:
         sock.close()
@@ -82,24 +92,72 @@ def _bind_unix(path: str, backlog: int) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket that a server left behind when it died; one that answers stays, and so does any other file."""
+    """Remove the socket file that a server left behind when it died.
+
+    What is none, does not refuse, or cannot be asked stays where it is, and ``bind`` says that it is in use.
+    """
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
     except OSError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE_SECONDS)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
+        except OSError:
+            return
 
 
-class Listener(StreamServer):  # type: ignore[misc]  # gevent is untyped
-    """Accepts connections at one address and hands ``(socket, address)`` to *handle*, each in its own greenlet.
+class BoundUnixSocket(socket.socket):  # type: ignore[misc]  # gevent is untyped
+    """A unix socket that made its file, and so removes it when it is closed: who binds cleans up, and nobody else.
+
+    A file that another server has put in its place meanwhile is not ours, nor is it a forked child's to remove.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError if there is something at *path* already."""
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._made: tuple[int, str, tuple[int, int]] | None = None
+        try:
+            self.bind(path)
+            made = os.path.abspath(path)  # where it is also after a chdir
+            self._made = os.getpid(), made, _identity(made)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        # First the file: who finds it after the socket is closed would take it for a dead server's.
+        self._remove_file()
+        super().close()
+
+    def _remove_file(self) -> None:
+        made, self._made = self._made, None
+        if made is None:
+            return
+        pid, path, identity = made
+        try:
+            if os.getpid() == pid and _identity(path) == identity:
+                os.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("the socket file %s cannot be removed: %s", path, error.strerror)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
+
+
+class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
+    """Accepts connections on a listening socket and hands ``(socket, address)`` to *handle*, each in its own greenlet.
 
     *failed* is called in a greenlet of its own with an OSError when accepting failed. *busy* is what a peer hears for
-    whom there is no descriptor.
+    whom there is no descriptor. ``close`` closes the socket too.
     """
 
     min_delay = 0.05
@@ -115,6 +173,7 @@ class Listener(StreamServer):  # type: ignore[misc]  # gevent is untyped
     ) -> None:
         super().__init__(sock, handle)
         self.sockname = sock.getsockname()
+        self._given = sock
         self._failed = failed
         self._busy = busy
         self._told: int | None = None
@@ -163,10 +222,9 @@ class Listener(StreamServer):  # type: ignore[misc]  # gevent is untyped
             self._spare = None
 
     def close(self) -> None:
+        self.stop_accepting()
+        self._given.close()  # once started, StreamServer knows only what is underneath
         super().close()
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
-        if isinstance(self.sockname, str):
-            with suppress(FileNotFoundError):
-                os.unlink(self.sockname)

@@ -1,4 +1,4 @@
-"""Who is here: the sessions that are going on, and whether one more is let in."""
+"""Who is here: the clients of the sessions that are going on, and whether one more is let in."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ DESCRIPTORS_PER_SESSION = 3
 OTHER_DESCRIPTORS = 100
 
 
-class Sessions:
+class Clients:
     """The clients of one server, by id, counted by address."""
 
     def __init__(self, limits: Limits) -> None:
-        self.clients: dict[int, Client] = {}
+        self._by_id: dict[int, Client] = {}
         self._limits = limits
         self._most = sys.maxsize
         self._most_per_address = limits.max_sessions_per_address
@@ -37,7 +37,15 @@ class Sessions:
 
     def __iter__(self) -> Iterator[Client]:
         """The clients of this moment, whoever comes or goes meanwhile."""
-        return iter(tuple(self.clients.values()))
+        return iter(tuple(self._by_id.values()))
+
+    def get(self, client_id: int) -> Client | None:
+        """The client of this id, if it is (still) here."""
+        return self._by_id.get(client_id)
+
+    def by_id(self) -> dict[int, Client]:
+        """A picture of this moment."""
+        return dict(self._by_id)
 
     def open(self) -> None:
         """Find out how many can be let in: the limit of descriptors may have been raised since this was made."""
@@ -45,13 +53,13 @@ class Sessions:
 
     def refusal(self, host: str | None) -> Reply | None:
         """What to tell one more peer that is not let in; None if it is. *host* is None while only a proxy knows it."""
-        if len(self.clients) >= self._most:
+        if len(self._by_id) >= self._most:
             return FULL
         return None if host is None else self._refusal_for(host)
 
     def enter(self, client: Client, host: str | None) -> None:
-        """One more session."""
-        self.clients[client.id] = client
+        """It is let in."""
+        self._by_id[client.id] = client
         if host is not None:
             self._count(client, host)
 
@@ -63,8 +71,8 @@ class Sessions:
         return refusal
 
     def leave(self, client: Client) -> None:
-        """One session less."""
-        del self.clients[client.id]
+        """It is gone."""
+        del self._by_id[client.id]
         self._discount(client)
 
     def _refusal_for(self, host: str) -> Reply | None:

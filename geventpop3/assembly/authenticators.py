@@ -1,0 +1,233 @@
+"""The ``[[authenticator]]`` tables: who knows the users, one after the other.
+
+A row of ``KINDS`` is one way to build a back end: the keys that it needs and may have, which are the arguments of its
+constructor, and the function that builds it. Two rows of one kind are told apart by their keys.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from geventpop3.auth.authenticator import Authenticator
+from geventpop3.auth.chain import Chain
+from geventpop3.auth.endpoint import Endpoint
+from geventpop3.auth.jwks import ALGORITHMS
+from geventpop3.auth.ldap import LdapAuthenticator, UserDn, Users, UserSearch
+from geventpop3.auth.oauth import IntrospectionVerifier, JwtVerifier
+from geventpop3.auth.pam import PamAuthenticator
+from geventpop3.auth.passwd import PasswordFile
+from geventpop3.auth.sql import MARKERS, SqlAuthenticator
+from geventpop3.config import Key, Settings, read_table
+from geventpop3.config.checks import delay, duration, one_of, switch, table, text, texts
+from geventpop3.errors import ConfigError
+
+Given = dict[str, Any]
+"""The values of the keys that are given; whoever builds takes out what is its own, the rest are plain arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to build a back end."""
+
+    build: Callable[[Given], Authenticator]
+    keys: Mapping[str, Key]
+
+
+def make_authenticator(settings: Settings) -> Authenticator:
+    """The back end, or a chain of them: the password file of ``passwords`` first. Raises ConfigError."""
+    members: list[Authenticator] = []
+    if settings.passwords is not None:
+        with settings.blamed("passwords"):
+            members.append(PasswordFile(settings.passwords))
+    with settings.blamed("authenticator"):
+        for number, content in enumerate(settings.authenticator, 1):
+            members.append(_member(number, content))
+    return members[0] if len(members) == 1 else Chain(members)
+
+
+def _member(number: int, content: Mapping[str, Any]) -> Authenticator:
+    kind = content.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ConfigError(f"number {number}: its kind must be one of {', '.join(KINDS)}")
+    keys = {key: value for key, value in content.items() if key != "kind"}
+    way = _way(KINDS[kind], {key.replace("-", "_") for key in keys})
+    try:
+        return way.build(read_table(keys, way.keys))
+    except ConfigError as error:
+        raise ConfigError(f"number {number} ({kind}): {error}") from None
+    except OSError as error:
+        place = "" if error.filename is None else f"{error.filename}: "
+        raise ConfigError(f"number {number} ({kind}): {place}{error.strerror or error}") from None
+
+
+def _way(ways: Sequence[Way], given: set[str]) -> Way:
+    """The way that most of what is given belongs to."""
+    return max(ways, key=lambda way: len(given & {*way.keys, *(f"{name}_file" for name in way.keys)}))
+
+
+def _passwords(given: Given) -> Authenticator:
+    return PasswordFile(**given)
+
+
+def _pam(given: Given) -> Authenticator:
+    return PamAuthenticator(**given)
+
+
+def _ldap_by_dn(given: Given) -> Authenticator:
+    return _ldap(UserDn(given.pop("template"), **_owner(given)), given)
+
+
+def _ldap_by_search(given: Given) -> Authenticator:
+    password = given.pop("bind_password").read()
+    place = {name: given.pop(name) for name in ("base", "filter", "bind_dn")}
+    return _ldap(UserSearch(**place, bind_password=password, **_owner(given)), given)
+
+
+def _ldap(users: Users, given: Given) -> Authenticator:
+    return LdapAuthenticator(given.pop("urls"), users, **_context(given), **given)
+
+
+def _owner(given: Given) -> Given:
+    """The attribute that tells the owner; false: none does."""
+    attribute = given.pop("owner_attribute", "")
+    return {} if attribute == "" else {"owner_attribute": attribute or None}
+
+
+def _sql(given: Given) -> Authenticator:
+    name = given.pop("module")
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        raise ConfigError(f"the module {name} cannot be imported: install it where geventpop3 is") from None
+    if not callable(getattr(module, "connect", None)):
+        raise ConfigError(f"the module {name} is none of PEP 249: it has no connect")
+    arguments = dict(given.pop("connect", {}))
+    if "password" in given:
+        arguments["password"] = given.pop("password").read()
+    given.setdefault("paramstyle", getattr(module, "paramstyle", None))
+    return SqlAuthenticator(partial(module.connect, **arguments), given.pop("query"), **given)
+
+
+def _jwt(given: Given) -> Authenticator:
+    if "jwks" not in given:
+        return JwtVerifier(keys=_endpoint("keys", given), **given)
+    path = given.pop("jwks")
+    with open(path, "rb") as file:
+        try:
+            keys = json.load(file)
+        except ValueError:
+            raise ConfigError(f"{path}: no JSON") from None
+    if not isinstance(keys, dict):
+        raise ConfigError(f"{path}: no JWK Set")
+    return JwtVerifier(keys=keys, **given)
+
+
+def _introspection(given: Given) -> Authenticator:
+    secret = given.pop("client_secret").read()
+    return IntrospectionVerifier(_endpoint("url", given), client_secret=secret, **given)
+
+
+def _endpoint(name: str, given: Given) -> Endpoint:
+    options = {option: given.pop(option) for option in ("allow_plaintext", "seconds") if option in given}
+    return Endpoint(given.pop(name), **_context(given), **options)
+
+
+def _context(given: Given) -> Given:
+    """The TLS of somebody who trusts the authority in the file ``ca``, and no other."""
+    path = given.pop("ca", None)
+    if path is None:
+        return {}
+    try:
+        return {"context": ssl.create_default_context(cafile=path)}
+    except ssl.SSLError:
+        raise ConfigError(f"ca: {path}: no certificates in PEM") from None
+    except OSError as error:
+        raise ConfigError(f"ca: {path}: {error.strerror}") from None
+
+
+# What keys are
+
+
+def _algorithms(value: Any) -> tuple[str, ...]:
+    return tuple(map(one_of(*ALGORITHMS), texts(value)))
+
+
+def _attribute(value: Any) -> str | bool:
+    return value if value is False else text(value)
+
+
+def _module(value: Any) -> str:
+    if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", text(value)) is None:
+        raise ConfigError(f"{value!r} is not the name of a module")
+    return text(value)
+
+
+NEEDED = Key(is_needed=True)
+NEEDED_SECRET = Key(is_needed=True, is_secret=True)
+
+_LDAP = {
+    "urls": Key(texts, is_needed=True),
+    "owner_attribute": Key(_attribute),
+    "allow_plaintext": Key(switch),
+    "ca": Key(),
+    "seconds": Key(duration),
+}
+_ENDPOINT = {"allow_plaintext": Key(switch), "ca": Key(), "seconds": Key(duration)}
+_CLAIMS = {"scope": Key(), "owner_claim": Key()}
+_JWT = {
+    "issuer": NEEDED,
+    "audience": NEEDED,
+    "algorithms": Key(_algorithms),
+    "token_type": Key(),
+    "leeway": Key(delay),
+    **_CLAIMS,
+}
+
+KINDS: Mapping[str, Sequence[Way]] = {
+    "passwords": (Way(_passwords, {"path": NEEDED}),),
+    "ldap": (
+        Way(_ldap_by_dn, {"template": NEEDED, **_LDAP}),
+        Way(
+            _ldap_by_search,
+            {"base": NEEDED, "filter": NEEDED, "bind_dn": NEEDED, "bind_password": NEEDED_SECRET, **_LDAP},
+        ),
+    ),
+    "sql": (
+        Way(
+            _sql,
+            {
+                "module": Key(_module, is_needed=True),
+                "connect": Key(table),
+                "password": Key(is_secret=True),
+                "query": NEEDED,
+                "survey": Key(),
+                "paramstyle": Key(one_of(*MARKERS)),
+            },
+        ),
+    ),
+    "pam": (Way(_pam, {"service": Key(), "folder": Key(), "refusal_seconds": Key(delay)}),),
+    "oauth": (
+        Way(_jwt, {"keys": NEEDED, **_JWT, **_ENDPOINT}),
+        Way(_jwt, {"jwks": NEEDED, **_JWT}),
+        Way(
+            _introspection,
+            {
+                "url": NEEDED,
+                "client_id": NEEDED,
+                "client_secret": NEEDED_SECRET,
+                "audience": Key(),
+                "issuer": Key(),
+                "cache_seconds": Key(delay),
+                **_CLAIMS,
+                **_ENDPOINT,
+            },
+        ),
+    ),
+}

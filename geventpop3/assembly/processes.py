@@ -1,0 +1,67 @@
+"""The server as it is configured, in several processes: what can be found wrong is found before the first is forked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
+
+from geventpop3.assembly.server import Listening, make_server, nowhere
+from geventpop3.config import Settings
+from geventpop3.errors import ConfigError
+from geventpop3.server.addresses import parse_address
+from geventpop3.server.server import POP3Server
+
+OF_WORKERS = ("user", "group", "pid_file", "graceful_timeout")
+"""Settings that mean nothing without ``workers``."""
+
+
+def check_alone(settings: Settings) -> None:
+    """Raise ConfigError if something is set that only several processes have."""
+    for name in OF_WORKERS:
+        if name in settings.origins:
+            with settings.blamed(name):
+                raise ConfigError("means nothing without workers")
+
+
+def serve_with_workers(settings: Settings, load: Callable[[], Settings]) -> NoReturn:
+    """Serve in ``settings.workers`` processes until a signal ends it, then exit; *load* reads the settings again.
+
+    Raises ConfigError.
+    """
+    with settings.blamed("workers"):
+        try:
+            from geventpop3 import workers
+        except ImportError as error:
+            raise ConfigError(str(error)) from None
+    for text in settings.tls_listen:
+        if parse_address(text)[1] == 0:
+            with settings.blamed("tls_listen"):
+                raise ConfigError(f"{text}: with workers TLS needs a port of its own")
+
+    def build_of(settings: Settings) -> Callable[[], POP3Server]:
+        # Not in the worker first: what a worker cannot do ends it, and what is wrong here can be told.
+        workers.aside(partial(make_server, settings, nowhere))
+        return partial(make_server, settings, _named)
+
+    build = build_of(settings)
+    descriptors: list[int] = []
+    if not workers.inherits():
+        for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
+            with settings.blamed(name):
+                descriptors += workers.bind(texts)
+    workers.serve(
+        build,
+        descriptors,
+        workers=settings.workers or 1,
+        reload=lambda: build_of(load()),
+        user=settings.user,
+        group=settings.group,
+        pid_file=settings.pid_file,
+        graceful_timeout=settings.graceful_timeout,
+    )
+
+
+def _named(settings: Settings) -> Listening:
+    """The addresses alone: they tell which of the inherited sockets have TLS."""
+    return list(settings.listen), list(settings.tls_listen)

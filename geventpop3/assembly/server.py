@@ -1,0 +1,131 @@
+"""The server as it is configured: store, authenticators, certificates, proxies, service, limits and access log.
+
+Nothing listens until all else is made, so that what is wrong leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from geventpop3.assembly.authenticators import make_authenticator
+from geventpop3.assembly.limits import make_limits
+from geventpop3.auth.mechanisms import MECHANISMS
+from geventpop3.config import Settings
+from geventpop3.errors import ConfigError
+from geventpop3.plugins.access_log import AccessLog
+from geventpop3.server.addresses import parse_address
+from geventpop3.server.listening import bind
+from geventpop3.server.proxy import TrustedProxies
+from geventpop3.server.server import POP3Server
+from geventpop3.server.tls import Certificates
+from geventpop3.service import MaildropService
+from geventpop3.stores.maildir import MaildirStore
+
+FAKE_SALT_KEY_OCTETS = range(16, 4097)
+"""The octets that a key of fake salts has: as many as nobody guesses, and not a file named by mistake."""
+
+Listening: TypeAlias = tuple[list[Any], list[Any]]
+"""Listening sockets, plain and TLS."""
+
+
+def make_server(settings: Settings, listening: Callable[[Settings], Listening]) -> POP3Server:
+    """A server that is not started, on the sockets that *listening* returns. Raises ConfigError."""
+    tls = _certificates(settings)
+    authenticator = make_authenticator(settings)
+    with settings.blamed("maildir"):
+        store = MaildirStore(
+            settings.maildir, lock=settings.lock, durable=settings.durable, create=settings.create_maildirs
+        )
+        # What the first placeholder stands in must be there; the maildirs themselves may come later.
+        os.scandir(os.path.dirname(os.path.abspath(settings.maildir.partition("{")[0] + "x"))).close()
+    with settings.blamed("proxy"):
+        proxies = TrustedProxies(settings.proxy) if settings.proxy else None
+    with settings.blamed("limits"):
+        limits = None if settings.limits is None else make_limits(settings.limits)
+    service = MaildropService(
+        store,
+        authenticator,
+        allow_plaintext=settings.allow_plaintext,
+        expire=settings.expire,
+        login_delay=settings.login_delay,
+        utf8_messages=settings.utf8_messages,
+        language=settings.language,
+        max_tries=settings.max_tries,
+        store_threads=settings.store_threads,
+        auth_threads=settings.auth_threads,
+        waiting_threads=settings.waiting_threads,
+        fake_salt_key=_fake_salt_key(settings),
+        mechanisms={name: MECHANISMS[name] for name in settings.auth} if settings.auth else MECHANISMS,
+    )
+    listen, tls_listen = listening(settings)
+    pop3d = POP3Server(
+        hostname=settings.hostname,
+        listen=listen,
+        tls=tls,
+        tls_listen=tls_listen,
+        proxies=proxies,
+        options={"trace": settings.trace},
+        autologout=settings.autologout,
+        login_deadline=settings.login_deadline,
+        max_sessions=settings.max_sessions,
+        max_sessions_per_address=settings.max_sessions_per_address,
+    )
+    pop3d.register(service)
+    if limits is not None:
+        pop3d.plugin_add("limits", limits)
+    pop3d.register(AccessLog())
+    return pop3d
+
+
+def listening(settings: Settings) -> Listening:
+    """Sockets at the addresses that the settings name; bound here, where it is known which of them fails."""
+    with contextlib.ExitStack() as opened:
+        bound: dict[str, list[Any]] = {"listen": [], "tls_listen": []}
+        for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
+            with settings.blamed(name):
+                for text in texts:
+                    try:
+                        bound[name].append(opened.enter_context(bind(parse_address(text))))
+                    except OSError as error:
+                        raise OSError(error.errno, error.strerror or str(error), text) from None
+        opened.pop_all()
+        return bound["listen"], bound["tls_listen"]
+
+
+def nowhere(_settings: Settings) -> Listening:
+    """No sockets: for a server that is made only to see whether it can be."""
+    return [], []
+
+
+def _fake_salt_key(settings: Settings) -> bytes | None:
+    """The octets of the file as they are. It is never made here: who reads it need not be allowed to write there."""
+    path = settings.fake_salt_key_file
+    if path is None:
+        return None
+    with settings.blamed("fake_salt_key_file"):
+        with open(path, "rb") as file:
+            octets = file.read(FAKE_SALT_KEY_OCTETS.stop)
+        if len(octets) not in FAKE_SALT_KEY_OCTETS:
+            bounds = f"{FAKE_SALT_KEY_OCTETS.start} to {FAKE_SALT_KEY_OCTETS.stop - 1}"
+            raise ConfigError(f"{path}: not {bounds} random octets, as 'head -c 32 /dev/urandom' makes them")
+        return octets
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    certificates, keys = settings.tls_cert, settings.tls_key
+    if keys and len(keys) != len(certificates):
+        with settings.blamed("tls_key"):
+            raise ConfigError(f"there are {len(keys)} keys for {len(certificates)} certificates")
+    if not certificates:
+        for name, value in (("tls_listen", settings.tls_listen), ("tls_client_ca", settings.tls_client_ca)):
+            if value:
+                with settings.blamed(name):
+                    raise ConfigError("needs a certificate, tls-cert")
+        return None
+    with settings.blamed("tls_cert"):
+        return Certificates(
+            zip(certificates, keys or [None] * len(certificates), strict=True), client_ca=settings.tls_client_ca
+        )

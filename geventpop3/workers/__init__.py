@@ -1,0 +1,15 @@
+"""Several processes behind one listening socket, looked after by gunicorn's arbiter; needs geventpop3[workers].
+
+``gunicorn -k geventpop3.workers.Worker module:pop3d`` serves an application's server, ``serve`` the one that a function
+builds. Whoever imports this has gunicorn, or an ImportError that says what to install.
+"""
+
+try:
+    import gunicorn  # noqa: F401  # found missing here, where it can be said in words
+except ImportError:
+    raise ImportError("several workers need an extra: pip install 'geventpop3[workers]'") from None
+
+from geventpop3.workers.serving import aside, bind, inherits, serve
+from geventpop3.workers.worker import Worker
+
+__all__ = ["Worker", "serve", "bind", "inherits", "aside"]

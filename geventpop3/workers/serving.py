@@ -1,0 +1,171 @@
+"""``serve`` for programs that are no gunicorn configuration: bind, fork, build a server in each process, reload.
+
+The process that forks makes no hub, so that none is inherited; what it binds or inherits, from systemd or from the
+process it replaces, all workers accept from.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import gevent
+from gevent import monkey
+from gunicorn import sock
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from geventpop3.errors import ConfigError
+from geventpop3.server import listening
+from geventpop3.server.addresses import parse_address
+from geventpop3.server.server import POP3Server
+from geventpop3.workers.arbiter import Arbiter
+from geventpop3.workers.worker import Worker
+
+_MEMORY = "/dev/shm"  # noqa: S108  # gunicorn makes its file there safely, and removes it at once
+
+T = TypeVar("T")
+
+Build = Callable[[], POP3Server]
+"""Makes the server of one worker, in that worker, after it has become the user it shall be."""
+
+
+class _Log(Logger):  # type: ignore[misc]  # gunicorn is untyped
+    """gunicorn's lines go where all others go."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.propagate = True
+
+
+class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
+    """What gunicorn's arbiter asks for its configuration and for what to serve."""
+
+    def __init__(self, settings: dict[str, Any], build: Build, renew: Callable[[], Build]) -> None:
+        self._settings = settings
+        self._build = build
+        self._renew = renew
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> POP3Server:
+        return self._build()
+
+    def reload(self) -> None:
+        self._build = self._renew()
+
+
+def inherits() -> bool:
+    """Whether this process was given its listening sockets, by systemd or by the one that it replaces (SIGUSR2)."""
+    return "GUNICORN_FD" in os.environ or os.environ.get("LISTEN_PID") == str(os.getpid())
+
+
+def aside(function: Callable[[], T]) -> T:
+    """What *function* returns or raises, called where the hub that it may make is not the forking process's own."""
+    if monkey.is_module_patched("threading"):
+        raise RuntimeError("a process that is to fork must not be monkey-patched")
+    outcome: list[T] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(function())
+        except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
+            failed.append(error)
+        finally:
+            # With it go its greenlets, and the threads that looked up names.
+            gevent.get_hub().destroy(destroy_loop=True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return outcome[0]
+
+
+def bind(addresses: Iterable[str]) -> list[int]:
+    """Descriptors of sockets that listen at *addresses*, texts as ``POP3Server`` takes them.
+
+    Raises ConfigError, and OSError with the address as its filename; then none is left open.
+    """
+
+    def work() -> list[int]:
+        bound: list[int] = []
+        try:
+            for text in addresses:
+                try:
+                    bound.append(listening.bind(parse_address(text)).detach())
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror or str(error), text) from None
+        except BaseException:
+            for descriptor in bound:
+                os.close(descriptor)
+            raise
+        return bound
+
+    return aside(work)
+
+
+def serve(
+    build: Build,
+    descriptors: Sequence[int],
+    *,
+    workers: int,
+    reload: Callable[[], Build] | None = None,
+    user: str | None = None,
+    group: str | None = None,
+    pid_file: str | None = None,
+    graceful_timeout: int = 30,
+    timeout: int = 30,
+) -> NoReturn:
+    """Serve in *workers* processes until a signal ends it, then exit.
+
+    *descriptors* are listening sockets (``bind``), none if this process ``inherits`` them. *build* is called in each
+    worker; *reload* at SIGHUP, here, for the *build* of the workers that come then, and raises ConfigError if all stays
+    as it is. Workers become *user* and *group* (default: that user's) before they build. A worker that leaves gives its
+    sessions *graceful_timeout* seconds; one that shows no sign of life for *timeout* seconds is killed. Raises
+    ConfigError.
+    """
+    settings: dict[str, Any] = {
+        "worker_class": Worker,
+        "workers": workers,
+        "timeout": timeout,
+        "graceful_timeout": graceful_timeout,
+        "pidfile": pid_file,
+        "proc_name": "geventpop3",
+        "logger_class": _Log,
+        "errorlog": None,
+        "control_socket_disable": True,
+        # So that a sign of life waits for no disk.
+        "worker_tmp_dir": _MEMORY if os.path.isdir(_MEMORY) else None,
+        **_identity(user, group),
+    }
+    arbiter = Arbiter(_Application(settings, build, reload or (lambda: build)))
+    if descriptors:
+        arbiter.LISTENERS = sock.create_sockets(arbiter.cfg, arbiter.log, descriptors)
+    try:
+        raise SystemExit(arbiter.run())
+    except RuntimeError as error:  # of the pid file
+        raise ConfigError(str(error)) from None
+
+
+def _identity(user: str | None, group: str | None) -> dict[str, Any]:
+    """Settings for whom the workers become."""
+    found: dict[str, Any] = {}
+    try:
+        if user is not None:
+            account = pwd.getpwnam(user)
+            found = {"user": account.pw_uid, "group": account.pw_gid, "initgroups": True}
+        if group is not None:
+            found["group"] = grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise ConfigError(f"there is no such account: {error.args[0]}") from None
+    return found
