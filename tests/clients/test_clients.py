@@ -1,90 +1,25 @@
 """Real mail clients fetch the awkward messages octet by octet, delete them, and find the maildrop empty.
 
-Compared is after CRLF -> LF. Where a client, with all its options, cannot hand a message on as it came, ``OWN_WAYS``
-says so and why; ``test_the_octets_on_the_wire`` shows that what the server sends is right for each of them.
+``test_the_octets_on_the_wire`` shows that what the server sends is right also where a client has its own ways.
 """
 
 from __future__ import annotations
 
 import poplib
-import re
 import socket
-from collections.abc import Callable, Iterable
 
 import pytest
+from clients_fetched import OWN_WAYS, check, contents
 from clients_maildrop import SECONDS, make_maildir
 
 from geventpop3.testing.mail import awkward_messages
 
 pytestmark = pytest.mark.client
 
-OWN_WAYS: dict[tuple[str, str], tuple[str, Callable[[bytes], bytes]]] = {
-    ("fetchmail", "header-only"): (
-        "ends every header with a blank line",
-        lambda got: got.removesuffix(b"\n"),
-    ),
-    ("fetchmail", "leading-blank-line"): (
-        'makes a header, "Headerless mail from ..."',
-        lambda got: re.sub(rb"^From: FETCHMAIL-DAEMON\n(.+\n)+", b"", got),
-    ),
-    ("fetchmail", "line-of-100-kb"): (
-        "cuts lines into pieces of 8190 octets (its MSGBUFSIZE), each followed by two octets of anything",
-        lambda got: re.sub(rb"([yz]{8190})..\n", rb"\1", got, flags=re.DOTALL),
-    ),
-    ("getmail", "header-only"): (
-        "ends every header with a blank line",
-        lambda got: got.removesuffix(b"\n"),
-    ),
-    ("getmail", "bare-cr"): (
-        "takes every CR for a line end",
-        lambda got: got.replace(b"one\ntwo\n.three\n\nfour", b"one\rtwo\r.three\n\rfour"),
-    ),
-    ("getmail", "cut-in-line-end"): (
-        "takes every CR for a line end, and CR CRLF for one",
-        lambda got: got.removesuffix(b"\n") + b"\r\n",
-    ),
-    ("mpop", "cut-in-line-end"): (
-        "takes CR CRLF for one line end",
-        lambda got: got.removesuffix(b"\n") + b"\r\n",
-    ),
-    ("mutt", "cut-in-line-end"): (
-        "takes CR CRLF for one line end",
-        lambda got: got.removesuffix(b"\n") + b"\r\n",
-    ),
-    ("mutt", "nul"): (
-        "keeps lines in C strings, which NUL ends",
-        lambda got: got.replace(b"\n\nbefore\n\n", b"\n\nbefore\0after\n\0\n"),
-    ),
-}
-"""Client and message: the reason, and a function that takes back what the client did."""
-
-
-def with_lf(octets: bytes) -> bytes:
-    return octets.replace(b"\r\n", b"\n")
-
-
-def check(client: str, messages: Iterable, fetched: Iterable[bytes]) -> None:
-    """Every message was fetched once, as it was sent, and no other."""
-    left = [with_lf(octets) for octets in fetched]
-    missing = []
-    for message in messages:
-        sent = with_lf(message.sent)
-        _, undone = OWN_WAYS.get((client, message.name), ("", lambda got: got))
-        found = next((got for got in left if sent in (got, undone(got))), None)
-        if found is None:
-            missing.append(message.name)
-        else:
-            left.remove(found)
-    assert (missing, [got[:300] for got in left]) == ([], [])
-
 
 def test_every_own_way_is_of_a_client_and_a_message_that_are_tested():
     names = {message.name for message in awkward_messages()}
     assert all(f"test_{client}" in globals() and name in names and why for (client, name), (why, _) in OWN_WAYS.items())
-
-
-def contents(folder) -> list[bytes]:
-    return [path.read_bytes() for path in folder.iterdir()]
 
 
 def test_the_octets_on_the_wire(maildrop):

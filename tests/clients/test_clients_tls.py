@@ -6,9 +6,9 @@ fetchmail looks for a common name, too, so the certificate has one.
 from __future__ import annotations
 
 import pytest
+from clients_fetched import check, contents
 from clients_maildrop import Maildrop, make_maildir
 from clients_tls import HOST, Authority, Wire, WireServer
-from test_clients import check, contents
 
 from geventpop3 import POP3Server
 from geventpop3.auth.passwd import PasswordFile
