@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import gevent
 
 from geventpop3 import config
-from geventpop3.assembly import check_alone, listening, make_server, nowhere, serve_with_workers
+from geventpop3.assembly import check_alone, check_processes, listening, make_server, nowhere, serve_with_workers
 from geventpop3.auth.mechanisms import text
 from geventpop3.auth.passwd import check_name, delete_user, set_password
 from geventpop3.auth.schemes import NAMES, default_scheme, hash_password
@@ -201,6 +201,7 @@ def _check(arguments: argparse.Namespace) -> int:
     """Make everything that serving needs, but listen nowhere."""
     settings = config.load({}, {}, arguments.file)
     logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
+    check_processes(settings)
     make_server(settings, nowhere)
     return _say(f"{arguments.file}: in order")
 

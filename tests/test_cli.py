@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import geventpop3
 from geventpop3 import __version__, cli, demo
 from geventpop3.assembly import server as assembly
 from geventpop3.auth.passwd import PasswordFile
@@ -635,6 +636,7 @@ def test_check_finds_a_configuration_in_order_and_listens_nowhere(site, certific
         (['fake-salt-key-file = "/dev/null"'], "fake-salt-key-file: /dev/null: not 16 to 4096 random octets"),
         (['fake-salt-key-file = "/dev/zero"'], "fake-salt-key-file: /dev/zero: not 16 to 4096 random octets"),
         (['passwords2 = "x"'], "'passwords2': unknown key"),
+        (['user = "mail"'], "user: means nothing without workers"),
     ],
 )
 def test_check_tells_what_is_wrong_in_one_line(site, capsys, lines, complaint):
@@ -644,6 +646,14 @@ def test_check_tells_what_is_wrong_in_one_line(site, capsys, lines, complaint):
     assert error.startswith(f"geventpop3: error: {complaint}")
     assert error.count("\n") == 1
     assert path in error
+
+
+def test_check_misses_an_extra_that_serving_would_miss(site, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "geventpop3.workers", None)
+    monkeypatch.delattr(geventpop3, "workers", raising=False)
+    path = configuration(site, "workers = 2")
+    assert cli.main(["check", path]) == 2
+    assert capsys.readouterr().err.startswith("geventpop3: error: workers: ")
 
 
 def test_serve_speaks_tls_on_a_port_of_its_own_and_after_stls(site, certificate):

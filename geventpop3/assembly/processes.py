@@ -24,20 +24,29 @@ def check_alone(settings: Settings) -> None:
                 raise ConfigError("means nothing without workers")
 
 
-def serve_with_workers(settings: Settings, load: Callable[[], Settings]) -> NoReturn:
-    """Serve in ``settings.workers`` processes until a signal ends it, then exit; *load* reads the settings again.
-
-    Raises ConfigError.
-    """
+def check_processes(settings: Settings) -> None:
+    """Raise ConfigError if what is set of processes cannot be had."""
+    if settings.workers is None:
+        check_alone(settings)
+        return
     with settings.blamed("workers"):
         try:
-            from geventpop3 import workers
+            from geventpop3 import workers  # noqa: F401  (whether it can be imported)
         except ImportError as error:
             raise ConfigError(str(error)) from None
     for text in settings.tls_listen:
         if parse_address(text)[1] == 0:
             with settings.blamed("tls_listen"):
                 raise ConfigError(f"{text}: with workers TLS needs a port of its own")
+
+
+def serve_with_workers(settings: Settings, load: Callable[[], Settings]) -> NoReturn:
+    """Serve in ``settings.workers`` processes until a signal ends it, then exit; *load* reads the settings again.
+
+    Raises ConfigError.
+    """
+    check_processes(settings)
+    from geventpop3 import workers
 
     def build_of(settings: Settings) -> Callable[[], POP3Server]:
         # Not in the worker first: what a worker cannot do ends it, and what is wrong here can be told.

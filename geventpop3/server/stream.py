@@ -11,11 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-import gevent
 from gevent import socket
 from gevent.timeout import Timeout
 
-from geventpop3.server.limits import PAUSE
+from geventpop3.server.turns import tick
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _LINGER_OCTETS = 65536
@@ -231,7 +230,7 @@ class TlsStream(Stream):
             if len(self._unsent) > _FRUITLESS_OCTETS:
                 raise TlsError("the peer makes TLS talk and does not listen")
             if fruitless:
-                gevent.sleep(PAUSE)
+                tick()
             data = self._under.recv(_TLS_OCTETS)
             if not data:
                 return b""
