@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 CORE = geventpop3.errors,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline
 FAST = -m 'not slow and not client'
 
-.PHONY: help run test check core bench bench-quick format clean
+.PHONY: help run test check core bench bench-quick bench-growth format clean
 
 help:
 	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make core         only the tests of wire, protocol and pipeline: every branch of them, in less than a second'
 	@echo 'make bench        measure beside Dovecot and two yardsticks (10 minutes; Dovecot needs root)'
 	@echo 'make bench-quick  the same with less mail, in under 2 minutes'
+	@echo 'make bench-growth what a session costs among 1 to 10,000, and in maildrops of 10 to 100,000 messages'
 	@echo 'make format       put the sources into the one format'
 	@echo 'make clean        remove .venv and everything that was made'
 
@@ -46,11 +47,40 @@ core: $(READY)-test
 	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=core $(BIN)/python -m pytest -q -s $(FAST) \
 	    -p no:leak_detector -p no:hypothesispytest tests/wire tests/protocol tests/pipeline $(ARGS)
 
-bench: $(READY)-run
-	$(BIN)/python benchmarks/run.py $(ARGS)
+# What is measured is what users install: a copy in an environment of its own, made anew when a source changes.
+BENCH = build/bench-venv
+BENCH_READY = $(BENCH)/ready-$(subst /,_,$(PYTHON))
+SOURCES = $(shell find geventpop3 -name '*.py' -o -name '*.c')
 
-bench-quick: $(READY)-run
-	$(BIN)/python benchmarks/run.py --quick $(ARGS)
+bench: $(BENCH_READY)
+	$(BENCH)/bin/python benchmarks/run.py --plot docs/performance.svg $(ARGS)
+
+bench-quick: $(BENCH_READY)
+	$(BENCH)/bin/python benchmarks/run.py --quick $(ARGS)
+
+bench-growth: $(BENCH_READY)
+	$(BENCH)/bin/python benchmarks/growth.py --plot docs/growth.svg $(ARGS)
+
+# The first candidate that was configured with --enable-optimizations; if there is none, the system's own, then any.
+FAST_ENOUGH = import sys, sysconfig, ensurepip; \
+    sys.exit(sys.version_info < (3, 11) or sys.argv[1] not in (sysconfig.get_config_var("CONFIG_ARGS") or ""))
+$(BENCH_READY): setup.py pyproject.toml $(SOURCES)
+	@set -eu; \
+	chosen=; \
+	for wanted in --enable-optimizations ''; do \
+	    for each in $(if $(filter python3,$(PYTHON)),/usr/local/bin/python3 /usr/bin/python3) $(CANDIDATES); do \
+	        if [ -z "$$chosen" ] && $$each -c '$(FAST_ENOUGH)' "$$wanted" 2>/dev/null; then chosen=$$each; fi; \
+	    done; \
+	done; \
+	if [ -z "$$chosen" ]; then echo "no Python 3.11 or newer that has ensurepip" >&2; exit 1; fi; \
+	echo "setting up $(BENCH) with $$chosen, $$($$chosen --version)"; \
+	if [ "$$($(BENCH)/bin/python -c 'import pip; $(WHO)' 2>/dev/null)" != "$$($$chosen -c '$(WHO)')" ]; then \
+	    rm -rf $(BENCH); \
+	    $$chosen -m venv $(BENCH); \
+	fi; \
+	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet '.[argon2,workers,bench]'; \
+	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps .; \
+	touch $(BENCH_READY)
 
 format: $(READY)-dev
 	$(BIN)/ruff check --select I --fix --quiet .

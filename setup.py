@@ -46,6 +46,7 @@ setup(
     extras_require={
         **EXTRAS,
         "test": TEST,
+        "bench": ["matplotlib>=3.8"],
         "dev": [*TEST, "ruff>=0.9"],
     },
     entry_points={

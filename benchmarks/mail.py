@@ -56,6 +56,32 @@ SETS = {
     "large": MailSet("l", 4, lambda _: [5 * 1024 * 1024] * 20, "20 of 5 MiB"),
     "huge": MailSet("h", 1, lambda _: [1024] * 100_000, "100,000 of 1 KiB"),
 }
+LINKS = 10_000  # names that one file gets at most: ext4 allows 65,000
+
+
+def build_of_links(folder: Path, messages: int, owned_by: tuple[int, int]) -> None:
+    """A Maildir of *messages* names for a few files of 1 KiB, where many or large ones shall cost no disk."""
+    if folder.is_dir():
+        return
+    unfinished = folder.with_name(f".unfinished-{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for part in ("cur", "new", "tmp"):
+        (unfinished / part).mkdir(parents=True)
+    give_away = os.geteuid() == 0
+    source = ""
+    for index in range(messages):
+        path = f"{unfinished}/cur/{1_700_000_000 + index}.M{index:06d}P1.bench:2,S"
+        if index % LINKS:
+            os.link(source, path)
+            continue
+        source = path
+        Path(path).write_bytes(message("links", folder.name, index, 1024)[1])
+        if give_away:
+            os.chown(path, *owned_by)
+    if give_away:
+        for made in (unfinished, *unfinished.iterdir()):
+            os.chown(made, *owned_by)
+    unfinished.rename(folder)
 
 
 def owner_names(name: str, owners: int) -> list[str]:

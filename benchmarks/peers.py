@@ -57,10 +57,16 @@ def _always(_place: Place) -> str | None:
 
 
 def _geventpop3(place: Place, port: int) -> list[str]:
+    # -P: what is installed, not what lies in the current directory.
     return [
-        *(sys.executable, "-m", "geventpop3", "serve", "--listen", f"127.0.0.1:{port}"),
+        *(sys.executable, "-P", "-m", "geventpop3", "serve", "--listen", f"127.0.0.1:{port}"),
         *("--maildir", f"{place.maildirs}/{{user}}", "--passwords", str(place.passwords)),
     ]
+
+
+def ours(*options: str) -> Peer:
+    """geventpop3 with further *options*."""
+    return Peer(OURS, lambda place, port: [*_geventpop3(place, port), *options], _always)
 
 
 def _floor(place: Place, port: int) -> list[str]:
@@ -85,11 +91,12 @@ def _dovecot_missing(place: Place) -> str | None:
 
 OURS = "geventpop3"
 RIVAL = "dovecot-hp"
+FLOOR = "gevent-floor"
 PEERS = (
     Peer(OURS, _geventpop3, _always),
     Peer(RIVAL, _dovecot("high-performance"), _dovecot_missing),
     Peer("dovecot-default", _dovecot("high-security"), _dovecot_missing),
-    Peer("gevent-floor", _floor, _always),
+    Peer(FLOOR, _floor, _always),
     Peer("ideal", _ideal, _always),
 )
 
@@ -117,22 +124,27 @@ def on_cores(cores: set[int] | None) -> Iterator[None]:
 @contextmanager
 def running(peer: Peer, place: Place, cores: set[int] | None) -> Iterator[Running]:
     """*peer*, greeting on a free port; raises PeerFailed with the last line it wrote if it does not come up."""
-    port = _free_port()
+    port = free_port()
     log = place.scratch / f"{peer.name}.log"
     with log.open("wb") as output, on_cores(cores):
         # Its own session: Ctrl-C at the terminal is ours to handle, and ends the servers by the way below.
         process = subprocess.Popen(
-            peer.command(place, port), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            peer.command(place, port),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=place.scratch,
         )
     try:
         _wait_for_greeting(peer.name, process, port, log)
         yield Running(peer.name, port, process.pid)
     finally:
-        with _undisturbed():
-            _end(process)
+        with undisturbed():
+            end(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
@@ -153,7 +165,7 @@ def _wait_for_greeting(name: str, process: subprocess.Popen[bytes], port: int, l
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """An impatient second Ctrl-C must not leave a server behind; ending one takes seconds at most."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -163,9 +175,9 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM to the server; what is left of it and of the processes it forked is killed, each by its number."""
-    family = _descendants(process.pid)
+    family = descendants(process.pid)
     process.terminate()
     try:
         process.wait(STOPPED_WITHIN)
@@ -177,7 +189,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _descendants(ancestor: int) -> list[tuple[int, str]]:
+def descendants(ancestor: int) -> list[tuple[int, str]]:
     """(number, start time) of what *ancestor* forked, and what that forked."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from peers import OURS, RIVAL
-from scenarios import Scenario
+from goals import Goal
+from peers import OURS
+from scenarios import Against, Scenario
 
 
 class Row(NamedTuple):
@@ -105,15 +106,22 @@ def _times(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f} x"
 
 
-def goals(tables: Sequence[Table]) -> Iterator[str]:
-    """A line for each goal: met, not met, or why nobody can say."""
+def reached(tables: Sequence[Table]) -> Iterator[tuple[Goal, float | None]]:
+    """Every goal of the scenarios, and what was measured; None where one of the two servers was not."""
     for found in tables:
-        goal = found.scenario.goal
-        if goal is None:
-            continue
-        ratio = next((row.ratio for row in found.rows if row.peer == RIVAL), None)
-        verdict = "not measured" if ratio is None else f"{ratio:6.2f} x  {'met' if ratio > goal else 'not met'}"
-        yield f"  {found.scenario.name:<14}above {goal:g} x {RIVAL}: {verdict}"
+        rows = {row.peer: row for row in found.rows}
+        for against in found.scenario.goals:
+            yield against.goal, _reached(against, rows.get(against.peer), rows.get(OURS))
+
+
+def _reached(against: Against, row: Row | None, ours: Row | None) -> float | None:
+    if row is None or ours is None:
+        return None
+    if against.peer == OURS:
+        return ours.value
+    ratio = row.cpu_ratio if against.by_cpu else row.ratio
+    # The table has how many times better we are; the floor's goal is how many times worse.
+    return 1 / ratio if ratio and against.goal.at_most else ratio
 
 
 def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:

@@ -14,20 +14,27 @@ import resource
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import goals
 import load
 import mail
+import probes
 import report
-from peers import PEERS, Peer, PeerFailed, Place, Running, available, mail_user, running
+from peers import FLOOR, OURS, PEERS, RIVAL, Peer, PeerFailed, Place, Running, available, mail_user, running
 from scenarios import SCENARIOS, Scenario
 
+import geventpop3
+
 QUICK_OWNERS = {"small": 200, "medium": 16, "large": 4, "huge": 1}
+QUICK_PEERS = (OURS, RIVAL, FLOOR)
 FULL_OWNERS = {name: mail_set.owners for name, mail_set in mail.SETS.items()}
 IDLE_OWNERS = 1000  # each client that stays has its own maildrop
 MESSAGES_EACH = {"small": 10, "medium": 200, "large": 20, "huge": 100_000}
@@ -49,12 +56,16 @@ def say(text: str) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of 2 s with less mail, in under 2 minutes")
-    parser.add_argument("--rounds", type=int, help="rounds, of which the medians are shown (3; quick: 1)")
-    parser.add_argument("--seconds", type=float, help="length of one run (3; quick: 2)")
+    parser.add_argument("--quick", action="store_true", help="shorter, with less mail, in under 2 minutes")
+    parser.add_argument("--rounds", type=int, help="rounds, of which the medians are shown (3; quick: 2)")
+    parser.add_argument("--seconds", type=float, help="length of one run (3; quick: 0.8)")
     parser.add_argument("--data", type=Path, default=Path("build/bench"), help="mail and results (%(default)s)")
     parser.add_argument("--peers", type=_names([peer.name for peer in PEERS]), help="only these, with commas between")
     parser.add_argument("--scenarios", type=_names([scenario.name for scenario in SCENARIOS]), help="only these")
+    parser.add_argument("--probes", type=_names(list(probes.PROBES)), help="only these; none of them: --no-probes")
+    parser.add_argument("--no-probes", action="store_true", help="the scenarios alone")
+    parser.add_argument("--no-scenarios", action="store_true", help="the probes alone")
+    parser.add_argument("--plot", type=Path, help="draw the ratios into this SVG file; needs matplotlib")
     return parser.parse_args()
 
 
@@ -69,15 +80,18 @@ def _names(known: Sequence[str]) -> Any:
 
 
 def plan(given: argparse.Namespace) -> Plan:
-    if given.scenarios:
+    if given.no_scenarios:
+        chosen = []
+    elif given.scenarios:
         chosen = [scenario for scenario in SCENARIOS if scenario.name in given.scenarios]
     else:
         chosen = [scenario for scenario in SCENARIOS if scenario.quick or not given.quick]
     sets = {"small", *(scenario.mail_set for scenario in chosen)}  # "mixed" has small maildrops beside the large
+    sets |= {"small", "large", "huge"} if not given.no_probes else set()
     owners = {name: count for name, count in (QUICK_OWNERS if given.quick else FULL_OWNERS).items() if name in sets}
     if any(scenario.kind == "idle" for scenario in chosen):
         owners["small"] = IDLE_OWNERS
-    rounds, seconds = (1, 2.0) if given.quick else (3, 3.0)
+    rounds, seconds = (2, 0.8) if given.quick else (3, 3.0)
     return Plan(given.rounds or rounds, given.seconds or seconds, owners, chosen)
 
 
@@ -88,7 +102,8 @@ def prepare(data: Path, scratch: Path, owners: Mapping[str, int]) -> Place:
     everybody = mail.build(data / "mail", owners, user, say)
     passwords = scratch / "passwords"
     passwords.write_text("".join(f"{owner}:{{PLAIN}}{mail.PASSWORD}\n" for owner in everybody))
-    letters = "".join(mail.SETS[name].letter for name in owners)
+    # The yardsticks would read 100,000 files before their greeting.
+    letters = "".join(mail.SETS[name].letter for name in owners if name != "huge")
     return Place(data / "mail", letters, passwords, scratch, data, user)
 
 
@@ -108,6 +123,8 @@ def measure(wanted: Plan, up: Sequence[Running], generator: load.LoadGenerator) 
     faults = []
     for mail_set in wanted.owners:
         for peer in up:
+            if mail_set == "huge" and peer.name not in (OURS, RIVAL):
+                continue
             say(f"warming: {mail_set}, {peer.name}")
             faults += fault("warming " + mail_set, generator.warm(mail_set, peer))
     for number in range(wanted.rounds):
@@ -116,6 +133,8 @@ def measure(wanted: Plan, up: Sequence[Running], generator: load.LoadGenerator) 
                 continue
             say(f"round {number + 1} of {wanted.rounds}: {scenario.name}")
             for peer in up:
+                if scenario.peers is not None and peer.name not in scenario.peers:
+                    continue
                 answer = generator.measure(scenario, peer, wanted.seconds)
                 answers[scenario.name][peer.name].append(answer)
                 faults += fault(scenario.name, answer)
@@ -128,11 +147,33 @@ def fault(what: str, answer: load.Answer) -> list[str]:
     return [f"{what}, {answer['label']}: {answer['errors_total']} errors, the first: {answer['first_error']}"]
 
 
+def probe(given: argparse.Namespace, rounds: int, setting: probes.Setting) -> dict[str, list[float]]:
+    """The figures of every goal that has a probe, a figure for each round."""
+    figures: dict[str, list[float]] = {goal.name: [] for goal in goals.PROBED}
+    chosen = given.probes or list(probes.PROBES)
+    for number in range(0 if given.no_probes else rounds):
+        for name in chosen:
+            if name in probes.ONCE and number:
+                continue
+            say(f"round {number + 1} of {rounds}: {name}")
+            for goal, value in probes.PROBES[name](setting).items():
+                figures[goal].append(value)
+    return figures
+
+
+def interpreter() -> str:
+    """Which Python runs all this, and whether it says of itself that it was built to be quick."""
+    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    said = "configured" if optimised else "not configured"
+    return f"{platform.python_version()} at {sys.base_prefix}, {said} with --enable-optimizations"
+
+
 def machine() -> dict[str, str]:
     found = {
         "system": platform.platform(),
         "cores": str(len(os.sched_getaffinity(0))),
-        "python": platform.python_version(),
+        "python": interpreter(),
+        "package": str(Path(geventpop3.__file__).parent),
     }
     found |= {name: version(name) for name in ("geventpop3", "gevent", "blinker")}
     if available("dovecot"):
@@ -144,7 +185,12 @@ def machine() -> dict[str, str]:
 def benchmark(given: argparse.Namespace) -> int:
     wanted = plan(given)
     data = given.data.resolve()
-    chosen = [peer for peer in PEERS if not given.peers or peer.name in given.peers]
+    names = given.peers or (QUICK_PEERS if given.quick else [peer.name for peer in PEERS])
+    chosen = [peer for peer in PEERS if peer.name in names]
+    began = time.monotonic()
+    about = machine()
+    for name, value in about.items():
+        say(f"{name}: {value}")
     server_cores, load_cores = load.two_cores()
     if server_cores is None:
         say("one core only: servers and load share it, so the figures say little")
@@ -152,32 +198,41 @@ def benchmark(given: argparse.Namespace) -> int:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="geventpop3-bench-")))
         scratch.chmod(0o755)  # Dovecot's processes are not root
         place = prepare(data, scratch, wanted.owners)
-        up = start(chosen, place, server_cores, stack)
         generator = load.LoadGenerator(data, load_cores, wanted.owners)
-        answers, faults = measure(wanted, up, generator)
+        with ExitStack() as peers:  # they have left when the probes begin
+            up = start(chosen if wanted.scenarios else [], place, server_cores, peers)
+            answers, faults = measure(wanted, up, generator)
+        figures = probe(given, wanted.rounds, probes.Setting(place, server_cores, load_cores, given.quick))
     tables = [
         report.table(scenario, answers[scenario.name], MESSAGES_EACH[scenario.mail_set])
         for scenario in wanted.scenarios
     ]
     for found in tables:
         print(*report.lines(found), "", sep="\n")
-    if reached := list(report.goals(tables)):
-        print("goals", *reached, "", sep="\n")
+    reached = [*report.reached(tables), *((goal, goals.middle(figures, goal)) for goal in goals.PROBED)]
+    print("goals", *goals.lines(reached), "", sep="\n")
+    if given.plot:
+        import plot  # matplotlib is an extra of its own
+
+        plot.ratios(tables, given.plot)
+        print(f"plot: {given.plot}")
     results = data / "results.json"
     results.write_text(
         json.dumps(
             {
-                "machine": machine(),
+                "machine": about,
                 "rounds": wanted.rounds,
                 "seconds": wanted.seconds,
                 "faults": faults,
+                "goals": {goal.name: value for goal, value in reached},
+                "probes": figures,
                 "tables": report.as_json(tables),
                 "runs": answers,
             },
             indent=1,
         )
     )
-    print(f"all figures: {results}")
+    print(f"python {about['python']}; {time.monotonic() - began:.0f} s; all figures: {results}")
     for line in faults:
         say(f"WRONG: {line}")
     return 1 if faults else 0

@@ -178,18 +178,23 @@ class Client:
         if self._notices is None:
             self._notices = deque()
         self._notices.append(reply)
-        if not self._waiting or event is not None or self._connection.upgrading or not self._announced:
+        if not self._is_idle:
             return  # something is under way, a handshake perhaps: when it is done
         try:
-            self._output.interject(self._due_notices())
+            self._output.interject(self._due_notices(lambda: self._is_idle))
         except OSError:
             return  # the peer has gone, as its own greenlet is about to find out
         if self._connection.closing:
             self._stream.wake()
 
-    def _due_notices(self) -> Iterator[bytes]:
-        """The replies that answer nothing, as octets."""
-        while self._notices:
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the client is waited for, and nothing is under way."""
+        return self._waiting and self._answering is None and not self._connection.upgrading and self._announced
+
+    def _due_notices(self, while_true: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
+        """The replies that answer nothing, as octets; each is looked at when its turn comes."""
+        while self._notices and while_true():
             notice = self._notices.popleft()
             if notice.body is not None and not notice.positive:
                 discard(notice)
@@ -297,6 +302,9 @@ class Client:
     def check_deadlines(self, now: float) -> None:
         """End the session if a deadline has passed: without a reply, and without UPDATE (RFC 1939 section 3)."""
         limits = self._server.limits
+        if self._output.is_stuck(now, limits):
+            self.abort("write deadline")
+            return
         if self._connection.state is State.AUTHORIZATION:
             if self._answering is not None and not self._waiting:
                 return  # the time that we take ourselves, for a hash or a scan, is not the client's
@@ -305,9 +313,6 @@ class Client:
                 return
         if self._waiting and limits.autologout is not None and now - self._active_at > limits.autologout:
             self.abort("autologout")
-            return
-        if self._output.is_stuck(now, limits):
-            self.abort("write deadline")
 
     @property
     def updating(self) -> bool:
@@ -448,6 +453,8 @@ class Client:
         if self._output.flush():
             # RFC 1939 section 3 counts from a command; what the client could not read yet it could not answer.
             self._active_at = monotonic()
+            if self._answering is None and (self._notices or self._farewell is not None):
+                return  # given while we wrote, when nobody was waited for: said before we wait
         self._output.begin_turn()
         self._waiting = True
         try:

@@ -67,7 +67,8 @@ class Output:
 
     def begin_turn(self) -> None:
         """The peer is waited for: what comes afterwards has a deadline of its own."""
-        self._mark = None
+        if not self._sending:
+            self._mark = None
 
     def is_stuck(self, now: float, limits: Limits) -> bool:
         """Whether the peer has taken too little for too long."""
@@ -88,5 +89,9 @@ class Output:
         self._sending = True
         try:
             self.stream.send_all(data)
+        except BaseException:
+            # A deadline of the application's, perhaps. The peer would take what comes next for the rest of this.
+            self.stream.abort()
+            raise
         finally:
             self._sending = False

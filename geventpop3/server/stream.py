@@ -104,6 +104,8 @@ class SocketStream(PlainStream):
                 # Wait first: who has just been answered has sent nothing yet, and asking the kernel in vain costs a
                 # call and an exception. Who has sent something is heard in the hub's next round, after the others.
                 sock._wait(sock._read_event)
+                if self._woken:
+                    return b""
                 return self._raw.recv(size)  # type: ignore[no-any-return]  # gevent is untyped
             except BlockingIOError:
                 continue  # the kernel announced what it then found damaged

@@ -79,8 +79,10 @@ class LineBuffer:
         if end < 0:
             self._begin(limit)
             return None
-        self._at = end + 1
-        self.at_end = end + 1 == len(chunk)
+        if end + 1 < len(chunk):
+            self._at = end + 1
+        else:  # nothing of it is kept: it may be a password
+            self._chunk, self._at, self.at_end = b"", 0, True
         if self._begun or self._dropped:
             return self._finish(chunk[: end + 1], limit)
         self.octets = octets = end + 1 - start

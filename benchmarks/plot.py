@@ -1,0 +1,64 @@
+"""The figures as SVG, one style for all: the same input draws the same file, with text that stays text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from peers import OURS, RIVAL
+from report import Table
+
+mpl.use("svg")
+mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "geventpop3", "font.size": 10, "axes.grid": True})
+mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "grid.alpha": 0.3, "axes.axisbelow": True})
+from matplotlib.figure import Figure  # noqa: E402  the style comes first
+
+Curve = Sequence[tuple[float, float]]
+
+
+def ratios(tables: Sequence[Table], path: Path) -> None:
+    """How many times as good as Dovecot every server is, in each scenario where Dovecot was measured."""
+    compared = {found.scenario.name: times(found) for found in tables}
+    compared = {name: known for name, known in compared.items() if known}
+    peers = sorted({peer for known in compared.values() for peer in known}, key=lambda peer: (peer != OURS, peer))
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / max(1, len(peers))
+    for place, peer in enumerate(peers):
+        at = [number + place * width for number, known in enumerate(compared.values()) if peer in known]
+        axes.bar(at, [known[peer] for known in compared.values() if peer in known], width, label=peer)
+    axes.set_yscale("log")
+    axes.set_xticks([number + 0.4 - width / 2 for number in range(len(compared))], list(compared))
+    axes.set_ylabel(f"times as good as {RIVAL}")
+    axes.legend(frameon=False)
+    save(figure, path)
+
+
+def times(found: Table) -> dict[str, float]:
+    """How many times as good as the rival each server of the table is; empty where the rival is not there."""
+    values = {row.peer: row.value for row in found.rows}
+    if RIVAL not in values:
+        return {}
+    known = {peer: found.scenario.ratio(value, values[RIVAL]) for peer, value in values.items()}
+    return {peer: ratio for peer, ratio in known.items() if ratio}
+
+
+def curves(panels: Mapping[tuple[str, str], Mapping[str, Curve]], path: Path) -> None:
+    """*panels*: what the axes say (x, y), and the curves of each by their names; both axes are logarithmic."""
+    figure = Figure(figsize=(9, 3.8 * ((len(panels) + 1) // 2)), layout="constrained")
+    grid: Any = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False)
+    for axes, ((x, y), drawn) in zip(grid.flat, panels.items(), strict=False):
+        for name, points in drawn.items():
+            axes.plot([point[0] for point in points], [point[1] for point in points], marker="o", label=name)
+        axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+        axes.legend(frameon=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", metadata={"Date": None})
