@@ -15,13 +15,13 @@ from geventpop3.auth.mechanisms import ClearTextRefused
 from geventpop3.auth.secret import ClearSecret
 from geventpop3.errors import AuthenticationFailed, Refusal
 from geventpop3.pipeline.events import Event
-from geventpop3.service.session import Session, plural
+from geventpop3.service.marks import Transaction, plural
 from geventpop3.service.utf8 import name_of, password_of
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, ok
 
 if TYPE_CHECKING:
-    from geventpop3.service.service import Host, MaildropService, Visitor
+    from geventpop3.service.service import Host, MaildropService, Session
 
 LOGINS = frozenset({"cmd_pass", "cmd_apop", "cmd_auth"})
 
@@ -33,82 +33,82 @@ _TEXT = 200
 _NOBODY = ClearSecret(secrets.token_bytes(16))
 
 
-def user(service: MaildropService, _pop3d: Host, event: Event, visitor: Visitor) -> Reply:
+def user(service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
     """USER name (RFC 1939 section 7): +OK whether or not the name is known."""
-    visitor.name = None
-    client = visitor.client
+    session.name = None
+    client = session.client
     if not service.allows_clear_text(client):
         # Refused here already, so that the password is not sent at all.
         raise ClearTextRefused
     if not service.back_end.checks_passwords():
         raise Refusal("nobody has a password here, use AUTH")
     expect(event.args, 1)
-    visitor.name = name_of(event.args[0], visitor)
-    visitor.named_at = client.summary.commands
+    session.name = name_of(event.args[0], session)
+    session.named_at = client.summary.commands
     return ok("send PASS")
 
 
-def password(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) -> Reply:
+def password(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
     """PASS string (RFC 1939 section 7): "may treat spaces in the argument as part of the password"."""
-    name, visitor.name = visitor.name, None
+    name, session.name = session.name, None
     # RFC 1939 section 7: PASS may be given "immediately after a successful USER command".
-    if name is None or visitor.client.summary.commands != visitor.named_at + 1:
+    if name is None or session.client.summary.commands != session.named_at + 1:
         raise Refusal("say USER first")
     if not event.args:
         raise Refusal("PASS needs a password")
     given = event.args[0] if len(event.args) == 1 else event.argument
     try:
-        given = password_of(given, visitor)
+        given = password_of(given, session)
     except AuthenticationFailed:
-        reject(service, pop3d, visitor, name, "USER")
+        reject(service, pop3d, session, name, "USER")
         raise
     owner = service.authenticate(name, given)
     if owner is None:
-        raise reject(service, pop3d, visitor, name, "USER")
-    return log_in(service, pop3d, visitor, "USER", owner, name)
+        raise reject(service, pop3d, session, name, "USER")
+    return log_in(service, pop3d, session, "USER", owner, name)
 
 
-def apop(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) -> Reply:
+def apop(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
     """APOP name digest (RFC 1939 section 7)."""
-    visitor.name = None
-    if visitor.timestamp is None:
+    session.name = None
+    if session.timestamp is None:
         raise Refusal("APOP is not available here: the greeting had no timestamp")
     expect(event.args, 2)
     digest = event.args[1]
-    name = name_of(event.args[0], visitor)
+    name = name_of(event.args[0], session)
     secret = service.look_up(name)
     known = secret if isinstance(secret, ClearSecret) else _NOBODY
-    matches = known.matches_apop(visitor.timestamp.encode("ascii"), digest)
+    matches = known.matches_apop(session.timestamp.encode("ascii"), digest)
     owner = service.owner(name) if matches and known is secret else None
     if owner is None:
-        raise reject(service, pop3d, visitor, name, "APOP")
-    return log_in(service, pop3d, visitor, "APOP", owner, name)
+        raise reject(service, pop3d, session, name, "APOP")
+    return log_in(service, pop3d, session, "APOP", owner, name)
 
 
-def reject(service: MaildropService, pop3d: Host, visitor: Visitor, name: str, mechanism: str) -> AuthenticationFailed:
+def reject(service: MaildropService, pop3d: Host, session: Session, name: str, mechanism: str) -> AuthenticationFailed:
     """Count and tell of a failed try by *name*; returns what to raise. After the last one the connection is closed."""
-    visitor.tries += 1
-    pop3d.send_event("authentication_failed", name, mechanism, client=visitor.client)
-    if visitor.tries >= service.max_tries:
-        visitor.client.disconnect()
+    session.tries += 1
+    pop3d.send_event("authentication_failed", name, mechanism, client=session.client)
+    if session.tries >= service.max_tries:
+        session.client.disconnect()
     return AuthenticationFailed()
 
 
-def log_in(service: MaildropService, pop3d: Host, visitor: Visitor, mechanism: str, owner: str, name: str) -> Reply:
+def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: str, owner: str, name: str) -> Reply:
     """The one way in: open and scan the maildrop of *owner*, whose credentials were right; *name* is who said so."""
-    client = visitor.client
+    client = session.client
     service.login_delay.check(owner)
-    if visitor.session is not None:
+    if session.transaction is not None:
         # A plugin made an -ERR of the reply to an earlier login, so the client does not know that it is in.
-        session, visitor.session = visitor.session, None
-        service.close_maildrop(session.maildrop)
+        transaction, session.transaction = session.transaction, None
+        service.close_maildrop(transaction.maildrop)
     maildrop = service.open_maildrop(owner)
     try:
-        visitor.session = session = Session(
+        session.transaction = transaction = Transaction(
             maildrop,
             service.scan(maildrop),
             client.summary,
-            present=None if visitor.utf8 else service.present,
+            present=None if session.utf8 else service.present,
             removes_retrieved=service.expiry.removes_retrieved(owner),
         )
     except BaseException:
@@ -118,7 +118,7 @@ def log_in(service: MaildropService, pop3d: Host, visitor: Visitor, mechanism: s
     service.login_delay.note(owner)
     client.owner = owner
     pop3d.send_event("authenticated", owner, mechanism, name, client=client)
-    return ok(f"{session.count} {plural(session.count)} ({session.octets} octets)")
+    return ok(f"{transaction.count} {plural(transaction.count)} ({transaction.octets} octets)")
 
 
 def greeting(text: str, hostname: str) -> tuple[str, str]:
@@ -132,7 +132,7 @@ def greeting(text: str, hostname: str) -> tuple[str, str]:
     return f"{text.translate(_NO_ANGLES)[:_TEXT]} {timestamp}", timestamp
 
 
-COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Visitor], Reply]] = {
+COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply]] = {
     "cmd_user": user,
     "cmd_pass": password,
     "cmd_apop": apop,

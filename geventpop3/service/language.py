@@ -19,7 +19,7 @@ from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline, ok
 
 if TYPE_CHECKING:
-    from geventpop3.service.service import Host, MaildropService, Visitor
+    from geventpop3.service.service import Host, MaildropService, Session
 
 DEFAULT: Final = "i-default"
 """RFC 2277 section 4.5: the language of who has not chosen any; "understandable by an English-speaking person"."""
@@ -71,7 +71,7 @@ LANGUAGES: Final[Mapping[str, Language]] = MappingProxyType(
 )
 
 
-def lang(service: MaildropService, _pop3d: Host, event: Event, visitor: Visitor) -> Reply:
+def lang(service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
     """LANG [language-range]: list the languages, or choose one."""
     expect(event.args, 0, 1)
     if not event.args:
@@ -81,7 +81,7 @@ def lang(service: MaildropService, _pop3d: Host, event: Event, visitor: Visitor)
     language = match(wanted, service.languages)
     if language is None:
         raise Refusal("no such language here, LANG lists those that are")
-    visitor.client.translate = language.translate if language.texts else None
+    session.client.translate = language.translate if language.texts else None
     return ok(f"{language.tag} language changed")
 
 
@@ -102,4 +102,4 @@ def match(wanted: str, languages: Mapping[str, Language]) -> Language | None:
     return found
 
 
-COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Visitor], Reply]] = {"cmd_lang": lang}
+COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply]] = {"cmd_lang": lang}

@@ -37,26 +37,26 @@ from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline
 
 if TYPE_CHECKING:
-    from geventpop3.service.service import Host, MaildropService, Visitor
+    from geventpop3.service.service import Host, MaildropService, Session
 
 
-def auth(service: MaildropService, pop3d: Host, event: Event, visitor: Visitor) -> Reply:
+def auth(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
     """AUTH mechanism [initial-response]; AUTH alone lists the mechanisms, as clients older than RFC 5034 expect."""
-    visitor.name = None
+    session.name = None
     expect(event.args, 0, 2)
-    context = context_for(service, pop3d, visitor.client)
+    context = context_for(service, pop3d, session.client)
     if not event.args:
         return multiline("mechanisms follow", "".join(f"{name}\r\n" for name in available(context)).encode("ascii"))
     mechanism, initial = event.args[0], event.args[1] if len(event.args) == 2 else None
     try:
-        identity = exchange(mechanism, initial, context, lambda request: _answer(service, visitor.client, request))
+        identity = exchange(mechanism, initial, context, lambda request: _answer(service, session.client, request))
     except ClearTextRefused:
         raise
     except AuthenticationFailed as failure:
         name = failure.name if isinstance(failure, CredentialsRejected) else ""
-        reject(service, pop3d, visitor, name, mechanism.upper())
+        reject(service, pop3d, session, name, mechanism.upper())
         raise
-    return log_in(service, pop3d, visitor, mechanism.upper(), identity.owner, identity.authentication)
+    return log_in(service, pop3d, session, mechanism.upper(), identity.owner, identity.authentication)
 
 
 def mechanisms(service: MaildropService, pop3d: Host, client: ClientInterface) -> list[str]:

@@ -22,9 +22,9 @@ from geventpop3.service import authorization, language, sasl, transaction, utf8
 from geventpop3.service.body import Body
 from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
 from geventpop3.service.language import DEFAULT, LANGUAGES, Language
+from geventpop3.service.marks import Transaction, plural
 from geventpop3.service.offload import CALLS_PER_THREAD, WAITING_THREADS, AuthThreads, Offload
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
-from geventpop3.service.session import Session, plural
 from geventpop3.stores.store import Chunks, Maildrop, Message, Store
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline, ok
@@ -56,10 +56,10 @@ class Host(Protocol):
         """Tell plugins and listeners."""
 
 
-class Visitor:
+class Session:
     """What the service remembers of one client."""
 
-    __slots__ = ("client", "name", "named_at", "session", "timestamp", "tries", "utf8")
+    __slots__ = ("client", "name", "named_at", "timestamp", "transaction", "tries", "utf8")
 
     def __init__(self, client: ClientInterface) -> None:
         self.client = client
@@ -69,7 +69,7 @@ class Visitor:
         self.timestamp: str | None = None
         self.tries = 0
         self.utf8 = False
-        self.session: Session | None = None
+        self.transaction: Transaction | None = None
 
 
 class MaildropService:
@@ -133,7 +133,7 @@ class MaildropService:
         self.capabilities: dict[str, Capability] = dict(CAPABILITIES)
         self.offers: dict[Hashable, list[str]] = {}
         self._storing = Offload(store_threads, store_threads * CALLS_PER_THREAD)
-        self._visitors: dict[int, Visitor] = {}
+        self._sessions: dict[int, Session] = {}
 
     def allows_clear_text(self, client: ClientInterface) -> bool:
         """Whether a password may be sent as it is: nobody but this machine can read along, or the site allows it.
@@ -174,8 +174,8 @@ class MaildropService:
         authenticator = self.back_end
         if not isinstance(authenticator, SecretAuthenticator) or not authenticator.has_clear_secrets():
             return None
-        visitor = self._visitor(event.client)
-        text, visitor.timestamp = authorization.greeting(pop3d.greeting, pop3d.hostname)
+        session = self._session(event.client)
+        text, session.timestamp = authorization.greeting(pop3d.greeting, pop3d.hostname)
         return ok(text)
 
     @handles(*WITHOUT_MAILDROP)
@@ -183,24 +183,24 @@ class MaildropService:
         """The commands of the AUTHORIZATION state, and LANG."""
         if event.reply is not None or event.client is None:
             return None
-        return WITHOUT_MAILDROP[event.name](self, pop3d, event, self._visitor(event.client))
+        return WITHOUT_MAILDROP[event.name](self, pop3d, event, self._session(event.client))
 
     @handles(*transaction.COMMANDS)
     def transact(self, _pop3d: Host, event: Event) -> Reply | None:
         """The commands of the TRANSACTION state."""
         if event.reply is not None or event.client is None:
             return None
-        visitor = self._visitors.get(event.client.id)
-        if visitor is None or visitor.session is None:
+        session = self._sessions.get(event.client.id)
+        if session is None or session.transaction is None:
             raise Refusal("log in first")
-        return transaction.COMMANDS[event.name](self, visitor.session, event)
+        return transaction.COMMANDS[event.name](self, session.transaction, event)
 
     @handles("cmd_auth")
     def auth(self, pop3d: Host, event: Event) -> Reply | None:
         """AUTH (RFC 5034)."""
         if event.reply is not None or event.client is None:
             return None
-        return sasl.auth(self, pop3d, event, self._visitor(event.client))
+        return sasl.auth(self, pop3d, event, self._session(event.client))
 
     @handles("cmd_capa")
     def capa(self, pop3d: Host, event: Event) -> Reply | None:
@@ -213,11 +213,11 @@ class MaildropService:
     @handles("tls_started")
     def start_over(self, _pop3d: Host, event: Event) -> None:
         """What was said in clear text may be anybody's insertion: it is forgotten (RFC 2595 section 4)."""
-        visitor = None if event.client is None else self._visitors.get(event.client.id)
-        if visitor is not None:
-            visitor.name = None
-            visitor.utf8 = False
-            visitor.client.translate = None
+        session = None if event.client is None else self._sessions.get(event.client.id)
+        if session is not None:
+            session.name = None
+            session.utf8 = False
+            session.client.translate = None
 
     @handles("cmd_quit")
     def quit(self, _pop3d: Host, event: Event) -> Reply | None:
@@ -225,16 +225,16 @@ class MaildropService:
         if event.reply is not None or event.client is None:
             return None
         expect(event.args, 0)
-        visitor = self._visitors.get(event.client.id)
-        if visitor is None or visitor.session is None:
+        session = self._sessions.get(event.client.id)
+        if session is None or session.transaction is None:
             return ok("goodbye")
-        session, visitor.session = visitor.session, None
-        marked = session.marked
+        transaction, session.transaction = session.transaction, None
+        marked = transaction.marked
         try:
-            if expired := session.expired:
+            if expired := transaction.expired:
                 marked += self._sent(event.client, expired)
             if marked:
-                self._call(session.maildrop, "remove", session.maildrop.remove, marked)
+                self._call(transaction.maildrop, "remove", transaction.maildrop.remove, marked)
                 event.client.summary.removed = len(marked)
         except BaseException:
             # RFC 1939 section 6: "Whether the removal was successful or not, the server then releases any
@@ -243,7 +243,7 @@ class MaildropService:
             raise
         finally:
             # Before the reply, so that a client that returns at once finds the maildrop free.
-            self.close_maildrop(session.maildrop)
+            self.close_maildrop(transaction.maildrop)
         if not marked:
             return ok("goodbye")
         return ok(f"goodbye, {len(marked)} {plural(len(marked))} removed")
@@ -251,21 +251,21 @@ class MaildropService:
     @handles("reply_withdrawn")
     def take_back(self, _pop3d: Host, event: Event) -> None:
         """A plugin refused a login after all: the lock is released before the client hears so (RFC 1939 section 4)."""
-        visitor = None if event.client is None else self._visitors.get(event.client.id)
-        if visitor is not None and visitor.session is not None and event.args[0] in authorization.LOGINS:
-            session, visitor.session = visitor.session, None
-            self.login_delay.forget(visitor.client.owner or "")
-            visitor.client.owner = None
-            self.close_maildrop(session.maildrop)
+        session = None if event.client is None else self._sessions.get(event.client.id)
+        if session is not None and session.transaction is not None and event.args[0] in authorization.LOGINS:
+            transaction, session.transaction = session.transaction, None
+            self.login_delay.forget(session.client.owner or "")
+            session.client.owner = None
+            self.close_maildrop(transaction.maildrop)
 
     @handles("disconnected")
     def forget(self, _pop3d: Host, event: Event) -> None:
         """However the session ended: nothing more is removed, and the lock is released."""
         if event.client is None:
             return
-        visitor = self._visitors.pop(event.client.id, None)
-        if visitor is not None and visitor.session is not None:
-            self.close_maildrop(visitor.session.maildrop)
+        session = self._sessions.pop(event.client.id, None)
+        if session is not None and session.transaction is not None:
+            self.close_maildrop(session.transaction.maildrop)
 
     @handles("unregistered")
     def close(self, _pop3d: Host, _event: Event) -> None:
@@ -275,8 +275,8 @@ class MaildropService:
 
     def is_in_utf8_mode(self, client: ClientInterface) -> bool:
         """Whether *client* has said UTF8 (RFC 6856 section 2.1)."""
-        visitor = self._visitors.get(client.id)
-        return visitor is not None and visitor.utf8
+        session = self._sessions.get(client.id)
+        return session is not None and session.utf8
 
     def _sent(self, client: ClientInterface, unique_ids: list[str]) -> list[str]:
         """The messages that the site removes once they are sent: all of them, or none if they are not."""
@@ -286,11 +286,11 @@ class MaildropService:
             return []
         return unique_ids
 
-    def _visitor(self, client: ClientInterface) -> Visitor:
-        visitor = self._visitors.get(client.id)
-        if visitor is None:
-            visitor = self._visitors[client.id] = Visitor(client)
-        return visitor
+    def _session(self, client: ClientInterface) -> Session:
+        session = self._sessions.get(client.id)
+        if session is None:
+            session = self._sessions[client.id] = Session(client)
+        return session
 
     # Back ends, in a thread where they may wait
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from geventpop3.pipeline.events import Event
 from geventpop3.service.body import Content, Part
-from geventpop3.service.session import Session, plural
+from geventpop3.service.marks import Transaction, plural
 from geventpop3.wire.arguments import expect, line_count, message_number
 from geventpop3.wire.replies import Reply, multiline, ok
 from geventpop3.wire.stuffing import top as top_of
@@ -20,76 +20,78 @@ if TYPE_CHECKING:
     from geventpop3.service.service import MaildropService
 
 
-def stat(_service: MaildropService, session: Session, event: Event) -> Reply:
+def stat(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
     """STAT: the drop listing. "+OK" followed by the number of messages and their octets, and nothing else."""
     expect(event.args, 0)
-    return ok(f"{session.count} {session.octets}")
+    return ok(f"{transaction.count} {transaction.octets}")
 
 
-def list_(_service: MaildropService, session: Session, event: Event) -> Reply:
+def list_(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
     """LIST [msg]: the scan listing of one message or of all."""
     expect(event.args, 0, 1)
     if event.args:
         number = message_number(event.args[0])
-        return ok(f"{number} {session.message(number).octets}")
-    return multiline(f"{session.count} {plural(session.count)} ({session.octets} octets)", session.scan_listings())
+        return ok(f"{number} {transaction.message(number).octets}")
+    return multiline(
+        f"{transaction.count} {plural(transaction.count)} ({transaction.octets} octets)", transaction.scan_listings()
+    )
 
 
-def uidl(_service: MaildropService, session: Session, event: Event) -> Reply:
+def uidl(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
     """UIDL [msg]: the unique-id listing of one message or of all."""
     expect(event.args, 0, 1)
     if event.args:
         number = message_number(event.args[0])
-        return ok(f"{number} {session.message(number).unique_id}")
-    return multiline(f"{session.count} {plural(session.count)}", session.unique_id_listings())
+        return ok(f"{number} {transaction.message(number).unique_id}")
+    return multiline(f"{transaction.count} {plural(transaction.count)}", transaction.unique_id_listings())
 
 
-def retr(service: MaildropService, session: Session, event: Event) -> Reply:
+def retr(service: MaildropService, transaction: Transaction, event: Event) -> Reply:
     """RETR msg: the whole message."""
     if len(event.args) != 1:
         expect(event.args, 1)
     number = message_number(event.args[0])
-    message = session.message(number)
-    body: Content = service.read(session.maildrop, message.unique_id, partial(session.retrieved, number))
-    if session.present is not None:
-        body = session.present(service, body, partial(session.keep, number))
+    message = transaction.message(number)
+    body: Content = service.read(transaction.maildrop, message.unique_id, partial(transaction.retrieved, number))
+    if transaction.present is not None:
+        body = transaction.present(service, body, partial(transaction.keep, number))
     return Reply(True, f"{message.octets} octets", None, body)
 
 
-def top(service: MaildropService, session: Session, event: Event) -> Reply:
+def top(service: MaildropService, transaction: Transaction, event: Event) -> Reply:
     """TOP msg n: the header, the blank line and n lines of the body."""
     expect(event.args, 2)
     number = message_number(event.args[0])
-    message = session.message(number)
+    message = transaction.message(number)
     lines = line_count(event.args[1])
-    body: Content = service.read(session.maildrop, message.unique_id)
-    if session.present is not None:
-        body = session.present(service, body, partial(session.keep, number))
+    body: Content = service.read(transaction.maildrop, message.unique_id)
+    if transaction.present is not None:
+        body = transaction.present(service, body, partial(transaction.keep, number))
     return multiline("top of message follows", Part(top_of(body, lines), body))
 
 
-def dele(_service: MaildropService, session: Session, event: Event) -> Reply:
+def dele(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
     """DELE msg: mark as deleted; nothing happens to the message before UPDATE."""
     expect(event.args, 1)
     number = message_number(event.args[0])
-    session.mark(number)
+    transaction.mark(number)
     return ok(f"message {number} marked as deleted")
 
 
-def noop(_service: MaildropService, _session: Session, event: Event) -> Reply:
+def noop(_service: MaildropService, _transaction: Transaction, event: Event) -> Reply:
     """NOOP."""
     expect(event.args, 0)
     return ok()
 
 
-def rset(_service: MaildropService, session: Session, event: Event) -> Reply:
+def rset(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
     """RSET: unmark all."""
     expect(event.args, 0)
-    session.unmark_all()
-    return ok(f"{session.count} {plural(session.count)} ({session.octets} octets)")
+    transaction.unmark_all()
+    return ok(f"{transaction.count} {plural(transaction.count)} ({transaction.octets} octets)")
 
 
-COMMANDS: Mapping[str, Callable[[MaildropService, Session, Event], Reply]] = {
+COMMANDS: Mapping[str, Callable[[MaildropService, Transaction, Event], Reply]] = {
     "cmd_stat": stat,
     "cmd_list": list_,
     "cmd_uidl": uidl,

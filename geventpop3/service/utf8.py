@@ -20,26 +20,26 @@ from geventpop3.wire.replies import Reply, ok
 from geventpop3.wire.surrogate import HEADER_OCTETS, Rewrite, header_end, rewrite_header, surrogate
 
 if TYPE_CHECKING:
-    from geventpop3.service.service import Host, MaildropService, Visitor
+    from geventpop3.service.service import Host, MaildropService, Session
 
 
-def utf8(_service: MaildropService, _pop3d: Host, event: Event, visitor: Visitor) -> Reply:
+def utf8(_service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
     """UTF8 (section 2.1); said again it changes nothing."""
     expect(event.args, 0)
-    visitor.utf8 = True
-    if visitor.session is not None:  # where states are not enforced: Outlook says it after login
-        visitor.session.present = None
+    session.utf8 = True
+    if session.transaction is not None:  # where states are not enforced: Outlook says it after login
+        session.transaction.present = None
     return ok("UTF-8 mode is on")
 
 
-def stls(_service: MaildropService, _pop3d: Host, _event: Event, visitor: Visitor) -> Reply | None:
+def stls(_service: MaildropService, _pop3d: Host, _event: Event, session: Session) -> Reply | None:
     """STLS in UTF-8 mode: "Clients MUST NOT issue the "STLS" command after issuing UTF8" (section 2.1)."""
-    if visitor.utf8:
+    if session.utf8:
         raise Refusal("STLS must come before UTF8")
     return None
 
 
-COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Visitor], Reply | None]] = {
+COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply | None]] = {
     "cmd_utf8": utf8,
     "cmd_stls": stls,
 }
@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Visitor], Reply |
 # Names and passwords (section 2.2)
 
 
-def name_of(name: str, visitor: Visitor) -> str:
+def name_of(name: str, session: Session) -> str:
     """The name that a client gave, in the form that names have in all mechanisms: prepared (SASLprep, RFC 4013).
 
     In UTF-8 mode raises AuthenticationFailed for what is not UTF-8 or cannot be prepared; without it such a name stays
@@ -57,18 +57,18 @@ def name_of(name: str, visitor: Visitor) -> str:
     try:
         return text.name_of(_octets(name))
     except AuthenticationFailed:
-        if visitor.utf8:
+        if session.utf8:
             raise
         return name
 
 
-def password_of(password: str, visitor: Visitor) -> str:
+def password_of(password: str, session: Session) -> str:
     """The password that a client gave, in UTF-8 mode prepared. Raises AuthenticationFailed as ``name_of`` does.
 
     Without UTF-8 mode it is what RFC 1939 has: octets. What was hashed when a user typed "m²" is not what SASLprep
     makes of it, and those whose client never heard of UTF8 are to get at their mail.
     """
-    return text.password_of(_octets(password)) if visitor.utf8 else password
+    return text.password_of(_octets(password)) if session.utf8 else password
 
 
 def _octets(text: str) -> bytes:

@@ -522,7 +522,7 @@ def test_nothing_is_kept_of_clients_that_are_gone(site):
     site.fail(times=3)
     site.login("alice", "ALICE")
     site.fail(peer="127.0.0.1")
-    assert len(site.limits._visitors) == 0
+    assert len(site.limits._sessions) == 0
     assert site.ledger._sessions == {}
 
 

@@ -265,13 +265,13 @@ def test_100000_messages_are_listed_in_pieces():
     from array import array
 
     from geventpop3.pipeline.interfaces import SessionSummary
-    from geventpop3.service.session import LISTING_LINES, Session
+    from geventpop3.service.marks import LISTING_LINES, Transaction
     from geventpop3.stores import Snapshot
 
-    session = Session(None, Snapshot([str(n) for n in range(100_000)], array("Q", [5] * 100_000)), SessionSummary())
-    pieces = list(session.scan_listings())
+    transaction = Transaction(None, Snapshot([str(n) for n in range(100_000)], array("Q", [5] * 100_000)), SessionSummary())
+    pieces = list(transaction.scan_listings())
     assert len(pieces) == 100_000 // LISTING_LINES
     assert pieces[-1].endswith(b"\r\n100000 5\r\n")
-    session.mark(100_000)
-    assert b"".join(session.unique_id_listings()).endswith(b"\r\n99999 99998\r\n")
-    assert (session.count, session.octets) == (99_999, 499_995)
+    transaction.mark(100_000)
+    assert b"".join(transaction.unique_id_listings()).endswith(b"\r\n99999 99998\r\n")
+    assert (transaction.count, transaction.octets) == (99_999, 499_995)

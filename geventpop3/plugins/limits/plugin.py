@@ -22,8 +22,8 @@ from geventpop3.plugins.limits.gates import Gates
 from geventpop3.plugins.limits.ledger import Ledger, Reason
 from geventpop3.plugins.limits.memory import MemoryLedger
 from geventpop3.plugins.limits.rules import Rules
+from geventpop3.plugins.limits.session import Session, Sessions
 from geventpop3.plugins.limits.subjects import Networks, address_key, fingerprint, parse_address, user_key
-from geventpop3.plugins.limits.visitor import Visitor, Visitors
 
 LOGINS = ("cmd_pass", "cmd_apop", "cmd_auth")
 
@@ -62,7 +62,7 @@ class LoginLimits(Plugin):
         self._token = secrets.token_hex(8)
         self._gates = Gates(self.rules.at_once, self.rules.patience)
         self._bans = Bans(clock, self._ban_ended)
-        self._visitors = Visitors(Networks(self.rules.trusted))
+        self._sessions = Sessions(Networks(self.rules.trusted))
         self._pop3d: Pluggable | None = None
 
     def __repr__(self) -> str:
@@ -80,9 +80,9 @@ class LoginLimits(Plugin):
     def plugin_unregister(self, pop3d: Pluggable) -> None:
         self._pop3d = None
         pop3d.unregister(self._answered)
-        for visitor in self._visitors.all_gone():
-            self._finish(visitor)
-            self._leave(visitor)
+        for session in self._sessions.all_gone():
+            self._finish(session)
+            self._leave(session)
         self._bans.close()
         self.ledger.close()
 
@@ -103,90 +103,90 @@ class LoginLimits(Plugin):
     @handles("connection")
     def connection(self, pop3d: Pluggable, event: Event) -> Eat | None:
         """A banned address is turned away before it can say anything."""
-        visitor = self._visitors.of(event.client)
-        if visitor is None or not self.ledger.standing(self.rules, visitor.address, "").banned:
+        session = self._sessions.of(event.client)
+        if session is None or not self.ledger.standing(self.rules, session.address, "").banned:
             return None
-        return self._refuse(pop3d, event, visitor, "", Reason.BANNED)
+        return self._refuse(pop3d, event, session, "", Reason.BANNED)
 
     @handles("cmd_user")
     def user(self, _pop3d: Pluggable, event: Event) -> None:
         """Whose failures a PASS will wait for."""
-        visitor = self._visitors.of(event.client)
-        if visitor is not None:
-            visitor.name = event.argument
+        session = self._sessions.of(event.client)
+        if session is not None:
+            session.name = event.argument
 
     @handles(*LOGINS)
     def login(self, pop3d: Pluggable, event: Event) -> Eat | None:
         """Before a login is checked: it waits for the failures before it, holding nothing meanwhile."""
-        visitor = self._visitors.of(event.client)
-        if visitor is None or (event.name == "cmd_auth" and not event.args):  # which asks for a list
+        session = self._sessions.of(event.client)
+        if session is None or (event.name == "cmd_auth" and not event.args):  # which asks for a list
             return None
-        self._finish(visitor)
-        name = {"cmd_pass": visitor.name, "cmd_apop": "".join(event.args[:1])}.get(event.name, "")
+        self._finish(session)
+        name = {"cmd_pass": session.name, "cmd_apop": "".join(event.args[:1])}.get(event.name, "")
         user = user_key(name)
-        visitor.begin(user, self._fingerprint(visitor.address, user, event))
-        reason = self._admit(pop3d, visitor, name)
-        return None if reason is None else self._refuse(pop3d, event, visitor, name, reason)
+        session.begin(user, self._fingerprint(session.address, user, event))
+        reason = self._admit(pop3d, session, name)
+        return None if reason is None else self._refuse(pop3d, event, session, name, reason)
 
     @handles("authentication_failed")
     def failed(self, pop3d: Pluggable, event: Event) -> None:
         """A login was wrong: count it, unless this client has been wrong in the same way before."""
-        visitor = self._visitors.of(event.client)
-        if visitor is None:
+        session = self._sessions.of(event.client)
+        if session is None:
             return
         name = event.args[0]
-        user = visitor.user or user_key(name)
-        failure = self.ledger.failed(self.rules, visitor.address, user, visitor.fingerprint)
+        user = session.user or user_key(name)
+        failure = self.ledger.failed(self.rules, session.address, user, session.fingerprint)
         # Only now: the next of this address shall wait for this failure, too.
-        self._leave_gate(visitor)
+        self._leave_gate(session)
         if failure.banned:
             seconds = self.rules.ban_seconds
-            visitor.client.disconnect()
-            self._bans.add(visitor.address, seconds)
-            telling.banned(pop3d, visitor.client, visitor.address, seconds)
-        self._wait_late(pop3d, visitor, name, failure.user_failures)
+            session.client.disconnect()
+            self._bans.add(session.address, seconds)
+            telling.banned(pop3d, session.client, session.address, seconds)
+        self._wait_late(pop3d, session, name, failure.user_failures)
 
     @handles("authenticated")
     def succeeded(self, pop3d: Pluggable, event: Event) -> None:
         """A login was right: it may still be one too many of its user."""
-        visitor = self._visitors.of(event.client)
-        if visitor is None:
+        session = self._sessions.of(event.client)
+        if session is None:
             return
-        self._leave(visitor)
+        self._leave(session)
         name = event.args[0]
         owner = user_key(name)
-        user = visitor.user or owner
-        entry = self.ledger.entered(self.rules, visitor.address, user, owner, self._session(visitor))
-        self._leave_gate(visitor)
+        user = session.user or owner
+        entry = self.ledger.entered(self.rules, session.address, user, owner, self._token_of(session))
+        self._leave_gate(session)
         if entry.refused is None:
-            visitor.owner = owner
+            session.owner = owner
         else:
-            visitor.refused = entry.refused
-            telling.refused(pop3d, visitor.client, visitor.address, name, entry.refused)
-        self._wait_late(pop3d, visitor, name, entry.user_failures)
+            session.refused = entry.refused
+            telling.refused(pop3d, session.client, session.address, name, entry.refused)
+        self._wait_late(pop3d, session, name, entry.user_failures)
 
     def _answered(self, _pop3d: Pluggable, event: Event) -> None:
         """Everybody has answered a login: it is over."""
-        visitor = self._visitors.of(event.client)
-        if visitor is None:
+        session = self._sessions.of(event.client)
+        if session is None:
             return
-        if visitor.refused is not None and event.reply is not None and event.reply.positive:
-            event.reply = telling.REPLIES[visitor.refused]
+        if session.refused is not None and event.reply is not None and event.reply.positive:
+            event.reply = telling.REPLIES[session.refused]
             # The maildrop is open already; its lock goes with the session.
-            visitor.client.disconnect()
-        self._finish(visitor)
+            session.client.disconnect()
+        self._finish(session)
 
     @handles("disconnected")
     def disconnected(self, _pop3d: Pluggable, event: Event) -> None:
-        visitor = self._visitors.gone(event.client)
-        if visitor is not None:
-            self._finish(visitor)
-            self._leave(visitor)
+        session = self._sessions.gone(event.client)
+        if session is not None:
+            self._finish(session)
+            self._leave(session)
 
     # The parts of it
 
-    def _session(self, visitor: Visitor) -> str:
-        return f"{self._token}:{visitor.client.id}"
+    def _token_of(self, session: Session) -> str:
+        return f"{self._token}:{session.client.id}"
 
     def _fingerprint(self, address: str, user: str, event: Event) -> str:
         """Of what a client sends again if it has not been told a new password; empty where that is never the same."""
@@ -198,65 +198,65 @@ class LoginLimits(Plugin):
                 return fingerprint(self._key, address, "", mechanism, event.args[1])
         return ""
 
-    def _admit(self, pop3d: Pluggable, visitor: Visitor, name: str) -> Reason | None:
+    def _admit(self, pop3d: Pluggable, session: Session, name: str) -> Reason | None:
         """Wait until a login may be checked; returns why it may not be."""
         trying = True
         while True:
-            if not self._gates.enter(visitor.address):
+            if not self._gates.enter(session.address):
                 return Reason.ADDRESS_BUSY
-            visitor.at_gate = True
+            session.at_gate = True
             if self._pop3d is None:  # this plugin was removed meanwhile, and hears of no end
-                self._leave_gate(visitor)
+                self._leave_gate(session)
                 return None
             # Asked again after each wait: what others failed at meanwhile counts.
-            standing = self.ledger.standing(self.rules, visitor.address, visitor.user, trying=trying)
+            standing = self.ledger.standing(self.rules, session.address, session.user, trying=trying)
             if standing.banned:
                 return Reason.BANNED
             if standing.too_often:
                 return Reason.ADDRESS_RATE
             delay = self.rules.delay(standing)
-            if delay <= visitor.waited:
+            if delay <= session.waited:
                 return None
-            self._leave_gate(visitor)
-            self._wait(pop3d, visitor, name, delay)
+            self._leave_gate(session)
+            self._wait(pop3d, session, name, delay)
             trying = False
 
-    def _wait(self, pop3d: Pluggable, visitor: Visitor, name: str, seconds: float) -> None:
+    def _wait(self, pop3d: Pluggable, session: Session, name: str, seconds: float) -> None:
         """Let this client's greenlet sleep until it has waited so long for this login, all in all."""
-        more = seconds - visitor.waited
+        more = seconds - session.waited
         if more > 0:
-            visitor.waited = seconds
-            telling.delayed(pop3d, visitor.client, visitor.address, name, more)
+            session.waited = seconds
+            telling.delayed(pop3d, session.client, session.address, name, more)
             self._sleep(more)
 
-    def _wait_late(self, pop3d: Pluggable, visitor: Visitor, name: str, user_failures: int) -> None:
+    def _wait_late(self, pop3d: Pluggable, session: Session, name: str, user_failures: int) -> None:
         """AUTH tells the name only now: the answer waits, whichever it is, so that its haste tells nothing."""
-        if not visitor.user:
-            self._wait(pop3d, visitor, name, self.rules.user_delay(user_failures))
+        if not session.user:
+            self._wait(pop3d, session, name, self.rules.user_delay(user_failures))
 
-    def _refuse(self, pop3d: Pluggable, event: Event, visitor: Visitor, name: str, reason: Reason) -> Eat:
-        self._finish(visitor)
-        telling.refused(pop3d, visitor.client, visitor.address, name, reason)
+    def _refuse(self, pop3d: Pluggable, event: Event, session: Session, name: str, reason: Reason) -> Eat:
+        self._finish(session)
+        telling.refused(pop3d, session.client, session.address, name, reason)
         event.reply = telling.REPLIES[reason]
-        visitor.client.disconnect()
+        session.client.disconnect()
         return EAT_ALL
 
     def _ban_ended(self, address: str) -> None:
         if self._pop3d is not None:
             telling.released(self._pop3d, address)
 
-    def _finish(self, visitor: Visitor) -> None:
+    def _finish(self, session: Session) -> None:
         """The login that was under way, if one was, is over."""
-        self._leave_gate(visitor)
-        visitor.begin("", "")
+        self._leave_gate(session)
+        session.begin("", "")
 
-    def _leave_gate(self, visitor: Visitor) -> None:
-        if visitor.at_gate:
-            visitor.at_gate = False
-            self._gates.leave(visitor.address)
+    def _leave_gate(self, session: Session) -> None:
+        if session.at_gate:
+            session.at_gate = False
+            self._gates.leave(session.address)
 
-    def _leave(self, visitor: Visitor) -> None:
+    def _leave(self, session: Session) -> None:
         """The session, if it was counted, is over."""
-        owner, visitor.owner = visitor.owner, None
+        owner, session.owner = session.owner, None
         if owner is not None:
-            self.ledger.left(owner, self._session(visitor))
+            self.ledger.left(owner, self._token_of(session))

@@ -20,7 +20,7 @@ LISTING_LINES = 500
 """Lines of a listing that are made at once: short enough that 100,000 messages do not keep the hub."""
 
 
-class Session:
+class Transaction:
     """A maildrop in the TRANSACTION state.
 
     *present* makes of a message what this client may have, None if it may have all. *removes_retrieved*: UPDATE removes

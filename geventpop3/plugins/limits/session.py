@@ -7,7 +7,7 @@ from geventpop3.plugins.limits.ledger import Reason
 from geventpop3.plugins.limits.subjects import Networks, address_key, parse_address
 
 
-class Visitor:
+class Session:
     """One client, and its login that is under way."""
 
     __slots__ = ("address", "at_gate", "client", "fingerprint", "name", "owner", "refused", "user", "waited")
@@ -33,32 +33,32 @@ class Visitor:
         """Why it fails although the password was right."""
 
 
-class Visitors:
+class Sessions:
     """The clients by id; None for those that no limit holds for: of trusted networks, and without an address."""
 
     def __init__(self, trusted: Networks) -> None:
         self._trusted = trusted
-        self._visitors: dict[int, Visitor | None] = {}
+        self._sessions: dict[int, Session | None] = {}
 
     def __len__(self) -> int:
-        return len(self._visitors)
+        return len(self._sessions)
 
-    def of(self, client: ClientInterface | None) -> Visitor | None:
+    def of(self, client: ClientInterface | None) -> Session | None:
         """What is known of a client."""
         if client is None:
             return None
-        if client.id not in self._visitors:
+        if client.id not in self._sessions:
             address = parse_address(client.peer[0])
             free = address is None or address in self._trusted
-            self._visitors[client.id] = None if free or address is None else Visitor(client, address_key(address))
-        return self._visitors[client.id]
+            self._sessions[client.id] = None if free or address is None else Session(client, address_key(address))
+        return self._sessions[client.id]
 
-    def gone(self, client: ClientInterface | None) -> Visitor | None:
+    def gone(self, client: ClientInterface | None) -> Session | None:
         """Forget a client; returns what was known of it."""
-        return None if client is None else self._visitors.pop(client.id, None)
+        return None if client is None else self._sessions.pop(client.id, None)
 
-    def all_gone(self) -> list[Visitor]:
+    def all_gone(self) -> list[Session]:
         """Forget them all; returns those that limits held for."""
-        visitors = [visitor for visitor in self._visitors.values() if visitor is not None]
-        self._visitors.clear()
-        return visitors
+        sessions = [session for session in self._sessions.values() if session is not None]
+        self._sessions.clear()
+        return sessions
