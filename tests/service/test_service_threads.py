@@ -268,7 +268,8 @@ def test_100000_messages_are_listed_in_pieces():
     from geventpop3.service.marks import LISTING_LINES, Transaction
     from geventpop3.stores import Snapshot
 
-    transaction = Transaction(None, Snapshot([str(n) for n in range(100_000)], array("Q", [5] * 100_000)), SessionSummary())
+    snapshot = Snapshot([str(n) for n in range(100_000)], array("Q", [5] * 100_000))
+    transaction = Transaction(None, snapshot, SessionSummary())
     pieces = list(transaction.scan_listings())
     assert len(pieces) == 100_000 // LISTING_LINES
     assert pieces[-1].endswith(b"\r\n100000 5\r\n")
