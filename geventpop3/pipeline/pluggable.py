@@ -342,7 +342,7 @@ class Pluggable:
     def _answered(self, event: Event, answer: Reply) -> None:
         reply = event._reply
         if reply is None:
-            if answer.body is None:
+            if answer.body is None or answer.positive:
                 event._reply = answer
             else:
                 event.reply = answer

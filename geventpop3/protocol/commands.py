@@ -50,11 +50,14 @@ class CommandSpec:
     upgrades: bool = False
     event: str = field(init=False)
     """The name of the event it becomes: ``cmd_`` and the verb in lower case."""
+    moves: bool = field(init=False)
+    """Whether a reply may move the session: to another state, or to TLS."""
 
     def __post_init__(self) -> None:
         if not _VERB.fullmatch(self.verb):
             raise ValueError("a verb is 1 to 40 upper-case ASCII letters or digits")
         object.__setattr__(self, "event", "cmd_" + self.verb.lower())
+        object.__setattr__(self, "moves", bool(self.then) or self.upgrades)
 
 
 _AUTHORIZATION: Final = frozenset({State.AUTHORIZATION})

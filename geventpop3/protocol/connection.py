@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
 from geventpop3.wire.lines import LINE_OCTETS, TOO_LONG, LineBuffer
-from geventpop3.wire.replies import Reply, err
+from geventpop3.wire.replies import Reply, err, status_line
 
 RESPONSE_OCTETS: Final = 16384
 """A line that answers a challenge, which the limit of commands does not bind (RFC 5034 section 4).
@@ -163,51 +163,19 @@ class Connection:
         """
         if self.closing or self._last_words:
             return Want.CLOSED
-        lines, state = self._lines, self.state
+        lines = self._lines
         if lines.at_end and not lines.hopeless:
             return Want.CLOSED if self._ended else Want.DATA
         if self._challenged:
             return self._next_response()
-        is_auth = state is State.AUTHORIZATION and lines.begins(_AUTH)
-        line = lines.next_line(self._response_limit if is_auth else None)
-        if line is None:
-            if lines.hopeless:
-                self._last_words = True
-                return self._rejected(_TOO_LONG)
-            return Want.CLOSED if self._ended else Want.DATA
-        if line is TOO_LONG:
-            return self._rejected(_TOO_LONG)
-        head, blank, tail = line.partition(b" ")
-        spec = self.commands.get(head.decode("latin-1"))
-        # A verb in upper case and one word are all there is of most lines, and what else a line may hold is not there.
-        is_plain = spec is not None and (tail.isalnum() or not blank)
-        if not is_plain:
-            if _NUL in line or _CR in line:
-                return self._rejected(_CONTROLS)
-            trimmed = line.strip(_BLANKS)
-            if not trimmed:
-                return self._rejected(_EMPTY)
-            head, _, tail = trimmed.partition(b" ")
-            # bytes.upper() knows ASCII alone; str.upper() would make "SS" of a sharp s, and a PASS of what is none.
-            spec = self.commands.get(head.upper().decode("latin-1"))
+        plain = lines.next_plain()
+        if plain is None:
+            return self._next_line()
+        verb, args, line, _ = plain
+        spec = self.commands.get(verb)
         if spec is None:
             return self._rejected(_UNKNOWN)
-        if self._strict and state not in spec.states:
-            # No sign of a client that speaks something else: one that pipelines does this after a failed login.
-            return Rejected(_WRONG_STATE[state], spec.verb, lines.octets)
-        if spec.closes and tail and self._strict:
-            # Not QUIT, so nothing ends: whoever meant it may say it again, and the marks are not lost.
-            return Rejected(_NO_ARGUMENT, spec.verb, lines.octets)
-        self._bad = 0
-        self._command = spec
-        if is_plain:
-            args = [tail.decode("ascii")] if tail else []
-        elif spec.verbatim:
-            tail = line.lstrip(_BLANKS)[len(head) :]
-            args = [_text(tail[1:])] if tail else []
-        else:
-            args = [arg for arg in _text(tail).replace("\t", " ").split(" ") if arg]
-        return Command(spec, args, line)
+        return self._found(spec, args, line)
 
     def send(self, reply: Reply) -> bytes:
         """The status line of a reply; a body, if it has one, is the caller's to encode and send.
@@ -218,14 +186,14 @@ class Connection:
         if spec is not None:
             self._command = None
             self._challenged = False
-            if reply.positive and reply.body is None:
+            if spec.moves and reply.positive and reply.body is None:
                 self.state = spec.then.get(self.state, self.state)
                 self.upgrading = spec.upgrades
             if spec.closes:
                 self.closing = True
         if self._leaving or self._last_words:
             self.closing = True
-        return reply.status_line
+        return status_line(reply)
 
     def challenge(self, data: bytes) -> bytes:
         """The line of a challenge to the command that is being answered; the next line is its Response.
@@ -250,6 +218,47 @@ class Connection:
         """TLS has begun: what was buffered before it never runs (RFC 2595 section 4)."""
         self.upgrading = False
         self._lines.clear()
+
+    def _found(self, spec: CommandSpec, args: list[str], line: bytes) -> Command | Rejected:
+        """A command that is known, if it is allowed now."""
+        if self._strict and self.state not in spec.states:
+            # No sign of a client that speaks something else: one that pipelines does this after a failed login.
+            return Rejected(_WRONG_STATE[self.state], spec.verb, self._lines.octets)
+        if spec.closes and args and self._strict:
+            # Not QUIT, so nothing ends: whoever meant it may say it again, and the marks are not lost.
+            return Rejected(_NO_ARGUMENT, spec.verb, self._lines.octets)
+        self._bad = 0
+        self._command = spec
+        return Command(spec, args, line)
+
+    def _next_line(self) -> Command | Rejected | Want:
+        """The next line, whatever it holds."""
+        lines = self._lines
+        is_auth = self.state is State.AUTHORIZATION and lines.begins(_AUTH)
+        line = lines.next_line(self._response_limit if is_auth else None)
+        if line is None:
+            if lines.hopeless:
+                self._last_words = True
+                return self._rejected(_TOO_LONG)
+            return Want.CLOSED if self._ended else Want.DATA
+        if line is TOO_LONG:
+            return self._rejected(_TOO_LONG)
+        if _NUL in line or _CR in line:
+            return self._rejected(_CONTROLS)
+        trimmed = line.strip(_BLANKS)
+        if not trimmed:
+            return self._rejected(_EMPTY)
+        head, _, tail = trimmed.partition(b" ")
+        # bytes.upper() knows ASCII alone; str.upper() would make "SS" of a sharp s, and a PASS of what is none.
+        spec = self.commands.get(head.upper().decode("latin-1"))
+        if spec is None:
+            return self._rejected(_UNKNOWN)
+        if spec.verbatim:
+            tail = line.lstrip(_BLANKS)[len(head) :]
+            args = [_text(tail[1:])] if tail else []
+        else:
+            args = [arg for arg in _text(tail).replace("\t", " ").split(" ") if arg]
+        return self._found(spec, args, line)
 
     def _next_response(self) -> Response | Want:
         """The next line as a response; RFC 5034 section 4: "*" cancels, what is not base64 is refused."""

@@ -397,8 +397,11 @@ class Client:
     def _greet(self) -> None:
         server = self._server
         self._announced = True
-        event = Event("connection", self, [*self.peer, *self.local])
-        self._emit(event)
+        self._answering = event = Event("connection", self, [*self.peer, *self.local])
+        try:
+            server._emit(event)
+        finally:
+            self._answering = None
         reply = event.reply
         if reply is None and not event.eaten and server.handle_connects:
             reply = event.reply = ok(server.greeting)
@@ -430,10 +433,10 @@ class Client:
                 if self._notices or self._farewell is not None or connection.closing:
                     continue
                 got = next_event()
-            if got is more:
-                continue  # no whole line yet
             if type(got) is Command:
                 self._answer(got)
+            elif got is more:
+                continue  # no whole line yet
             elif isinstance(got, Rejected):
                 self._reject(got)
             else:
@@ -479,8 +482,11 @@ class Client:
         if self._trace is not None:
             self._trace.command(spec, args)
         self.summary.commands += 1
-        event = Event(spec.event, self, args, raw, spec.secret_from)
-        self._emit(event)
+        self._answering = event = Event(spec.event, self, args, raw, spec.secret_from)
+        try:
+            server._emit(event)
+        finally:
+            self._answering = None
         reply = event.reply
         if reply is None and not event.eaten:
             reply = event.reply = self._otherwise(event, spec)
@@ -535,13 +541,6 @@ class Client:
         if self._connection.closing:
             self.summary.reason = "bad commands"
         self._breathe()
-
-    def _emit(self, event: Event) -> None:
-        self._answering = event
-        try:
-            self._server._emit(event)
-        finally:
-            self._answering = None
 
     def _reply(self, event: Event, reply: Reply) -> None:
         """One reply through the response hook, moving the state, into the output."""

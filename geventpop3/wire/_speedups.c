@@ -1,5 +1,5 @@
-/* The inner loop of wire/stuffing.py in C: optional, for speed alone. stuffing.py says in Python what they do, and the
- * same tests hold for both. */
+/* The inner loops of wire/stuffing.py and wire/plain.py in C: optional, for speed alone. Those modules say in Python what
+ * they do, and the same tests hold for both. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <string.h>
@@ -125,9 +125,103 @@ static PyObject *stuff_whole(PyObject *Py_UNUSED(module), PyObject *const *args,
     return body;
 }
 
+#define VERB_OCTETS 40
+
+static PyObject *plain_command(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    const char *octets, *line, *verb_end, *word, *at, *end;
+    Py_ssize_t size, start, limit;
+    PyObject *words;
+
+    if (given != 3 || !PyBytes_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "wanted are bytes, where the line begins in them, and its limit");
+        return NULL;
+    }
+    start = PyLong_AsSsize_t(args[1]);
+    limit = PyLong_AsSsize_t(args[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    octets = PyBytes_AS_STRING(args[0]);
+    size = PyBytes_GET_SIZE(args[0]);
+    if (start < 0 || start >= size || limit <= 0)
+        Py_RETURN_NONE;
+    line = at = octets + start;
+    end = size - start > limit ? line + limit : octets + size;
+
+    while (at < end && at - line < VERB_OCTETS && ((*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9')))
+        ++at;
+    verb_end = word = at;
+    if (at == line)
+        Py_RETURN_NONE;
+    if (at < end && *at == ' ') {
+        word = ++at;
+        while (at < end && ((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9')))
+            ++at;
+        if (at == word)
+            Py_RETURN_NONE;
+    }
+    end = end - at > 2 ? at + 2 : end;
+    if (at < end && *at == '\n')
+        end = at + 1;
+    else if (end - at != 2 || at[0] != '\r' || at[1] != '\n')
+        Py_RETURN_NONE;
+
+    words = PyList_New(word != verb_end);
+    if (words == NULL)
+        return NULL;
+    if (word != verb_end) {
+        PyObject *argument = PyUnicode_DecodeASCII(word, at - word, NULL);
+        if (argument == NULL) {
+            Py_DECREF(words);
+            return NULL;
+        }
+        PyList_SET_ITEM(words, 0, argument);
+    }
+    return Py_BuildValue("s#Ny#n", line, verb_end - line, words, line, at - line, (Py_ssize_t)(end - octets));
+}
+
+static PyObject *plain_status_line(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    const char *text, *indicator;
+    Py_ssize_t size, before, limit, at;
+    int positive;
+    PyObject *line;
+    char *out;
+
+    if (given != 3 || !PyUnicode_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "wanted are whether it is positive, the text, and the limit");
+        return NULL;
+    }
+    positive = PyObject_IsTrue(args[0]);
+    limit = PyLong_AsSsize_t(args[2]);
+    if (positive < 0 || PyErr_Occurred())
+        return NULL;
+    indicator = positive ? "+OK " : "-ERR ";
+    before = positive ? 4 : 5;
+    size = PyUnicode_GET_LENGTH(args[1]);
+    if (size == 0 || !PyUnicode_IS_ASCII(args[1]) || size > limit - before - 2)
+        Py_RETURN_NONE;
+    text = (const char *)PyUnicode_1BYTE_DATA(args[1]);
+    if (text[0] == '[')
+        Py_RETURN_NONE;
+    for (at = 0; at < size; ++at)
+        if (text[at] < ' ' || text[at] == 0x7f)
+            Py_RETURN_NONE;
+    line = PyBytes_FromStringAndSize(NULL, before + size + 2);
+    if (line == NULL)
+        return NULL;
+    out = PyBytes_AS_STRING(line);
+    memcpy(out, indicator, (size_t)before);
+    memcpy(out + before, text, (size_t)size);
+    memcpy(out + before + size, "\r\n", 2);
+    return line;
+}
+
 static PyMethodDef methods[] = {
     {"encode_chunk", encode_chunk, METH_VARARGS, "The same as stuffing.encode_chunk_in_python."},
     {"stuff_whole", (PyCFunction)(void (*)(void))stuff_whole, METH_FASTCALL, "The same as stuffing.stuff_whole_in_python."},
+    {"plain_command", (PyCFunction)(void (*)(void))plain_command, METH_FASTCALL,
+     "The same as plain.plain_command_in_python."},
+    {"plain_status_line", (PyCFunction)(void (*)(void))plain_status_line, METH_FASTCALL,
+     "The same as plain.plain_status_line_in_python."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from geventpop3.wire.plain import Plain, plain_command
+
 LINE_OCTETS: Final = 1024
 """RFC 2449 section 4 allows 255 octets for a command with its CRLF; four times that is tolerated."""
 
@@ -64,6 +66,20 @@ class LineBuffer:
         self._chunk = data
         self._at = 0
         self.at_end = not data
+
+    def next_plain(self) -> Plain | None:
+        """The next line, cut into words, if it is there as a whole and plain; else it is for ``next_line``."""
+        start = self._at
+        plain = plain_command(self._chunk, start, self._limit)
+        if plain is None or self._begun or self._dropped:
+            return None
+        end = plain[3]
+        self.octets = end - start
+        if end < len(self._chunk):
+            self._at = end
+        else:
+            self._chunk, self._at, self.at_end = b"", 0, True
+        return plain
 
     def next_line(self, limit: int | None = None) -> bytes | TooLong | None:
         """The next line without its line end, or None if it has not wholly arrived.

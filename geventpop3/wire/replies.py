@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from geventpop3.wire.plain import plain_status_line
+
 LINE_OCTETS = 512
 """RFC 2449 section 4: "The maximum length of the first line of a command response (including the initial greeting)
 ... is 512 octets (including the terminating CRLF)"."""
-
-_SHORT = LINE_OCTETS - len("-ERR \r\n")
 
 _CONTROLS = bytes.maketrans(bytes([*range(32), 127]), b"?" * 33)
 
@@ -33,23 +33,7 @@ class Reply(NamedTuple):
     @property
     def status_line(self) -> bytes:
         """The first line as it goes out, with CRLF."""
-        positive, text, code, _ = self
-        if code is None and text and text[0] != "[" and len(text) < _SHORT and text.isascii() and text.isprintable():
-            return f"+OK {text}\r\n".encode("ascii") if positive else f"-ERR {text}\r\n".encode("ascii")
-        if code is not None:
-            text = f"[{code}] {text}"
-        elif text[:1] == "[":
-            # RFC 2449 section 3: text that begins with "[" is a response code to the client.
-            text = "\\" + text
-        if not text:
-            return b"+OK\r\n" if positive else b"-ERR\r\n"
-        line = f"+OK {text}\r\n" if positive else f"-ERR {text}\r\n"
-        if text.isascii() and text.isprintable() and len(line) <= LINE_OCTETS:
-            return line.encode("ascii")
-        octets = _utf8(line[:-2]).translate(_CONTROLS)
-        if len(octets) > LINE_OCTETS - 2:
-            octets = _cut(octets, LINE_OCTETS - 2)
-        return octets + b"\r\n"
+        return status_line(self)
 
     @classmethod
     def parse(cls, line: str | bytes) -> Reply:
@@ -67,6 +51,27 @@ class Reply(NamedTuple):
             code, _, text = text[1:].partition("]")
             text = text.removeprefix(" ")
         return cls(status == "+OK", text, code)
+
+
+def status_line(reply: Reply) -> bytes:
+    """The first line of *reply* as it goes out, with CRLF."""
+    positive, text, code, _ = reply
+    if code is None and (plain := plain_status_line(positive, text, LINE_OCTETS)) is not None:
+        return plain
+    if code is not None:
+        text = f"[{code}] {text}"
+    elif text[:1] == "[":
+        # RFC 2449 section 3: text that begins with "[" is a response code to the client.
+        text = "\\" + text
+    if not text:
+        return b"+OK\r\n" if positive else b"-ERR\r\n"
+    line = f"+OK {text}\r\n" if positive else f"-ERR {text}\r\n"
+    if text.isascii() and text.isprintable() and len(line) <= LINE_OCTETS:
+        return line.encode("ascii")
+    octets = _utf8(line[:-2]).translate(_CONTROLS)
+    if len(octets) > LINE_OCTETS - 2:
+        octets = _cut(octets, LINE_OCTETS - 2)
+    return octets + b"\r\n"
 
 
 def ok(text: str = "", code: str | None = None) -> Reply:
