@@ -10,16 +10,18 @@ BIN = $(VENV)/bin
 CORE = geventpop3.errors,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline
 FAST = -m 'not slow and not client'
 
-.PHONY: help run test check core bench bench-quick bench-growth format clean
+.PHONY: help run test check core fuzz-c bench bench-quick bench-growth bench-hostile format clean
 
 help:
 	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
 	@echo 'make test         set up .venv and run all tests'
 	@echo 'make check        formatting, lint, types, fast tests, every branch of the core: what a change must pass'
 	@echo 'make core         only the tests of wire, protocol and pipeline: every branch of them, in less than a second'
+	@echo 'make fuzz-c       the C sources beside the Python they replace, under the sanitizers of gcc'
 	@echo 'make bench        measure beside Dovecot and two yardsticks (10 minutes; Dovecot needs root)'
 	@echo 'make bench-quick  the same with less mail, in under 2 minutes'
 	@echo 'make bench-growth what a session costs among 1 to 10,000, and in maildrops of 10 to 100,000 messages'
+	@echo 'make bench-hostile how long a login takes beside clients that stall, drip, flood or never read'
 	@echo 'make format       put the sources into the one format'
 	@echo 'make clean        remove .venv and everything that was made'
 
@@ -47,6 +49,9 @@ core: $(READY)-test
 	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=core $(BIN)/python -m pytest -q -s $(FAST) \
 	    -p no:leak_detector -p no:hypothesispytest tests/wire tests/protocol tests/pipeline $(ARGS)
 
+fuzz-c: $(READY)-dev
+	$(BIN)/python tests/fuzz_c.py $(ARGS)
+
 # What is measured is what users install: a copy in an environment of its own, made anew when a source changes.
 BENCH = build/bench-venv
 BENCH_READY = $(BENCH)/ready-$(subst /,_,$(PYTHON))
@@ -60,6 +65,9 @@ bench-quick: $(BENCH_READY)
 
 bench-growth: $(BENCH_READY)
 	$(BENCH)/bin/python benchmarks/growth.py --plot docs/growth.svg $(ARGS)
+
+bench-hostile: $(BENCH_READY)
+	$(BENCH)/bin/python benchmarks/hostile.py $(ARGS)
 
 # The first candidate that was configured with --enable-optimizations; if there is none, the system's own, then any.
 FAST_ENOUGH = import sys, sysconfig, ensurepip; \

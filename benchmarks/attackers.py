@@ -3,8 +3,9 @@
     attackers.py SORT PORT COUNT USER [SECONDS]
 
 Sorts: ``never`` asks for message 1 and does not read it; ``sip`` reads an octet of it each second; ``drip`` sends an
-octet of its USER command each second; ``hog`` logs in, pipelines NOOP without a pause and reads every reply. Client
-number n logs in as ``USER % n`` with the password "secret".
+octet of its USER command each second; ``hog`` logs in, pipelines NOOP without a pause and reads every reply; ``tls``
+says the ClientHello of a handshake and nothing more, ``stls`` the same behind STLS. Client number n logs in as
+``USER % n`` with the password "secret".
 
 Prints ``ready`` when all are at it. Ends when its standard input does, or after SECONDS (60), and then prints one line
 of JSON: how many are still connected, and how many replies the hogs have read.
@@ -14,11 +15,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import resource
 import select
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 PASSWORD = b"secret"
 PATIENCE = 60.0  # seconds that the server may take to answer what is said before the attack
@@ -61,6 +65,18 @@ class Attacker:
         self.sock.sendall(b"RETR 1\r\n")
         self.expect(1)
 
+    def begin_handshake(self) -> None:
+        """And wait for the server's part of it, so that it is in the middle of the handshake."""
+        self.sock.sendall(client_hello())
+        if not self.sock.recv(1, socket.MSG_PEEK):
+            raise ConnectionError("closed after the ClientHello")
+
+    def begin_stls(self) -> None:
+        self.expect(1)
+        self.sock.sendall(b"STLS\r\n")
+        self.expect(1)
+        self.begin_handshake()
+
     def look(self) -> None:
         """Whether the server has reset or ended the connection; takes nothing of what it sent."""
         if self.alive:
@@ -82,10 +98,23 @@ class Attacker:
         self.sock.send(b"a")
 
 
+@cache
+def client_hello() -> bytes:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    nothing, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        context.wrap_bio(nothing, said, server_hostname="localhost").do_handshake()
+    except ssl.SSLWantReadError:
+        return said.read()
+    raise AssertionError("a handshake that needs no server")
+
+
 SORTS: Mapping[str, tuple[Callable[[Attacker], None], Callable[[Attacker], None]]] = {
     "never": (Attacker.ask_for_mail, Attacker.look),
     "sip": (Attacker.ask_for_mail, Attacker.sip),
     "drip": (Attacker.begin_drip, Attacker.drip),
+    "tls": (Attacker.begin_handshake, Attacker.look),
+    "stls": (Attacker.begin_stls, Attacker.look),
 }
 
 
@@ -129,6 +158,8 @@ def is_over(seconds: float, end: float) -> bool:
 def main() -> None:
     sort, port, count, user, *seconds = sys.argv[1:]
     end = time.monotonic() + (float(seconds[0]) if seconds else 60.0)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     attackers = [Attacker(int(port), (user % number).encode()) for number in range(int(count))]
     begin, act = SORTS.get(sort, (Attacker.log_in, Attacker.look))
     for attacker in attackers:

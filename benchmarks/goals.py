@@ -5,9 +5,11 @@ A number nobody could measure here (no Dovecot, no openssl) meets nothing and fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import median
 from typing import NamedTuple
+
+import descriptors
 
 TIMES = "x"
 
@@ -22,13 +24,13 @@ class Goal(NamedTuple):
     def is_met(self, value: float) -> bool:
         return value <= self.bound if self.at_most else value >= self.bound
 
-    def line(self, value: float | None) -> str:
-        relation = "at most" if self.at_most else "at least"
-        wanted = f"{relation} {self.bound:g} {self.unit}"
+    def cells(self, value: float | None) -> tuple[str, ...]:
+        """Of its line in the table: name, what, wanted, got, verdict."""
+        wanted = f"at {'most' if self.at_most else 'least'} {self.bound:g} {self.unit}"
         if value is None:
-            return f"  {self.name:<24}{self.what:<62}{wanted:<18}{'':>14}  not measured"
+            return self.name, self.what, wanted, "", "not measured"
         verdict = "met" if self.is_met(value) else "NOT MET"
-        return f"  {self.name:<24}{self.what:<62}{wanted:<18}{f'{value:.2f} {self.unit}':>14}  {verdict}"
+        return self.name, self.what, wanted, f"{value:.2f} {self.unit}", verdict
 
 
 # Of what the probes measure; those of the scenarios stand with them.
@@ -37,13 +39,46 @@ HELD = Goal("huge-held", "longest NOOP beside its STAT, LIST and UIDL", 5, "ms",
 BESIDE_COLD = Goal("mixed-cold", "NOOP p99 beside a cold huge login", 15, "ms", at_most=True)
 BESIDE_HASHING = Goal("mixed-argon2", "NOOP p99 beside 50 argon2 logins a second", 15, "ms", at_most=True)
 IDLE = Goal("idle", "memory (PSS) of a session that is logged in and silent", 12, "KiB", at_most=True)
-WORKERS = Goal("workers", "two workers, times what one does", 1.8)
+WORKERS = Goal("workers", "two workers, times what one does, by CPU for a session", 1.8)
 TLS = Goal("tls", "RETR's octets for a second of CPU, times openssl s_server's", 0.6)
 RESUMED = Goal("tls-resumed", "share of the second handshakes that were resumed", 1, "of 1")
 LISTENERS = Goal("listeners", "a command beside 40 listeners, 10 plugins of other events", 2, "us", at_most=True)
 PROBED = (COLD, HELD, BESIDE_COLD, BESIDE_HASHING, IDLE, WORKERS, TLS, RESUMED, LISTENERS)
 
-Figures = Mapping[str, list[float]]  # by goal, one for each round
+Figures = Mapping[str, list[float]]  # by goal or by what else a probe found, one for each round
+
+
+class Remark(NamedTuple):
+    """What else the probe of a goal found: a line under the goal's, out of the medians of *figures*."""
+
+    goal: Goal
+    text: Callable[..., str]  # of the figures, in their order
+    figures: tuple[str, ...]
+
+    def line(self, found: Figures) -> str | None:
+        if not all(found.get(name) for name in self.figures):
+            return None
+        return self.text(*(median(found[name]) for name in self.figures))
+
+
+REMARKS = (
+    Remark(COLD, "each alone: {:,.0f} ms, Dovecot {:,.0f} ms".format, ("cold ms", "cold ms, rival")),
+    Remark(
+        IDLE,
+        lambda count, wanted, octets: f"{descriptors.said(int(count), int(wanted))}; PSS of all {octets / 1e6:,.0f} MB",
+        ("idle sessions", "idle sessions wanted", "idle octets"),
+    ),
+    Remark(
+        WORKERS,
+        "sessions/s: {:,.0f} with one, {:,.0f} with two, which share their cores with the load generator".format,
+        ("sessions/s, 1 worker", "sessions/s, 2 workers"),
+    ),
+    Remark(
+        WORKERS,
+        "CPU for a session: {:,.0f} us and {:,.0f} us, of which the busier had {:.0%}".format,
+        ("CPU us, 1 worker", "CPU us, 2 workers", "share of the busier"),
+    ),
+)
 
 
 def middle(figures: Figures, goal: Goal) -> float | None:
@@ -51,11 +86,24 @@ def middle(figures: Figures, goal: Goal) -> float | None:
     return median(values) if values else None
 
 
-def lines(reached: Iterable[tuple[Goal, float | None]]) -> Iterator[str]:
-    """A line for each goal: met, not met, or not measured; and how many of them are met."""
+def remarks(figures: Figures) -> dict[str, list[str]]:
+    """The lines that stand under a goal's own, by the goal's name."""
+    found: dict[str, list[str]] = {}
+    for remark in REMARKS:
+        if line := remark.line(figures):
+            found.setdefault(remark.goal.name, []).append(line)
+    return found
+
+
+def lines(reached: Iterable[tuple[Goal, float | None]], under: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """A line for each goal: met, not met, or not measured; what there is to say *under* it; and how many are met."""
     reached = list(reached)
-    for goal, value in reached:
-        yield goal.line(value)
+    rows = [goal.cells(value) for goal, value in reached]
+    name, what, wanted, got, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for row in rows:
+        yield f"  {row[0]:<{name}}  {row[1]:<{what}}  {row[2]:<{wanted}}  {row[3]:>{got}}  {row[4]}"
+        for line in under.get(row[0], ()):
+            yield f"  {'':<{name}}    {line}"
     measured = [(goal, value) for goal, value in reached if value is not None]
     met = sum(goal.is_met(value) for goal, value in measured)
     yield f"  {met} of {len(measured)} met; {len(reached) - len(measured)} not measured"

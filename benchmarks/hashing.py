@@ -125,13 +125,13 @@ def make_place(scratch: Path, cost: str) -> Place:
     return Place(root, "", passwords, scratch, scratch, mail_user())
 
 
-def measure(server: Running, load: Load, seconds: float) -> Row:
+def measure(server: Running, load: Load, seconds: float, idle_seconds: float = IDLE_SECONDS) -> Row:
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as probe:
         receive(probe)
         for command in (b"USER probe\r\n", f"PASS {PASSWORD}\r\n".encode()):
             probe.sendall(command)
             receive(probe)
-        idle = time_noops(probe, IDLE_SECONDS)
+        idle = time_noops(probe, idle_seconds)
         with logging_in(server.port, load) as outcomes:
             time.sleep(BEFOREHAND)
             loaded = time_noops(probe, seconds)

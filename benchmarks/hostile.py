@@ -11,17 +11,21 @@ import argparse
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from peers import OURS, PEERS, Place, Running, mail_user, running
+import descriptors
+import tls
+from peers import Place, available, free_port, mail_user, ours, running
+from usage import memory
 
 HERE = Path(__file__).parent
 PASSWORD = "secret"
@@ -30,21 +34,26 @@ LOGINS = 400
 SECONDS = 8.0  # of one phase
 RATIO = 3.0
 HOGGED_P99 = 0.050  # seconds
-ATTACK_SECONDS = 50.0  # less than every deadline of the server, so that nobody is dropped while it is measured
+ATTACK_SECONDS = 50.0  # less than every other deadline of the server, so that nobody is dropped while it is measured
+HANDSHAKES = ("tls", "stls")
 
 
 class Attack(NamedTuple):
     sort: str
     clients: int
     what: str
-    bound: float | None  # of the p99 in seconds; None: the ratio of the medians is judged
+    bound: float | None = None  # of the p99 in seconds; None: the ratio of the medians is judged
+    seconds: float = SECONDS  # of logins beside it, at most
 
 
 ATTACKS = (
-    Attack("never", 500, "ask for 8 MiB and never read", None),
-    Attack("sip", 500, "read an octet a second", None),
-    Attack("drip", 500, "send an octet a second", None),
+    Attack("never", 500, "ask for 8 MiB and never read"),
+    Attack("sip", 500, "read an octet a second"),
+    Attack("drip", 500, "send an octet a second"),
     Attack("hog", 2, "pipeline NOOP, read all", HOGGED_P99),
+    # The deadline of a handshake is 10 s. Who is measured logs in by TLS too, and in the second case without.
+    Attack("tls", 1000, "stall in TLS's handshake", seconds=4.0),
+    Attack("stls", 1000, "stall behind STLS", seconds=4.0),
 )
 
 
@@ -79,17 +88,19 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     sorts = arguments().attacks
-    wanted = [attack for attack in ATTACKS if attack.sort in sorts]
-    peer = next(peer for peer in PEERS if peer.name == OURS)
+    if not available("openssl") and set(sorts) & set(HANDSHAKES):
+        print("handshakes are left out: openssl, which makes the certificate, is not installed", file=sys.stderr)
+        sorts = [sort for sort in sorts if sort not in HANDSHAKES]
+    descriptors.take()
     with tempfile.TemporaryDirectory(prefix="geventpop3-hostile-") as scratch:
         place = make_place(Path(scratch))
         cores = sorted(os.sched_getaffinity(0))
         rows = []
-        for attack in wanted:
+        for attack in (attack for attack in ATTACKS if attack.sort in sorts):
             # Each attack has a server of its own, so that none uses the memory that another made it take.
-            with running(peer, place, set(cores[:1])) as server:
+            with serving(attack, place, set(cores[:1])) as server:
                 os.sched_setaffinity(0, set(cores[1:] or cores))
-                time_logins(server.port)  # warms what can be warmed
+                time_logins(server.login, 1.0)  # warms what can be warmed
                 rows.append(measure(server, attack))
             os.sched_setaffinity(0, set(cores))
     for line in table(rows):
@@ -97,10 +108,37 @@ def main() -> int:
     return 0 if all(row.is_met for row in rows) else 1
 
 
+class Attacked(NamedTuple):
+    """A server, and the port that attackers and the honest client share."""
+
+    port: int
+    pid: int
+    login: Callable[[], float]  # seconds that it took the honest client
+
+
+@contextmanager
+def serving(attack: Attack, place: Place, cores: set[int]) -> Iterator[Attacked]:
+    if attack.sort not in HANDSHAKES:
+        with running(ours(), place, cores) as server:
+            yield Attacked(server.port, server.pid, lambda: login(server.port))
+        return
+    certificate, port = tls.make_certificate(place.scratch), free_port()
+    options = ("--tls-listen", f"127.0.0.1:{port}", "--tls-cert", str(certificate))
+    context = tls.context(certificate)
+    with running(ours(*options), place, cores) as server:
+        if attack.sort == "tls":
+            yield Attacked(port, server.pid, lambda: login(port, context))
+        else:
+            yield Attacked(server.port, server.pid, lambda: login(server.port))
+
+
 def make_place(scratch: Path) -> Place:
     """A maildrop for each attacker, all with the same large message, and one for the honest client."""
     root = scratch / "mail"
-    names = ["honest", *(f"{attack.sort}{n}" for attack in ATTACKS for n in range(attack.clients))]
+    names = [
+        "honest",
+        *(f"{attack.sort}{n}" for attack in ATTACKS if attack.sort not in HANDSHAKES for n in range(attack.clients)),
+    ]
     large = scratch / "large"
     line = b"x" * 76 + b"\n"
     large.write_bytes(b"Subject: large\n\n" + line * (LARGE_OCTETS // len(line)))
@@ -116,11 +154,11 @@ def make_place(scratch: Path) -> Place:
     return Place(root, "", passwords, scratch, scratch, mail_user())
 
 
-def measure(server: Running, attack: Attack) -> Row:
-    quiet = time_logins(server.port)
+def measure(server: Attacked, attack: Attack) -> Row:
+    quiet = time_logins(server.login, SECONDS)
     before = memory(server.pid)
     with attacking(server.port, attack) as process:
-        attacked = time_logins(server.port)
+        attacked = time_logins(server.login, attack.seconds)
         each = max(0, memory(server.pid) - before) / attack.clients
         answer, _ = process.communicate(timeout=ATTACK_SECONDS)
     return Row(attack, quiet, attacked, each, json.loads(answer.splitlines()[-1])["alive"])
@@ -143,19 +181,23 @@ def attacking(port: int, attack: Attack) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def time_logins(port: int) -> Logins:
+def time_logins(login: Callable[[], float], seconds: float) -> Logins:
     times: list[float] = []
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while len(times) < LOGINS and time.monotonic() < end:
-        times.append(login(port))
+        times.append(login())
     times.sort()
     return Logins(median(times), times[len(times) * 99 // 100], len(times))
 
 
-def login(port: int) -> float:
-    """Seconds from connect to PASS's +OK; then QUIT, and the end that the server makes of it."""
+def connect(port: int, context: ssl.SSLContext | None) -> socket.socket:
+    return tls.connect(port, context) if context else socket.create_connection(("127.0.0.1", port), timeout=30)
+
+
+def login(port: int, context: ssl.SSLContext | None = None) -> float:
+    """Seconds from connect to PASS's +OK, over TLS if there is a *context*; then QUIT, and the server's end of it."""
     started = time.perf_counter()
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+    with connect(port, context) as sock:
         answers = sock.makefile("rb")
         answers.readline()
         for command in (b"USER honest\r\n", f"PASS {PASSWORD}\r\n".encode()):
@@ -167,14 +209,6 @@ def login(port: int) -> float:
         sock.sendall(b"QUIT\r\n")
         answers.read()
     return seconds
-
-
-def memory(pid: int) -> int:
-    """Octets of memory that are the process's own (PSS)."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("this kernel does not tell the memory of a process")
 
 
 def table(rows: list[Row]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from scenarios import Scenario
 
 HERE = Path(__file__).parent
 COMMAND_TIMEOUT = 30  # seconds a server may take for one reply
+WARMED_WITHIN = 120  # seconds that all the maildrops of a set may take, whose mail may still be on the disk
 ADDRESSES = (
     50  # the clients come from 127.0.0.1 to 127.0.0.50, so that a limit for each address is not what is measured
 )
@@ -58,7 +59,7 @@ class LoadGenerator:
             peer,
             mail_set,
             *("--scenario", "poll", "--concurrency", str(min(owners, 16)), "--count", str(owners)),
-            *("--duration", "120"),
+            *("--duration", str(WARMED_WITHIN), "--timeout", str(WARMED_WITHIN)),
         )
 
     def _run(self, peer: Running, mail_set: str, *options: str) -> Answer:

@@ -52,10 +52,10 @@ class Session:
             count = self.sock.recv_into(view)
             if not count:
                 raise ConnectionError("the server closed")
-            first = first or bytes(view[:200])
+            first = first or bytes(view[: min(count, 80)])
             kept = (kept + bytes(view[max(0, count - 8) : count]))[-8:]
         if not first.startswith(b"+OK"):
-            raise ConnectionError(f"refused: {first[:80]!r}")
+            raise ConnectionError(f"the server said {first!r}")
 
     def __enter__(self) -> Session:
         return self

@@ -22,7 +22,8 @@ import dovecot
 
 HERE = Path(__file__).parent
 READY_WITHIN = 60.0  # seconds until the greeting; the yardsticks read 100,000 files first
-STOPPED_WITHIN = 10.0  # seconds from SIGTERM to SIGKILL
+HURRIED_AFTER = 1.0  # seconds that a polite end may take
+STOPPED_WITHIN = 10.0  # seconds from the second SIGTERM to SIGKILL
 
 
 class Place(NamedTuple):
@@ -166,22 +167,29 @@ def _wait_for_greeting(name: str, process: subprocess.Popen[bytes], port: int, l
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """An impatient second Ctrl-C must not leave a server behind; ending one takes seconds at most."""
+    """An impatient second Ctrl-C must not leave a server behind; ending one takes seconds at most. An alarm waits."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the server; what is left of it and of the processes it forked is killed, each by its number."""
+    """SIGTERM to the server, a second one to hurry; what is left of it and of the processes it forked is killed, each
+    by its number."""
     family = descendants(process.pid)
-    process.terminate()
-    try:
-        process.wait(STOPPED_WITHIN)
-    except subprocess.TimeoutExpired:
+    for seconds in (HURRIED_AFTER, STOPPED_WITHIN):
+        process.terminate()
+        try:
+            process.wait(seconds)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    else:
         process.kill()
         process.wait()
     for pid, started in family:

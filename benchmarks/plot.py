@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from peers import OURS, RIVAL
@@ -16,6 +16,13 @@ mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "grid
 from matplotlib.figure import Figure  # noqa: E402  the style comes first
 
 Curve = Sequence[tuple[float, float]]
+
+
+class Panel(NamedTuple):
+    x: str
+    y: str
+    curves: Mapping[str, Curve]  # by their names
+    is_logarithmic: bool = False
 
 
 def ratios(tables: Sequence[Table], path: Path) -> None:
@@ -45,15 +52,25 @@ def times(found: Table) -> dict[str, float]:
     return {peer: ratio for peer, ratio in known.items() if ratio}
 
 
-def curves(panels: Mapping[tuple[str, str], Mapping[str, Curve]], path: Path) -> None:
-    """*panels*: what the axes say (x, y), and the curves of each by their names; both axes are logarithmic."""
-    figure = Figure(figsize=(9, 3.8 * ((len(panels) + 1) // 2)), layout="constrained")
-    grid: Any = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False)
-    for axes, ((x, y), drawn) in zip(grid.flat, panels.items(), strict=False):
-        for name, points in drawn.items():
+def curves(panels: Sequence[Panel], path: Path) -> None:
+    """Two panels in each row; what the axes count to is logarithmic along x, and along y where a panel says so."""
+    rows = (len(panels) + 1) // 2
+    figure = Figure(figsize=(9, 3.4 * rows), layout="constrained")
+    grid: Any = figure.subplots(rows, 2, squeeze=False)
+    told: list[list[str]] = []  # which names some legend has
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        for name, points in panel.curves.items():
             axes.plot([point[0] for point in points], [point[1] for point in points], marker="o", label=name)
-        axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
-        axes.legend(frameon=False)
+        axes.set(xscale="log", xlabel=panel.x, ylabel=panel.y)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        if panel.is_logarithmic:
+            axes.set(yscale="log")
+            axes.yaxis.set_major_formatter("{x:,g}")
+        else:
+            axes.set_ylim(bottom=0)
+        if len(panel.curves) > 1 and list(panel.curves) not in told:
+            told.append(list(panel.curves))
+            axes.legend(frameon=False)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     save(figure, path)

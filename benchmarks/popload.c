@@ -43,7 +43,7 @@ static const char *sc_names[] = {"login", "poll", "fetch", "pipeline", "idle", "
 static const char *o_host = "127.0.0.1", *o_userfmt = "user%05d", *o_pass = "secret";
 static const char *o_holdfmt = NULL, *o_label = "";
 static int o_port = 110, o_users = 1, o_conc = 1, o_scenario = SC_LOGIN, o_depth = 10, o_bulk = 1;
-static int o_sources = 1, o_quitwait = 1, o_userbase = 0, o_ramp = 64, o_verbose = 0;
+static int o_announce = 0, o_sources = 1, o_quitwait = 1, o_userbase = 0, o_ramp = 64, o_verbose = 0;
 static double o_dur = 5, o_warm = 0, o_timeout = 30, o_noop = -1;
 static long o_count = 0, o_retrmax = 0, o_maxerr = 20000;
 static pid_t o_pids[16];
@@ -625,6 +625,7 @@ static void usage(void) {
             "  --scenario login|poll|fetch|pipeline|idle|mixed\n"
             "  --depth D (pipeline)  --bulk B (mixed)  --retr-max K (first K messages)  --noop-every S (idle 30, mixed 0.1)\n"
             "  --ramp N (idle/mixed: logins in progress at once)  --sources K (127.0.0.1..K)  --no-quit-wait\n"
+            "  --announce (idle: \"in: N\" on stderr when the logins are over)\n"
             "  --hold-format F (own users for the sessions held)  --pid P (repeatable: CPU and memory of the tree)  --label TEXT  -v\n");
     exit(2);
 }
@@ -637,7 +638,7 @@ int main(int argc, char **argv) {
         {"concurrency", 1, 0, 'c'}, {"duration", 1, 0, 'd'}, {"count", 1, 0, 'n'}, {"scenario", 1, 0, 's'}, {"depth", 1, 0, 'D'}, {"bulk", 1, 0, 'B'},
         {"retr-max", 1, 0, 'r'}, {"noop-every", 1, 0, 'N'}, {"sources", 1, 0, 'S'}, {"no-quit-wait", 0, 0, 'Q'}, {"pid", 1, 0, 'P'}, {"hold-format", 1, 0, 'H'},
         {"label", 1, 0, 'L'}, {"warmup", 1, 0, 'W'}, {"timeout", 1, 0, 'T'}, {"user-base", 1, 0, 'b'}, {"ramp", 1, 0, 'm'},
-        {"max-errors", 1, 0, 'E'}, {"verbose", 0, 0, 'v'}, {0, 0, 0, 0}};
+        {"max-errors", 1, 0, 'E'}, {"announce", 0, 0, 'A'}, {"verbose", 0, 0, 'v'}, {0, 0, 0, 0}};
     int o;
     while ((o = getopt_long(argc, argv, "c:d:n:v", lo, NULL)) != -1) switch (o) {
         case 'h': o_host = optarg; break;
@@ -658,6 +659,7 @@ int main(int argc, char **argv) {
         case 'N': o_noop = atof(optarg); break;
         case 'S': o_sources = atoi(optarg); break;
         case 'Q': o_quitwait = 0; break;
+        case 'A': o_announce = 1; break;
         case 'P': if (o_npids < 16) o_pids[o_npids++] = atoi(optarg); break;
         case 'H': o_holdfmt = optarg; break;
         case 'L': o_label = optarg; break;
@@ -753,6 +755,7 @@ int main(int argc, char **argv) {
             ramp_s = (double)(now - t0) / 1e9;
             usleep(300000); /* let the server settle */
             sample(&s1, 1);
+            if (o_announce) fprintf(stderr, "in: %d\n", n_ready);
             t_end = now_ns() + (uint64_t)(o_dur * 1e9);
             t_m0 = now = now_ns();
             sample(&s0, 0);

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,23 +16,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import descriptors
 import goals
 import hashing
 import load
 import mail
 import tls
 from noops import Session, noops_beside
-from peers import OURS, PEERS, RIVAL, Peer, Place, Running, available, descendants, free_port, on_cores, ours, running
+from peers import OURS, PEERS, RIVAL, Peer, Place, Running, available, free_port, on_cores, ours, running
 from scenarios import Scenario
+from usage import cpu_of_children
 
 INDEX = "geventpop3.index"
 HUGE = "h00000"
 SMALL = "s00000"
 IDLE_LETTER = "i"
+IDLE_FORMAT = IDLE_LETTER + "%05d"
+IDLE_SESSIONS = 10_000
 ANSWERED_WITHIN = 120.0  # seconds, of a program that measures by itself
 WARMING = 64  # sessions that bring in the code before memory is measured
 
-Measured = Mapping[str, float]  # by the name of a goal
+Measured = Mapping[str, float]  # by the name of a goal, or of what its remark tells
 
 
 class Setting(NamedTuple):
@@ -58,21 +61,28 @@ def _rival() -> Peer:
 
 
 def huge(setting: Setting) -> Measured:
-    """The first login into the huge maildrop, without an index, ours and Dovecot's; then what it keeps others from."""
-    found: dict[str, float] = {}
-    (setting.place.maildirs / HUGE / INDEX).unlink(missing_ok=True)
+    """The first login into the huge maildrop, without an index: what others feel of it, and how long it takes alone."""
+    # First what brings the mail into the page cache, so that those who are timed find it there.
+    found = dict(_beside_huge(setting))
+    found["cold ms"] = cold_login(setting, ours()) * 1e3
+    rival = _rival()
+    if rival.missing(setting.place) is None:
+        found["cold ms, rival"] = cold_login(setting, rival) * 1e3
+        found[goals.COLD.name] = found["cold ms, rival"] / found["cold ms"]
+    return found
+
+
+def _beside_huge(setting: Setting) -> Measured:
+    """NOOP of another session beside the first login, and then beside the listings."""
+    forget_index(setting.place, HUGE)
     with fresh(setting, ours()) as (_, port, _), Session(port, SMALL, mail.PASSWORD) as asking:
-        cold: list[float] = []
         kept: list[Session] = []
 
         def first() -> None:
-            started = time.monotonic()
             kept.append(Session(port, HUGE, mail.PASSWORD))
             kept[0].say("STAT")
-            cold.append(time.monotonic() - started)
 
         beside = noops_beside(asking, first)
-        found[goals.BESIDE_COLD.name] = beside.p99
 
         def listings() -> None:
             for _ in range(4 if setting.quick else 10):
@@ -81,15 +91,24 @@ def huge(setting: Setting) -> Measured:
                     kept[0].say(command, end=b"\r\n.\r\n")
 
         with kept[0]:
-            found[goals.HELD.name] = noops_beside(asking, listings).longest
-    rival = _rival()
-    if rival.missing(setting.place) is None:
-        with fresh(setting, rival) as (_, port, _):
-            started = time.monotonic()
-            with Session(port, HUGE, mail.PASSWORD) as session:
-                session.say("STAT")
-                found[goals.COLD.name] = (time.monotonic() - started) / cold[0]
-    return found
+            return {
+                goals.BESIDE_COLD.name: beside.p99,
+                goals.HELD.name: noops_beside(asking, listings).longest,
+            }
+
+
+def cold_login(setting: Setting, peer: Peer) -> float:
+    """Seconds from connect to STAT's reply for the first client of a new *peer*, in a maildrop without an index."""
+    forget_index(setting.place, HUGE)  # Dovecot's is in its scratch folder, which is new
+    with fresh(setting, peer) as (_, port, _):
+        started = time.monotonic()
+        with Session(port, HUGE, mail.PASSWORD) as session:
+            session.say("STAT")
+            return time.monotonic() - started
+
+
+def forget_index(place: Place, owner: str) -> None:
+    (place.maildirs / owner / INDEX).unlink(missing_ok=True)
 
 
 def argon2(setting: Setting) -> Measured:
@@ -97,29 +116,34 @@ def argon2(setting: Setting) -> Measured:
     with tempfile.TemporaryDirectory(prefix="hashing-", dir=setting.place.scratch) as scratch:
         place = hashing.make_place(Path(scratch), wanted.cost)
         with running(ours(), place, setting.server_cores) as server, on_cores(setting.load_cores):
-            row = hashing.measure(server, wanted, 4.0 if setting.quick else 10.0)
+            row = hashing.measure(server, wanted, 4.0 if setting.quick else 10.0, 0.5)
     return {goals.BESIDE_HASHING.name: row.loaded.p99 * 1000} if row.outcomes.get("in") else {}
 
 
 def idle(setting: Setting) -> Measured:
     """Memory of each of many sessions that are there at once, each in a maildrop of its own with 10 messages."""
-    sessions = min(1000 if setting.quick else 10_000, room())
+    sessions = descriptors.sessions(IDLE_SESSIONS)
     owners = idle_owners(setting.place, sessions)
     place = setting.place._replace(passwords=passwords_for(setting.place, owners, "idle-passwords"))
-    options = ("--max-sessions", str(2 * sessions), "--log-level", "warning")
-    with fresh(setting._replace(place=place), ours(*options)) as (_, port, pid):
+    with fresh(setting._replace(place=place), ours(*crowded(sessions))) as (_, port, pid):
         generator = load.LoadGenerator(place.binaries, setting.load_cores, {"small": sessions})
         peer = Running(OURS, port, pid)
-        scenario = Scenario("idle", "", "idle", "small", WARMING, "", "")
-        generator.measure(scenario._replace(options=("--user-format", "i%05d")), peer, 0.2)
-        many = scenario._replace(clients=sessions, options=("--user-format", "i%05d"))
-        answer = generator.measure(many, peer, 0.5)
-    return {goals.IDLE.name: answer["idle_pss_kb_per_session"]} if answer["alive"] == sessions else {}
+        scenario = Scenario("idle", "", "idle", "small", WARMING, "", "", options=("--user-format", IDLE_FORMAT))
+        generator.measure(scenario, peer, 0.2)
+        answer = generator.measure(scenario._replace(clients=sessions), peer, 0.5)
+    if answer["alive"] < sessions:
+        return {}
+    return {
+        goals.IDLE.name: answer["idle_pss_kb_per_session"],
+        "idle sessions": sessions,
+        "idle sessions wanted": IDLE_SESSIONS,
+        "idle octets": answer["srv_pss_kb"] * 1024,
+    }
 
 
-def room() -> int:
-    """Sessions that one process may have: a connection and a maildrop's lock each."""
-    return (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500) // 2
+def crowded(sessions: int) -> tuple[str, ...]:
+    """Options of a server that shall let so many in, and some more."""
+    return "--max-sessions", str(sessions + descriptors.BESIDE), "--log-level", "warning"
 
 
 def idle_owners(place: Place, count: int) -> list[str]:
@@ -139,37 +163,29 @@ def passwords_for(place: Place, owners: list[str], name: str) -> Path:
 def workers(setting: Setting) -> Measured:
     """What two cores of their own would do with two workers, for what one does with one.
 
-    Where the load generator shares the cores, the rates would say what it leaves; so this goes by the CPU time for a
-    session, and by how evenly the workers share the sessions: the busiest is the first to be full.
+    Where the load generator shares the cores, the rates say what it leaves, and are only shown; so this goes by the CPU
+    time for a session, and by how evenly the workers share the sessions: the busiest is the first to be full.
     """
     cores = set(sorted(os.sched_getaffinity(0))[:2])
     if len(cores) < 2:
         return {}
     scenario = Scenario("poll", "", "poll", "small", 64, "", "")
     seconds = 2.0 if setting.quick else 5.0
+    found: dict[str, float] = {}
     costs, share = [], 1.0
-    for count in (1, 2):
+    for count, words in ((1, "1 worker"), (2, "2 workers")):
         where = setting._replace(server_cores=cores if count == 2 else setting.server_cores)
         with fresh(where, ours("--workers", str(count))) as (place, port, pid):
             generator = load.LoadGenerator(place.binaries, setting.load_cores, {"small": 200})
             peer = Running(OURS, port, pid)
             generator.measure(scenario, peer, 0.5)
-            before = _cpu_of_children(pid)
+            before = cpu_of_children(pid)
             answer = generator.measure(scenario, peer, seconds)
-            used = [after - before.get(child, 0.0) for child, after in _cpu_of_children(pid).items()]
+            used = [after - before.get(child, 0.0) for child, after in cpu_of_children(pid).items()]
         costs.append(answer["srv_cpu_s"] / answer["sessions"])
         share = max(used) / sum(used)
-    return {goals.WORKERS.name: costs[0] / costs[1] / share}
-
-
-def _cpu_of_children(pid: int) -> dict[int, float]:
-    """Seconds of CPU time, by process."""
-    tick = os.sysconf("SC_CLK_TCK")
-    found = {}
-    for child, _ in descendants(pid):
-        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-        found[child] = (int(fields[11]) + int(fields[12])) / tick
-    return found
+        found |= {f"sessions/s, {words}": answer["sessions_s"], f"CPU us, {words}": costs[-1] * 1e6}
+    return found | {"share of the busier": share, goals.WORKERS.name: costs[0] / costs[1] / share}
 
 
 def encryption(setting: Setting) -> Measured:
@@ -211,3 +227,4 @@ PROBES: Mapping[str, Callable[[Setting], Measured]] = {
     "listeners": bystanders,
 }
 ONCE = frozenset({"idle"})  # memory does not vary as time does
+ONCE_IF_QUICK = ONCE | {"argon2", "workers"}  # the longest ones; they go by CPU time, and by hundreds of NOOPs

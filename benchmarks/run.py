@@ -7,22 +7,23 @@ machine falls on all alike. Traffic goes to 127.0.0.1 only, and every run is bou
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import platform
-import resource
 import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import descriptors
 import goals
 import load
 import mail
@@ -50,8 +51,17 @@ class Plan(NamedTuple):
 Answers = dict[str, dict[str, list[load.Answer]]]  # scenario -> server -> one for each round
 
 
+BEGAN = time.monotonic()
+
+
+def seconds() -> float:
+    """Since the command began."""
+    return time.monotonic() - BEGAN
+
+
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """A line for who waits."""
+    print(f"{seconds():6.1f}  {text}", file=sys.stderr, flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -148,16 +158,17 @@ def fault(what: str, answer: load.Answer) -> list[str]:
 
 
 def probe(given: argparse.Namespace, rounds: int, setting: probes.Setting) -> dict[str, list[float]]:
-    """The figures of every goal that has a probe, a figure for each round."""
+    """What the probes found, a figure for each round, by the names of the goals and of what the remarks tell."""
     figures: dict[str, list[float]] = {goal.name: [] for goal in goals.PROBED}
     chosen = given.probes or list(probes.PROBES)
+    once = probes.ONCE_IF_QUICK if given.quick else probes.ONCE
     for number in range(0 if given.no_probes else rounds):
         for name in chosen:
-            if name in probes.ONCE and number:
+            if name in once and number:
                 continue
             say(f"round {number + 1} of {rounds}: {name}")
-            for goal, value in probes.PROBES[name](setting).items():
-                figures[goal].append(value)
+            for what, value in probes.PROBES[name](setting).items():
+                figures.setdefault(what, []).append(value)
     return figures
 
 
@@ -182,12 +193,23 @@ def machine() -> dict[str, str]:
     return found
 
 
+@contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """Nobody else measures in the folder meanwhile: they would meet in the maildrops. Raises LoadFailed."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise load.LoadFailed(f"another benchmark is at work in {data}: wait for it, or give --data") from None
+        yield
+
+
 def benchmark(given: argparse.Namespace) -> int:
     wanted = plan(given)
     data = given.data.resolve()
     names = given.peers or (QUICK_PEERS if given.quick else [peer.name for peer in PEERS])
     chosen = [peer for peer in PEERS if peer.name in names]
-    began = time.monotonic()
     about = machine()
     for name, value in about.items():
         say(f"{name}: {value}")
@@ -210,7 +232,7 @@ def benchmark(given: argparse.Namespace) -> int:
     for found in tables:
         print(*report.lines(found), "", sep="\n")
     reached = [*report.reached(tables), *((goal, goals.middle(figures, goal)) for goal in goals.PROBED)]
-    print("goals", *goals.lines(reached), "", sep="\n")
+    print("goals", *goals.lines(reached, goals.remarks(figures)), "", sep="\n")
     if given.plot:
         import plot  # matplotlib is an extra of its own
 
@@ -232,9 +254,10 @@ def benchmark(given: argparse.Namespace) -> int:
             indent=1,
         )
     )
-    print(f"python {about['python']}; {time.monotonic() - began:.0f} s; all figures: {results}")
     for line in faults:
         say(f"WRONG: {line}")
+    print(f"python {about['python']}; all figures: {results}")
+    print(f"done in {seconds():.0f} s")
     return 1 if faults else 0
 
 
@@ -243,14 +266,13 @@ def main() -> int:
     if not available("gcc"):
         say("the benchmarks need a C compiler for their load generator: apt-get install gcc libc6-dev")
         return 2
-    # As many sockets as the system allows, for the servers too: they inherit it.
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    descriptors.take()  # for the servers too: they inherit it
     # A polite end is an end like Ctrl-C: the servers are ended on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return benchmark(given)
-    except (PeerFailed, load.LoadFailed) as error:
+        with alone(given.data):
+            return benchmark(given)
+    except (PeerFailed, load.LoadFailed, ConnectionError) as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:

@@ -46,7 +46,7 @@ class Scenario(NamedTuple):
         """The figure out of popload's *answer*; None where the run was too short to have one."""
         found: Any = answer
         for step in self.figure.split("."):
-            if step not in found:
+            if step not in found or found.get("n") == 0:  # a histogram of nothing has zeros for figures
                 return None
             found = found[step]
         return float(found) * self.scale

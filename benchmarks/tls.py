@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from peers import Place, end, free_port, undisturbed
+from usage import cpu
 
 LARGE = "l00000"
 MESSAGES = 20
@@ -78,14 +79,6 @@ def login(sock: ssl.SSLSocket, password: str) -> None:
     for command in (f"USER {LARGE}", f"PASS {password}"):
         sock.sendall(f"{command}\r\n".encode())
         read_to(sock, b"\r\n")
-
-
-def cpu(pid: int) -> float:
-    """Seconds of CPU time, user and system, of all the threads of a process."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
 
 
 def retrieve(port: int, pid: int, certificate: Path, password: str) -> float:

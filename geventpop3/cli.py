@@ -12,7 +12,9 @@ import errno
 import getpass
 import logging
 import os
+import re
 import resource
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +25,7 @@ import gevent
 
 from geventpop3 import config
 from geventpop3.assembly import check_alone, check_processes, listening, make_server, nowhere, serve_with_workers
+from geventpop3.assembly.advice import reading
 from geventpop3.auth.mechanisms import text
 from geventpop3.auth.passwd import check_name, delete_user, set_password
 from geventpop3.auth.schemes import NAMES, default_scheme, hash_password
@@ -87,9 +90,29 @@ ARGON2ID and BLF-CRYPT need the extras [argon2] and [bcrypt]; YESCRYPT and SHA*-
 need libxcrypt here too. A running server follows the changes."""
 
 
+_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
+"""What argparse says of a command or a scheme that there is not: the name, and those that there are."""
+
+
 class _Parser(argparse.ArgumentParser):
+    """Raises ConfigError for what it does not understand, with the nearest that it does."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # Overridden because each command's own parser comes by here, and only it knows its options.
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            flag = next((each for each in unknown if each.startswith("--")), "").partition("=")[0].replace("_", "-")
+            hint = config.did_you_mean(flag, re.findall(r"--[a-z0-9-]+", self.format_usage()), "--")
+            self._refuse(f"unrecognized arguments: {' '.join(unknown)}", hint)
+        return known, unknown
+
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
+        found = _CHOICE.search(message)
+        hint = "" if found is None else config.did_you_mean(found[1], re.findall(r"[\w-]+", found[2]))
+        self._refuse(message, hint)
+
+    def _refuse(self, message: str, hint: str) -> NoReturn:
+        raise ConfigError(message + (hint or f"; see {self.prog} --help"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -171,7 +194,7 @@ def _say(text: str) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    path = arguments.config or os.environ.get(f"{config.PREFIX}CONFIG") or None
+    path = arguments.config or os.environ.get(config.CONFIG) or None
     load = partial(config.load, vars(arguments), os.environ, path)
     settings = load()
     if settings.workers is not None:
@@ -259,6 +282,9 @@ def _passwd(arguments: argparse.Namespace) -> int:
         if not delete_user(path, name):
             raise ConfigError(f"{path}: there is no user {name!r}")
         return _say(f"{name}: removed")
+    folder = os.path.dirname(os.path.abspath(path))
+    with reading(folder, f"mkdir -p {shlex.quote(folder)}"):
+        os.stat(folder)
     password = _password_from_stdin() if arguments.stdin else _ask_password(name)
     try:
         prepared = text.password_of(password)

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import required
 
 import geventpop3
 from geventpop3 import __version__, cli, demo
-from geventpop3.assembly import server as assembly
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.errors import ConfigError
 from geventpop3.stores.maildir import MaildirStore
@@ -161,26 +161,44 @@ def test_module_can_be_run():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["sreve"], "invalid choice: 'sreve'"),
-        (["serve", "--lisen", "x"], "unrecognized arguments: --lisen"),
-        (["serve", "--list", "127.0.0.1:0"], "unrecognized arguments: --list"),
-        (["serve", "--maildir"], "expected one argument"),
+        (["sreve"], "): did you mean serve?"),
+        (["mail"], "); see geventpop3 --help"),
+        (["--versoin"], "unrecognized arguments: --versoin: did you mean --version?"),
+        (["serve", "--lisen", "x"], "unrecognized arguments: --lisen x: did you mean --listen?"),
+        (["serve", "--max_sessions=3"], "unrecognized arguments: --max_sessions=3: did you mean --max-sessions?"),
+        (["serve", "--list", "127.0.0.1:0"], "unrecognized arguments: --list 127.0.0.1:0: did you mean --listen?"),
+        (["serve", "--port", "110"], "unrecognized arguments: --port 110; see geventpop3 serve --help"),
+        (["serve", "x.toml"], "unrecognized arguments: x.toml; see geventpop3 serve --help"),
+        (["serve", "--maildir"], "expected one argument; see geventpop3 serve --help"),
         (["serve"], "maildir: must be given, by --maildir"),
         (["serve", "--maildir", "/{user}"], "passwords: must be given"),
         (["serve", "SITE", "--listen", "1.2.3.4"], "listen: '1.2.3.4': an address is HOST:PORT"),
-        (["serve", "SITE", "--autologout", "soon"], "autologout: 'soon' is not a number of seconds"),
+        (
+            ["serve", "SITE", "--listen", ":1110"],
+            "listen: ':1110': the host is missing: 127.0.0.1:1110 is this machine",
+        ),
+        (["serve", "SITE", "--lock", "exclusiv"], "is not one of exclusive, none: did you mean exclusive?"),
+        (["serve", "SITE", "--autologout", "soon"], "autologout: the text 'soon' is not a number of seconds"),
         (["serve", "SITE", "--config", "/nonexistent.toml"], "/nonexistent.toml: No such file or directory"),
-        (["serve", "SITE", "--passwords", "/nonexistent"], "passwords: /nonexistent: No such file or directory"),
+        (["serve", "SITE", "--passwords", "/nonexistent"], "to make it: geventpop3 passwd /nonexistent USER (from"),
         (["serve", "SITE", "--passwords", "/"], "passwords: /: Is a directory (from --passwords)"),
-        (["serve", "SITE", "--maildir", "/nonexistent/{user}"], "maildir: /nonexistent: No such file or directory"),
+        (
+            ["serve", "SITE", "--maildir", "/nonexistent/{user}"],
+            "No such file or directory; to make it: mkdir -p /nonexistent",
+        ),
         (["serve", "SITE", "--maildir", "/srv/mail"], "maildir: maildir template"),
         (["serve", "SITE", "--maildir", "/srv/{home}"], "(from --maildir)"),
         (["serve", "SITE", "--listen", "192.0.2.1:0"], "listen: 192.0.2.1:0: Cannot assign requested address"),
         (["serve", "SITE", "--listen", "unix:/nonexistent/pop3"], "listen: unix:/nonexistent/pop3: No such file"),
         (["passwd"], "the following arguments are required: FILE, USER"),
         (["passwd", "/nonexistent/file", "a:b", "--stdin"], "a user's name holds no colon"),
+        (
+            ["passwd", "/nonexistent/file", "alice"],
+            "/nonexistent: No such file or directory; to make it: mkdir -p /non",
+        ),
         (["passwd", "/nonexistent/file", "alice", "--delete"], "/nonexistent/file: No such file or directory"),
         (["passwd", "/nonexistent/file", "alice", "--scheme", "MD5"], "argument --scheme: invalid choice: 'MD5'"),
+        (["passwd", "/nonexistent/file", "alice", "--scheme", "argon2"], "): did you mean ARGON2ID?"),
         (["passwd", "x", "alice", "--stdin", "--delete"], "not allowed with argument"),
         (["demo"], "the following arguments are required: DIR"),
         (["demo", "/dev/null"], "/dev/null"),
@@ -209,22 +227,34 @@ def test_mistake_in_environment_or_file_is_told_from_where(site, capsys, monkeyp
     monkeypatch.setenv("GEVENTPOP3_TRACE", "perhaps")
     assert cli.main(["serve", *site.arguments]) == 2
     assert capsys.readouterr().err == (
-        "geventpop3: error: trace: 'perhaps' is neither true nor false (from GEVENTPOP3_TRACE)\n"
+        "geventpop3: error: trace: the text 'perhaps' is neither true nor false (from GEVENTPOP3_TRACE)\n"
     )
+
+
+def test_an_error_is_all_that_is_said(site, capsys, caplog):
+    caplog.set_level("INFO")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert cli.main(["serve", *site.arguments, "--listen", where]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert caplog.messages == []
 
 
 def test_port_in_use_is_one_line_that_names_it(site, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         assert cli.main(["serve", *site.arguments, "--listen", "127.0.0.1:0", "--listen", where]) == 2
-    assert capsys.readouterr().err == f"geventpop3: error: listen: {where}: Address already in use (from --listen)\n"
+    assert capsys.readouterr().err == (
+        f"geventpop3: error: listen: {where}: Address already in use; another program listens there, "
+        "stop it or choose another port (from --listen)\n"
+    )
 
 
 def test_host_that_is_not_known_is_one_line_that_names_it(site, capsys, monkeypatch):
-    def unknown(address):
+    def unknown(*_asked, **_how):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(assembly, "bind", unknown)
+    monkeypatch.setattr("geventpop3.server.listening.socket.getaddrinfo", unknown)
     assert cli.main(["serve", *site.arguments, "--listen", "pop.invalid:0"]) == 2
     assert capsys.readouterr().err == (
         "geventpop3: error: listen: pop.invalid:0: Name or service not known (from --listen)\n"
@@ -236,7 +266,10 @@ def test_mistake_is_one_line_in_a_process_of_its_own():
         output, log = process.process.communicate(timeout=SECONDS)
     assert process.process.returncode == 2
     assert output == ""
-    assert log == "geventpop3: error: passwords: /nonexistent: No such file or directory (from --passwords)\n"
+    assert log == (
+        "geventpop3: error: passwords: /nonexistent: No such file or directory; to make it: "
+        "geventpop3 passwd /nonexistent USER (from --passwords)\n"
+    )
 
 
 # serve
@@ -514,8 +547,7 @@ def test_demo_serves_what_it_says_and_its_python_line_works_as_it_stands(tmp_pat
 
 @pytest.mark.client
 def test_demos_curl_lines_work_as_they_stand(tmp_path):
-    if subprocess.run(["sh", "-c", "command -v curl"], capture_output=True).returncode:
-        pytest.skip("curl is not installed")
+    required.program("curl")
     with running("demo", tmp_path / "demo", "--listen", "127.0.0.1:0") as process:
         process.wait_for("listening on ")
         said = [process.process.stdout.readline() for _ in range(9)]
@@ -589,7 +621,7 @@ def test_demo_of_a_folder_with_braces_is_served_from_it(tmp_path, would_run):
 @pytest.fixture
 def certificate(tmp_path):
     """Files of a certificate for localhost: chain, key, both in one, and the authority."""
-    trustme = pytest.importorskip("trustme", reason="the test extra is not installed")
+    trustme = required.module("trustme")
     authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
     issued = authority.issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
     files = SimpleNamespace(**{name: str(tmp_path / f"{name}.pem") for name in ("chain", "key", "both", "authority")})
@@ -628,6 +660,11 @@ def test_check_finds_a_configuration_in_order_and_listens_nowhere(site, certific
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
+        (
+            ["[limits]", "max-sessions = 3"],
+            "limits: 'max-sessions': unknown key here: it belongs above the first table",
+        ),
+        (["[[authenticator]]", 'kind = "pamm"'], "authenticator: number 1: its kind must be one of passwords, ldap, "),
         (['tls-listen = "127.0.0.1:0"'], "tls-listen: needs a certificate, tls-cert"),
         (['tls-client-ca = "/ca.pem"'], "tls-client-ca: needs a certificate, tls-cert"),
         (['tls-key = ["a", "b"]', 'tls-cert = "a"'], "tls-key: there are 2 keys for 1 certificates"),

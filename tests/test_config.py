@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from geventpop3 import config
-from geventpop3.config import Settings, load
+from geventpop3.config import Settings, did_you_mean, load
 from geventpop3.errors import ConfigError
 
 NEEDED = {"maildir": "/srv/mail/{user}", "passwords": "/etc/pop3.passwd"}
@@ -119,9 +119,9 @@ def test_every_setting_can_come_from_the_file(file):
     ("line", "complaint"),
     [
         ('proxy = "192.0.2.1/24"', "proxy: 192.0.2.1/24 has host bits set"),
-        ('auth = ["PLAIN", "BOGUS"]', "auth: 'BOGUS' is not one of EXTERNAL,"),
+        ('auth = ["PLAIN", "BOGUS"]', "auth: the text 'BOGUS' is not one of EXTERNAL,"),
         ("tls-cert = 3", "tls-cert: 3 is not a text or a list of them"),
-        ('tls-key = [""]', "tls-key: '' is not a text"),
+        ('tls-key = [""]', "tls-key: the text '' is empty"),
     ],
 )
 def test_what_cannot_be_a_list_of_its_kind_is_refused(file, line, complaint):
@@ -192,7 +192,7 @@ def test_setting_without_a_default_must_be_given(missing, words):
         ("max_sessions_per_address", "\u0661", "is not a whole number"),
         ("lock", "both", "'both' is not one of exclusive, none"),
         ("log_level", "INFO", "not one of debug, info, warning, error"),
-        ("maildir", "a\0b", "is not a text"),
+        ("maildir", "a\0b", "holds NUL"),
         ("expire", "forever", """'forever' is neither a whole number of days nor "never\""""),
         ("expire", "-1", "-1 is neither a whole number of days"),
         ("login_delay", "1.5", "1.5 is not a whole number, 0 or more"),
@@ -220,21 +220,37 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
     ("text", "words"),
     [
         ("listen = 110", "listen: 110 is not HOST:PORT"),
-        ("listen = []", "listen: [] is not HOST:PORT"),
+        ("listen = []", "listen: the list [] is not HOST:PORT"),
         ('listen = ["127.0.0.1:110", 5]', "is not HOST:PORT or a list"),
         ('listen = ["127.0.0.1:110", "x"]', "listen: 'x': an address is"),
         ("maildir = 1", "maildir: 1 is not a text"),
-        ('maildir = ""', "maildir: '' is not a text"),
-        ('autologout = "600"', "autologout: '600' is not a number of seconds"),
-        ("autologout = true", "autologout: True is not a number of seconds"),
+        ('maildir = ""', "maildir: the text '' is empty"),
+        ('max-sessions = "2000"', "the text '2000' is not a whole number, at least 1: write it without quotes (from "),
+        ('login-delay = "1"', "the text '1' is not a whole number, 0 or more: write it without quotes (from "),
+        ('expire = "30"', 'days nor "never": write it without quotes (from '),
+        ('autologout = "ten"', "the text 'ten' is not a number of seconds, at least 1 (from "),
+        ('trace = "true"', "trace: the text 'true' is neither true nor false: write it without quotes"),
+        ("hostname = 12", "hostname: 12 is not the name of a host"),
+        ("user = 12", "user: 12 is not a text: write it in quotes (from "),
+        ("user = true", "user: true is not a text (from "),
+        ('lock = "exclusiv"', "is not one of exclusive, none: did you mean exclusive? (from "),
+        ('auth = "scram-sha256"', "did you mean SCRAM-SHA-256? (from "),
+        ("proxy = '192.0.2.1/24'", "has host bits set: a network is written as 192.0.2.0/24"),
+        ("listen = ':110'", "listen: ':110': the host is missing: 127.0.0.1:110 is this machine alone"),
+        ("limits = 'x'", "limits: is not a table, but a text (from "),
+        (
+            'autologout = "600"',
+            "autologout: the text '600' is not a number of seconds, at least 1: write it without quotes",
+        ),
+        ("autologout = true", "autologout: true is not a number of seconds"),
         ("autologout = inf", "autologout: inf is not"),
         ("login-deadline = nan", "login-deadline: nan is not"),
-        ("max-sessions = true", "max-sessions: True is not a whole number"),
-        ("max-sessions = 1979-05-27", "max-sessions: datetime"),
+        ("max-sessions = true", "max-sessions: true is not a whole number"),
+        ("max-sessions = 1979-05-27", "max-sessions: 1979-05-27 is not a whole number"),
         ("trace = 1", "trace: 1 is neither true nor false"),
-        ("lock = []", "lock: [] is not one of"),
-        ("[lock]\nx = 1", "lock: {'x': 1} is not one of"),
-        ("max_session = 1", "'max_session': unknown key, did you mean max-sessions?"),
+        ("lock = []", "lock: the list [] is not one of"),
+        ("[lock]\nx = 1", "lock: a table is not one of"),
+        ("max_session = 1", "'max_session': unknown key: did you mean max-sessions?"),
         ('"q\\nz" = 1', r"'q\nz': unknown key (from "),
         ("config = 'x'", "'config': unknown key"),
         ("origins = {}", "'origins': unknown key"),
@@ -243,7 +259,7 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ("[authenticator]\nkind = 'pam'", "authenticator: is not a list of tables, each of which begins with two"),
         ("authenticator = ['pam']", "authenticator: is not a list of tables"),
         ("authenticator = []", "authenticator: is not a list of tables"),
-        ("[[authenticators]]\nkind = 'pam'", "'authenticators': unknown key, did you mean authenticator?"),
+        ("[[authenticators]]\nkind = 'pam'", "'authenticators': unknown key: did you mean authenticator?"),
     ],
 )
 def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, text, words):
@@ -256,7 +272,14 @@ def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, tex
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("x", "(at "), ("a = 1\na = 2", "Cannot overwrite a value"), (b"# \xff", "not UTF-8")]
+    ("text", "words"),
+    [
+        ("x", "not TOML: "),
+        ("a = 1\na = 2", "Cannot overwrite a value"),
+        ("maildir = /srv/mail", "(at line 1, column 11); texts are in quotes; numbers, true and false are not"),
+        ("max-sessions = " + "9" * 5000, "not TOML: Exceeds the limit"),
+        (b"# \xff", "not UTF-8"),
+    ],
 )
 def test_file_that_is_not_toml_is_a_config_error(file, text, words):
     path = file(text)
@@ -289,9 +312,45 @@ def test_every_field_but_the_origins_is_a_setting():
     assert [field.name for field in dataclasses.fields(Settings)] == [*names, "origins"]
 
 
-def test_a_flag_or_a_variable_of_a_table_is_nothing():
-    settings = load({**NEEDED, "limits": "x"}, {"GEVENTPOP3_AUTHENTICATOR": "x"})
-    assert (settings.limits, settings.authenticator) == (None, ())
+def test_a_table_has_neither_a_flag_nor_a_variable():
+    assert load({**NEEDED, "limits": "x"}, {}).limits is None
+    with pytest.raises(ConfigError, match=r"^GEVENTPOP3_AUTHENTICATOR: a table is in the configuration file alone$"):
+        load(NEEDED, {"GEVENTPOP3_AUTHENTICATOR": "x"})
+
+
+def test_a_variable_that_is_misspelt_is_told_with_the_nearest():
+    with pytest.raises(ConfigError) as caught:
+        load(NEEDED, {"GEVENTPOP3_ALLOW_PLAINTXT": "yes"})
+    assert str(caught.value) == (
+        "'GEVENTPOP3_ALLOW_PLAINTXT': unknown environment variable: did you mean GEVENTPOP3_ALLOW_PLAINTEXT?"
+    )
+    with pytest.raises(ConfigError, match=r"'GEVENTPOP3_PIGEON': unknown environment variable$"):
+        load(NEEDED, {"GEVENTPOP3_PIGEON": "x"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GEVENTPOP3_CONFIG",
+        *("GEVENTPOP3_SERVICE_HOST", "GEVENTPOP3_SERVICE_PORT", "GEVENTPOP3_SERVICE_PORT_POP3S"),
+        *("GEVENTPOP3_PORT", "GEVENTPOP3_PORT_110_TCP", "GEVENTPOP3_PORT_110_TCP_ADDR"),
+        *("GEVENTPOP", "POP3_LISTEN"),
+    ],
+)
+def test_a_variable_that_kubernetes_sets_or_that_is_nobodys_is_left_alone(name):
+    assert load(NEEDED, {name: "tcp://10.0.0.1:110"}).listen == ("127.0.0.1:1110",)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "words"),
+    [
+        ("lisen", ["listen", "lock"], ": did you mean listen?"),
+        ("--port", ["--proxy", "--passwords"], ""),
+        ("x", [], ""),
+    ],
+)
+def test_only_what_resembles_a_name_is_taken_for_it(name, known, words):
+    assert did_you_mean(name, known, "--") == words.replace("listen", "--listen")
 
 
 def test_tables_do_not_show_what_they_hold(file):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import required
 from packaging.version import Version
 
 import geventpop3
@@ -26,9 +27,7 @@ class Built(NamedTuple):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The package as ``setup.py build`` lays it out, from a copy: a build writes beside its sources."""
-    pytest.importorskip(
-        "setuptools", reason="a virtual environment of Python 3.12 or newer has no setuptools by itself"
-    )
+    required.module("setuptools")  # a virtual environment of Python 3.12 or newer has none by itself
     copy = tmp_path_factory.mktemp("sources")
     for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, copy)
@@ -65,10 +64,10 @@ def test_the_changelog_begins_with_this_version() -> None:
 def test_every_module_and_the_mark_for_type_checkers_are_packaged(built: Built) -> None:
     packaged = {path.relative_to(built.library) for path in built.library.rglob("*") if path.is_file()}
     sources = {path.relative_to(ROOT) for path in (ROOT / "geventpop3").rglob("*.py")}
-    # The accelerator is built where there is a compiler, and described where there is none.
-    accelerator = {path for path in packaged if path.match("geventpop3/wire/_speedups.*")}
-    assert packaged - accelerator == {*sources, Path("geventpop3/py.typed")}
-    assert Path("geventpop3/wire/_speedups.pyi") in accelerator
+    # The accelerators are built where there is a compiler, and described where there is none.
+    accelerators = {path for path in packaged if path.match("_speedups.*")}
+    assert packaged - accelerators == {*sources, Path("geventpop3/py.typed")}
+    assert Path("geventpop3/wire/_speedups.pyi") in accelerators
 
 
 def test_tests_are_not_packaged(built: Built) -> None:

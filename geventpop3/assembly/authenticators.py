@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shlex
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from geventpop3.assembly.advice import reading
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.chain import Chain
 from geventpop3.auth.endpoint import Endpoint
@@ -24,7 +26,7 @@ from geventpop3.auth.oauth import IntrospectionVerifier, JwtVerifier
 from geventpop3.auth.pam import PamAuthenticator
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import MARKERS, SqlAuthenticator
-from geventpop3.config import Key, Settings, read_table
+from geventpop3.config import NAMES, Key, Settings, did_you_mean, read_table
 from geventpop3.config.checks import delay, duration, one_of, switch, table, text, texts
 from geventpop3.errors import ConfigError
 
@@ -45,7 +47,7 @@ def make_authenticator(settings: Settings) -> Authenticator:
     members: list[Authenticator] = []
     if settings.passwords is not None:
         with settings.blamed("passwords"):
-            members.append(PasswordFile(settings.passwords))
+            members.append(_passwords({"path": settings.passwords}))
     with settings.blamed("authenticator"):
         for number, content in enumerate(settings.authenticator, 1):
             members.append(_member(number, content))
@@ -55,11 +57,14 @@ def make_authenticator(settings: Settings) -> Authenticator:
 def _member(number: int, content: Mapping[str, Any]) -> Authenticator:
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ConfigError(f"number {number}: its kind must be one of {', '.join(KINDS)}")
+        given, hint = "", ""
+        if isinstance(kind, str):
+            given, hint = f", not {kind!r}", did_you_mean(kind, KINDS)
+        raise ConfigError(f"number {number}: its kind must be one of {', '.join(KINDS)}{given}{hint}")
     keys = {key: value for key, value in content.items() if key != "kind"}
     way = _way(KINDS[kind], {key.replace("-", "_") for key in keys})
     try:
-        return way.build(read_table(keys, way.keys))
+        return way.build(read_table(keys, way.keys, NAMES))
     except ConfigError as error:
         raise ConfigError(f"number {number} ({kind}): {error}") from None
     except OSError as error:
@@ -73,7 +78,9 @@ def _way(ways: Sequence[Way], given: set[str]) -> Way:
 
 
 def _passwords(given: Given) -> Authenticator:
-    return PasswordFile(**given)
+    path = given["path"]
+    with reading(path, f"geventpop3 passwd {shlex.quote(path)} USER"):
+        return PasswordFile(path)
 
 
 def _pam(given: Given) -> Authenticator:

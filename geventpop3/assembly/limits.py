@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from geventpop3.config import Key, read_table
+from geventpop3.config import NAMES, Key, read_table
 from geventpop3.config.checks import count, count_or_off, delay, delays, duration, networks
 from geventpop3.errors import ConfigError
 from geventpop3.plugins.limits import LoginLimits, RedisLedger, Rules
@@ -31,7 +31,7 @@ SHARED: Mapping[str, Key] = {"redis": Key(is_secret=True), "prefix": Key(), "key
 
 def make_limits(content: Mapping[str, Any]) -> LoginLimits:
     """The plugin. Raises ConfigError."""
-    given = read_table(content, {**RULES, **SHARED})
+    given = read_table(content, {**RULES, **SHARED}, NAMES)
     redis, key = given.pop("redis", None), given.pop("key", None)
     prefix = {"prefix": given.pop("prefix")} if "prefix" in given else {}
     if redis is None and prefix:

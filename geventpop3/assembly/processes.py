@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
+from geventpop3.assembly.advice import binding
 from geventpop3.assembly.server import Listening, make_server, nowhere
 from geventpop3.config import Settings
 from geventpop3.errors import ConfigError
@@ -21,7 +23,7 @@ def check_alone(settings: Settings) -> None:
     for name in OF_WORKERS:
         if name in settings.origins:
             with settings.blamed(name):
-                raise ConfigError("means nothing without workers")
+                raise ConfigError("means nothing without workers: give --workers N too, or leave it out")
 
 
 def check_processes(settings: Settings) -> None:
@@ -31,9 +33,13 @@ def check_processes(settings: Settings) -> None:
         return
     with settings.blamed("workers"):
         try:
-            from geventpop3 import workers  # noqa: F401  (whether it can be imported)
+            from geventpop3 import workers
         except ImportError as error:
             raise ConfigError(str(error)) from None
+    with settings.blamed("user"):
+        workers.identity(settings.user, None)
+    with settings.blamed("group"):
+        workers.identity(None, settings.group)
     for text in settings.tls_listen:
         if parse_address(text)[1] == 0:
             with settings.blamed("tls_listen"):
@@ -48,16 +54,19 @@ def serve_with_workers(settings: Settings, load: Callable[[], Settings]) -> NoRe
     check_processes(settings)
     from geventpop3 import workers
 
+    # Made before the fork: if asking twice showed two salts, it would tell that the name is nobody's.
+    key = secrets.token_bytes(32)
+
     def build_of(settings: Settings) -> Callable[[], POP3Server]:
         # Not in the worker first: what a worker cannot do ends it, and what is wrong here can be told.
         workers.aside(partial(make_server, settings, nowhere))
-        return partial(make_server, settings, _named)
+        return partial(make_server, settings, _named, fake_salt_key=key)
 
     build = build_of(settings)
     descriptors: list[int] = []
     if not workers.inherits():
         for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
-            with settings.blamed(name):
+            with binding(settings, name):
                 descriptors += workers.bind(texts)
     workers.serve(
         build,

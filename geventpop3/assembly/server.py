@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from geventpop3.assembly.advice import binding, reading
 from geventpop3.assembly.authenticators import make_authenticator
 from geventpop3.assembly.limits import make_limits
 from geventpop3.auth.mechanisms import MECHANISMS
@@ -31,8 +33,13 @@ Listening: TypeAlias = tuple[list[Any], list[Any]]
 """Listening sockets, plain and TLS."""
 
 
-def make_server(settings: Settings, listening: Callable[[Settings], Listening]) -> POP3Server:
-    """A server that is not started, on the sockets that *listening* returns. Raises ConfigError."""
+def make_server(
+    settings: Settings, listening: Callable[[Settings], Listening], *, fake_salt_key: bytes | None = None
+) -> POP3Server:
+    """A server that is not started, on the sockets that *listening* returns. Raises ConfigError.
+
+    *fake_salt_key* is the one to use if the settings name none: without it too it is random.
+    """
     tls = _certificates(settings)
     authenticator = make_authenticator(settings)
     with settings.blamed("maildir"):
@@ -40,7 +47,9 @@ def make_server(settings: Settings, listening: Callable[[Settings], Listening]) 
             settings.maildir, lock=settings.lock, durable=settings.durable, create=settings.create_maildirs
         )
         # What the first placeholder stands in must be there; the maildirs themselves may come later.
-        os.scandir(os.path.dirname(os.path.abspath(settings.maildir.partition("{")[0] + "x"))).close()
+        folder = os.path.dirname(os.path.abspath(settings.maildir.partition("{")[0] + "x"))
+        with reading(folder, f"mkdir -p {shlex.quote(folder)}"):
+            os.scandir(folder).close()
     with settings.blamed("proxy"):
         proxies = TrustedProxies(settings.proxy) if settings.proxy else None
     with settings.blamed("limits"):
@@ -57,7 +66,7 @@ def make_server(settings: Settings, listening: Callable[[Settings], Listening]) 
         store_threads=settings.store_threads,
         auth_threads=settings.auth_threads,
         waiting_threads=settings.waiting_threads,
-        fake_salt_key=_fake_salt_key(settings),
+        fake_salt_key=_fake_salt_key(settings) or fake_salt_key,
         mechanisms={name: MECHANISMS[name] for name in settings.auth} if settings.auth else MECHANISMS,
     )
     listen, tls_listen = listening(settings)
@@ -85,12 +94,8 @@ def listening(settings: Settings) -> Listening:
     with contextlib.ExitStack() as opened:
         bound: dict[str, list[Any]] = {"listen": [], "tls_listen": []}
         for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
-            with settings.blamed(name):
-                for text in texts:
-                    try:
-                        bound[name].append(opened.enter_context(bind(parse_address(text))))
-                    except OSError as error:
-                        raise OSError(error.errno, error.strerror or str(error), text) from None
+            with binding(settings, name):
+                bound[name] += [opened.enter_context(bind(parse_address(text))) for text in texts]
         opened.pop_all()
         return bound["listen"], bound["tls_listen"]
 
@@ -105,7 +110,7 @@ def _fake_salt_key(settings: Settings) -> bytes | None:
     path = settings.fake_salt_key_file
     if path is None:
         return None
-    with settings.blamed("fake_salt_key_file"):
+    with settings.blamed("fake_salt_key_file"), reading(path, f"head -c 32 /dev/urandom > {shlex.quote(path)}"):
         with open(path, "rb") as file:
             octets = file.read(FAKE_SALT_KEY_OCTETS.stop)
         if len(octets) not in FAKE_SALT_KEY_OCTETS:

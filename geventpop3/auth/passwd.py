@@ -205,7 +205,9 @@ def _read(path: str, before: _Table | None) -> _Table:
     slow = [decoy for decoy in decoys.values() if not isinstance(decoy, QUICK)]
     if len(slow) > COSTS:
         log.warning("%s: %d different password costs, and a failed login pays them all", path, len(slow))
-    log.info("%s: users: %d", path, len(users))
+    # At the start only for who wants to know all: what comes next may be that the server cannot start.
+    level = logging.WARNING if not octets.strip() else logging.DEBUG if before is None else logging.INFO
+    log.log(level, "password file %s: %d user%s", path, len(users), "" if len(users) == 1 else "s")
     return _Table(_stamp(status), is_settled, content, users, decoys, is_quick=not slow)
 
 

@@ -1,4 +1,7 @@
-"""What a value may be: each check returns the value of a setting from what a file holds, or raises ConfigError."""
+"""What a value may be: each check returns the value of a setting from what a file holds, or raises ConfigError.
+
+What is said tells what was given, what is wanted, and how to write it where only the quotes are wrong.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from typing import Any, Literal, cast
 
+from geventpop3.config.nearest import did_you_mean
 from geventpop3.errors import ConfigError
 
 Check = Callable[[Any], Any]
@@ -16,87 +20,79 @@ Check = Callable[[Any], Any]
 
 def text(value: Any) -> str:
     """Any text but the empty one."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ConfigError(f"{value!r} is not a text")
-    return value
+    if isinstance(value, str):
+        return _some(value, f"{shown(value)} ")
+    raise ConfigError(f"{shown(value)} is not a text" + (": write it in quotes" if _is_number(value) else ""))
 
 
 def secret(value: Any) -> str:
     """A text that is not repeated in what is said about it."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ConfigError("is not a text")
-    return value
+    if isinstance(value, str):
+        return _some(value, "")
+    raise ConfigError(f"is not a text, but {kind(value)}")
 
 
 def hostname(value: Any) -> str:
     """The name of a host."""
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", value) is None:
-        raise ConfigError(f"{value!r} is not the name of a host")
+        raise ConfigError(f"{shown(value)} is not the name of a host")
     return value
 
 
 def switch(value: Any) -> bool:
     """True or false."""
     if not isinstance(value, bool):
-        raise ConfigError(f"{value!r} is neither true nor false")
+        hint = ": write it without quotes" if value in ("true", "false") else ""
+        raise ConfigError(f"{shown(value)} is neither true nor false{hint}")
     return value
 
 
 def seconds(value: Any) -> float:
     """At least a second: a deadline."""
     if not _is_number(value) or not 1 <= value < math.inf:
-        raise ConfigError(f"{value!r} is not a number of seconds, at least 1")
+        raise _no_number(value, "is not a number of seconds, at least 1")
     return cast("float", value)
 
 
 def duration(value: Any) -> float:
     """Seconds, more than none."""
     if not _is_number(value) or not 0 < value < math.inf:
-        raise ConfigError(f"{value!r} is not a number of seconds, more than 0")
+        raise _no_number(value, "is not a number of seconds, more than 0")
     return cast("float", value)
 
 
 def delay(value: Any) -> float:
     """Seconds, or none."""
     if not _is_number(value) or not 0 <= value < math.inf:
-        raise ConfigError(f"{value!r} is not a number of seconds, 0 or more")
+        raise _no_number(value, "is not a number of seconds, 0 or more")
     return cast("float", value)
 
 
 def delays(value: Any) -> tuple[float, ...]:
     """Seconds, one after the other; there may be none of them."""
     if not isinstance(value, list):
-        raise ConfigError(f"{value!r} is not a list of seconds")
+        raise ConfigError(f"{shown(value)} is not a list of seconds, such as [0, 1, 2.5]")
     return tuple(map(delay, value))
 
 
 def count(value: Any) -> int:
     """A whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{value!r} is not a whole number, at least 1")
-    return value
+    return _whole(value, 1, "is not a whole number, at least 1")
 
 
 def count_or_off(value: Any) -> int | None:
     """A whole number from 1; false is no bound at all."""
-    return None if value is False else count(value)
+    return None if value is False else _whole(value, 1, "is neither a whole number, at least 1, nor false")
 
 
 def whole(value: Any) -> int:
     """A whole number from 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigError(f"{value!r} is not a whole number, 0 or more")
-    return value
+    return _whole(value, 0, "is not a whole number, 0 or more")
 
 
 def days(value: Any) -> int | Literal["never"]:
     """Days that mail is kept, or that it always is."""
-    if value == "never":
-        return "never"
-    try:
-        return whole(value)
-    except ConfigError:
-        raise ConfigError(f'{value!r} is neither a whole number of days nor "never"') from None
+    return "never" if value == "never" else _whole(value, 0, 'is neither a whole number of days nor "never"')
 
 
 def one_of(*names: str) -> Check:
@@ -104,7 +100,8 @@ def one_of(*names: str) -> Check:
 
     def check(value: Any) -> str:
         if value not in names:
-            raise ConfigError(f"{value!r} is not one of {', '.join(names)}")
+            hint = did_you_mean(value, names) if isinstance(value, str) else ""
+            raise ConfigError(f"{shown(value)} is not one of {', '.join(names)}{hint}")
         return cast("str", value)
 
     return check
@@ -114,7 +111,7 @@ def texts(value: Any) -> tuple[str, ...]:
     """A text, or some."""
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not given:
-        raise ConfigError(f"{value!r} is not a text or a list of them")
+        raise ConfigError(f"{shown(value)} is not a text or a list of them")
     return tuple(map(text, given))
 
 
@@ -125,14 +122,14 @@ def networks(value: Any) -> tuple[str, ...]:
         try:
             ip_network(each)
         except ValueError as error:
-            raise ConfigError(str(error)) from None
+            raise ConfigError(f"{error}: a network is written as 192.0.2.0/24 or 2001:db8::/32") from None
     return given
 
 
 def table(value: Any) -> Mapping[str, Any]:
     """A table of TOML; what it holds, which may be secret, is not repeated."""
     if not isinstance(value, dict):
-        raise ConfigError("is not a table")
+        raise ConfigError(f"is not a table, but {kind(value)}")
     return value
 
 
@@ -141,6 +138,45 @@ def tables(value: Any) -> tuple[Mapping[str, Any], ...]:
     if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
         raise ConfigError("is not a list of tables, each of which begins with two brackets on both sides")
     return tuple(value)
+
+
+# What is said of a value
+
+
+def shown(value: Any) -> str:
+    """A value as the file has it, and its kind where that is not to be seen."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return kind(value)
+    if isinstance(value, (str, list)):
+        return f"the {'text' if isinstance(value, str) else 'list'} {value!r}"
+    return str(value)
+
+
+def kind(value: Any) -> str:
+    """What sort of value it is; for what must not be repeated."""
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a table"}
+    return names.get(type(value), "a date or a time")
+
+
+def _no_number(value: Any, complaint: str) -> ConfigError:
+    is_quoted = isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value) is not None
+    return ConfigError(f"{shown(value)} {complaint}" + (": write it without quotes" if is_quoted else ""))
+
+
+def _whole(value: Any, least: int, complaint: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise _no_number(value, complaint)
+    return value
+
+
+def _some(value: str, name: str) -> str:
+    if not value:
+        raise ConfigError(f"{name}is empty")
+    if "\0" in value:
+        raise ConfigError(f"{name}holds NUL")
+    return value
 
 
 def _is_number(value: Any) -> bool:

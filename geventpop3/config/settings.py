@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.config import checks
 from geventpop3.config.checks import Check
+from geventpop3.config.nearest import did_you_mean
 from geventpop3.config.tables import by_name, shown
 from geventpop3.errors import ConfigError
 from geventpop3.server.addresses import parse_address
@@ -28,6 +29,12 @@ from geventpop3.service.service import STORE_THREADS
 from geventpop3.service.utf8 import POLICIES
 
 PREFIX = "GEVENTPOP3_"
+
+CONFIG = f"{PREFIX}CONFIG"
+"""The environment variable that names the configuration file."""
+
+_KUBERNETES = re.compile(r"(?:SERVICE_(?:HOST|PORT(?:_.+)?)|PORT(?:_[0-9]+_[A-Z]+(?:_(?:PROTO|PORT|ADDR))?)?)")
+"""What Kubernetes puts behind the prefix, in each container, for a service that is called geventpop3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,278 +51,192 @@ class Setting:
     is_in_file_alone: bool = False
 
 
-def setting(of: Setting, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field that is a setting; without *default* it must be given. What tables hold may be secret."""
-    return dataclasses.field(default=default, metadata={"setting": of}, repr=not of.is_in_file_alone)
-
-
 def _addresses(value: Any) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise ConfigError(f"{value!r} is not HOST:PORT or a list of them")
-    for text in texts:
-        parse_address(text)
-    return tuple(texts)
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list) or not given or not all(isinstance(each, str) for each in given):
+        raise ConfigError(f"{checks.shown(value)} is not HOST:PORT or a list of them, such as 127.0.0.1:1110")
+    for each in given:
+        parse_address(each)
+    return tuple(given)
 
 
 def _mechanisms(value: Any) -> tuple[str, ...]:
-    names = tuple(text.upper() for text in checks.texts(value))
-    for name in names:
-        if name not in MECHANISMS:
-            raise ConfigError(f"{name!r} is not one of {', '.join(MECHANISMS)}")
-    return names
+    return tuple(checks.one_of(*MECHANISMS)(each.upper()) for each in checks.texts(value))
 
 
-def _number(text: str) -> object:
+def _read_number(text: str) -> object:
     if re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
     return float(text) if re.fullmatch(r"-?[0-9]{1,18}\.[0-9]{1,18}", text) else text
 
 
-def _truth(text: str) -> object:
+def _read_truth(text: str) -> object:
     words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
     return words.get(text.lower(), text)
 
 
-def _words(text: str) -> object:
+def _read_words(text: str) -> object:
     return text.replace(",", " ").split()
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
+# A field of each sort, by what its flag takes; without a default it must be given.
+
+
+def _text(about: str, metavar: str, default: Any = None, check: Check = checks.text) -> Any:
+    return _field(Setting(about, check, metavar=metavar), default)
+
+
+def _number(about: str, check: Check, metavar: str, default: Any = None) -> Any:
+    return _field(Setting(about, check, _read_number, metavar), default)
+
+
+def _switch(about: str, default: bool = False) -> Any:
+    return _field(Setting(about, checks.switch, _read_truth, is_switch=True), default)
+
+
+def _several(about: str, check: Check, metavar: str, default: tuple[str, ...] = ()) -> Any:
+    return _field(Setting(about, check, _read_words, metavar, is_repeatable=True), default)
+
+
+def _in_file(about: str, check: Check, default: Any) -> Any:
+    """What tables hold may be secret, and is not shown."""
+    return _field(Setting(about, check, is_in_file_alone=True), default)
+
+
+def _field(of: Setting, default: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"setting": of}, repr=not of.is_in_file_alone)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What ``geventpop3 serve`` is told. ``origins`` says where each setting that was given came from."""
 
-    listen: tuple[str, ...] = setting(
-        Setting(
-            "where to listen, may be given several times: 127.0.0.1:1110, 0.0.0.0:110 for every IPv4 address, [::]:110 "
-            "for every IPv6 address, unix:/run/pop3.sock; port 0 is any free one",
-            _addresses,
-            read=_words,
-            metavar="HOST:PORT",
-            is_repeatable=True,
-        ),
+    listen: tuple[str, ...] = _several(
+        "where to listen, may be given several times: 127.0.0.1:1110 or [::1]:1110 for this machine alone, 0.0.0.0:110 "
+        "for every IPv4 address, [::]:110 for every IPv6 address, unix:/run/pop3.sock; the host must be given, port 0 "
+        "is any free one",
+        _addresses,
+        "HOST:PORT",
         ("127.0.0.1:1110",),
     )
-    tls_listen: tuple[str, ...] = setting(
-        Setting(
-            "where to listen with TLS from the start, as on port 995, may be given several times",
-            _addresses,
-            read=_words,
-            metavar="HOST:PORT",
-            is_repeatable=True,
-        ),
-        (),
+    tls_listen: tuple[str, ...] = _several(
+        "where to listen with TLS from the start, as on port 995, may be given several times", _addresses, "HOST:PORT"
     )
-    tls_cert: tuple[str, ...] = setting(
-        Setting(
-            "a certificate chain in PEM; with it STLS is offered too. Several may be given: the first is the default, "
-            "the others are chosen by the name that a client asks for. Changed files are noticed",
-            checks.texts,
-            read=_words,
-            metavar="FILE",
-            is_repeatable=True,
-        ),
-        (),
+    tls_cert: tuple[str, ...] = _several(
+        "a certificate chain in PEM; with it STLS is offered too. Several may be given: the first is the default, "
+        "the others are chosen by the name that a client asks for. Changed files are noticed",
+        checks.texts,
+        "FILE",
     )
-    tls_key: tuple[str, ...] = setting(
-        Setting(
-            "the private key of each certificate, in the same order; none if they are in the certificates' files",
-            checks.texts,
-            read=_words,
-            metavar="FILE",
-            is_repeatable=True,
-        ),
-        (),
+    tls_key: tuple[str, ...] = _several(
+        "the private key of each certificate, in the same order; none if they are in the certificates' files",
+        checks.texts,
+        "FILE",
     )
-    tls_client_ca: str | None = setting(
-        Setting(
-            "who signs clients' certificates, in PEM: clients may show one, and log in by it",
-            checks.text,
-            metavar="FILE",
-        ),
-        None,
+    tls_client_ca: str | None = _text(
+        "who signs clients' certificates, in PEM: clients may show one, and log in by it", "FILE"
     )
-    proxy: tuple[str, ...] = setting(
-        Setting(
-            "a network of trusted proxies, whose connections begin with a PROXY header, may be given several times",
-            checks.networks,
-            read=_words,
-            metavar="NETWORK",
-            is_repeatable=True,
-        ),
-        (),
+    proxy: tuple[str, ...] = _several(
+        "a network of trusted proxies, whose connections begin with a PROXY header, may be given several times",
+        checks.networks,
+        "NETWORK",
     )
-    auth: tuple[str, ...] = setting(
-        Setting(
-            "a SASL mechanism to offer, may be given several times (default: all that the passwords allow)",
-            _mechanisms,
-            read=_words,
-            metavar="MECHANISM",
-            is_repeatable=True,
-        ),
-        (),
+    auth: tuple[str, ...] = _several(
+        "a SASL mechanism to offer, may be given several times (default: all that the passwords allow)",
+        _mechanisms,
+        "MECHANISM",
     )
-    maildir: str = setting(
-        Setting(
-            "where the maildrops are: a path with {user}, or with {local} and {domain} of user@domain, "
-            "such as '/srv/mail/{user}'",
-            checks.text,
-            metavar="DIR/{user}",
-        )
+    maildir: str = _text(
+        "where the maildrops are: a path with {user}, or with {local} and {domain} of user@domain, "
+        "such as '/srv/mail/{user}'",
+        "DIR/{user}",
+        dataclasses.MISSING,
     )
-    durable: bool = setting(
-        Setting(
-            "have removals on the disk before QUIT is answered, so that a power cut undoes none; on by default",
-            checks.switch,
-            read=_truth,
-            is_switch=True,
-        ),
-        True,
+    durable: bool = _switch(
+        "have removals on the disk before QUIT is answered, so that a power cut undoes none; on by default", True
     )
-    create_maildirs: bool = setting(
-        Setting("make the Maildir of a user who has none, at the login", checks.switch, read=_truth, is_switch=True),
-        False,
+    create_maildirs: bool = _switch("make the Maildir of a user who has none, at the login")
+    passwords: str | None = _text(
+        "the password file; edit it with 'geventpop3 passwd', also while it is served. Must be given, unless the "
+        "configuration file has [[authenticator]] tables, which are asked after it",
+        "FILE",
     )
-    passwords: str | None = setting(
-        Setting(
-            "the password file; edit it with 'geventpop3 passwd', also while it is served. Must be given, unless the "
-            "configuration file has [[authenticator]] tables, which are asked after it",
-            checks.text,
-            metavar="FILE",
-        ),
-        None,
+    authenticator: tuple[Mapping[str, Any], ...] = _in_file(
+        "back ends that know users, in the order in which they are asked", checks.tables, ()
     )
-    authenticator: tuple[Mapping[str, Any], ...] = setting(
-        Setting(
-            "back ends that know users, in the order in which they are asked", checks.tables, is_in_file_alone=True
-        ),
-        (),
+    limits: Mapping[str, Any] | None = _in_file("limits on logins", checks.table, None)
+    hostname: str | None = _text("the name in the greeting (default: this machine's)", "NAME", check=checks.hostname)
+    allow_plaintext: bool = _switch(
+        "let clients log in with a clear-text password over connections that others can read; without it only "
+        "from this machine"
     )
-    limits: Mapping[str, Any] | None = setting(Setting("limits on logins", checks.table, is_in_file_alone=True), None)
-    hostname: str | None = setting(
-        Setting("the name in the greeting (default: this machine's)", checks.hostname, metavar="NAME"), None
-    )
-    allow_plaintext: bool = setting(
-        Setting(
-            "let clients log in with a clear-text password over connections that others can read; without it only "
-            "from this machine",
-            checks.switch,
-            read=_truth,
-            is_switch=True,
-        ),
-        False,
-    )
-    autologout: float = setting(
-        Setting(
-            "end a session after so many seconds without a command; RFC 1939 asks for at least 600",
-            checks.seconds,
-            read=_number,
-            metavar="SECONDS",
-        ),
+    autologout: float = _number(
+        "end a session after so many seconds without a command; RFC 1939 asks for at least 600",
+        checks.seconds,
+        "SECONDS",
         600,
     )
-    login_deadline: float = setting(
-        Setting("end a connection that has not logged in after so many seconds", checks.seconds, _number, "SECONDS"), 60
+    login_deadline: float = _number(
+        "end a connection that has not logged in after so many seconds", checks.seconds, "SECONDS", 60
     )
-    max_sessions: int = setting(Setting("so many sessions at once", checks.count, _number, "N"), 10_000)
-    max_sessions_per_address: int | None = setting(
-        Setting(
-            "so many sessions at once from one IPv4 address or one IPv6 /64 (default: no bound but --max-sessions)",
-            checks.count,
-            _number,
-            "N",
-        ),
-        None,
+    max_sessions: int = _number("so many sessions at once", checks.count, "N", 10_000)
+    max_sessions_per_address: int | None = _number(
+        "so many sessions at once from one IPv4 address or one IPv6 /64 (default: no bound but --max-sessions)",
+        checks.count,
+        "N",
     )
-    lock: Literal["exclusive", "none"] = setting(
-        Setting(
-            "exclusive: one session at a time into a maildrop, as RFC 1939 has it; none: any number",
-            checks.one_of("exclusive", "none"),
-            metavar="exclusive|none",
-        ),
+    lock: Literal["exclusive", "none"] = _text(
+        "exclusive: one session at a time into a maildrop, as RFC 1939 has it; none: any number",
+        "exclusive|none",
         "exclusive",
+        checks.one_of("exclusive", "none"),
     )
-    expire: int | Literal["never"] | None = setting(
-        Setting(
-            "days that the site keeps mail, as CAPA tells, or never if none is removed but by its owner; "
-            "at 0 QUIT removes what was fetched (default: nothing is told)",
-            checks.days,
-            _number,
-            "DAYS|never",
-        ),
-        None,
+    expire: int | Literal["never"] | None = _number(
+        "days that the site keeps mail, as CAPA tells, or never if none is removed but by its owner; "
+        "at 0 QUIT removes what was fetched (default: nothing is told)",
+        checks.days,
+        "DAYS|never",
     )
-    login_delay: int = setting(
-        Setting("a user may log in once in so many seconds (0: at any time)", checks.whole, _number, "SECONDS"), 0
-    )
-    utf8_messages: str = setting(
-        Setting(
-            "what becomes of a message whose header is UTF-8 where the client has not asked for UTF-8 mode",
-            checks.one_of(*POLICIES),
-            metavar="|".join(POLICIES),
-        ),
+    login_delay: int = _number("a user may log in once in so many seconds (0: at any time)", checks.whole, "SECONDS", 0)
+    utf8_messages: str = _text(
+        "what becomes of a message whose header is UTF-8 where the client has not asked for UTF-8 mode",
+        "|".join(POLICIES),
         "as-is",
+        checks.one_of(*POLICIES),
     )
-    language: str = setting(
-        Setting(
-            "the language of who asks for 'LANG *': " + ", ".join(LANGUAGES),
-            checks.one_of(*LANGUAGES),
-            metavar="TAG",
-        ),
-        DEFAULT,
+    language: str = _text(
+        "the language of who asks for 'LANG *': " + ", ".join(LANGUAGES), "TAG", DEFAULT, checks.one_of(*LANGUAGES)
     )
-    max_tries: int = setting(
-        Setting("close a connection after so many failed logins", checks.count, _number, "N"),
-        3,
+    max_tries: int = _number("close a connection after so many failed logins", checks.count, "N", 3)
+    auth_threads: int | None = _number(
+        "threads that check passwords (default: one for each processor)", checks.count, "N"
     )
-    auth_threads: int | None = setting(
-        Setting("threads that check passwords (default: one for each processor)", checks.count, _number, "N"), None
+    waiting_threads: int = _number(
+        "threads that wait for back ends which ask others", checks.count, "N", WAITING_THREADS
     )
-    waiting_threads: int = setting(
-        Setting("threads that wait for back ends which ask others", checks.count, _number, "N"), WAITING_THREADS
+    fake_salt_key_file: str | None = _text(
+        "a file with at least 16 random octets, of which the salts are made that SCRAM shows for unknown names "
+        "(default: a random key, which changes at a restart and tells by it which names are unknown)",
+        "FILE",
     )
-    fake_salt_key_file: str | None = setting(
-        Setting(
-            "a file with at least 16 random octets, of which the salts are made that SCRAM shows for unknown names "
-            "(default: a random key, which changes at a restart and tells by it which names are unknown)",
-            checks.text,
-            metavar="FILE",
-        ),
-        None,
+    store_threads: int = _number("threads that read maildrops", checks.count, "N", STORE_THREADS)
+    workers: int | None = _number(
+        "serve in so many processes, and restart them at SIGHUP without a session noticing; needs "
+        "geventpop3[workers] (default: this process serves)",
+        checks.count,
+        "N",
     )
-    store_threads: int = setting(Setting("threads that read maildrops", checks.count, _number, "N"), STORE_THREADS)
-    workers: int | None = setting(
-        Setting(
-            "serve in so many processes, and restart them at SIGHUP without a session noticing; needs "
-            "geventpop3[workers] (default: this process serves)",
-            checks.count,
-            _number,
-            "N",
-        ),
-        None,
+    user: str | None = _text("whom the workers become once the ports are bound", "NAME")
+    group: str | None = _text("the group that the workers become (default: the user's own)", "NAME")
+    pid_file: str | None = _text("where the number of the workers' parent is written", "FILE")
+    graceful_timeout: int = _number(
+        "seconds that a worker which leaves lets its sessions go on", checks.count, "SECONDS", 30
     )
-    user: str | None = setting(
-        Setting("whom the workers become once the ports are bound", checks.text, metavar="NAME"), None
-    )
-    group: str | None = setting(
-        Setting("the group that the workers become (default: the user's own)", checks.text, metavar="NAME"), None
-    )
-    pid_file: str | None = setting(
-        Setting("where the number of the workers' parent is written", checks.text, metavar="FILE"), None
-    )
-    graceful_timeout: int = setting(
-        Setting("seconds that a worker which leaves lets its sessions go on", checks.count, _number, "SECONDS"), 30
-    )
-    trace: bool = setting(
-        Setting("log the dialogue of every session, passwords masked", checks.switch, read=_truth, is_switch=True),
-        False,
-    )
-    log_level: str = setting(
-        Setting("how much to log: " + ", ".join(LOG_LEVELS), checks.one_of(*LOG_LEVELS), metavar="LEVEL"), "info"
-    )
+    trace: bool = _switch("log the dialogue of every session, passwords masked")
+    log_level: str = _text("how much to log: " + ", ".join(LOG_LEVELS), "LEVEL", "info", checks.one_of(*LOG_LEVELS))
 
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -339,6 +260,10 @@ def settings() -> Iterator[tuple[dataclasses.Field[Any], Setting]]:
             yield field, field.metadata["setting"]
 
 
+NAMES = tuple(field.name for field, _ in settings())
+"""What a setting may be called."""
+
+
 def flag(name: str) -> str:
     """The flag of a setting."""
     return "--" + name.replace("_", "-")
@@ -354,6 +279,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
 
     *flags*: text, a list of texts or a bool, by name of the setting; None if not given. Raises ConfigError.
     """
+    _check_variables(environment)
     in_file = _read_file(path) if path is not None else {}
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -381,6 +307,19 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
     return Settings(**values, origins=origins)
 
 
+def _check_variables(environment: Mapping[str, str]) -> None:
+    """Raise ConfigError for a variable that would be ours if it were spelt right."""
+    variables = {variable(field.name): of for field, of in settings()}
+    known = [CONFIG, *(name for name, of in variables.items() if not of.is_in_file_alone)]
+    for name, value in environment.items():
+        if not name.startswith(PREFIX) or name in known or not value:
+            continue
+        if name in variables:
+            raise ConfigError(f"{name}: a table is in the configuration file alone")
+        if _KUBERNETES.fullmatch(name.removeprefix(PREFIX)) is None:
+            raise ConfigError(f"{name!a}: unknown environment variable{did_you_mean(name, known, PREFIX)}")
+
+
 def _read_file(path: str) -> dict[str, object]:
     """What the file holds, by name of the setting."""
     try:
@@ -390,11 +329,11 @@ def _read_file(path: str) -> dict[str, object]:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    known = [field.name for field, _ in settings()]
+    except ValueError as error:  # TOMLDecodeError, or of a number with thousands of digits
+        hint = "texts are in quotes; numbers, true and false are not"
+        raise ConfigError(f"{path}: not TOML: {error}; {hint}") from None
     try:
-        return by_name(content, known)
+        return by_name(content, NAMES)
     except ConfigError as error:
         raise ConfigError(f"{error} (from {path})") from None
 

@@ -5,13 +5,13 @@ A key may be written with ``-`` or ``_``. One that is not known is told with the
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from geventpop3.config.checks import Check, secret, text
+from geventpop3.config.nearest import did_you_mean
 from geventpop3.errors import ConfigError
 
 SECRET_OCTETS = 4096
@@ -50,18 +50,21 @@ class KeptSecret:
             octets = file.read(SECRET_OCTETS + 1)
         line = octets.removesuffix(b"\n").removesuffix(b"\r")
         if not line or len(octets) > SECRET_OCTETS or any(octet in line for octet in b"\0\r\n"):
-            raise ConfigError(f"{self._path}: not one line with a secret")
+            raise ConfigError(f"{self._path}: not one line with a secret and nothing else")
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError:
             raise ConfigError(f"{self._path}: not UTF-8") from None
 
 
-def read_table(content: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
-    """The values of what is given, by name. Raises ConfigError, also if a key is missing that is needed."""
+def read_table(content: Mapping[str, Any], keys: Mapping[str, Key], outside: Collection[str] = ()) -> dict[str, Any]:
+    """The values of what is given, by name. Raises ConfigError, also if a key is missing that is needed.
+
+    *outside* are names that belong above the first table of a file: whoever writes one below it is told so.
+    """
     sources = {**{name: name for name in keys}, **{f"{name}_file": name for name in keys if keys[name].is_secret}}
     values: dict[str, Any] = {}
-    for source, given in by_name(content, sources).items():
+    for source, given in by_name(content, sources, outside).items():
         name = sources[source]
         with about(source):
             if name in values:
@@ -77,14 +80,15 @@ def read_table(content: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str,
     return values
 
 
-def by_name(content: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+def by_name(content: Mapping[str, Any], known: Collection[str], outside: Collection[str] = ()) -> dict[str, Any]:
     """What *content* holds, by names with ``_``. Raises ConfigError for what is not known, or is there twice."""
     values: dict[str, Any] = {}
     for key, value in content.items():
         name = key.replace("-", "_")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise ConfigError(f"{key!a}: unknown key" + (f", did you mean {shown(near[0])}?" if near else ""))
+            if name in outside:
+                raise ConfigError(f"{key!a}: unknown key here: it belongs above the first table")
+            raise ConfigError(f"{key!a}: unknown key{did_you_mean(shown(name), map(shown, known))}")
         if name in values:
             raise ConfigError(f"{shown(name)}: is there twice, with - and with _")
         values[name] = value

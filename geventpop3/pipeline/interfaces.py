@@ -90,6 +90,10 @@ class ClientInterface(Protocol):
     owner: str | None
     """Whose maildrop is open; None before the TRANSACTION state."""
 
+    writing: bool
+    """Whether a body is taken because it is being written: what is taken before then, a plugin looks at. A body that is
+    a tuple of one piece is there already, and nobody is told when it is taken."""
+
     translate: Callable[[str], str] | None
     """What makes of a reply's text the client's language (RFC 6856 section 3); None leaves it. It must not raise."""
 

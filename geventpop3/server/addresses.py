@@ -1,5 +1,6 @@
-"""Where to listen, as text: ``127.0.0.1:110``, ``[::1]:110``, ``:110``, ``pop.example.org:110``, ``unix:/path``.
+"""Where to listen, as text: ``127.0.0.1:110``, ``[::1]:110``, ``pop.example.org:110``, ``unix:/path``.
 
+A text names its host: who leaves it out hardly means every address of the machine, and is told how to say that.
 Whatever passes here is something that can be looked up and bound; if it then fails, it is the system that says no.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 from geventpop3.errors import ConfigError
 
 Address = tuple[str, int | str]
-"""``(host, port)``, or ``("unix", path)``; an empty host means every address."""
+"""``(host, port)``, or ``("unix", path)``; an empty host, as sockets have it, means every address."""
 
 UNIX_PATH_OCTETS = 103
 """The longest path of a unix socket on every system (``sun_path`` has 104 octets on some, with the NUL)."""
@@ -33,20 +34,37 @@ def parse_address(text: str) -> Address:
         return "unix", path
     host, colon, port = text.rpartition(":")
     if not colon or not port or port.endswith("]"):
-        raise ConfigError(f"{text!r}: an address is HOST:PORT, [IPV6]:PORT or unix:PATH")
+        raise ConfigError(f"{text!r}: an address is HOST:PORT, [IPV6]:PORT or unix:PATH, such as 127.0.0.1:1110")
     if _PORT.fullmatch(port) is None or int(port) > 65535:
         raise ConfigError(f"{text!r}: a port is a number from 0 to 65535")
+    if host in ("", "*"):
+        raise ConfigError(
+            f"{text!r}: the host is missing: 127.0.0.1:{port} is this machine alone, 0.0.0.0:{port} every address of "
+            f"IPv4, [::]:{port} every one of IPv6"
+        )
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         try:
             IPv6Address(host)
         except AddressValueError:
             raise ConfigError(f"{text!r}: {host!r} is no IPv6 address") from None
+    elif "//" in host:
+        raise ConfigError(f"{text!r}: an address is written without a scheme, {host.partition('//')[2]}:{port}")
     elif ":" in host:
         raise ConfigError(f"{text!r}: an IPv6 address is written in brackets, [::1]:{port}")
-    elif host and _HOST.fullmatch(host) is None:
+    elif _HOST.fullmatch(host) is None:
         raise ConfigError(f"{text!r}: {host!r} is neither a host's name nor an address")
     return host, int(port)
+
+
+def check_place(host: str, port: int | str) -> None:
+    """Raise ConfigError for what the system would take for something else: it binds port 65537 as 1."""
+    if host == "unix":
+        return
+    if isinstance(port, int) and not 0 <= port <= 65535:
+        raise ConfigError(f"{port}: a port is a number from 0 to 65535")
+    if host and (host.count(":") == 1 or set(host) & set("[]/")):
+        raise ConfigError(f"{host!r} is no host alone: listen takes texts, such as ['127.0.0.1:1110', '[::1]:1110']")
 
 
 def format_address(sockname: Any) -> str:

@@ -81,6 +81,7 @@ class Client:
         "proxied",
         "summary",
         "translate",
+        "writing",
     )
 
     def __init__(
@@ -100,6 +101,7 @@ class Client:
         self.translate: Callable[[str], str] | None = None
         self.summary = SessionSummary(address=peer[0], port=peer[1])
         self.greenlet: gevent.Greenlet | None = None
+        self.writing = False
         self._server = server
         self._stream = stream
         self._output = Output(stream)
@@ -584,6 +586,7 @@ class Client:
         self._output.put(status_line)
         octets = 0
         chunks = stuff(body)
+        self.writing = True
         try:
             while True:
                 try:
@@ -598,6 +601,7 @@ class Client:
                 if octets > OUTPUT_OCTETS:
                     self._breathe()
         finally:
+            self.writing = False
             discard(reply)
         if self._trace is not None:
             self._trace.body(octets)

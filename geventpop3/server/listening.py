@@ -17,7 +17,7 @@ import gevent
 from gevent import socket
 from gevent.server import StreamServer
 
-from geventpop3.server.addresses import Address
+from geventpop3.server.addresses import Address, format_address
 
 log = logging.getLogger("geventpop3.server")
 
@@ -38,14 +38,21 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def bind(address: Address, backlog: int = BACKLOG) -> socket.socket:
-    """A listening gevent socket at *address*, a ``(host, port)`` pair or ``("unix", path)``. Raises OSError.
+    """A listening gevent socket at *address*, a ``(host, port)`` pair or ``("unix", path)``.
 
     The socket file of a server that died is replaced; one that somebody still answers, and any other file, is in use.
-    Closing the socket removes the file again.
+    Closing the socket removes the file again. Raises OSError, whose filename is the address as it is written.
     """
     host, port = address
-    if host == "unix":
-        return _bind_unix(str(port), backlog)
+    try:
+        return _bind_unix(str(port), backlog) if host == "unix" else _bind_inet(host, port, backlog)
+    except OSError as error:
+        # Errors of sockets do not say whose they are, and whoever reads one may have several addresses.
+        error.filename = f"unix:{port}" if host == "unix" else format_address(address)
+        raise
+
+
+def _bind_inet(host: str, port: int | str, backlog: int) -> socket.socket:
     family, kind, protocol, _, sockaddr = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

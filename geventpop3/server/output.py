@@ -17,7 +17,7 @@ from geventpop3.server.stream import Stream
 class Output:
     """The octets on their way to one peer."""
 
-    __slots__ = ("_chunks", "_lock", "_mark", "_sending", "_waiting", "stream")
+    __slots__ = ("_chunks", "_ended", "_lock", "_mark", "_sending", "_waiting", "stream")
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -26,6 +26,7 @@ class Output:
         self._waiting = 0
         self._lock: BoundedSemaphore | None = None
         self._mark: tuple[float, int] | None = None
+        self._ended = 0.0
         self._sending = False
 
     @property
@@ -83,9 +84,14 @@ class Output:
 
     def _send(self, data: bytes | memoryview) -> None:
         """Send what the peer does not take at once."""
+        now = monotonic()
         if self._mark is None:
             # Kept until the peer is waited for, so that each write does not give it a new deadline.
-            self._mark = (monotonic(), self.stream.sent)
+            self._mark = (now, self.stream.sent)
+        else:
+            # What we did since the last write ended, a slow removal perhaps, is no time that the peer took.
+            began, sent = self._mark
+            self._mark = (began + now - self._ended, sent)
         self._sending = True
         try:
             self.stream.send_all(data)
@@ -95,3 +101,4 @@ class Output:
             raise
         finally:
             self._sending = False
+            self._ended = monotonic()

@@ -24,7 +24,7 @@ from geventpop3.errors import ConfigError, PipelineError
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
-from geventpop3.server.addresses import Address, format_address, parse_address, unix_path
+from geventpop3.server.addresses import Address, check_place, format_address, parse_address, unix_path
 from geventpop3.server.client import Client
 from geventpop3.server.clients import Clients
 from geventpop3.server.limits import TICK, LimitOptions, Limits, check_options
@@ -114,8 +114,8 @@ class POP3Server(Pluggable):
         if tls is None and tls_listen:
             raise ConfigError("TLS before the greeting needs certificates")
         self._places: list[tuple[Address | socket.socket, bool]] = [
-            *((_place(one), False) for one in places),
-            *((_place(one), True) for one in tls_listen),
+            *((place, False) for place in _listed(places)),
+            *((place, True) for place in _listed(tls_listen)),
         ]
         self._acceptors: list[Acceptor] = []
         self._clients = Clients(self.limits)
@@ -147,7 +147,8 @@ class POP3Server(Pluggable):
         At those of them that have the port, or the path, of one in ``tls_listen``, TLS comes first too. *shared*: other
         processes accept from the same sockets, so each takes one connection at a time.
 
-        Raises OSError if one cannot be bound, after the event ``listener_failed`` with operation, errno and text.
+        Raises OSError with the address as its filename if one cannot be bound, after the event ``listener_failed`` with
+        operation, errno and text.
         """
         if self._stopping.is_set():
             raise RuntimeError("a server that was shut down is not started again: make a new one")
@@ -157,7 +158,7 @@ class POP3Server(Pluggable):
         bound: list[Acceptor] = []
         if listen is not None:
             secured = {_port(place) for place, implicit_tls in self._places if implicit_tls} - {"0"}
-            self._places = [(place, _port(place) in secured) for place in map(_place, listen)]
+            self._places = [(place, _port(place) in secured) for place in _listed(listen)]
         for place, implicit_tls in self._places:
             try:
                 sock = place if isinstance(place, socket.socket) else bind(place)
@@ -429,12 +430,20 @@ def _reload(certificates: Certificates) -> tuple[bool, str | None]:
         return False, str(error) or type(error).__name__
 
 
+def _listed(places: Iterable[Place]) -> list[Address | socket.socket]:
+    if isinstance(places, str):  # an iterable of texts too, and not what was meant
+        raise ConfigError(f"{places!r} is one place: a list of them is wanted, [{places!r}]")
+    return [_place(one) for one in places]
+
+
 def _place(place: Place) -> Address | socket.socket:
     if isinstance(place, str):
         return parse_address(place)
     if isinstance(place, _socket.socket) and not isinstance(place, socket.socket):
         # The standard library's, in a process that is not patched: gevent's takes it over.
         return socket.socket(place.family, place.type, place.proto, fileno=place.detach())
+    if isinstance(place, tuple):
+        check_place(*place)
     return place
 
 

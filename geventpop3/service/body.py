@@ -14,11 +14,10 @@ class Body(Iterator[bytes]):
     """The octets of one message, the first chunk read ahead.
 
     Reading that one when it is made means that what cannot be read is refused before ``+OK`` (RFC 1939 section 3 has no
-    way to say so afterwards). *first* is that chunk, if it was read already; *finished* is called once all was handed
-    over.
+    way to say so afterwards). *first* is that chunk, if it was read already.
     """
 
-    __slots__ = ("_ahead", "_chunks", "_finished", "_next")
+    __slots__ = ("_ahead", "_chunks", "_next")
 
     def __init__(
         self,
@@ -27,10 +26,8 @@ class Body(Iterator[bytes]):
         *,
         waits: bool,
         first: bytes | None = None,
-        finished: Callable[[], object] | None = None,
     ) -> None:
         self._chunks = chunks
-        self._finished = finished
         self._next = _reader(chunks, offload, waits)
         try:
             self._ahead: bytes | None = self._next() if first is None else first
@@ -47,9 +44,6 @@ class Body(Iterator[bytes]):
         if chunk is None:
             chunk = self._next()
         if not chunk:
-            if self._finished is not None:
-                self._finished()
-                self._finished = None
             raise StopIteration
         return chunk
 
@@ -80,7 +74,34 @@ class Part(Iterator[bytes]):
         close(self._whole)
 
 
-Content = tuple[bytes] | Body | Part
+class Watched(Iterator[bytes]):
+    """A message that calls *taken* when the last of it has been taken; closing it lets go of the message."""
+
+    __slots__ = ("_chunks", "_content", "_taken")
+
+    def __init__(self, content: Content, taken: Callable[[], object]) -> None:
+        self._content = content
+        self._chunks = iter(content)
+        self._taken: Callable[[], object] | None = taken
+
+    def __iter__(self) -> Watched:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            taken, self._taken = self._taken, None
+            if taken is not None:
+                taken()
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        """Let go of the message."""
+        close(self._content)
+
+
+Content = tuple[bytes] | Body | Part | Watched
 """A message to be sent: in one piece, or what hands it over piece by piece."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from geventpop3.errors import NoSuchMessage
-from geventpop3.pipeline.interfaces import SessionSummary
+from geventpop3.pipeline.interfaces import ClientInterface, SessionSummary
 from geventpop3.stores.store import Maildrop, Message, Snapshot
 
 if TYPE_CHECKING:
@@ -27,7 +27,18 @@ class Transaction:
     what RETR sent, marked or not (RFC 2449 section 6.7, EXPIRE 0).
     """
 
-    __slots__ = ("_kept", "_marks", "_octets", "_retrieved", "_snapshot", "_summary", "maildrop", "present")
+    __slots__ = (
+        "_counted_at",
+        "_kept",
+        "_marks",
+        "_octets",
+        "_retrieved",
+        "_snapshot",
+        "_summary",
+        "maildrop",
+        "present",
+        "removes_retrieved",
+    )
 
     def __init__(
         self,
@@ -40,7 +51,9 @@ class Transaction:
     ) -> None:
         self.maildrop = maildrop
         self.present = present
-        self._retrieved: set[int] | None = set() if removes_retrieved else None
+        self.removes_retrieved = removes_retrieved
+        self._retrieved: set[int] = set()
+        self._counted_at = 0
         self._kept: set[int] = set()
         self._summary = summary
         self._snapshot = Snapshot.of(messages)
@@ -65,7 +78,7 @@ class Transaction:
     @property
     def expired(self) -> list[str]:
         """The unique-ids of what is to be removed although it is not marked."""
-        return self._unique_ids((self._retrieved or set()) - self._kept - self._marks)
+        return self._unique_ids(self._retrieved - self._kept - self._marks)
 
     def message(self, number: int) -> Message:
         """The message with this number. Raises NoSuchMessage if there is none or it is marked as deleted."""
@@ -88,10 +101,22 @@ class Transaction:
         self._marks.clear()
 
     def retrieved(self, number: int) -> None:
-        """A message went out whole."""
-        self._summary.retrieved += 1
-        if self._retrieved is not None:
+        """A message goes out whole."""
+        summary = self._summary
+        summary.retrieved += 1
+        self._counted_at = summary.commands
+        if self.removes_retrieved:
             self._retrieved.add(number)
+
+    def taken(self, number: int, client: ClientInterface) -> None:
+        """A message was taken to its end: by a plugin that looks at it, perhaps, and then puts another in its place."""
+        if client.writing:
+            self.retrieved(number)
+
+    def kept_back(self) -> None:
+        """The message that was asked for last did not go out."""
+        if self._counted_at == self._summary.commands:
+            self._summary.retrieved -= 1
 
     def keep(self, number: int) -> None:
         """This client cannot have the message itself, so it does not expire."""

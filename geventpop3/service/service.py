@@ -250,9 +250,16 @@ class MaildropService:
 
     @handles("reply_withdrawn")
     def take_back(self, _pop3d: Host, event: Event) -> None:
-        """A plugin refused a login after all: the lock is released before the client hears so (RFC 1939 section 4)."""
+        """A plugin refused a login after all: the lock is released before the client hears so (RFC 1939 section 4).
+
+        Or it kept a message back, which then does not count.
+        """
         session = None if event.client is None else self._sessions.get(event.client.id)
-        if session is not None and session.transaction is not None and event.args[0] in authorization.LOGINS:
+        if session is None or session.transaction is None:
+            return
+        if event.args[0] == "cmd_retr":
+            session.transaction.kept_back()
+        elif event.args[0] in authorization.LOGINS:
             transaction, session.transaction = session.transaction, None
             self.login_delay.forget(session.client.owner or "")
             session.client.owner = None
@@ -334,25 +341,19 @@ class MaildropService:
         """The snapshot of a maildrop."""
         return self._call(maildrop, "scan", maildrop.scan)
 
-    def read(
-        self, maildrop: Maildrop, unique_id: str, finished: Callable[[], object] | None = None
-    ) -> tuple[bytes] | Body:
+    def read(self, maildrop: Maildrop, unique_id: str) -> tuple[bytes] | Body:
         """A message, opened and with its first chunk read: the chunk itself if that is all of it, else a Body."""
         waits = "retrieve" in maildrop.blocking
         chunks = self._storing.run(maildrop.retrieve, unique_id) if waits else maildrop.retrieve(unique_id)
         first = None
         if type(chunks) is tuple and len(chunks) == 1:
-            if finished is not None:
-                finished()
             return chunks
         if isinstance(chunks, Chunks):
             # Chunks let go by themselves when they fail.
             first = chunks.ready()
             if first is not None and chunks.complete:
-                if finished is not None:
-                    finished()
                 return (first,)
-        return Body(chunks, self._storing, first=first, waits=waits, finished=finished)
+        return Body(chunks, self._storing, first=first, waits=waits)
 
     def close_maildrop(self, maildrop: Maildrop) -> None:
         """Release the lock and all else."""

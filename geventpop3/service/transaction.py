@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from geventpop3.pipeline.events import Event
-from geventpop3.service.body import Content, Part
+from geventpop3.service.body import Content, Part, Watched
 from geventpop3.service.marks import Transaction, plural
 from geventpop3.wire.arguments import expect, line_count, message_number
 from geventpop3.wire.replies import Reply, multiline, ok
@@ -52,9 +52,13 @@ def retr(service: MaildropService, transaction: Transaction, event: Event) -> Re
         expect(event.args, 1)
     number = message_number(event.args[0])
     message = transaction.message(number)
-    body: Content = service.read(transaction.maildrop, message.unique_id, partial(transaction.retrieved, number))
+    body: Content = service.read(transaction.maildrop, message.unique_id)
     if transaction.present is not None:
         body = transaction.present(service, body, partial(transaction.keep, number))
+    if type(body) is tuple and not transaction.removes_retrieved:
+        transaction.retrieved(number)
+    else:
+        body = Watched(body, partial(transaction.taken, number, event.client))
     return Reply(True, f"{message.octets} octets", None, body)
 
 

@@ -39,13 +39,16 @@ class Reply(NamedTuple):
     def parse(cls, line: str | bytes) -> Reply:
         """The Reply that a line such as ``-ERR [AUTH] go away`` means.
 
-        Raises ValueError if it begins with neither ``+OK`` nor ``-ERR``.
+        Raises ValueError if it begins with neither ``+OK`` nor ``-ERR``; its text shows nothing of a line that may be
+        something else altogether, a password for one.
         """
         if isinstance(line, bytes):
             line = line.decode("utf-8", "surrogateescape")
         status, _, text = line.rstrip("\r\n").partition(" ")
         if status not in ("+OK", "-ERR"):
-            raise ValueError("a reply begins with +OK or -ERR")
+            is_near = status.strip("+-").upper() in ("OK", "ERR")
+            found = f"not with {status!r}" if is_near else f"and these {len(line)} characters do not"
+            raise ValueError(f"a reply begins with +OK or -ERR, {found}")
         code = None
         if text.startswith("[") and "]" in text:
             code, _, text = text[1:].partition("]")

@@ -9,7 +9,8 @@ try:
 except ImportError:
     raise ImportError("several workers need an extra: pip install 'geventpop3[workers]'") from None
 
-from geventpop3.workers.serving import aside, bind, inherits, serve
+from geventpop3.workers.arbiter import inherits
+from geventpop3.workers.serving import aside, bind, identity, serve
 from geventpop3.workers.worker import Worker
 
-__all__ = ["Worker", "serve", "bind", "inherits", "aside"]
+__all__ = ["Worker", "serve", "bind", "inherits", "identity", "aside"]

@@ -1,4 +1,5 @@
-"""gunicorn's arbiter with two habits of its own: who is leaving does not count, and nobody leaves before a successor.
+"""gunicorn's arbiter with three habits of its own: who is leaving does not count, nobody leaves before a successor, and
+what breaks each worker at once does not make it fork without end.
 
 Sessions of POP3 may last for minutes, and gunicorn takes a worker that only waits for its last session for one that
 serves. So counts are kept here, and a worker is told to leave only when enough others have given a sign of life.
@@ -6,32 +7,46 @@ serves. So counts are kept here, and a worker is told to leave only when enough 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gunicorn import arbiter
+from gunicorn import arbiter, sock, systemd
 from gunicorn.errors import HaltServer
 
 from geventpop3.errors import ConfigError
+from geventpop3.server.addresses import format_address
+from geventpop3.workers.patience import Patience
 
-RETRY_SECONDS = 1.0
-"""Until a worker is started again that could not begin to serve."""
+
+def inherits() -> bool:
+    """Whether this process was given its listening sockets, by systemd or by the one that it replaces (SIGUSR2)."""
+    return "GUNICORN_FD" in os.environ or os.environ.get("LISTEN_PID") == str(os.getpid())
 
 
 class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
-    """Keeps so many workers, starts new ones at SIGHUP, and gives up only when there is none that serves."""
+    """Keeps so many workers, starts new ones at SIGHUP, and gives up only when there is none that serves.
 
-    def __init__(self, app: Any) -> None:
+    *descriptors* are its listening sockets; without them it must have inherited some.
+    """
+
+    def __init__(self, app: Any, descriptors: Sequence[int]) -> None:
         super().__init__(app)
         # As it was started, `python -m` included: sys.argv would begin with a file of the package.
         self.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
+        self._descriptors = descriptors
         self._leaving: set[int] = set()
         self._outdated = 0
         self._ending = False
+        self._began: dict[int, float] = {}
+        self._patience = Patience()
 
     def start(self) -> None:
+        descriptors = self._descriptors or _inherited()
+        self.LISTENERS = [_Listener(one) for one in sock.create_sockets(self.cfg, self.log, descriptors)]
         super().start()
         # Also of the second parent and those after it: systemd's sockets are nobody's to remove.
         self.systemd = "LISTEN_FDS" in self.cfg.env_orig
@@ -55,19 +70,28 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
             return
         self.log.reopen_files()
         self._outdated = self.worker_age
+        self._patience = Patience()  # what broke the workers may be mended
         self.manage_workers()
 
     def manage_workers(self) -> None:
         """As many up-to-date workers as are wanted; then the oldest of those that are too many leave."""
+        now = time.monotonic()
+        self._mourn(now)
         self._leaving &= self.WORKERS.keys()
         current = [worker for pid, worker in self.WORKERS.items() if self._stays(pid) and worker.age > self._outdated]
-        for _ in range(self.num_workers - len(current)):
-            self.spawn_worker()
+        if not self._patience.is_needed(now):
+            for _ in range(self.num_workers - len(current)):
+                self.spawn_worker()
         serving = [pid for pid, worker in self.WORKERS.items() if self._stays(pid) and _serves(worker)]
         serving.sort(key=lambda pid: self.WORKERS[pid].age)
         for pid in serving[: max(0, len(serving) - self.num_workers)]:
             self._leaving.add(pid)
             self.kill_worker(pid, signal.SIGTERM)
+
+    def spawn_worker(self) -> Any:
+        pid = super().spawn_worker()
+        self._began[pid] = time.monotonic()
+        return pid
 
     def reap_workers(self) -> None:
         """Bury the dead; one that never came to serve ends everything only if no other serves."""
@@ -80,12 +104,42 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
                 if not any(map(_serves, self.WORKERS.values())):
                     raise
                 self.log.error("%s The others serve on; it is tried again.", halt.reason)
-                time.sleep(RETRY_SECONDS)
             else:
                 return
 
+    def _mourn(self, now: float) -> None:
+        """Who was not told to leave and is gone makes patient, if that was soon."""
+        for pid in self._began.keys() - self.WORKERS.keys():
+            began = self._began.pop(pid)
+            seconds = 0.0 if pid in self._leaving else self._patience.lost(now - began, now, self.num_workers)
+            if seconds:
+                self.log.warning("workers end soon after they began; the next one begins in %g seconds", seconds)
+
     def _stays(self, pid: int) -> bool:
         return pid not in self._leaving
+
+
+class _Listener:
+    """A listening socket that gunicorn looks after, whose name is not that of a server of HTTP."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+
+    def __str__(self) -> str:
+        return format_address(self._made.getsockname())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+
+def _inherited() -> Iterable[int]:
+    """From systemd, or from the parent that this one replaces."""
+    if count := systemd.listen_fds():
+        return range(systemd.SD_LISTEN_FDS_START, systemd.SD_LISTEN_FDS_START + count)
+    numbers = os.environ.pop("GUNICORN_FD", "")
+    if not numbers:
+        raise ConfigError("there is no socket to listen at: give those that bind() makes")
+    return [int(number) for number in numbers.split(",")]
 
 
 def _serves(worker: Any) -> bool:

@@ -7,6 +7,7 @@ process it replaces, all workers accept from.
 from __future__ import annotations
 
 import grp
+import logging
 import os
 import pwd
 import threading
@@ -15,9 +16,9 @@ from typing import Any, NoReturn, TypeVar
 
 import gevent
 from gevent import monkey
-from gunicorn import sock
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.pidfile import Pidfile
 
 from geventpop3.errors import ConfigError
 from geventpop3.server import listening
@@ -35,11 +36,12 @@ Build = Callable[[], POP3Server]
 
 
 class _Log(Logger):  # type: ignore[misc]  # gunicorn is untyped
-    """gunicorn's lines go where all others go."""
+    """gunicorn's lines go where all of ours go, by the level that is set there."""
 
     def setup(self, cfg: Any) -> None:
+        self.error_log = logging.getLogger("geventpop3.workers")
         super().setup(cfg)
-        self.error_log.propagate = True
+        self.error_log.setLevel(logging.NOTSET)
 
 
 class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
@@ -60,11 +62,6 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untype
 
     def reload(self) -> None:
         self._build = self._renew()
-
-
-def inherits() -> bool:
-    """Whether this process was given its listening sockets, by systemd or by the one that it replaces (SIGUSR2)."""
-    return "GUNICORN_FD" in os.environ or os.environ.get("LISTEN_PID") == str(os.getpid())
 
 
 def aside(function: Callable[[], T]) -> T:
@@ -101,10 +98,7 @@ def bind(addresses: Iterable[str]) -> list[int]:
         bound: list[int] = []
         try:
             for text in addresses:
-                try:
-                    bound.append(listening.bind(parse_address(text)).detach())
-                except OSError as error:
-                    raise OSError(error.errno, error.strerror or str(error), text) from None
+                bound.append(listening.bind(parse_address(text)).detach())  # noqa: PERF401  # closed if another fails
         except BaseException:
             for descriptor in bound:
                 os.close(descriptor)
@@ -146,26 +140,49 @@ def serve(
         "control_socket_disable": True,
         # So that a sign of life waits for no disk.
         "worker_tmp_dir": _MEMORY if os.path.isdir(_MEMORY) else None,
-        **_identity(user, group),
+        **(accounts := identity(user, group)),
     }
-    arbiter = Arbiter(_Application(settings, build, reload or (lambda: build)))
-    if descriptors:
-        arbiter.LISTENERS = sock.create_sockets(arbiter.cfg, arbiter.log, descriptors)
+    _check_rights(accounts)
+    if pid_file is not None and "GUNICORN_PID" not in os.environ:  # who replaces another writes a second one
+        _check_pid_file(pid_file)
+    arbiter = Arbiter(_Application(settings, build, reload or (lambda: build)), descriptors)
     try:
         raise SystemExit(arbiter.run())
     except RuntimeError as error:  # of the pid file
         raise ConfigError(str(error)) from None
 
 
-def _identity(user: str | None, group: str | None) -> dict[str, Any]:
-    """Settings for whom the workers become."""
+def identity(user: str | None, group: str | None) -> dict[str, Any]:
+    """gunicorn's settings for whom the workers become. Raises ConfigError for an account that there is not."""
     found: dict[str, Any] = {}
-    try:
-        if user is not None:
+    if user is not None:
+        try:
             account = pwd.getpwnam(user)
-            found = {"user": account.pw_uid, "group": account.pw_gid, "initgroups": True}
-        if group is not None:
+        except KeyError:
+            raise ConfigError(f"there is no user {user!r} on this machine") from None
+        found = {"user": account.pw_uid, "group": account.pw_gid, "initgroups": True}
+    if group is not None:
+        try:
             found["group"] = grp.getgrnam(group).gr_gid
-    except KeyError as error:
-        raise ConfigError(f"there is no such account: {error.args[0]}") from None
+        except KeyError:
+            raise ConfigError(f"there is no group {group!r} on this machine") from None
     return found
+
+
+def _check_rights(wanted: dict[str, Any]) -> None:
+    own = {"user": os.geteuid(), "group": os.getegid()}
+    if os.geteuid() != 0 and any(wanted.get(name, number) != number for name, number in own.items()):
+        raise ConfigError("only root can have workers of another user or group: start as root, or leave them out")
+
+
+def _check_pid_file(path: str) -> None:
+    """As gunicorn does, but before it has said a word, and in words that name the file."""
+    try:
+        pid = Pidfile(path).validate()
+    except OSError as error:
+        raise ConfigError(f"pid file {path}: {error.strerror}") from None
+    if pid not in (None, os.getpid()):
+        raise ConfigError(f"pid file {path}: process {pid} has it: end that one, or name another file")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"pid file {path}: no file can be made in {folder}")

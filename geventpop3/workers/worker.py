@@ -18,13 +18,12 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from gunicorn import arbiter
 from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.errors import AppImportError
 from gunicorn.workers import base
 
-# Imported before the fork for its random key: the salts that SCRAM makes up for unknown names come from it, and must
-# be the same in all workers, or asking twice would tell which names are known.
-from geventpop3.auth.mechanisms import mechanism  # noqa: F401
+from geventpop3.errors import ConfigError
 from geventpop3.server.server import POP3Server
 
 BEAT_SECONDS = 1.0
@@ -76,7 +75,12 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
     def load_wsgi(self) -> None:
         """The server, as gunicorn's own import refuses what cannot be called. Raises AppImportError."""
         app = self.app
-        found = _imported(app.app_uri) if isinstance(app, WSGIApplication) else app.wsgi()
+        try:
+            found = _imported(app.app_uri) if isinstance(app, WSGIApplication) else app.wsgi()
+        except ConfigError as error:
+            # The operator's mistake is a line, not a traceback; with this status gunicorn gives up or tries again.
+            self.log.error("a worker cannot begin: %s", error)
+            raise SystemExit(arbiter.Arbiter.WORKER_BOOT_ERROR) from None
         if not isinstance(found, POP3Server):
             raise AppImportError(f"this worker serves a POP3Server, not a {type(found).__name__}")
         self.wsgi = found

@@ -11,6 +11,7 @@ import warnings
 from contextlib import closing
 
 import pytest
+import required
 
 from geventpop3.assembly.authenticators import KINDS, make_authenticator
 from geventpop3.auth.chain import Chain
@@ -24,7 +25,7 @@ from geventpop3.errors import ConfigError, StoreUnavailable
 with warnings.catch_warnings():
     # ldap3 uses names that pyasn1 has deprecated: it is imported here, once, in peace.
     warnings.simplefilter("ignore", DeprecationWarning)
-    ldap3 = pytest.importorskip("ldap3")
+    ldap3 = required.module("ldap3")
 
 # Nobody listens on port 1 of loopback, and building asks nobody.
 SEARCH = """
@@ -146,7 +147,7 @@ def test_a_directory_is_searched_or_bound_to(make, more):
 
 
 def test_tokens_are_checked_by_keys_or_by_asking(make, folder):
-    pytest.importorskip("cryptography", reason="the extra oauth is not installed")
+    required.module("cryptography")
     assert isinstance(make(JWT), JwtVerifier)
     for table in (INTROSPECTION, INTROSPECTION.replace("secret-file", "secret")):
         assert isinstance(make(table), IntrospectionVerifier)
@@ -160,7 +161,7 @@ def test_pam_is_a_service(make, folder):
     try:
         _library()
     except ConfigError:
-        pytest.skip("Linux-PAM is not installed (Debian: libpam0g, libpam-modules)")
+        required.missing("Linux-PAM (Debian: libpam0g, libpam-modules)")
     (folder / "pop3").write_text("auth required pam_deny.so\naccount required pam_permit.so\n")
     pam = make('kind = "pam"\nservice = "pop3"\nfolder = "FOLDER"\nrefusal-seconds = 0')
     assert isinstance(pam, PamAuthenticator)
@@ -168,7 +169,7 @@ def test_pam_is_a_service(make, folder):
 
 
 def test_an_authority_is_trusted_that_the_system_does_not_know(make, folder):
-    trustme = pytest.importorskip("trustme", reason="the test extra is not installed")
+    trustme = required.module("trustme")
     trustme.CA(key_type=trustme.KeyType.ECDSA).cert_pem.write_to_path(folder / "ca.pem")
     for table in (SEARCH, INTROSPECTION):
         make(f'{table}ca = "FOLDER/ca.pem"')
@@ -179,15 +180,20 @@ def test_an_authority_is_trusted_that_the_system_does_not_know(make, folder):
     [
         ("", f"number 1: its kind must be one of {', '.join(KINDS)}"),
         ('kind = "lpad"', "number 1: its kind must be one of passwords,"),
+        ('kind = "oauth2"', ", not 'oauth2': did you mean oauth?"),
+        (SEARCH + 'maildir = "/m"', "'maildir': unknown key here: it belongs above the first table"),
         ("kind = ['ldap']", "number 1: its kind must be one of passwords,"),
         ('kind = "passwords"', "number 1 (passwords): path must be given"),
         ('kind = "passwords"\nfile = "x"', "'file': unknown key"),
-        ('kind = "passwords"\npath = "/nonexistent"', "(passwords): /nonexistent: No such file or directory"),
-        (SEARCH + 'bind-dm = "x"', "(ldap): 'bind-dm': unknown key, did you mean bind-dn?"),
+        (
+            'kind = "passwords"\npath = "/nonexistent"',
+            "No such file or directory; to make it: geventpop3 passwd /nonexistent USER",
+        ),
+        (SEARCH + 'bind-dm = "x"', "(ldap): 'bind-dm': unknown key: did you mean bind-dn?"),
         (SEARCH.replace("secret", "nothing"), "/nothing: No such file or directory"),
         (SEARCH.replace("{name}", "x"), "the filter has no {name}"),
         (SEARCH.replace("bind-password-file", "bind-dn-file"), "'bind-dn-file': unknown key"),
-        (SEARCH + "owner-attribute = true", "owner-attribute: True is not a text"),
+        (SEARCH + "owner-attribute = true", "owner-attribute: true is not a text"),
         (SEARCH + "seconds = 0", "seconds: 0 is not a number of seconds, more than 0"),
         (SEARCH + 'ca = "/nonexistent"', "(ldap): ca: /nonexistent: No such file or directory"),
         (SEARCH + 'ca = "FOLDER/secret"', "/secret: no certificates in PEM"),
@@ -197,21 +203,21 @@ def test_an_authority_is_trusted_that_the_system_does_not_know(make, folder):
         (SQL.replace('"sqlite3"', '".json"'), "module: '.json' is not the name of a module"),
         (SQL.replace(":name", "'alice'"), "the query has no :name"),
         (SQL.replace("DISTINCT secret", "nothing"), "the survey of the secrets failed: OperationalError"),
-        (SQL + 'paramstyle = "odd"', "paramstyle: 'odd' is not one of qmark"),
+        (SQL + 'paramstyle = "odd"', "paramstyle: the text 'odd' is not one of qmark"),
         (SQL.replace("{ database", '{ pigeon = "x", database'), "the survey of the secrets failed: TypeError"),
         ('kind = "sql"\nconnect = 3', "connect: is not a table"),
         (JWT + 'client-id = "x"', "'client-id': unknown key"),
-        (JWT.replace("ES256", "HS256"), "algorithms: 'HS256' is not one of RS256,"),
+        (JWT.replace("ES256", "HS256"), "algorithms: the text 'HS256' is not one of RS256,"),
         (JWT.replace("https://issuer.example.org/jwks", "http://issuer.example.org/jwks"), "is not https"),
         ('kind = "oauth"\njwks = "FOLDER/secret"\nissuer = "x"\naudience = "x"', "/secret: no JSON"),
         ('kind = "oauth"\njwks = "FOLDER/list"\nissuer = "x"\naudience = "x"', "/list: no JWK Set"),
         ('kind = "oauth"\njwks = "FOLDER/object"\nissuer = "x"\naudience = "x"', "OAuth: the JWK Set: "),
         ('kind = "pam"\nservice = "no-such-service"\nfolder = "FOLDER"', "(pam): PAM"),
-        ('kind = "pam"\nservices = "pop3"', "(pam): 'services': unknown key, did you mean service?"),
+        ('kind = "pam"\nservices = "pop3"', "(pam): 'services': unknown key: did you mean service?"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_table_it_is_in(fails, folder, table, words):
-    pytest.importorskip("cryptography", reason="the extra oauth is not installed")
+    required.module("cryptography")
     (folder / "list").write_text("[]")
     (folder / "object").write_text("{}")
     assert words in fails(table)

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import required
 
 from geventpop3 import cli
 from geventpop3.assembly import make_server, nowhere
@@ -20,7 +21,7 @@ from geventpop3.testing import play
 with warnings.catch_warnings():
     # ldap3 uses names that pyasn1 has deprecated: it is imported here, once, in peace.
     warnings.simplefilter("ignore", DeprecationWarning)
-    pytest.importorskip("ldap3", reason="the extra ldap is not installed")
+    required.module("ldap3")
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 
@@ -29,7 +30,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 def shown(tmp_path):
     """The path of the example, with the files that it names made in a folder of the test's own."""
     for module in ("redis", "jwt", "cryptography"):
-        pytest.importorskip(module, reason="an extra is not installed")
+        required.module(module)
     blocks = re.findall(r"^```toml\n(.+?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     (text,) = [block for block in blocks if "[[" in block]
     for part in ("new", "cur", "tmp"):
@@ -69,7 +70,7 @@ def test_each_key_that_is_misspelt_is_told_with_the_nearest(shown, capsys, key):
     shown.write_text(re.sub(rf"^{key} =", f"{key}x =", shown.read_text(), flags=re.M))
     assert cli.main(["check", str(shown)]) == 2
     error = capsys.readouterr().err
-    assert f"'{key}x': unknown key, did you mean {key}?" in error
+    assert f"'{key}x': unknown key: did you mean {key}?" in error
     assert error.count("\n") == 1
 
 

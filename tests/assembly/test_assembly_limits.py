@@ -6,6 +6,7 @@ import dataclasses
 import sys
 
 import pytest
+import required
 
 from geventpop3.assembly.limits import RULES, make_limits
 from geventpop3.errors import ConfigError
@@ -49,7 +50,7 @@ def test_rules_are_what_the_table_says_and_false_switches_off():
 
 
 def test_processes_share_redis_and_the_key_of_fingerprints(tmp_path):
-    pytest.importorskip("redis", reason="the extra redis is not installed")
+    required.module("redis")
     (tmp_path / "redis").write_text("redis://:canary@127.0.0.1:1/0\n")
     (tmp_path / "key").write_text("32 octets\n")
     table = {"redis-file": str(tmp_path / "redis"), "key-file": str(tmp_path / "key"), "prefix": "{pop3}:"}
@@ -63,9 +64,9 @@ def test_processes_share_redis_and_the_key_of_fingerprints(tmp_path):
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"ban-afer": 3}, "'ban-afer': unknown key, did you mean ban-after?"),
-        ({"ban-after": 0}, "ban-after: 0 is not a whole number, at least 1"),
-        ({"at-once": False}, "at-once: False is not a whole number"),
+        ({"ban-afer": 3}, "'ban-afer': unknown key: did you mean ban-after?"),
+        ({"ban-after": 0}, "ban-after: 0 is neither a whole number, at least 1, nor false"),
+        ({"at-once": False}, "at-once: false is not a whole number"),
         ({"delays": 3}, "delays: 3 is not a list of seconds"),
         ({"ban-seconds": 0}, "ban-seconds: 0 is not a number of seconds, more than 0"),
         ({"trusted": ["x"]}, "trusted: 'x' does not appear to be an IPv4 or IPv6 network"),
@@ -74,7 +75,7 @@ def test_processes_share_redis_and_the_key_of_fingerprints(tmp_path):
     ],
 )
 def test_what_is_wrong_is_told_with_its_key(table, words):
-    pytest.importorskip("redis", reason="the extra redis is not installed")
+    required.module("redis")
     with pytest.raises(ConfigError) as caught:
         make_limits(table)
     assert words in str(caught.value)

@@ -36,16 +36,16 @@ def test_what_is_given_is_read_by_name_and_what_is_not_is_not_there():
         ({}, "host-name must be given"),
         ({"host-name": 3}, "host-name: 3 is not a text"),
         ({"host-name": "x", "count": 0}, "count: 0 is not a whole number, at least 1"),
-        ({"hostname": "x"}, "'hostname': unknown key, did you mean host-name?"),
-        ({"host-name": "x", "pass-wrd-file": "x"}, "'pass-wrd-file': unknown key, did you mean pass-word-file?"),
+        ({"hostname": "x"}, "'hostname': unknown key: did you mean host-name?"),
+        ({"host-name": "x", "pass-wrd-file": "x"}, "'pass-wrd-file': unknown key: did you mean pass-word-file?"),
         ({"host-name": "x", "q\nz": "x"}, r"'q\nz': unknown key"),
         ({"host-name": "x", "host_name": "x"}, "host-name: is there twice, with - and with _"),
         (
             {"host-name": "x", "pass-word": "canary", "pass-word-file": "x"},
             "give pass-word or pass-word-file, not both",
         ),
-        ({"host-name": "x", "pass-word": ["canary"]}, "pass-word: is not a text"),
-        ({"host-name": "x", "pass-word-file": ""}, "pass-word-file: '' is not a text"),
+        ({"host-name": "x", "pass-word": ["canary"]}, "pass-word: is not a text, but a list"),
+        ({"host-name": "x", "pass-word-file": ""}, "pass-word-file: the text '' is empty"),
     ],
 )
 def test_what_is_wrong_is_one_line_that_holds_no_secret(content, words):

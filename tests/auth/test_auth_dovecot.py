@@ -1,13 +1,13 @@
 """Dovecot as the oracle: both sides read what the other wrote."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
+import required
 
 from geventpop3.auth.passwd import PasswordFile, set_password
 from geventpop3.auth.schemes import NAMES, hash_password, parse_secret
@@ -20,15 +20,13 @@ SSHA_OF_X = "{SSHA.HEX}2915515b6a8d569e70a5bc8b2a66f3f04ed6504d1ffca04e"
 
 @pytest.fixture
 def doveadm():
-    if (program := shutil.which("doveadm")) is None:
-        pytest.skip("doveadm is not installed")
-    return program
+    return required.program("doveadm")
 
 
 def needs_extra(name):
     module = {"ARGON2ID": "argon2", "BLF-CRYPT": "bcrypt"}.get(name)
     if module is not None:
-        pytest.importorskip(module, reason=f"{module} is not installed")
+        required.module(module)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,9 +94,9 @@ def folder():
 @pytest.fixture
 def dovecot_auth(doveadm, folder):
     """A function that asks a Dovecot of its own whether a name and a password are right by folder/passwords."""
-    program = shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin")
-    if program is None or os.geteuid() != 0:
-        pytest.skip("dovecot is not installed, or this is not root")
+    program = required.program("dovecot")
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a dovecot")
     configuration = folder / "dovecot.conf"
     configuration.write_text(CONFIGURATION.format(folder=folder))
     server = subprocess.Popen([program, "-F", "-c", str(configuration)], stderr=subprocess.PIPE)
@@ -111,7 +109,7 @@ def dovecot_auth(doveadm, folder):
         give_up = time.monotonic() + 20
         while not (folder / "run" / "auth-client").exists():
             if server.poll() is not None or time.monotonic() > give_up:
-                pytest.skip("this dovecot does not start with such a configuration")
+                required.missing("a dovecot that starts with such a configuration")
             time.sleep(0.02)
         yield ask
     finally:

@@ -6,6 +6,7 @@ import hmac
 import re
 
 import pytest
+import required
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mechanisms_back_end import BackEnd
@@ -104,7 +105,7 @@ def test_sha_256_example_of_the_rfc():
 
 
 def scramp_steps(mechanism, name, password, binding=None):
-    scramp = pytest.importorskip("scramp", reason="scramp is not installed")
+    scramp = required.module("scramp")
     channel = None if binding is None else ("tls-server-end-point", binding)
     client = scramp.ScramClient([mechanism], name, password, channel_binding=channel)
 
@@ -139,7 +140,7 @@ def test_independent_client_logs_in(hash_name, binding, stored, name):
 @given(TEXT, TEXT)
 @settings(max_examples=12, deadline=None)
 def test_independent_client_logs_in_with_any_name_and_password_that_can_be_prepared(name, password):
-    pytest.importorskip("scramp", reason="scramp is not installed")
+    required.module("scramp")
     from scramp.utils import saslprep as oracle
 
     prepared = oracle(name)

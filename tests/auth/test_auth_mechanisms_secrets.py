@@ -1,9 +1,9 @@
 """The secrets behind the mechanisms: SCRAM's stored keys as a value and as a text, CRAM-MD5's digest."""
 
-import shutil
 import subprocess
 
 import pytest
+import required
 
 from geventpop3.auth import ClearSecret, ScramSecret
 from geventpop3.errors import ConfigError
@@ -31,8 +31,7 @@ def test_secret_of_dovecot_is_read_and_written_again(field):
 @pytest.mark.client
 @pytest.mark.parametrize("name", ["SCRAM-SHA-1", "SCRAM-SHA-256"])
 def test_dovecot_and_we_verify_what_the_other_made(name):
-    if (doveadm := shutil.which("doveadm")) is None:
-        pytest.skip("doveadm is not installed")
+    doveadm = required.program("doveadm")
     password = "pässword"
     made = subprocess.run([doveadm, "pw", "-s", name, "-p", password], capture_output=True, text=True, check=True)
     assert ScramSecret.parse(made.stdout.strip()).matches(password.encode())

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+import required
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,7 +156,7 @@ def test_failed_login_runs_every_cost_of_the_file_once_whoever_it_is(path, hashe
 @pytest.fixture
 def schemes_of_all_kinds(monkeypatch):
     """Fields of the password "x", each of another cost."""
-    pytest.importorskip("bcrypt", reason="bcrypt is not installed")
+    required.module("bcrypt")
     monkeypatch.setattr(BlfCryptSecret, "fresh", (4,))
     monkeypatch.setattr(Sha512CryptSecret, "fresh", (1000,))
     monkeypatch.setattr(YescryptSecret, "fresh", (2, 1))

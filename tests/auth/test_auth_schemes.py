@@ -4,6 +4,7 @@ import hashlib
 import sys
 
 import pytest
+import required
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,9 +48,9 @@ def cheap(monkeypatch):
 def needs(name):
     """Skip the test if what the scheme needs is not there."""
     if "ARGON" in name:
-        pytest.importorskip("argon2", reason="argon2-cffi is not installed")
+        required.module("argon2")
     if "BLF" in name:
-        pytest.importorskip("bcrypt", reason="bcrypt is not installed")
+        required.module("bcrypt")
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 import sys
 
 import pytest
+import required
 
 from geventpop3.auth.schemes import BlfCryptSecret, hash_password, parse_secret
 from geventpop3.errors import ConfigError
 
-pytest.importorskip("bcrypt", reason="bcrypt is not installed")
+required.module("bcrypt")
 
 # Made by Dovecot 2.3.19; the password is "pässword".
 TEXT = "$2y$04$EhFd722fDI9tIvWPpn6JPu/b81FeO/BY3YlY.T7CAWo/JU2ywe/nW"

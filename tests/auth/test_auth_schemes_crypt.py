@@ -2,11 +2,11 @@
 
 import errno
 import os
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import required
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -206,8 +206,7 @@ def test_system_without_libxcrypt_is_a_config_error(names, elsewhere):
 @pytest.mark.client
 @pytest.mark.parametrize("salt", ["-1 salt", "-5 saltstring", "-5 rounds=1000$x", "-6 a", "-6 rounds=2000$-_-"])
 def test_what_openssl_makes_is_verified_here(salt):
-    if (openssl := shutil.which("openssl")) is None:
-        pytest.skip("openssl is not installed")
+    openssl = required.program("openssl")
     option, salt = salt.split()
     command = [openssl, "passwd", option, "-salt", salt, "-stdin"]
     made = subprocess.run(command, input="pässword\n", capture_output=True, text=True, check=True)
@@ -219,8 +218,7 @@ def test_what_openssl_makes_is_verified_here(salt):
 @pytest.mark.client
 @pytest.mark.parametrize("method", ["md5crypt", "sha256crypt", "sha512crypt", "yescrypt", "bcrypt", "scrypt"])
 def test_what_mkpasswd_makes_is_verified_here(method):
-    if (mkpasswd := shutil.which("mkpasswd")) is None:
-        pytest.skip("mkpasswd is not installed")
+    mkpasswd = required.program("mkpasswd")
     command = [mkpasswd, "-s", "-m", method]
     made = subprocess.run(command, input="pässword\n", capture_output=True, text=True, check=True)
     secret = parse_secret("{CRYPT}" + made.stdout.strip())

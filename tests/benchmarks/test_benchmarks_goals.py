@@ -2,31 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[dict[str, ModuleType]]:
-    """The pure modules, which import each other by their file names as the programs beside them do."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import goals
-        import report
-        import scenarios
-
-        yield {"goals": goals, "report": report, "scenarios": scenarios}
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-        for name in set(sys.modules) - before:
-            del sys.modules[name]
 
 
 def answers(ours: float, floor: float, rival: float) -> dict[str, list[dict[str, float]]]:
@@ -52,9 +30,46 @@ def test_a_goal_at_least_is_met_at_its_bound_and_not_below(bench: dict[str, Modu
 def test_what_was_not_measured_is_neither_met_nor_missed(bench: dict[str, ModuleType]) -> None:
     goals = bench["goals"]
     one, two, three = (goals.Goal(name, "what", 2) for name in "abc")
-    *each, last = goals.lines([(one, 3.0), (two, 1.0), (three, None)])
+    *each, last = goals.lines([(one, 3.0), (two, 1.0), (three, None)], {})
     assert [line.rsplit("  ", 1)[1] for line in each] == ["met", "NOT MET", "not measured"]
     assert last.split() == ["1", "of", "2", "met;", "1", "not", "measured"]
+
+
+def test_the_columns_are_as_wide_as_the_longest_goal_needs(bench: dict[str, ModuleType]) -> None:
+    goals = bench["goals"]
+    short, long = goals.Goal("a", "b", 2), goals.Goal("long", "what takes room " * 8, 1000, "octets", at_most=True)
+    first, second, _ = goals.lines([(short, 12.0), (long, 9.0)], {})
+    assert first.index("at least") == second.index("at most")
+    assert first.index("12.00 x") + len("12.00 x") == second.index("9.00 octets") + len("9.00 octets")
+    assert first.endswith("  met")
+
+
+def test_what_a_goal_was_made_of_stands_under_it(bench: dict[str, ModuleType]) -> None:
+    goals = bench["goals"]
+    figures = {"cold ms": [200.0, 100.0, 300.0], "cold ms, rival": [1500.0], "idle sessions": [6569.0]}
+    under = goals.remarks(figures)
+    assert under == {"huge-cold": ["each alone: 200 ms, Dovecot 1,500 ms"]}
+    _, below, _ = goals.lines([(goals.COLD, 7.5)], under)
+    assert below.strip() == under["huge-cold"][0]
+
+
+def test_fewer_idle_sessions_than_the_goal_has_are_said_under_it(bench: dict[str, ModuleType]) -> None:
+    figures = {"idle sessions": [6569.0], "idle sessions wanted": [10000.0], "idle octets": [125e6]}
+    (line,) = bench["goals"].remarks(figures)["idle"]
+    assert line == "6,569 of 10,000 sessions: limit of descriptors, 3 for each; PSS of all 125 MB"
+
+
+def test_workers_are_told_by_their_rates_and_by_their_cost(bench: dict[str, ModuleType]) -> None:
+    figures = {
+        "sessions/s, 1 worker": [2000.0],
+        "sessions/s, 2 workers": [2600.0],
+        "CPU us, 1 worker": [450.0],
+        "CPU us, 2 workers": [470.0],
+        "share of the busier": [0.52],
+    }
+    rates, costs = bench["goals"].remarks(figures)["workers"]
+    assert rates.startswith("sessions/s: 2,000 with one, 2,600 with two")
+    assert costs == "CPU for a session: 450 us and 470 us, of which the busier had 52%"
 
 
 def test_the_figure_of_a_goal_is_the_median_of_its_rounds(bench: dict[str, ModuleType]) -> None:
@@ -83,6 +98,13 @@ def test_goals_against_a_server_that_is_not_there_are_not_measured(bench: dict[s
     reached = {goal.name: value for goal, value in bench["report"].reached([table])}
     assert reached["login-2"] is None
     assert reached["login-5"] is None
+
+
+def test_a_run_in_which_no_session_ended_has_no_figure(bench: dict[str, ModuleType]) -> None:
+    huge = next(one for one in bench["scenarios"].SCENARIOS if one.name == "poll-huge")
+    assert huge.value({"session_us": {"n": 0, "p50": 0.0}}) is None
+    assert huge.value({"session_us": {"n": 1, "p50": 2000.0}}) == 2
+    assert huge.value({}) is None
 
 
 def test_every_goal_has_a_name_of_its_own(bench: dict[str, ModuleType]) -> None:

@@ -44,6 +44,11 @@ class Maildrop:
             path = self._maildir / ("new" if number % 2 else "cur") / (name if number % 2 else f"{name}:2,S")
             path.write_bytes(message.content)
 
+    @property
+    def host(self) -> str:
+        """Where clients are told to go."""
+        return self.address.host
+
     def app(self) -> POP3Server:
         """What serves it."""
         pop3d = POP3Server(hostname="pop.example.org")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
+import required
 from clients_maildrop import Maildrop
 from clients_tls import Authority
 
@@ -26,12 +25,5 @@ def maildrop(tmp_path, pop3_server) -> Iterator[Maildrop]:
 
 @pytest.fixture
 def program(request) -> str:
-    """The path of the program that the test is named after; without it the test is skipped, but not in CI."""
-    name = request.node.name.split("_")[1]
-    path = shutil.which(name)
-    if path is None:
-        reason = f"{name} is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
+    """The path of the program that the test is named after."""
+    return required.program(request.node.name.split("_")[1])

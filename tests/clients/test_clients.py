@@ -8,6 +8,7 @@ from __future__ import annotations
 import poplib
 import socket
 
+import clients_programs
 import pytest
 from clients_fetched import OWN_WAYS, check, contents
 from clients_maildrop import SECONDS, make_maildir
@@ -76,75 +77,17 @@ def test_curl(maildrop, program):
 
 
 def test_fetchmail(maildrop, program):
-    configuration = maildrop.configure(
-        "fetchmailrc",
-        f"""
-        set invisible
-        set no bouncemail
-        set pidfile "{maildrop.home}/fetchmail.pid"
-        set idfile "{maildrop.home}/fetchids"
-        poll {maildrop.address.host} service {maildrop.address.port} protocol POP3 auth password no uidl
-          user "{maildrop.user}" password "{maildrop.password}" sslproto ""
-          fetchall no keep no rewrite no dropstatus no dropdelivered no stripcr no forcecr no mimedecode pass8bits
-          mda "{maildrop.delivery_agent()}"
-        """,
-    )
-    maildrop.run(program, "--fetchmailrc", configuration, "--nodetach", "--silent")
-    check("fetchmail", maildrop.messages, contents(maildrop.fetched))
+    check("fetchmail", maildrop.messages, clients_programs.fetchmail(maildrop, program, 'sslproto ""'))
     assert maildrop.is_empty()
 
 
 def test_mpop(maildrop, program):
-    make_maildir(maildrop.fetched)
-    configuration = maildrop.configure(
-        "mpoprc",
-        f"""
-        account default
-        host {maildrop.address.host}
-        port {maildrop.address.port}
-        auth user
-        user {maildrop.user}
-        password {maildrop.password}
-        tls off
-        keep off
-        received_header off
-        uidls_file {maildrop.home}/uidls
-        delivery maildir {maildrop.fetched}
-        """,
-    )
-    maildrop.run(program, "--file", configuration, "--quiet")
-    check("mpop", maildrop.messages, contents(maildrop.fetched / "new"))
+    check("mpop", maildrop.messages, clients_programs.mpop(maildrop, program, "tls off", auth="user"))
     assert maildrop.is_empty()
 
 
 def test_getmail(maildrop, program):
-    # As root it delivers into no Maildir, but through a program; then it adds a line that no option leaves out.
-    added = b"Return-Path: <unknown>\n"
-    configuration = maildrop.configure(
-        "getmailrc",
-        f"""
-[retriever]
-type = SimplePOP3Retriever
-server = {maildrop.address.host}
-port = {maildrop.address.port}
-username = {maildrop.user}
-password = {maildrop.password}
-[destination]
-type = MDA_external
-path = {maildrop.delivery_agent()}
-allow_root_commands = true
-[options]
-delete = true
-read_all = true
-delivered_to = false
-received = false
-verbose = 0
-""",
-    )
-    maildrop.run(program, "--getmaildir", maildrop.home, "--rcfile", configuration)
-    fetched = contents(maildrop.fetched)
-    assert all(octets.startswith(added) for octets in fetched)
-    check("getmail", maildrop.messages, [octets.removeprefix(added) for octets in fetched])
+    check("getmail", maildrop.messages, clients_programs.getmail(maildrop, program))
     assert maildrop.is_empty()
 
 

@@ -5,9 +5,10 @@ fetchmail looks for a common name, too, so the certificate has one.
 
 from __future__ import annotations
 
+import clients_programs
 import pytest
-from clients_fetched import check, contents
-from clients_maildrop import Maildrop, make_maildir
+from clients_fetched import check
+from clients_maildrop import Maildrop
 from clients_tls import HOST, Authority, Wire, WireServer
 
 from geventpop3 import POP3Server
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.client
 
 class SecureMaildrop(Maildrop):
     """Alice's maildrop behind TLS."""
+
+    host = HOST
 
     def __init__(self, folder, wire: Wire, authority: Authority) -> None:
         super().__init__(folder)
@@ -50,49 +53,17 @@ def secure_maildrop(request, tmp_path, authority):
 
 def test_fetchmail_fetches(secure_maildrop, program):
     maildrop = secure_maildrop
-    configuration = maildrop.configure(
-        "fetchmailrc",
-        f"""
-        set invisible
-        set no bouncemail
-        set pidfile "{maildrop.home}/fetchmail.pid"
-        set idfile "{maildrop.home}/fetchids"
-        poll {HOST} service {maildrop.address.port} protocol POP3 auth password no uidl
-          user "{maildrop.user}" password "{maildrop.password}"
-          {"ssl" if maildrop.wire == "pop3s" else "sslproto TLS1.2+"}
-          sslcertck sslcertfile "{maildrop.authority.certificate}"
-          fetchall no keep no rewrite no dropstatus no dropdelivered no stripcr no forcecr no mimedecode pass8bits
-          mda "{maildrop.delivery_agent()}"
-        """,
-    )
-    maildrop.run(program, "--fetchmailrc", configuration, "--nodetach", "--silent")
-    check("fetchmail", maildrop.messages, contents(maildrop.fetched))
+    how = "ssl" if maildrop.wire == "pop3s" else "sslproto TLS1.2+"
+    tls = f'{how} sslcertck sslcertfile "{maildrop.authority.certificate}"'
+    check("fetchmail", maildrop.messages, clients_programs.fetchmail(maildrop, program, tls))
     assert maildrop.was_fetched_by_tls()
 
 
 def test_mpop_fetches(secure_maildrop, program):
     maildrop = secure_maildrop
-    make_maildir(maildrop.fetched)
-    configuration = maildrop.configure(
-        "mpoprc",
-        f"""
-        account default
-        host {HOST}
-        port {maildrop.address.port}
-        auth on
-        user {maildrop.user}
-        password {maildrop.password}
-        tls on
-        tls_starttls {"off" if maildrop.wire == "pop3s" else "on"}
-        tls_trust_file {maildrop.authority.certificate}
-        keep off
-        received_header off
-        uidls_file {maildrop.home}/uidls
-        delivery maildir {maildrop.fetched}
-        """,
-    )
-    maildrop.run(program, "--file", configuration, "--quiet")
-    check("mpop", maildrop.messages, contents(maildrop.fetched / "new"))
+    starttls = "off" if maildrop.wire == "pop3s" else "on"
+    tls = f"tls on\ntls_starttls {starttls}\ntls_trust_file {maildrop.authority.certificate}"
+    check("mpop", maildrop.messages, clients_programs.mpop(maildrop, program, tls))
     assert maildrop.was_fetched_by_tls()
 
 
@@ -100,30 +71,7 @@ def test_mpop_fetches(secure_maildrop, program):
 def test_getmail_fetches(secure_maildrop, program):
     # It has no STLS for POP3.
     maildrop = secure_maildrop
-    added = b"Return-Path: <unknown>\n"
-    configuration = maildrop.configure(
-        "getmailrc",
-        f"""
-[retriever]
-type = SimplePOP3SSLRetriever
-server = {HOST}
-port = {maildrop.address.port}
-username = {maildrop.user}
-password = {maildrop.password}
-ca_certs = {maildrop.authority.certificate}
-ssl_cert_hostname = {HOST}
-[destination]
-type = MDA_external
-path = {maildrop.delivery_agent()}
-allow_root_commands = true
-[options]
-delete = true
-read_all = true
-delivered_to = false
-received = false
-verbose = 0
-""",
-    )
-    maildrop.run(program, "--getmaildir", maildrop.home, "--rcfile", configuration)
-    check("getmail", maildrop.messages, [octets.removeprefix(added) for octets in contents(maildrop.fetched)])
+    tls = f"ca_certs = {maildrop.authority.certificate}\nssl_cert_hostname = {HOST}"
+    fetched = clients_programs.getmail(maildrop, program, "SimplePOP3SSLRetriever", tls)
+    check("getmail", maildrop.messages, fetched)
     assert maildrop.was_fetched_by_tls()

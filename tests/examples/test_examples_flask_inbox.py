@@ -11,8 +11,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+import required
 
-pytest.importorskip("flask")
+required.module("flask")
 pytestmark = pytest.mark.slow
 
 

@@ -1,11 +1,11 @@
 """examples/synopsis.py: a client that knows nothing of it gets its mail, and who has no password gets nothing."""
 
 import poplib
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import required
 
 from geventpop3.testing import play_over_socket, serve
 
@@ -157,10 +157,11 @@ def test_quit_before_login_removes_nothing(address, synopsis):
 
 
 @pytest.mark.client
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_reads_a_message_and_deletes_it(address, synopsis):
+    program = required.program("curl")
+
     def curl(*arguments: str) -> bytes:
-        command = ["curl", "--silent", "--max-time", "20", "--user", "alice:sesame", *arguments]
+        command = [program, "--silent", "--max-time", "20", "--user", "alice:sesame", *arguments]
         return subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
 
     assert curl(address.url) == b"1 33\r\n2 31\r\n"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import required
 
 PREFACE = """\
 from geventpop3 import EAT_ALL, Client, ClientInterface, Event, POP3Server, Reply, ok
@@ -44,7 +45,7 @@ BAD = [
 
 @pytest.mark.slow
 def test_mistakes_that_a_type_checker_can_see_are_errors(tmp_path: Path) -> None:
-    pytest.importorskip("mypy")
+    required.module("mypy")
     (tmp_path / "good.py").write_text(PREFACE + GOOD)
     for number, bad in enumerate(BAD):
         (tmp_path / f"bad{number}.py").write_text(PREFACE + bad)

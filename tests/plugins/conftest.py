@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import required
 from limits_site import Site, Time
 
 from geventpop3.plugins.limits import shared
@@ -46,7 +47,7 @@ def patience_with_slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A running redis-server; a test that stops it starts it again."""
-    pytest.importorskip("redis", reason="redis-py is not installed")
+    required.module("redis")
     from limits_redis import RedisServer
 
     server = RedisServer(tmp_path_factory.mktemp("redis"))

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 import redis
+import required
 
 ATTEMPTS = 5
-
-
-def program() -> str:
-    """The path of redis-server; without it the test is skipped, but not in CI."""
-    path = shutil.which("redis-server") or shutil.which("redis-server", path="/usr/sbin:/usr/local/bin")
-    if path is None:
-        reason = "redis-server is not installed (Debian: redis-server)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
 
 
 class RedisServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._program = program()
+        self._program = required.program("redis-server")
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
         # Between our looking for a free port and its binding it, somebody may have come.

@@ -8,6 +8,7 @@ import textwrap
 
 import gevent
 import pytest
+import required
 from gevent.server import StreamServer
 from limits_site import HERE, THERE
 
@@ -16,7 +17,7 @@ from geventpop3.plugins.limits import Entry, Reason, RedisLedger, Rules
 from geventpop3.plugins.limits import shared as module
 
 needs_redis = pytest.mark.service
-pytest.importorskip("redis", reason="redis-py is not installed")
+required.module("redis")
 
 RULES = Rules(user_sessions=1)
 ALICE = "a1"

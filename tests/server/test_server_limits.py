@@ -14,6 +14,7 @@ from typing import get_type_hints
 
 import gevent
 import pytest
+import required
 from gevent import socket
 
 from geventpop3 import POP3Server, err, multiline
@@ -366,7 +367,7 @@ def test_the_keywords_that_a_type_checker_knows_are_the_limits():
 
 @pytest.mark.slow
 def test_a_type_checker_finds_a_misspelt_limit(tmp_path):
-    pytest.importorskip("mypy")
+    required.module("mypy")
     good = "from geventpop3 import POP3Server\n\nPOP3Server(port=0, max_sessions=3, autologout=None)\n"
     (tmp_path / "good.py").write_text(good)
     (tmp_path / "misspelt.py").write_text(good.replace("max_sessions", "max_sesions"))

@@ -81,6 +81,57 @@ def test_the_deadline_of_a_write_that_goes_on_is_not_begun_anew_when_the_peer_sp
     assert output.is_stuck(100.0, Limits(write_deadline=10))
 
 
+class Slow(MemoryStream):
+    """A peer that takes nothing for so many *seconds* of a clock of its own: is it given up meanwhile?"""
+
+    def __init__(self, seconds):
+        super().__init__([])
+        self.now, self.seconds = 1000.0, seconds
+        self.watched = Output(self)
+        self.given_up = []
+
+    def send_all(self, data):
+        self.now += self.seconds
+        self.given_up.append(self.watched.is_stuck(self.now, Limits(write_deadline=10)))
+        super().send_all(data)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    def made(seconds):
+        stream = Slow(seconds)
+        monkeypatch.setattr("geventpop3.server.output.monotonic", lambda: stream.now)
+        return stream, stream.watched
+
+    return made
+
+
+def test_the_time_that_we_take_between_two_writes_is_not_the_peers(slow):
+    stream, output = slow(1)
+    for _ in range(3):
+        output.put(b"+OK\r\n")
+        output.flush()
+        stream.now += 100  # a slow store, a long removal
+    assert stream.given_up == [False, False, False]
+
+
+def test_the_time_of_all_writes_adds_up(slow):
+    stream, output = slow(6)
+    for _ in range(2):
+        output.put(b"+OK\r\n")
+        output.flush()
+        stream.now += 100
+    assert stream.given_up == [False, True]
+
+
+def test_the_time_between_two_notices_is_not_the_peers(slow):
+    stream, output = slow(1)
+    output.interject([b"+OK one\r\n"])
+    stream.now += 100
+    output.interject([b"+OK two\r\n"])
+    assert stream.given_up == [False, False]
+
+
 @pytest.mark.parametrize("error", [gevent.Timeout, OSError])
 def test_a_write_that_breaks_off_is_the_last(error):
     class Broken(MemoryStream):

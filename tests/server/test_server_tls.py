@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import ssl
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+import required
 import tls13
 from authority import NAME, Authority
 from gevent import socket
@@ -75,10 +75,36 @@ def dial_tls(dial, authority):
     return connect
 
 
+def hello_of(authority, name=NAME):
+    """The octets with which a handshake begins."""
+    outgoing = ssl.MemoryBIO()
+    tls = authority.blocking_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
 def reasons_of(pop3d):
     reasons = []
     pop3d.on("session_finished")(lambda pop3d, event: reasons.append(event.args[0].reason))
     return reasons
+
+
+@pytest.fixture
+def end_of(until):
+    """Waits until the one session of a server has ended, and says why; to be asked for before it begins."""
+
+    def watch(pop3d):
+        reasons = reasons_of(pop3d)
+
+        def reason():
+            until(lambda: reasons)
+            (why,) = reasons
+            return why
+
+        return reason
+
+    return watch
 
 
 def login(peer):
@@ -421,20 +447,16 @@ def test_what_is_sent_behind_stls_closes_the_connection(secured, dial, quiet, un
     assert len(quiet()) == 1
 
 
-def test_a_handshake_that_does_not_wait_for_its_turn_closes(secured, dial, authority, until):
+def test_a_handshake_that_does_not_wait_for_its_turn_closes(secured, end_of, dial, authority):
     pop3d = secured()
-    reasons = reasons_of(pop3d)
-    outgoing = ssl.MemoryBIO()
-    tls = authority.blocking_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=NAME)
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
+    reason = end_of(pop3d)
+    hello = hello_of(authority)
     peer = dial(pop3d)
     peer.line()
-    peer.send(b"STLS\r\n" + outgoing.read())
+    peer.send(b"STLS\r\n" + hello)
     assert peer.rest() == b"+OK begin TLS\r\n"
     peer.close()
-    until(lambda: reasons)
-    assert reasons == ["no TLS after STLS: clear text came behind it"]
+    assert reason() == "no TLS after STLS: clear text came behind it"
 
 
 # Handshakes that fail
@@ -455,9 +477,9 @@ def test_a_handshake_that_does_not_wait_for_its_turn_closes(secured, dial, autho
     ids=["nothing", "a beginning", "half", "HTTP", "POP3", "a hello cut short", "NUL", "SSL 2"],
 )
 @BOTH_WAYS
-def test_a_failed_handshake_closes_with_one_quiet_line(secured, dial, quiet, until, octets, how):
+def test_a_failed_handshake_closes_with_one_quiet_line(secured, end_of, dial, quiet, octets, how):
     pop3d = secured()
-    reasons = reasons_of(pop3d)
+    reason = end_of(pop3d)
     plain, implicit = pop3d.getsocknames()
     peer = dial(implicit if how == "implicit" else plain)
     if how == "stls":
@@ -467,24 +489,22 @@ def test_a_failed_handshake_closes_with_one_quiet_line(secured, dial, quiet, unt
     peer.sock.shutdown(socket.SHUT_WR)
     alert = peer.rest()
     assert alert == b"" or alert[:1] == b"\x15"
-    until(lambda: reasons)
-    (reason,) = reasons
-    assert re.fullmatch(r"TLS handshake failed: [a-z0-9 ]+", reason)  # what exactly, OpenSSL says
+    why = reason()
+    assert re.fullmatch(r"TLS handshake failed: [a-z0-9 ]+", why)  # what exactly, OpenSSL says
     (line,) = quiet()
-    assert line.endswith(f" from 127.0.0.1: {reason}")
+    assert line.endswith(f" from 127.0.0.1: {why}")
     assert not pop3d.clients
 
 
-def test_a_reset_in_the_middle_of_a_handshake_is_quiet(secured, dial, quiet, until):
+def test_a_reset_in_the_middle_of_a_handshake_is_quiet(secured, end_of, dial, quiet, until):
     pop3d = secured()
-    reasons = reasons_of(pop3d)
+    reason = end_of(pop3d)
     peer = dial(pop3d.getsocknames()[1])
     peer.send(b"\x16\x03\x01\x02")
     until(lambda: pop3d.clients)
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     peer.close()
-    until(lambda: reasons)
-    assert reasons == ["TLS handshake failed: Connection reset by peer"]
+    assert reason() == "TLS handshake failed: Connection reset by peer"
     assert len(quiet()) == 1
 
 
@@ -527,13 +547,12 @@ def old_context(authority):
 
 
 @BOTH_WAYS
-def test_tls_1_1_is_refused_with_an_alert(secured, dial_tls, authority, quiet, until, how):
+def test_tls_1_1_is_refused_with_an_alert(secured, end_of, dial_tls, authority, quiet, how):
     pop3d = secured()
-    reasons = reasons_of(pop3d)
+    reason = end_of(pop3d)
     with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
         dial_tls(pop3d, how, old_context(authority))
-    until(lambda: reasons)
-    assert reasons == ["TLS handshake failed: unsupported protocol"]
+    assert reason() == "TLS handshake failed: unsupported protocol"
     assert len(quiet()) == 1
 
 
@@ -550,7 +569,16 @@ def test_tls_1_2_is_allowed(secured, dial_tls, authority, how):
 def s_client(pop3d, *arguments, says=b"QUIT\n"):
     host, port = pop3d.getsocknames()[0 if "-starttls" in arguments else 1]
     done = green_subprocess.run(
-        ["openssl", "s_client", "-connect", f"{host}:{port}", "-servername", NAME, "-ign_eof", *arguments],
+        [
+            required.program("openssl"),
+            "s_client",
+            "-connect",
+            f"{host}:{port}",
+            "-servername",
+            NAME,
+            "-ign_eof",
+            *arguments,
+        ],
         input=says,
         stdout=green_subprocess.PIPE,
         stderr=green_subprocess.STDOUT,
@@ -560,7 +588,6 @@ def s_client(pop3d, *arguments, says=b"QUIT\n"):
     return done.stdout.decode("utf-8", "replace")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 @pytest.mark.parametrize("way", [(), ("-starttls", "pop3")], ids=["implicit", "stls"])
 def test_openssl_sees_the_version_the_protocol_and_a_proper_end(secured, quiet, way):
     pop3d = secured()
@@ -593,16 +620,15 @@ def test_alpn_selects_pop3_and_may_be_absent(secured, dial_tls, authority, how, 
 
 
 @BOTH_WAYS
-def test_a_client_of_another_protocol_is_refused(secured, dial_tls, authority, quiet, until, how):
+def test_a_client_of_another_protocol_is_refused(secured, end_of, dial_tls, authority, quiet, how):
     # RFC 7301 section 3.2. A browser that was led here must not take our words for those of a web server.
     pop3d = secured()
-    reasons = reasons_of(pop3d)
+    reason = end_of(pop3d)
     context = authority.context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
         dial_tls(pop3d, how, context)
-    until(lambda: reasons)
-    assert reasons == ["TLS handshake failed: the peer wants another protocol"]
+    assert reason() == "TLS handshake failed: the peer wants another protocol"
     assert len(quiet()) == 1
 
 
@@ -629,12 +655,9 @@ def test_the_name_that_a_client_asks_for_chooses_the_certificate(secured, dial_t
 def test_a_hostile_name_gets_the_default_and_leaves_no_trace(secured, dial, authority, tmp_path, quiet):
     pairs = [authority.pair(tmp_path, NAME), authority.pair(tmp_path, "a.example.net", stem="other")]
     pop3d = secured(tls=Certificates(pairs))
-    outgoing = ssl.MemoryBIO()
-    tls = authority.blocking_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="aaaaaaaa.example.net")
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
+    hello = hello_of(authority, "aaaaaaaa.example.net")
     peer = dial(pop3d.getsocknames()[1])
-    peer.send(outgoing.read().replace(b"aaaaaaaa.", b"\xff\n\x1b]\\%s{}"))
+    peer.send(hello.replace(b"aaaaaaaa.", b"\xff\n\x1b]\\%s{}"))
     assert peer.sock.recv(1) == b"\x16"  # a ServerHello
     peer.close()
 
@@ -671,9 +694,9 @@ def test_an_alert_is_read_also_by_a_client_that_has_gone_on_to_speak(secured, di
 
 @pytest.mark.parametrize("octets", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "a beginning"])
 @BOTH_WAYS
-def test_a_stalled_handshake_is_ended_at_its_deadline(secured, dial, quiet, until, octets, how):
+def test_a_stalled_handshake_is_ended_at_its_deadline(secured, end_of, dial, quiet, octets, how):
     pop3d = secured(handshake_deadline=0.05)
-    reasons = reasons_of(pop3d)
+    reason = end_of(pop3d)
     plain, implicit = pop3d.getsocknames()
     peer = dial(implicit if how == "implicit" else plain)
     if how == "stls":
@@ -682,20 +705,15 @@ def test_a_stalled_handshake_is_ended_at_its_deadline(secured, dial, quiet, unti
     peer.send(octets)
     assert peer.rest() == b""
     peer.close()
-    until(lambda: reasons)
-    assert reasons == ["TLS handshake failed: it took too long"]
+    assert reason() == "TLS handshake failed: it took too long"
     assert len(quiet()) == 1
 
 
-def test_the_deadline_of_a_handshake_is_for_all_of_it(secured, dial, authority, until):
+def test_the_deadline_of_a_handshake_is_for_all_of_it(secured, end_of, dial, authority):
     pop3d = secured(handshake_deadline=0.2)
-    reasons = reasons_of(pop3d)
-    outgoing = ssl.MemoryBIO()
-    tls = authority.blocking_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=NAME)
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
+    reason = end_of(pop3d)
+    hello = hello_of(authority)
     peer = dial(pop3d.getsocknames()[1])
-    hello = outgoing.read()
 
     def drip():
         with suppress(OSError):  # the server has closed
@@ -707,23 +725,17 @@ def test_the_deadline_of_a_handshake_is_for_all_of_it(secured, dial, authority, 
     assert peer.rest() == b""
     dripping.kill()
     peer.close()
-    until(lambda: reasons)
-    assert reasons == ["TLS handshake failed: it took too long"]
+    assert reason() == "TLS handshake failed: it took too long"
 
 
-def test_a_peer_that_stalls_after_our_flight_is_ended_too(secured, dial, authority, until):
+def test_a_peer_that_stalls_after_our_flight_is_ended_too(secured, end_of, dial, authority):
     pop3d = secured(handshake_deadline=0.1)
-    reasons = reasons_of(pop3d)
-    outgoing = ssl.MemoryBIO()
-    tls = authority.blocking_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=NAME)
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
+    reason = end_of(pop3d)
     peer = dial(pop3d.getsocknames()[1])
-    peer.send(outgoing.read())
+    peer.send(hello_of(authority))
     assert peer.rest()[:1] == b"\x16"
     peer.close()
-    until(lambda: reasons)
-    assert reasons == ["TLS handshake failed: it took too long"]
+    assert reason() == "TLS handshake failed: it took too long"
 
 
 def test_a_handshake_counts_to_the_login_deadline(secured, dial, until):
@@ -738,23 +750,18 @@ def test_a_handshake_counts_to_the_login_deadline(secured, dial, until):
     assert reasons == ["login deadline"] * 2
 
 
-def test_an_endless_handshake_is_cut_off(secured, dial, authority, until, monkeypatch):
+def test_an_endless_handshake_is_cut_off(secured, end_of, dial, authority, monkeypatch):
     monkeypatch.setattr(stream_module, "_HANDSHAKE_OCTETS", 5000)
     pop3d = secured()
-    reasons = reasons_of(pop3d)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = authority.blocking_context().wrap_bio(incoming, outgoing, server_hostname=NAME)
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
+    reason = end_of(pop3d)
     peer = dial(pop3d.getsocknames()[1])
     # RFC 8446 appendix D.4: change_cipher_spec is ignored until the handshake is done.
-    peer.send(outgoing.read() + b"\x14\x03\x03\x00\x01\x01")
+    peer.send(hello_of(authority) + b"\x14\x03\x03\x00\x01\x01")
     peer.sock.recv(1)
     peer.send(b"\x17\x03\x03\x40\x00" + b"\0" * 10_000)
     peer.rest()
     peer.close()
-    until(lambda: reasons)
-    assert reasons == ["TLS handshake failed: the handshake is too long"]
+    assert reason() == "TLS handshake failed: the handshake is too long"
 
 
 @pytest.mark.slow
@@ -840,15 +847,14 @@ def test_autologout_closes_without_a_word_but_with_a_close_notify(secured, dial_
 
 
 @BOTH_WAYS
-def test_a_peer_that_never_reads_is_dropped_at_the_write_deadline(secured, dial_tls, until, how):
+def test_a_peer_that_never_reads_is_dropped_at_the_write_deadline(secured, end_of, dial_tls, how):
     pop3d = secured(write_deadline=0.2)
-    reasons = reasons_of(pop3d)
+    reason = end_of(pop3d)
     pop3d.on("cmd_list")(lambda pop3d, event: multiline("endless", (b"x" * 65536 for _ in range(100_000))))
     peer = dial_tls(pop3d, how)
     login(peer)
     peer.send(b"LIST\r\n")
-    until(lambda: reasons)
-    assert reasons == ["write deadline"]
+    assert reason() == "write deadline"
 
 
 def goes_without_close_notify(peer):
@@ -874,7 +880,7 @@ def resets(peer):
 
 @BOTH_WAYS
 @pytest.mark.parametrize(
-    ("end", "reason"),
+    ("end", "why"),
     [
         (goes_without_close_notify, "disconnected"),
         (says_close_notify, "disconnected"),
@@ -882,14 +888,13 @@ def resets(peer):
         (resets, "Connection reset by peer"),
     ],
 )
-def test_however_a_peer_ends_its_session_over_tls_it_ends_quietly(secured, dial_tls, quiet, until, end, reason, how):
+def test_however_a_peer_ends_its_session_over_tls_it_ends_quietly(secured, end_of, dial_tls, quiet, end, why, how):
     pop3d = secured()
-    reasons = reasons_of(pop3d)
+    reason = end_of(pop3d)
     peer = dial_tls(pop3d, how)
     login(peer)
     end(peer)
-    until(lambda: reasons)
-    assert reasons == [reason]
+    assert reason() == why
     assert len(quiet()) == 0
 
 

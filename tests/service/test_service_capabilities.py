@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
 import pytest
 
-from geventpop3 import EAT_ALL, err, errors
+from geventpop3 import EAT_ALL, EAT_NONE, Event, err, errors
 from geventpop3.auth import Authenticator
 from geventpop3.errors import ConfigError, Refusal
 from geventpop3.server.stream import MemoryStream
@@ -301,6 +305,88 @@ class Gone(MemoryStream):
 def test_what_never_left_is_not_removed_and_what_was_marked_is(zero):
     zero.run(Gone([b"USER alice\r\nPASS alice\r\nRETR 1\r\nDELE 3\r\nQUIT\r\n"]))
     assert [content[:12] for content in left(zero)] == [b"Subject: one", b"Subject: two"]
+
+
+@pytest.fixture(params=["in one piece", "in pieces"])
+def picky(request, make):
+    """A site where no mail may be left that was sent, and a plugin between it and the client."""
+    content = b"Subject: mine\r\n\r\n" + b"x" * (5 if request.param == "in one piece" else 500_000)
+    store = MemoryStore({"alice": [content]})
+    app = make(store, expire=0)
+
+    def plugin(function: Callable[[Event], Any]) -> None:
+        app.pop3d.plugin("response")(lambda pop3d, event: (event.args[0] == "cmd_retr" and function(event)) or EAT_NONE)
+
+    app.plugin = plugin
+    return app
+
+
+def looked_at(event: Event) -> bytes:
+    return b"".join(event.reply.body)
+
+
+def test_what_a_plugin_ate_was_not_sent_and_stays(picky):
+    picky.plugin(lambda event: EAT_ALL)
+    assert picky.login("RETR 1", "QUIT")[-1] == "+OK goodbye"
+    assert len(left(picky)) == 1
+
+
+def test_what_a_plugin_refused_stays(picky):
+    def refuse(event: Event) -> None:
+        assert looked_at(event)
+        event.reply = error_reply("not fit for you")
+
+    picky.plugin(refuse)
+    assert picky.login("RETR 1", "QUIT") == ["-ERR not fit for you", "+OK goodbye"]
+    assert len(left(picky)) == 1
+
+
+def test_what_a_plugin_looked_at_and_put_another_message_in_the_place_of_stays(picky):
+    def quarantine(event: Event) -> None:
+        assert looked_at(event)
+        event.reply = event.reply._replace(body=(b"Subject: quarantined\r\n\r\n",))
+
+    picky.plugin(quarantine)
+    assert picky.login("RETR 1", "QUIT")[-1] == "+OK goodbye"
+    assert len(left(picky)) == 1
+
+
+def test_what_a_listener_put_another_message_in_the_place_of_stays(picky):
+    @picky.pop3d.on("cmd_retr", priority=2000)
+    def quarantine(pop3d: Any, event: Event) -> None:
+        assert looked_at(event)
+        event.reply = "+OK none"
+
+    assert picky.login("RETR 1", "QUIT") == ["+OK none", "+OK goodbye"]
+    assert len(left(picky)) == 1
+
+
+def test_what_a_plugin_wrote_something_in_front_of_was_sent(picky):
+    def add(event: Event) -> None:
+        event.reply = event.reply._replace(body=chain([b"X-Seen: yes\r\n"], event.reply.body))
+
+    picky.plugin(add)
+    assert picky.login("RETR 1", "QUIT")[-1] == "+OK goodbye, 1 message removed"
+    assert left(picky) == []
+
+
+def test_what_was_sent_once_is_removed_though_a_plugin_ate_it_the_second_time(picky):
+    eats = iter([EAT_NONE, EAT_ALL])
+    picky.plugin(lambda event: next(eats))
+    assert picky.login("RETR 1", "RETR 1", "QUIT")[-1] == "+OK goodbye, 1 message removed"
+    assert left(picky) == []
+
+
+@pytest.mark.parametrize("days", [0, 30])
+@pytest.mark.parametrize("size", [5, 500_000])
+def test_the_summary_counts_what_went_out(make, days, size):
+    app = make(MemoryStore({"alice": [b"Subject: mine\r\n\r\n" + b"x" * size]}), expire=days)
+    told: list[Any] = []
+    eats = iter([EAT_NONE, EAT_ALL, EAT_NONE, EAT_ALL])
+    app.pop3d.plugin("response")(lambda pop3d, event: (event.args[0] == "cmd_retr" and next(eats)) or EAT_NONE)
+    app.pop3d.on("session_finished")(lambda pop3d, event: told.append(event.args[0].retrieved))
+    app.login("RETR 1", "RETR 1", "RETR 1", "NOOP", "RETR 1", "NOOP", "QUIT")
+    assert told == [2]
 
 
 def test_a_message_of_which_only_a_surrogate_was_sent_stays(make):

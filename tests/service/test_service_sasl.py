@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 import pytest
+import required
 
 from geventpop3.auth import Authenticator, ClearSecret, ScramSecret, SecretAuthenticator
 from geventpop3.auth.authenticator import TokenAuthenticator
@@ -510,7 +511,7 @@ def test_cram_md5_challenges_are_msg_ids_of_this_server_and_never_the_same(make,
 
 
 def scramp_client(mechanism: str, name: str, password: str, binding: bytes | None = None) -> list[Say]:
-    scramp = pytest.importorskip("scramp", reason="scramp is not installed")
+    scramp = required.module("scramp")
     channel = None if binding is None else ("tls-server-end-point", binding)
     client = scramp.ScramClient([mechanism], name, password, channel_binding=channel)
 

@@ -11,7 +11,7 @@ from gevent import monkey
 from gevent.event import Event as GreenletEvent
 
 from geventpop3.errors import Refusal, StoreUnavailable
-from geventpop3.service.body import Body
+from geventpop3.service.body import Body, Watched
 from geventpop3.service.offload import Offload
 from geventpop3.stores import Chunks, Message
 from geventpop3.stores.store import Maildrop, Store
@@ -167,11 +167,10 @@ MAIN = threading.get_native_id()
 
 
 def test_only_chunks_that_are_not_at_hand_go_to_a_thread(pool):
-    pages, finished = Pages([b"a", b"b", b"c"]), []
-    body = Body(pages, pool(1), waits=False, finished=lambda: finished.append(True))
+    pages = Pages([b"a", b"b", b"c"])
+    body = Body(pages, pool(1), waits=False)
     assert list(body) == [b"a", b"b", b"c"]
     assert pages.waited == 2
-    assert finished == [True]
     body.close()
     assert pages.closed
 
@@ -200,6 +199,18 @@ def test_a_body_that_fails_at_once_lets_go(pool):
     with pytest.raises(StoreUnavailable):
         Body(broken, pool(1), waits=False)
     assert broken.closed
+
+
+def test_who_watches_a_message_is_told_once_that_it_was_taken(pool):
+    pages, taken = Pages([b"a", b"b"]), []
+    watched = Watched(Body(pages, pool(1), waits=False), lambda: taken.append(True))
+    assert next(watched) == b"a"
+    assert not taken
+    assert list(watched) == [b"b"]
+    assert list(watched) == []
+    assert taken == [True]
+    watched.close()
+    assert pages.closed
 
 
 def test_a_plain_list_is_a_body_too(pool):

@@ -89,6 +89,20 @@ def test_what_is_no_reply_is_not_parsed(line: str | bytes) -> None:
         Reply.parse(line)
 
 
+@each(
+    ("line", "words"),
+    [
+        ("OK 2 320", "+OK or -ERR, not with 'OK'"),
+        (b"+err no", "+OK or -ERR, not with '+err'"),
+        ("open sesame", "+OK or -ERR, and these 11 characters do not"),  # what it is must not get into a log
+    ],
+)
+def test_only_what_nearly_is_a_status_is_shown(line: str | bytes, words: str) -> None:
+    with pytest.raises(ValueError, match="begins") as caught:
+        Reply.parse(line)
+    assert str(caught.value) == f"a reply begins with {words}"
+
+
 @given(st.booleans(), st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="[]\x7f")))
 def test_a_parsed_reply_goes_out_as_it_came(positive: bool, text: str) -> None:
     reply = Reply(positive, text[:200])

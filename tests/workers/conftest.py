@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import required
 from workers_site import Site
 
-pytest.importorskip("gunicorn", reason="the extra [workers] is not installed")
+required.module("gunicorn")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 import socket
 import sys
@@ -47,6 +48,47 @@ def test_serve_with_workers_serves_maildrops_and_ends_at_term(site: Site) -> Non
     assert all(any(f"[{pid}] INFO geventpop3.access" in line for line in logged) for pid in pids)
 
 
+def test_the_parent_speaks_of_its_sockets_as_the_workers_do_and_under_our_name(site: Site) -> None:
+    site.start(command(site, workers=1))
+    site.listening(1)
+    written = site.written()
+    assert f"INFO geventpop3.workers: Listening at: 127.0.0.1:{site.port} (" in written
+    assert "http" not in written
+    assert "gunicorn.error" not in written
+
+
+def test_the_parent_keeps_to_the_log_level(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        site.run(command(site, "--log-level=error", workers=1), [given])
+        site.port = int(given.getsockname()[1])
+        assert greeting(site).startswith("+OK")
+        assert site.end() == 0
+    assert site.written() == ""
+
+
+def salt(pop: Pop, name: str) -> str:
+    """What SCRAM shows as the salt of *name*."""
+    first = base64.b64encode(f"n,,n={name},r=nonce".encode()).decode()
+    challenge = base64.b64decode(pop.say(f"AUTH SCRAM-SHA-256 {first}").removeprefix("+ ")).decode()
+    assert pop.say("*").startswith("-ERR")
+    return challenge.split(",")[1]
+
+
+def test_all_workers_show_the_same_salt_for_a_name_that_nobody_has(site: Site) -> None:
+    site.start(command(site))
+    salts = []
+    for pid in site.listening(2):
+        with site.dial_held(pid) as pop:
+            salts.append(salt(pop, "nobody"))
+    site.send(signal.SIGHUP)
+    until(lambda: site.written().count("listening on") >= 4, "new workers")
+    with site.dial() as pop:
+        salts.append(salt(pop, "nobody"))
+        assert salt(pop, "no-one") != salts[0]
+    assert salts[0].startswith("s=")
+    assert len(set(salts)) == 1
+
+
 def test_at_hup_the_file_is_read_again_if_it_can_be(site: Site) -> None:
     site.start(command(site, workers=1))
     (old,) = site.listening(1)
@@ -89,8 +131,13 @@ def test_tls_comes_first_at_the_ports_that_the_settings_say(site: Site) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--user=nobody"], "user: means nothing without workers (from --user)"),
-        (["--pid-file=pid"], "pid-file: means nothing without workers (from --pid-file)"),
+        (["--user=nobody"], "user: means nothing without workers: give --workers N too, or leave it out (from --user)"),
+        (
+            ["--pid-file=pid"],
+            "pid-file: means nothing without workers: give --workers N too, or leave it out (from --pid-file)",
+        ),
+        (["--workers=2", "--user=no-such"], "user: there is no user 'no-such' on this machine (from --user)"),
+        (["--workers=2", "--group=no-such"], "group: there is no group 'no-such' on this machine (from --group)"),
         (["--workers=0"], "workers: 0 is not a whole number, at least 1 (from --workers)"),
     ],
 )

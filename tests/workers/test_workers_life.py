@@ -52,6 +52,18 @@ def test_a_killed_worker_is_replaced_and_the_others_serve_on(site: Site, kind: s
             assert heir.login("alice").startswith("+OK")  # its lock died with its holder
 
 
+def test_workers_that_die_young_are_waited_for_a_while_and_then_replaced(site: Site) -> None:
+    site.start(site.command("serve", workers=1))
+    waited = "workers end soon after they began; the next one begins in 1 seconds"
+    for _ in range(2):
+        (victim,) = site.settled(1)
+        site.send(signal.SIGKILL, victim)
+        until(lambda victim=victim: victim not in site.workers(), "its end")
+    until(lambda: waited in site.written(), "a word")
+    assert site.written().count("workers end soon") == 1
+    site.settled(1)
+
+
 def test_at_hup_old_sessions_go_on_and_new_ones_have_the_new_configuration(site: Site, kind: str) -> None:
     site.start(site.command(kind))
     old = site.settled(2)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
+from workers_server import make
 from workers_site import SECONDS, Site, until
 
 from geventpop3.errors import ConfigError
-from geventpop3.workers import bind
+from geventpop3.workers import bind, serve
 
 NOBODY = "nobody"
 STRANGER = 3_000_017  # a number that no account has
@@ -122,7 +123,8 @@ def test_a_pid_file_names_the_parent_and_keeps_a_second_one_out(site: Site) -> N
     command = site.command("serve", pid_file=str(file))
     site.start(command)
     assert file.read_text().strip() == str(site.pid)
-    assert _said_by(site, command) == (2, f"error: Already running on PID {site.pid} (or pid file '{file}' is stale)")
+    said = f"error: pid file {file}: process {site.pid} has it: end that one, or name another file"
+    assert _said_by(site, command) == (2, said)
     assert site.end() == 0
     assert not file.exists()
 
@@ -155,7 +157,8 @@ def test_a_server_that_cannot_begin_ends_everything_at_the_first_start(site: Sit
     site.configure("unbootable")
     process = site.run(site.command("serve"))
     assert process.wait(SECONDS) == 3
-    assert "this worker cannot begin" in site.written()
+    assert "ERROR geventpop3.workers: a worker cannot begin: unbootable: this worker cannot begin" in site.written()
+    assert "Traceback" not in site.written()
 
 
 def test_a_configuration_that_cannot_work_is_not_reloaded(site: Site) -> None:
@@ -225,12 +228,33 @@ def test_a_patched_process_does_not_fork() -> None:
     assert told.stdout == "a process that is to fork must not be monkey-patched\n"
 
 
+@pytest.mark.parametrize(
+    ("file", "words"), [("none/pid", "no file can be made in ROOT/none"), ("alice", "Is a directory")]
+)
+def test_a_pid_file_that_cannot_be_is_told_before_anything_else(site: Site, file: str, words: str) -> None:
+    path = site.root / file
+    status, said = _said_by(site, site.command("serve", pid_file=str(path)))
+    assert (status, said) == (2, f"error: pid file {path}: {words.replace('ROOT', str(site.root))}")
+
+
+@pytest.mark.parametrize("wanted", [{"user": "root"}, {"group": "root"}])
+def test_only_root_has_workers_of_another_user(monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+    monkeypatch.setattr(os, "getegid", lambda: STRANGER)
+    with pytest.raises(ConfigError, match="only root can have workers of another user or group"):
+        serve(make, [], workers=1, **wanted)
+
+
+def test_without_a_socket_nothing_is_served(site: Site) -> None:
+    status, said = _said_by(site, site.command("serve", listen=[]))
+    assert (status, said) == (2, "error: there is no socket to listen at: give those that bind() makes")
+
+
 @pytest.mark.parametrize(("option", "name"), [("user", "no-such-user"), ("group", "no-such-group")])
 def test_an_account_that_is_not_there_is_said(site: Site, option: str, name: str) -> None:
     status, said = _said_by(site, site.command("serve", **{option: name}))
     assert status == 2
-    assert name in said
-    assert "there is no such account" in said
+    assert said == f"error: there is no {option} {name!r} on this machine"
 
 
 def test_without_gunicorn_the_extra_is_named() -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hmac
 from abc import abstractmethod
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from geventpop3.auth.schemes import itoa64
 from geventpop3.auth.secret import PASSWORD_OCTETS, PasswordSecret
 from geventpop3.errors import ConfigError
 
@@ -72,6 +74,19 @@ class WritableSecret(HashedSecret):
         if len(password) > cls.limit:
             raise ConfigError(f"a password of {{{cls.label}}} has at most {cls.limit} octets")
         return f"{{{cls.label}}}{cls.create(password).text}"
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SaltedSecret(WritableSecret):
+    """A salt, which is hashed as its text stands, the digest, and the parameters that ``fresh`` has for new secrets."""
+
+    salt: bytes
+    digest: bytes
+
+    @classmethod
+    def create(cls, password: bytes) -> Self:
+        blank = cls(itoa64.fresh_salt(), b"", *cls.fresh)
+        return replace(blank, digest=blank.derive(password))
 
 
 def check_cost(is_bearable: bool) -> None:

@@ -9,8 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from geventpop3.auth.schemes import itoa64
-from geventpop3.auth.schemes.hashed import WritableSecret, check_cost
+from geventpop3.auth.schemes.hashed import SaltedSecret, check_cost
 from geventpop3.errors import ConfigError
 
 ROUNDS = 10_000_000
@@ -18,14 +17,12 @@ ROUNDS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Pbkdf2Secret(WritableSecret):
+class Pbkdf2Secret(SaltedSecret):
     """PBKDF2 (RFC 8018 section 5.2); the text of the salt is what is hashed, as in Dovecot."""
 
     label = "PBKDF2"
     fresh = (100_000,)  # 50 ms of one processor core in 2026; Dovecot's own default is 5,000
 
-    salt: bytes
-    digest: bytes
     rounds: int
 
     _TEXT: ClassVar = re.compile(r"\$1\$([!-#%-~]{1,64})\$([1-9][0-9]{0,9})\$([0-9A-Fa-f]{40})")
@@ -37,11 +34,6 @@ class Pbkdf2Secret(WritableSecret):
         secret = cls(found[1].encode("ascii"), bytes.fromhex(found[3]), int(found[2]))
         check_cost(secret.rounds <= ROUNDS)
         return secret
-
-    @classmethod
-    def create(cls, password: bytes) -> Self:
-        blank = cls(itoa64.fresh_salt(), b"", *cls.fresh)
-        return replace(blank, digest=blank.derive(password))
 
     @property
     def text(self) -> str:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from geventpop3.auth.schemes import itoa64
-from geventpop3.auth.schemes.hashed import MEMORY_OCTETS, WORK_OCTETS, WritableSecret, check_cost
+from geventpop3.auth.schemes.hashed import MEMORY_OCTETS, WORK_OCTETS, SaltedSecret, check_cost
 from geventpop3.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class ScryptSecret(WritableSecret):
+class ScryptSecret(SaltedSecret):
     """scrypt (RFC 7914): ``$7$``, log2(N), r and p of five characters each, salt, ``$``, digest.
 
     Salt and digest are kept as they stand in that text.
@@ -24,8 +24,6 @@ class ScryptSecret(WritableSecret):
     label = "CRYPT"
     fresh = (14, 8, 1)  # 16 MiB and 50 ms of one processor core in 2026: the paper's choice for interactive logins
 
-    salt: bytes
-    digest: bytes
     log_n: int
     r: int
     p: int
@@ -45,11 +43,6 @@ class ScryptSecret(WritableSecret):
             raise ConfigError("not a secret of scrypt: its cost parameters do not fit together")
         check_cost(log_n < 32 and secret._memory <= MEMORY_OCTETS and secret._memory * p <= WORK_OCTETS)
         return secret
-
-    @classmethod
-    def create(cls, password: bytes) -> Self:
-        blank = cls(itoa64.fresh_salt(), b"", *cls.fresh)
-        return replace(blank, digest=blank.derive(password))
 
     @property
     def text(self) -> str:

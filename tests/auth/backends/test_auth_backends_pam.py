@@ -7,7 +7,7 @@ import time
 import types
 
 import pytest
-from backends_programs import require
+import required
 
 from geventpop3.auth import pam
 from geventpop3.auth.pam import PamAuthenticator
@@ -24,7 +24,8 @@ def has_pam():
 
 @pytest.fixture(scope="module", autouse=True)
 def needs_pam():
-    require(has_pam(), "Linux-PAM (Debian: libpam0g, libpam-modules)")
+    if not has_pam():
+        required.missing("Linux-PAM (Debian: libpam0g, libpam-modules)")
 
 
 PERMIT = "account required pam_permit.so"

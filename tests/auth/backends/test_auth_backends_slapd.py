@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -11,21 +10,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import required
 import trustme
-from backends_programs import require
 
 from geventpop3.auth.ldap import LdapAuthenticator, UserDn, UserSearch
 from geventpop3.errors import StoreUnavailable
 
-SLAPD = shutil.which("slapd") or shutil.which("slapd", path="/usr/sbin:/usr/lib/openldap")
 SCHEMAS = Path("/etc/ldap/schema")
 
 pytestmark = pytest.mark.service
-
-
-@pytest.fixture(scope="module", autouse=True)
-def needs_slapd():
-    require(SLAPD is not None and SCHEMAS.is_dir(), "slapd (Debian: slapd)")
 
 
 BASE = "ou=people,dc=example,dc=org"
@@ -96,10 +89,13 @@ class Slapd:
         certificate.private_key_pem.write_to_path(folder / "key.pem")
         certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
         (folder / "data").mkdir()
+        self.program = required.program("slapd")
+        if not SCHEMAS.is_dir():
+            required.missing("slapd's schemas")
         self.configuration = folder / "slapd.conf"
         text = CONFIGURATION.format(schemas=SCHEMAS, folder=folder, service=SERVICE)
         self.configuration.write_text(text)
-        arguments = [SLAPD, "-T", "add", "-f", str(self.configuration)]
+        arguments = [self.program, "-T", "add", "-f", str(self.configuration)]
         subprocess.run(arguments, input=ENTRIES.encode(), check=True, capture_output=True, timeout=60)
         self.process = None
 
@@ -112,7 +108,7 @@ class Slapd:
         return f"ldap://127.0.0.1:{self.port}"
 
     def start(self):
-        arguments = [SLAPD, "-d", "0", "-f", str(self.configuration), "-h", f"{self.ldapi} {self.ldap}"]
+        arguments = [self.program, "-d", "0", "-f", str(self.configuration), "-h", f"{self.ldapi} {self.ldap}"]
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + 60

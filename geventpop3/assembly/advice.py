@@ -1,0 +1,63 @@
+"""What to do about what the system says of an address or a file, for whoever set it up for the first time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from geventpop3.config import Settings
+from geventpop3.errors import ConfigError
+
+_OF_ADDRESSES = {
+    errno.EADDRINUSE: "; another program listens there, stop it or choose another port",
+    errno.EADDRNOTAVAIL: "; no network interface of this machine has this address",
+}
+
+
+@contextmanager
+def binding(settings: Settings, name: str) -> Iterator[None]:
+    """Within it an OSError of ``bind`` becomes a ConfigError that says what to do, and blames the setting."""
+    with settings.blamed(name):
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: {error.strerror or error}{_of_address(error)}") from None
+
+
+@contextmanager
+def reading(path: str, how_to_make: str) -> Iterator[None]:
+    """Within it a ConfigError or OSError becomes a ConfigError that says, too, what to do about the file *path*."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_of_file(path, how_to_make)}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}{_of_file(path, how_to_make)}") from None
+
+
+def who() -> str:
+    """The user that this process is."""
+    try:
+        return f"the user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"the user {os.geteuid()}"
+
+
+def _of_address(error: OSError) -> str:
+    if error.errno != errno.EACCES:
+        return _OF_ADDRESSES.get(error.errno or 0, "")
+    is_path = str(error.filename).startswith("unix:")
+    return f"; {'its folder must be writable' if is_path else 'a port below 1024 needs rights'}, and this is {who()}"
+
+
+def _of_file(path: str, how_to_make: str) -> str:
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return f"; to make it: {how_to_make}"
+    except OSError:
+        return f"; this is {who()}"
+    return "" if os.access(path, os.R_OK) else f"; {who()} must be able to read it"

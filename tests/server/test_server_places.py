@@ -1,0 +1,68 @@
+"""A place that cannot be listened at is named by what is raised, and one that cannot be meant is refused first."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import pytest
+from gevent import socket
+
+from geventpop3 import POP3Server
+from geventpop3.errors import ConfigError
+from geventpop3.server.addresses import check_place
+from geventpop3.server.listening import bind
+
+
+def test_a_port_in_use_is_named_by_an_application_too() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use") as caught:
+            POP3Server(port=port).serve_forever()
+    assert caught.value.errno == errno.EADDRINUSE
+    assert caught.value.filename == f"127.0.0.1:{port}"
+    assert str(caught.value) == f"[Errno {errno.EADDRINUSE}] Address already in use: '127.0.0.1:{port}'"
+
+
+def test_an_error_keeps_its_type_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_asked: Any, **_how: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for host, shown in (("pop.invalid", "pop.invalid:110"), ("::1%none", "[::1%none]:110"), ("", ":110")):
+        with pytest.raises(socket.gaierror) as caught:
+            bind((host, 110))
+        assert (caught.value.errno, caught.value.filename) == (socket.EAI_NONAME, shown)
+    with pytest.raises(FileNotFoundError) as missing:
+        bind(("unix", "/nonexistent/pop3"))
+    assert missing.value.filename == "unix:/nonexistent/pop3"
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ({"port": 65536}, "65536: a port is a number from 0 to 65535"),
+        ({"port": -1}, "-1: a port is a number from 0 to 65535"),
+        ({"address": "127.0.0.1:1110"}, "'127.0.0.1:1110' is no host alone: listen takes texts, such as"),
+        ({"address": "[::1]"}, "'[::1]' is no host alone"),
+        ({"address": "pop3://localhost"}, "is no host alone"),
+        ({"listen": [("127.0.0.1", 65537)]}, "65537: a port is a number"),
+        ({"listen": "127.0.0.1:1110"}, "'127.0.0.1:1110' is one place: a list of them is wanted, ['127.0.0.1:1110']"),
+        ({"listen": [":1110"]}, "':1110': the host is missing"),
+    ],
+)
+def test_what_cannot_be_meant_is_not_bound(place: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        POP3Server(**place)
+    assert words in str(caught.value)
+
+
+def test_pairs_are_as_sockets_have_them() -> None:
+    for host, port in (("", 0), ("::", 110), ("fe80::1%eth0", 65535), ("localhost", 110), ("unix", "a:b/c")):
+        check_place(host, port)
+    with bind(("", 0)) as every:
+        assert every.getsockname()[0] in ("0.0.0.0", "::")
+    assert os.strerror(errno.EADDRINUSE) == "Address already in use"
