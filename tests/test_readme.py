@@ -15,6 +15,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -293,6 +294,22 @@ def test_who_is_not_in_the_password_file_is_looked_for_in_the_database(site: Pat
             )
     finally:
         pop3d.shutdown()
+
+
+def test_what_the_configuration_file_names_is_made_before() -> None:
+    page = ROOT / "docs/operating.md"
+    made, shown = block("sh", "install -d", page), block("toml", "max-sessions", page)
+    assert page.read_text("utf-8").index(made) < page.read_text("utf-8").index(shown)
+    settings = tomllib.loads(shown)
+    assert f"geventpop3 passwd {settings['passwords']} alice" in made
+    for part in ("new", "cur", "tmp"):
+        assert f" {settings['maildir'].format(user='alice')}/{part}" in made
+
+
+def test_the_examples_share_a_port_and_who_follows_them_is_told_so_after_the_first() -> None:
+    text = README.read_text("utf-8")
+    first, second, *_ = (found.start() for found in re.finditer("--listen 127.0.0.1:1110|port=1110", text))
+    assert first < text.index("All examples on this page listen at port 1110") < second
 
 
 def test_the_configuration_file_is_one() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from gevent import socket
 
 from geventpop3 import POP3Server
 from geventpop3.errors import ConfigError
+from geventpop3.server import listening
 from geventpop3.server.addresses import check_place
 from geventpop3.server.listening import bind
 
@@ -31,10 +31,11 @@ def test_an_error_keeps_its_type_and_number(monkeypatch: pytest.MonkeyPatch) -> 
     def unknown(*_asked: Any, **_how: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(listening.socket, "getaddrinfo", unknown)
     for host, shown in (("pop.invalid", "pop.invalid:110"), ("::1%none", "[::1%none]:110"), ("", ":110")):
-        with pytest.raises(socket.gaierror) as caught:
+        with pytest.raises(OSError, match="not known") as caught:
             bind((host, 110))
+        assert type(caught.value).__name__ == "gaierror"
         assert (caught.value.errno, caught.value.filename) == (socket.EAI_NONAME, shown)
     with pytest.raises(FileNotFoundError) as missing:
         bind(("unix", "/nonexistent/pop3"))
@@ -65,4 +66,3 @@ def test_pairs_are_as_sockets_have_them() -> None:
         check_place(host, port)
     with bind(("", 0)) as every:
         assert every.getsockname()[0] in ("0.0.0.0", "::")
-    assert os.strerror(errno.EADDRINUSE) == "Address already in use"
