@@ -246,7 +246,7 @@ def test_port_in_use_is_one_line_that_names_it(site, capsys):
         assert cli.main(["serve", *site.arguments, "--listen", "127.0.0.1:0", "--listen", where]) == 2
     assert capsys.readouterr().err == (
         f"geventpop3: error: listen: {where}: Address already in use; another program listens there, "
-        "stop it or choose another port (from --listen)\n"
+        "stop it or choose another address (from --listen)\n"
     )
 
 

@@ -12,7 +12,7 @@ from geventpop3.config import Settings
 from geventpop3.errors import ConfigError
 
 _OF_ADDRESSES = {
-    errno.EADDRINUSE: "; another program listens there, stop it or choose another port",
+    errno.EADDRINUSE: "; another program listens there, stop it or choose another address",
     errno.EADDRNOTAVAIL: "; no network interface of this machine has this address",
 }
 

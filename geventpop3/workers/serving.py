@@ -128,6 +128,8 @@ def serve(
     sessions *graceful_timeout* seconds; one that shows no sign of life for *timeout* seconds is killed. Raises
     ConfigError.
     """
+    accounts = identity(user, group)
+    _check_rights(accounts)
     settings: dict[str, Any] = {
         "worker_class": Worker,
         "workers": workers,
@@ -140,9 +142,8 @@ def serve(
         "control_socket_disable": True,
         # So that a sign of life waits for no disk.
         "worker_tmp_dir": _MEMORY if os.path.isdir(_MEMORY) else None,
-        **(accounts := identity(user, group)),
+        **accounts,
     }
-    _check_rights(accounts)
     if pid_file is not None and "GUNICORN_PID" not in os.environ:  # who replaces another writes a second one
         _check_pid_file(pid_file)
     arbiter = Arbiter(_Application(settings, build, reload or (lambda: build)), descriptors)
@@ -181,7 +182,7 @@ def _check_pid_file(path: str) -> None:
         pid = Pidfile(path).validate()
     except OSError as error:
         raise ConfigError(f"pid file {path}: {error.strerror}") from None
-    if pid not in (None, os.getpid()):
+    if pid and pid != os.getpid():
         raise ConfigError(f"pid file {path}: process {pid} has it: end that one, or name another file")
     folder = os.path.dirname(os.path.abspath(path))
     if not os.access(folder, os.W_OK | os.X_OK):
