@@ -212,7 +212,8 @@ def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -
     _warn(settings)
     pop3d = make_server(settings, listening)
     _raise_descriptor_limit()
-    _end_on_signals(pop3d)
+    # Certificates and passwords are followed anyway; an operator's habit of SIGHUP must not end the server.
+    gevent.signal_handler(signal.SIGHUP, pop3d.reload_certificates)
     pop3d.start()
     if ready is not None:
         ready(pop3d)
@@ -227,23 +228,6 @@ def _check(arguments: argparse.Namespace) -> int:
     check_processes(settings)
     make_server(settings, nowhere)
     return _say(f"{arguments.file}: in order")
-
-
-def _end_on_signals(pop3d: POP3Server) -> None:
-    """The first SIGTERM or SIGINT ends the server gracefully, a second one at once."""
-    ending: list[int] = []
-
-    def end(number: int) -> None:
-        if ending:
-            os._exit(128 + number)
-        ending.append(number)
-        log.info("%s: shutting down", signal.Signals(number).name)
-        pop3d.shutdown()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, end, number)
-    # Certificates and passwords are followed anyway; whoever is used to say so by SIGHUP must not end the server.
-    gevent.signal_handler(signal.SIGHUP, pop3d.reload_certificates)
 
 
 def _log_to_stderr(settings: Settings) -> None:

@@ -15,6 +15,7 @@ ROOT = "__init__"  # geventpop3/__init__.py: the public names, on top of what th
 # A module imports what is on lower floors, and its own room.
 FLOORS = {
     "errors": 0,
+    "forks": 0,
     "version": 0,
     "wire": 1,
     "protocol": 2,

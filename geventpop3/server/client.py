@@ -58,6 +58,7 @@ class Client:
         "_answering",
         "_connection",
         "_data",
+        "_disowned",
         "_farewell",
         "_implicit_tls",
         "_line_octets",
@@ -115,6 +116,7 @@ class Client:
         self._trace = Trace(self.id) if server.trace else None
         self._data: dict[str, Any] | None = None
         self._announced = False
+        self._disowned = False
         self._answering: Event | None = None
         self._farewell: Reply | None = None
         self._notices: deque[Reply] | None = None
@@ -277,12 +279,12 @@ class Client:
             summary.owner = self.owner
             summary.octets_in = self._connection.octets_in
             summary.octets_out = self._stream.sent
-            if self._announced:
+            if self._announced and not self._disowned:
                 server.send_event("disconnected", client=self)
             self._stream.close()
             # What the listeners of `disconnected` took is part of the session.
             summary.seconds = monotonic() - self._started_at
-            if server.wanted("session_finished"):
+            if not self._disowned and server.wanted("session_finished"):
                 server.send_event("session_finished", summary, client=self)
 
     def finish(self, farewell: Reply, reason: str) -> None:
@@ -300,6 +302,18 @@ class Client:
             self._stream.wake()
         else:
             self._stream.abort()
+
+    def bury(self, reason: str) -> None:
+        """End the session from another thread: the one that ran it is gone, and nothing of it runs any more."""
+        self.summary.reason = reason
+        if self._announced:
+            self._server.send_event("disconnected", client=self)
+        self._stream.bury()
+
+    def disown(self) -> None:
+        """Close this process's copy of the connection without a trace: a forked child's (see ``geventpop3.forks``)."""
+        self._disowned = True
+        self._stream.disown()
 
     def check_deadlines(self, now: float) -> None:
         """End the session if a deadline has passed: without a reply, and without UPDATE (RFC 1939 section 3)."""
@@ -404,6 +418,8 @@ class Client:
             server._emit(event)
         finally:
             self._answering = None
+        if self._disowned:
+            raise gevent.GreenletExit  # a listener forked, and this is the child
         reply = event.reply
         if reply is None and not event.eaten and server.handle_connects:
             reply = event.reply = ok(server.greeting)
@@ -489,6 +505,8 @@ class Client:
             server._emit(event)
         finally:
             self._answering = None
+        if self._disowned:
+            raise gevent.GreenletExit  # a listener forked, and this is the child
         reply = event.reply
         if reply is None and not event.eaten:
             reply = event.reply = self._otherwise(event, spec)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import posix
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-import gevent
 from gevent import socket
 from gevent.server import StreamServer
 
 from geventpop3.server.addresses import Address, format_address
+from geventpop3.server.greenlets import ServerGreenlet
 
 log = logging.getLogger("geventpop3.server")
 
@@ -178,7 +180,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         *,
         busy: bytes = BUSY,
     ) -> None:
-        super().__init__(sock, handle)
+        super().__init__(sock, handle, spawn=ServerGreenlet.spawn)
         self.sockname = sock.getsockname()
         self._given = sock
         self._failed = failed
@@ -195,7 +197,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
             if error.errno != self._told:
                 # Told once per exhaustion, not ten times a second while it lasts.
                 self._told = error.errno
-                gevent.spawn(self._failed, error)
+                ServerGreenlet.spawn(self._failed, error)
             if error.errno in _EXHAUSTED:
                 self._turn_away()
             self._pause()
@@ -226,6 +228,23 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         try:
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
+            self._spare = None
+
+    def end(self) -> None:
+        """Close a socket that nobody else may be accepting from, so that its address is free at once.
+
+        A copy of the descriptor in another process would keep it listening otherwise.
+        """
+        with suppress(OSError):  # not listening any more
+            self._given.shutdown(socket.SHUT_RDWR)
+        self.close()
+
+    def disown(self) -> None:
+        """Close this process's copies without a trace: a forked child's (see ``geventpop3.forks``)."""
+        self.stop_accepting()
+        self._given._sock.close()
+        if self._spare is not None:
+            posix.close(self._spare)  # os.close is gevent's in a patched process, and closes later
             self._spare = None
 
     def close(self) -> None:

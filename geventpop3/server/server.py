@@ -11,15 +11,17 @@ import errno
 import itertools
 import logging
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from time import monotonic
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias, Unpack
 
 import gevent
-from gevent import monkey, socket
+from gevent import socket
 from gevent.event import Event as GreenEvent
 
+from geventpop3 import forks
 from geventpop3.errors import ConfigError, PipelineError
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
@@ -27,9 +29,12 @@ from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
 from geventpop3.server.addresses import Address, check_place, format_address, parse_address, unix_path
 from geventpop3.server.client import Client
 from geventpop3.server.clients import Clients
+from geventpop3.server.greenlets import ServerGreenlet, hold, make_normal, make_wary
 from geventpop3.server.limits import TICK, LimitOptions, Limits, check_options
 from geventpop3.server.listening import BUSY, Acceptor, bind, prepare
+from geventpop3.server.native import Signal, get_ident, is_alive
 from geventpop3.server.peercert import name_of_client
+from geventpop3.server.program import ending_by_signals, set_up_logging
 from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.stream import PlainStream, SocketStream, TlsError, TlsStream
 from geventpop3.server.tls import Certificates, accept
@@ -50,7 +55,14 @@ LINGERING = 16
 RELOAD_SECONDS = 5.0
 """How often the files of the certificates are looked at."""
 
-_NativeEvent = monkey.get_original("threading", "Event")
+_LOOK_SECONDS = 0.1
+"""Between two looks whether the thread that serves is still there, while another waits for the end."""
+
+_HEARD_SECONDS = 10.0
+"""The time that the thread that serves has to run its event loop, before another gives up waiting for the end."""
+
+_left_by_fork: list[Clients] = []
+"""The clients of a process that forked this one: freeing their greenlets would run them."""
 
 _KILL_SECONDS = 1.0
 _UPDATE_SECONDS = 60.0
@@ -61,7 +73,7 @@ socket, which the server takes over and closes in the end. The file of a unix so
 server if it did, else not by the server."""
 
 
-class POP3Server(Pluggable):
+class POP3Server(Pluggable, forks.Owner):
     """A POP3 server whose every event can be heard, answered, changed and swallowed.
 
     *address*, *port*: where to listen; port 0 picks a free one (``getsockname``). *listen* replaces them by several
@@ -120,11 +132,16 @@ class POP3Server(Pluggable):
         self._acceptors: list[Acceptor] = []
         self._clients = Clients(self.limits)
         self._turns = Turns()
-        self._lingering = 0
-        self._ended = GreenEvent()
+        self._turned_away: dict[SocketStream, gevent.Greenlet] = {}
         self._hub: Any = None
         self._watches: list[gevent.Greenlet] = []
+        self._bound_here: list[Acceptor] = []
         self._stopping = GreenEvent()
+        self._ending: gevent.Greenlet | None = None
+        self._ended = GreenEvent()
+        self._heard = Signal()
+        self._done = Signal()
+        self._disowned = False
         if alias is not None:
             if alias in _aliases:
                 raise ConfigError(f"there is a server with the alias {alias!r} already")
@@ -152,10 +169,13 @@ class POP3Server(Pluggable):
         """
         if self._stopping.is_set():
             raise RuntimeError("a server that was shut down is not started again: make a new one")
+        if self._disowned:
+            raise RuntimeError("the process that forked this one has started this server: make a new one here")
         if self._acceptors:
             return
         self._clients.open()
         bound: list[Acceptor] = []
+        own: list[Acceptor] = []
         if listen is not None:
             secured = {_port(place) for place, implicit_tls in self._places if implicit_tls} - {"0"}
             self._places = [(place, _port(place) in secured) for place in _listed(listen)]
@@ -173,29 +193,40 @@ class POP3Server(Pluggable):
                 prepare(sock)
                 acceptor.max_accept = 1
             bound.append(acceptor)
+            if sock is not place:
+                own.append(acceptor)
         if self._stopping.is_set():  # while a name was looked up
             for one in bound:
                 one.close()
             return
         self._acceptors = bound
+        self._bound_here = own
         self._hub = gevent.get_hub()
         self._turns.start(self._hub.loop)
-        self._watches = [gevent.spawn(self._watch_deadlines)]
+        self._watches = [ServerGreenlet.spawn(self._watch_deadlines)]
         if self.tls is not None:
-            self._watches.append(gevent.spawn(self._watch_certificates))
+            self._watches.append(ServerGreenlet.spawn(self._watch_certificates))
+        forks.add(self)
         for one in bound:
             one.start()
             log.info("listening on %s", format_address(one.sockname))
         self.send_event("registered")
 
-    def serve_forever(self) -> None:
-        """``start`` if need be, and return once ``shutdown`` has been called and is done."""
-        self.start()
-        try:
-            self._ended.wait()
-        finally:
-            # Also when it is interrupted, by Ctrl-C for one: sessions are told, and UPDATE is finished.
-            self.shutdown()
+    def serve_forever(self, *, handle_signals: bool = True) -> None:
+        """``start`` if need be, and return once ``shutdown`` has been called and is done.
+
+        In the main greenlet of the main thread, SIGINT (Ctrl-C) and SIGTERM call ``shutdown``, unless the program
+        handles them itself or *handle_signals* is false; a second one then ends the process as it would without us.
+        Where the program has not set up logging, the lines of ``geventpop3`` go to standard error.
+        """
+        set_up_logging()
+        with ending_by_signals(self.shutdown) if handle_signals else nullcontext():
+            self.start()
+            try:
+                self._ended.wait()
+            finally:
+                # Also when an exception ends the wait: sessions are told, and UPDATE is finished.
+                self.shutdown()
 
     def drain(self, seconds: float) -> bool:
         """Accept no more and wait until all sessions have ended by themselves; whether they have within *seconds*.
@@ -213,43 +244,84 @@ class POP3Server(Pluggable):
     def shutdown(self, grace: float | None = None) -> None:
         """Stop: accept no more, let running replies finish within *grace* seconds, tell the others and close.
 
-        UPDATE is never cut short. All listeners and plugins are unregistered. It may be called from any thread and any
-        number of times, and returns when all is done; called by a listener or a plugin of a session it returns at once,
-        as that session has to end first.
+        UPDATE is never cut short. All listeners and plugins are unregistered. It may be called from any thread, from a
+        signal handler, at any time and any number of times, and returns when all is done. It returns at once where
+        waiting could never end: in the event loop, and in a session of this server, which has to end first.
         """
-        if self._ended.is_set():
+        if self._done.is_set() or self._disowned:
             return
         hub = self._hub
-        if hub is not None and hub.loop is not None and hub is not gevent.get_hub():
-            done = _NativeEvent()
-            hub.loop.run_callback_threadsafe(gevent.spawn, self._shut_down_and, done.set, grace)
-            done.wait()
+        if hub is not None and hub.thread_ident != get_ident():
+            self._shut_down_in(hub, grace)
             return
-        if not self._stopping.is_set():
-            self._stopping.set()
-            gevent.spawn(self._shut_down, self.limits.shutdown_grace if grace is None else grace)
-        if all(client.greenlet is not gevent.getcurrent() for client in self._clients):
+        self._begin_shutdown(grace)
+        current = gevent.getcurrent()
+        if current is gevent.get_hub() or current is self._ending:
+            return
+        if all(client.greenlet is not current for client in self._clients):
             self._ended.wait()
 
-    def _shut_down_and(self, then: Callable[[], object], grace: float | None) -> None:
+    def _begin_shutdown(self, grace: float | None) -> None:
+        self._heard.set()
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._ending = ServerGreenlet.spawn(self._shut_down, self.limits.shutdown_grace if grace is None else grace)
+
+    def _shut_down_in(self, hub: Any, grace: float | None) -> None:
+        """Have the thread of *hub* do it, and wait for it as long as it is there."""
         try:
-            self.shutdown(grace)
-        finally:
-            then()
+            hub.loop.run_callback_threadsafe(self._begin_shutdown, grace)
+        except Exception as error:  # noqa: BLE001  # whatever a loop says that is gone
+            log.debug("the event loop of the server is gone: %s", error)
+        waited = 0.0
+        while not self._done.wait(_LOOK_SECONDS):
+            if hub.loop is None or not is_alive(hub.thread_ident):
+                self._bury()
+                return
+            waited += _LOOK_SECONDS
+            if waited >= _HEARD_SECONDS and not self._heard.is_set():
+                log.warning("not shut down yet: the thread that serves has not run its event loop for %g s", waited)
+                return
 
     def _shut_down(self, grace: float) -> None:
         try:
-            for one in self._acceptors:
-                one.close()
+            self._close_acceptors()
             self._end_sessions(grace)
             gevent.killall(self._watches)
-            self.send_event("unregistered")
-            self._unregister_all()
+            self._part()
         finally:
             self._turns.stop()
-            if self.alias is not None:
-                _aliases.pop(self.alias, None)
-            self._ended.set()
+            self._finished()
+
+    def _bury(self) -> None:
+        """Close what the server owns: the thread that ran it has ended, and its greenlets with it."""
+        if self._done.is_set():
+            return
+        self._stopping.set()
+        self._close_acceptors()
+        for client in self._clients:
+            client.bury("shutdown")
+            self._clients.leave(client)
+        self._part()
+        self._finished()
+
+    def _close_acceptors(self) -> None:
+        for one in self._acceptors:
+            if one in self._bound_here:
+                one.end()
+            else:
+                one.close()  # others may accept from it too
+
+    def _part(self) -> None:
+        self.send_event("unregistered")
+        self._unregister_all()
+
+    def _finished(self) -> None:
+        forks.remove(self)
+        if self.alias is not None and _aliases.get(self.alias) is self:
+            del _aliases[self.alias]
+        self._done.set()
+        self._ended.set()
 
     def _end_sessions(self, grace: float) -> None:
         for client in self._clients:
@@ -265,6 +337,40 @@ class POP3Server(Pluggable):
 
     def _join(self, seconds: float) -> None:
         gevent.joinall([c.greenlet for c in self._clients if c.greenlet is not None], timeout=seconds)
+
+    # Forks
+
+    def _greenlets(self) -> list[gevent.Greenlet]:
+        """All greenlets that this server has started and that have not ended, but for those that end it."""
+        sessions = (client.greenlet for client in self._clients)
+        ours = (*sessions, *self._turned_away.values(), *self._watches, self._ending)
+        return [greenlet for greenlet in ours if greenlet is not None]
+
+    def before_fork(self) -> None:
+        make_wary(self._greenlets())
+
+    def after_fork_in_parent(self) -> None:
+        make_normal(self._greenlets())
+
+    def disown(self) -> None:
+        """Close a child's copies of what this server owns, and keep its greenlets from running there."""
+        self._disowned = True
+        hub = self._hub
+        if hub is not None and hub.thread_ident == get_ident():
+            gevent.reinit()  # the loop must not change what it shares with the parent's
+        hold(self._greenlets())
+        for one in self._acceptors:
+            one.disown()
+        for client in self._clients:
+            client.disown()
+        for stream in self._turned_away:
+            stream.disown()
+        self._turns.stop()
+        _left_by_fork.append(self._clients)
+        self._acceptors, self._bound_here, self._watches, self._turned_away = [], [], [], {}
+        self._clients = Clients(self.limits)
+        if self.alias is not None and _aliases.get(self.alias) is self:
+            del _aliases[self.alias]
 
     def reload_certificates(self) -> None:
         """Look now whether the certificates' files have changed, as is done every few seconds, and use what is new.
@@ -372,6 +478,8 @@ class POP3Server(Pluggable):
         self._serve(sock, address, implicit_tls=True)
 
     def _serve(self, sock: socket.socket, address: Any, *, implicit_tls: bool) -> None:
+        if self._disowned:
+            return  # accepted in the parent of this process, and begun here
         peer, local = _ends(sock, address)
         stream = SocketStream(sock)
         # Behind a proxy is somebody else, whose address is not known yet.
@@ -392,16 +500,17 @@ class POP3Server(Pluggable):
     def _turn_away(self, stream: SocketStream, host: str, refusal: Reply) -> None:
         if self.trace:
             Trace(host).reply(refusal)
+        lingers = len(self._turned_away) < LINGERING
+        self._turned_away[stream] = gevent.getcurrent()
         try:
             stream.send_all(refusal.status_line)
+            if lingers:
+                stream.linger()
         except OSError:
             return  # gone already
-        if self._lingering < LINGERING:
-            self._lingering += 1
-            try:
-                stream.linger()
-            finally:
-                self._lingering -= 1
+        finally:
+            self._turned_away.pop(stream, None)
+            stream.close()
 
     def _accept_failed(self, error: OSError) -> None:
         log.error("accepting failed: %s", error.strerror)

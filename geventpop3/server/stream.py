@@ -77,6 +77,12 @@ class Stream(ABC):
         seconds.
         """
 
+    def bury(self) -> None:  # noqa: B027  # for those that have a descriptor
+        """Close the connection where the thread that used it is gone, with its event loop."""
+
+    def disown(self) -> None:  # noqa: B027  # for those that have a descriptor
+        """Close this process's copy of the connection without a trace: a forked child's (see ``geventpop3.forks``)."""
+
 
 class PlainStream(Stream):
     """A stream without TLS, which may come to carry it."""
@@ -148,7 +154,19 @@ class SocketStream(PlainStream):
         self._shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self._end()
         self.sock.close()
+
+    def bury(self) -> None:
+        self._end()
+        self._raw.close()
+
+    def disown(self) -> None:
+        # The watchers first: in the child, the number may soon be another file's.
+        for watcher in (self.sock._read_event, self.sock._write_event):
+            if watcher is not None:
+                watcher.stop()
+        self._raw.close()
 
     def linger(self) -> None:
         self._shutdown(socket.SHUT_WR)
@@ -159,6 +177,13 @@ class SocketStream(PlainStream):
                     left -= len(data)
             except OSError:
                 return  # the peer has gone: nobody is left to read our last words
+
+    def _end(self) -> None:
+        """End the connection: a close alone does not while another process has a copy of the descriptor."""
+        try:
+            self._raw.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # the peer has ended it
 
     def _shutdown(self, how: int) -> None:
         try:
@@ -262,6 +287,12 @@ class TlsStream(Stream):
     def close(self) -> None:
         self._say_goodbye()
         self._under.close()
+
+    def bury(self) -> None:
+        self._under.bury()
+
+    def disown(self) -> None:
+        self._under.disown()
 
     def linger(self) -> None:
         self._say_goodbye()

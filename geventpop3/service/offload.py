@@ -89,6 +89,10 @@ class Offload:
             with gevent.Timeout(_CLOSE_SECONDS, False):
                 pool.threads.kill()
 
+    def disown(self) -> None:
+        """Forget the threads, which are the parent's: this process is a forked child of theirs."""
+        self._pools.clear()
+
     def _call(self, function: Callable[..., R], args: Any, kwargs: Any) -> tuple[R, BaseException | None]:
         """The result, and what was raised in this greenlet meanwhile, if anything was."""
         pool = self._pool()
@@ -138,6 +142,11 @@ class AuthThreads:
         """End the threads of this hub."""
         self._hashing.close()
         self._waiting.close()
+
+    def disown(self) -> None:
+        """Forget the threads, which are the parent's: this process is a forked child of theirs."""
+        self._hashing.disown()
+        self._waiting.disown()
 
 
 def _wait(outcome: Any) -> BaseException | None:

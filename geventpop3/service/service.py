@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
+from geventpop3 import forks
 from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator, ask
 from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.mechanisms import MECHANISMS, Mechanism
@@ -72,7 +73,7 @@ class Session:
         self.transaction: Transaction | None = None
 
 
-class MaildropService:
+class MaildropService(forks.Owner):
     """Answers RFC 1939, CAPA and AUTH out of *store*, for whom *authenticator* knows.
 
     *allow_plaintext* permits USER and PASS over connections that others may read; without it they work on loopback and
@@ -134,6 +135,7 @@ class MaildropService:
         self.offers: dict[Hashable, list[str]] = {}
         self._storing = Offload(store_threads, store_threads * CALLS_PER_THREAD)
         self._sessions: dict[int, Session] = {}
+        forks.add(self)
 
     def allows_clear_text(self, client: ClientInterface) -> bool:
         """Whether a password may be sent as it is: nobody but this machine can read along, or the site allows it.
@@ -279,6 +281,15 @@ class MaildropService:
         """End the threads: gevent leaves them behind when their hub goes."""
         self._auth_threads.close()
         self._storing.close()
+
+    def disown(self) -> None:
+        """Close a forked child's copies of the maildrops, which are the parent's (see ``geventpop3.forks``)."""
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            if session.transaction is not None:
+                session.transaction.maildrop.disown()
+        self._storing.disown()
+        self._auth_threads.disown()
 
     def is_in_utf8_mode(self, client: ClientInterface) -> bool:
         """Whether *client* has said UTF8 (RFC 6856 section 2.1)."""

@@ -103,7 +103,16 @@ class Maildrop(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release the exclusive-access lock and all else; called exactly once, whatever happened."""
+        """Release the exclusive-access lock and all else; called exactly once, whatever happened.
+
+        The lock is released, not only let go of with its descriptor, of which a forked child may have a copy.
+        """
+
+    def disown(self) -> None:  # noqa: B027  # for those that have a descriptor
+        """Close this process's copies of descriptors in a forked child: no unlock, and no word to a server.
+
+        Called instead of ``close``, which is the parent's to call. It must not wait.
+        """
 
 
 class Store(ABC):

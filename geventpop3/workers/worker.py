@@ -24,6 +24,7 @@ from gunicorn.errors import AppImportError
 from gunicorn.workers import base
 
 from geventpop3.errors import ConfigError
+from geventpop3.server.program import SignalHandlers
 from geventpop3.server.server import POP3Server
 
 BEAT_SECONDS = 1.0
@@ -61,10 +62,15 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # Not gevent's: it comes when the hub no longer turns.
         signal.signal(signal.SIGABRT, self.handle_abort)
-        gevent.signal_handler(signal.SIGTERM, self._leaving.set)
-        gevent.signal_handler(signal.SIGINT, self._hurry)
-        gevent.signal_handler(signal.SIGQUIT, self._hurry)
-        gevent.signal_handler(signal.SIGUSR1, self.log.reopen_files)
+        handlers = {
+            signal.SIGTERM: self._leaving.set,
+            signal.SIGINT: self._hurry,
+            signal.SIGQUIT: self._hurry,
+            signal.SIGUSR1: self.log.reopen_files,
+        }
+        for number in handlers:
+            signal.signal(number, signal.SIG_DFL)  # not the arbiter's, which this process has inherited
+        self._signal_handlers = SignalHandlers(handlers)
 
     def handle_abort(self, _sig: int, frame: FrameType | None) -> None:
         """The arbiter has waited in vain for a sign of life: say where it hangs, and die. UPDATE survives a crash."""
@@ -95,7 +101,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         self.wsgi.start([one.sock for one in self.sockets], shared=True)
         gevent.spawn(self._beat)
         gevent.spawn(self._leave)
-        self.wsgi.serve_forever()
+        self.wsgi.serve_forever(handle_signals=False)
 
     def _beat(self) -> None:
         seconds = min(BEAT_SECONDS, self.timeout / 2) if self.timeout else BEAT_SECONDS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import islice
 
@@ -116,6 +116,14 @@ class MaildirMaildrop(Maildrop):
             raise refusal(error, self._path) from error
 
     def close(self) -> None:
+        root, self._root = self._root, -1
+        if root >= 0:
+            if self._exclusive:
+                with suppress(OSError):
+                    lock.release(root)
+            system.close(root)
+
+    def disown(self) -> None:
         root, self._root = self._root, -1
         if root >= 0:
             system.close(root)

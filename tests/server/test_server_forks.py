@@ -1,0 +1,119 @@
+"""A fork without exec: the child shares nothing with the server that was started before it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gevent
+import pytest
+from authority import NAME
+from gevent import subprocess as green
+
+PROGRAM = Path(__file__).parent / "forks_program.py"
+MESSAGES = [b"Subject: %d\n\n%s" % (number, b"text\n" * 5000) for number in range(4)]
+
+HOW = [
+    ("patched", "process"),
+    ("patched", "fork"),
+    ("unpatched", "process"),
+    ("unpatched", "fork"),
+    ("unpatched", "yielding"),
+    ("unpatched", "thread"),
+]
+
+
+class Program(NamedTuple):
+    """The parent, and what it printed last."""
+
+    process: Any
+    pid: int
+    address: tuple[str, int]
+
+    def next(self) -> dict[str, Any]:
+        """The next line that it, or its child, prints."""
+        with gevent.Timeout(30):
+            line: dict[str, Any] = json.loads(self.process.stdout.readline())
+            return line
+
+
+@pytest.fixture
+def program(tmp_path: Path, authority: Any) -> Callable[[str, str], Any]:
+    """Run the program; at the end it has said nothing on standard error, and its child has ended."""
+    box = tmp_path / "mail/alice"
+    for part in ("new", "cur", "tmp"):
+        (box / part).mkdir(parents=True)
+    for number, content in enumerate(MESSAGES):
+        (box / f"new/{1_700_000_000 + number}.M{number}P1.host").write_bytes(content)
+    pair = authority.pair(tmp_path)
+
+    @contextmanager
+    def run(patched: str, how: str) -> Iterator[Program]:
+        command = [sys.executable, str(PROGRAM), patched, how, str(tmp_path / "mail"), *pair]
+        with green.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                first = json.loads(process.stdout.readline())
+                yield Program(process, first["pid"], tuple(first["address"]))
+                process.stdin.close()
+                assert process.stderr.read() == b""  # ends when the child has ended, too
+                assert process.wait(30) == 0
+            finally:
+                process.kill()
+
+    return run
+
+
+def log_in(peer: Any) -> None:
+    peer.line()
+    assert peer.command(b"USER alice").startswith(b"+OK")
+    assert peer.command(b"PASS x").startswith(b"+OK 4 messages")
+
+
+@pytest.mark.parametrize(("patched", "how"), HOW)
+def test_a_forked_child_neither_reads_nor_writes_nor_holds_a_session(program, dial, patched, how):
+    with program(patched, how) as parent:
+        idle, peer = dial(parent.address), dial(parent.address)
+        idle.line()
+        log_in(peer)
+        for number in (1, 2, 3):
+            assert peer.command(b"DELE %d" % number).startswith(b"+OK")
+        assert peer.command(b"XFORK") == b"+OK forked"
+        child = parent.next()
+        # The child has nothing of it open, the alias is free, and a server that was made before serves there.
+        assert child["open"] == []
+        assert child["found"] == "None"
+        assert dial(tuple(child["address"])).line().startswith(b"+OK")
+        for _ in range(20):
+            assert peer.command(b"XPID") == b"+OK %d" % parent.pid
+            assert idle.command(b"XPID") == b"+OK %d" % parent.pid
+        assert peer.command(b"RSET").startswith(b"+OK 4")
+        assert peer.command(b"RETR 2").startswith(b"+OK")
+        assert peer.body() == MESSAGES[1].replace(b"\n", b"\r\n")
+        # Its end is seen at once, and the maildrop and the port are free although the child lives.
+        assert peer.command(b"QUIT") == b"+OK goodbye"
+        assert peer.rest() == b""
+        again = dial(parent.address)
+        log_in(again)
+        assert again.command(b"QUIT") == b"+OK goodbye"
+
+
+@pytest.mark.parametrize("patched", ["patched", "unpatched"])
+def test_tls_goes_on_after_a_fork(program, dial, authority, patched):
+    with program(patched, "process") as parent:
+        peer = dial(parent.address)
+        peer.line()
+        assert peer.command(b"STLS").startswith(b"+OK")
+        peer.sock = authority.context().wrap_socket(peer.sock, server_hostname=NAME)
+        assert peer.command(b"USER alice").startswith(b"+OK")
+        assert peer.command(b"PASS x").startswith(b"+OK 4 messages")
+        assert peer.command(b"XFORK") == b"+OK forked"
+        parent.next()
+        for number in (1, 2, 3, 4):
+            assert peer.command(b"RETR %d" % number).startswith(b"+OK")
+            assert peer.body() == MESSAGES[number - 1].replace(b"\n", b"\r\n")
+        assert peer.command(b"QUIT") == b"+OK goodbye"

@@ -1,0 +1,122 @@
+"""``shutdown`` returns, whoever calls it, whenever the process was patched, whatever the sessions do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent import subprocess as green
+
+from geventpop3 import POP3Server
+from geventpop3.server import server
+from geventpop3.server.native import Signal
+
+PROGRAM = Path(__file__).parent / "shutdown_program.py"
+FAREWELL = b"-ERR [SYS/TEMP] the server is shutting down, try again later"
+SIGNALS = {"signal": signal.SIGTERM, "unhandled-signal": signal.SIGTERM, "finally": signal.SIGINT}
+
+
+def line_of(process) -> list[str]:
+    with gevent.Timeout(20):
+        return process.stdout.readline().decode().split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patched", ["early", "late", "never"])
+@pytest.mark.parametrize("caller", ["thread", "greenlet", "signal", "unhandled-signal", "atexit", "finally"])
+@pytest.mark.parametrize("doing", ["nothing", "idle", "RETR", "UPDATE"])
+def test_shutdown_returns_and_tells_the_sessions(dial, caller, patched, doing):
+    with green.Popen(
+        [sys.executable, "-W", "ignore", str(PROGRAM), caller, patched],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONDEVMODE": ""},
+    ) as process:
+        try:
+            host, port = line_of(process)
+            if doing != "nothing":
+                peer = dial((host, int(port)))
+                peer.line()
+                assert peer.command(b"USER x") == b"+OK"
+                assert peer.command(b"PASS x") == b"+OK"
+            if doing == "RETR":
+                assert peer.command(b"RETR 1").startswith(b"+OK")
+            if doing == "UPDATE":
+                peer.send(b"QUIT\r\n")
+                assert line_of(process) == ["updating"]
+            if caller in SIGNALS:
+                process.send_signal(SIGNALS[caller])
+            else:
+                process.stdin.write(b"now\n")
+                process.stdin.flush()
+            if caller == "finally":
+                # Python raises KeyboardInterrupt where it runs at that moment, which may be in this very session.
+                with gevent.Timeout(20):
+                    assert process.stdout.read().splitlines()[-1] == b"down"
+                assert process.wait(20) == -signal.SIGINT
+                return
+            if doing == "idle":
+                assert peer.rest() == FAREWELL + b"\r\n"
+            if doing == "UPDATE":
+                assert line_of(process) == ["updated"]
+                assert peer.line() == b"+OK"
+            assert line_of(process) == ["down"]
+            assert process.stdout.read() == b""
+            assert process.wait(20) == 0
+            assert b"Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+def test_a_server_whose_thread_has_ended_is_shut_down_all_the_same(serve, dial):
+    pop3d = serve()
+    told = []
+    pop3d.on("connection", "disconnected", "unregistered")(lambda pop3d, event: told.append(event.name))
+    started, ended = Signal(), Signal()
+
+    def run() -> None:
+        pop3d.start()
+        started.set()
+        while "connection" not in told:
+            gevent.sleep(0.001)
+        gevent.get_hub().destroy(destroy_loop=True)
+        ended.set()
+
+    threading.Thread(target=run).start()
+    assert started.wait(20)
+    peer = dial(pop3d)
+    peer.line()
+    assert ended.wait(20)
+    pop3d.shutdown()
+    assert peer.rest() == b""
+    assert told == ["connection", "disconnected", "unregistered"]
+    assert pop3d.clients == {}
+
+
+def test_shutdown_gives_up_where_the_thread_that_serves_never_runs_its_event_loop(serve, monkeypatch, caplog):
+    monkeypatch.setattr(server, "_HEARD_SECONDS", 0.2)
+    pop3d = serve()
+    pop3d.start()
+    thread = threading.Thread(target=pop3d.shutdown)
+    thread.start()
+    thread.join()  # natively: this thread, which serves, is kept busy until that one has given up
+    assert "has not run its event loop" in caplog.text
+    pop3d.shutdown()
+    assert caplog.text.count("not shut down yet") == 1
+
+
+def test_a_server_that_was_never_started_is_shut_down_at_once_and_from_any_thread(serve):
+    for call in (lambda pop3d: pop3d.shutdown(), lambda pop3d: gevent.get_hub().threadpool.apply(pop3d.shutdown)):
+        pop3d = serve(alias="unstarted")
+        told = []
+        pop3d.on("unregistered")(lambda pop3d, event, told=told: told.append(event.name))
+        call(pop3d)
+        assert told == ["unregistered"]
+        assert POP3Server.find("unstarted") is None
