@@ -1,58 +1,73 @@
 """Ownership across fork: a child that does not exec closes its copies of what a started server owns.
 
-``os.fork`` copies descriptors and greenlets. Without a word to the child, both processes would read and write the same
-connections. Owners register here; the calls come from ``os.register_at_fork``, in whichever thread forks.
+``os.fork`` copies descriptors and greenlets. If the child were not stopped, both processes would read and write the
+same connections. Owners register here; ``os.register_at_fork`` calls them, in whichever thread forks.
 """
 
 from __future__ import annotations
 
 import os
-import weakref
+from collections.abc import Callable
+from weakref import WeakMethod
+
+Method = Callable[[], None]
 
 
-class Owner:
-    """Base class of objects that have descriptors which only the process that opened them may use."""
+class Registration:
+    """The methods of one owner that a fork calls, as long as the owner lives or until ``cancel``.
 
-    def before_fork(self) -> None:
-        """Prepare for a fork that is about to happen in this process."""
+    *disown* is called in the child. It closes the child's copies without a trace: no unlock, no last words, no event,
+    no log line. An unlock or a ``shutdown`` there would reach the parent, as both processes share the open files.
+    *before* is called in the process that is about to fork, *after* in the same when it has forked, or has failed to.
+    """
 
-    def after_fork_in_parent(self) -> None:
-        """Undo ``before_fork``: the fork is done, or has failed."""
+    __slots__ = ("_after", "_before", "_disown")
+
+    def __init__(self, disown: Method, *, before: Method | None = None, after: Method | None = None) -> None:
+        self._disown = WeakMethod(disown, self._forget)
+        self._before = None if before is None else WeakMethod(before)
+        self._after = None if after is None else WeakMethod(after)
+        _registrations[id(self)] = self
+
+    def cancel(self) -> None:
+        """Call nothing any more: the owner owns nothing."""
+        _registrations.pop(id(self), None)
+
+    def before(self) -> None:
+        _call(self._before)
+
+    def after(self) -> None:
+        _call(self._after)
 
     def disown(self) -> None:
-        """Close this process's copies without a trace, in the child: no unlock, no last words, no event, no log line.
+        _call(self._disown)
 
-        An unlock or a ``shutdown`` here would reach the parent, as both processes share the open files.
-        """
-        raise NotImplementedError
-
-
-_owners: weakref.WeakSet[Owner] = weakref.WeakSet()
+    def _forget(self, _: object) -> None:
+        self.cancel()
 
 
-def add(owner: Owner) -> None:
-    """Have *owner* called at each fork, as long as it lives or until ``remove``."""
-    _owners.add(owner)
+_registrations: dict[int, Registration] = {}
 
 
-def remove(owner: Owner) -> None:
-    """Forget *owner*: it owns nothing any more."""
-    _owners.discard(owner)
+def _call(method: WeakMethod[Method] | None) -> None:
+    function = None if method is None else method()
+    if function is not None:
+        function()
 
 
 def _before() -> None:
-    for owner in list(_owners):
-        owner.before_fork()
+    for registration in list(_registrations.values()):
+        registration.before()
 
 
 def _after_in_parent() -> None:
-    for owner in list(_owners):
-        owner.after_fork_in_parent()
+    for registration in list(_registrations.values()):
+        registration.after()
 
 
 def _after_in_child() -> None:
-    for owner in list(_owners):
-        owner.disown()
+    for registration in list(_registrations.values()):
+        registration.disown()
 
 
 os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

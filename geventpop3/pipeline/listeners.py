@@ -33,6 +33,10 @@ class Listener:
         self.connected = True
         """Until it is unregistered, which an earlier listener of the same event may do."""
 
+    def is_of(self, origin: object) -> bool:
+        """Return whether *origin* was given to ``register``."""
+        return _same(self.origin, origin)
+
     def __call__(self, sender: Any, event: Event) -> Any:
         """What plain blinker calls."""
         return self.function(sender, event)

@@ -12,7 +12,7 @@ import secrets
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from geventpop3.errors import PipelineError, Refusal
 from geventpop3.pipeline.events import CATALOGUE, Event, as_reply, discard, generation, signal
@@ -39,6 +39,13 @@ from geventpop3.wire.replies import Reply, err
 logger = logging.getLogger("geventpop3.pipeline")
 
 _PLUGIN_ERROR = "plugin_error"
+
+
+class Watch(Protocol):
+    """Calls plugins and listeners."""
+
+    def call(self, who: object, function: Handler, pop3d: Any, event: Event) -> Any:
+        """Return what ``function(pop3d, event)`` returns; *who* is its name."""
 
 
 @dataclass(slots=True)
@@ -78,6 +85,9 @@ class Pluggable:
     _isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception,)
     """What plugins and listeners may raise without harm to others; the rest gets through. A subclass may know more
     kinds of failure: a deadline that is no Exception."""
+
+    _watch: Watch | None = None
+    """Calls plugins and listeners in our place, if a subclass wants to look at that."""
 
     def __init__(self) -> None:
         self.pipeline = Pipeline(self._plugin_joining, self._plugin_joined, self._plugin_left)
@@ -122,13 +132,25 @@ class Pluggable:
                 continue
             before = event._reply
             try:
-                answer = receiver.function(self, event)
+                if self._watch is None:
+                    answer = receiver.function(self, event)
+                else:
+                    answer = self._watch.call(receiver, receiver.function, self, event)
                 if answer is not None:
                     self._answered(event, answer if type(answer) is Reply else as_reply(answer))
             except self._isolated as failure:  # one listener's failure is not another's
                 self._listener_failed(event, receiver, failure)
             if before is not None:
                 self._let_go(before, event._reply)
+
+    def _emit_to(self, listener: Any, event: Event) -> None:
+        """Emit *event*, which only reports, to what was registered as *listener* and to nobody else."""
+        for receiver in self._routes()[event.name].receivers:
+            if isinstance(receiver, Listener) and receiver.is_of(listener):
+                try:
+                    receiver.function(self, event)
+                except self._isolated as failure:
+                    self._listener_failed(event, receiver, failure)
 
     def _respond(self, event: Event) -> Reply | None:
         """What goes out for *event*: its reply as the plugins' ``response`` hook leaves it; None if it was eaten.
@@ -296,6 +318,12 @@ class Pluggable:
         receivers = self._event_listeners.receivers(name)
         return _Route(tuple(plugins), receivers, bool(plugins or receivers), signal(name).tells)
 
+    def _described(self, name: str) -> str:
+        """Return the event's name with those of its plugins and listeners, for the log."""
+        route = self._routes()[name]
+        called = [f"plugin {slot.alias!r}" for slot, _ in route.plugins] + [str(one) for one in route.receivers]
+        return f"{name} ({', '.join(called)})"
+
     # What plugins say
 
     def _ask_plugins(self, route: _Route, event: Event) -> bool:
@@ -306,7 +334,10 @@ class Pluggable:
                 continue
             before = event.reply
             try:
-                eat = handler(self, event)
+                if self._watch is None:
+                    eat = handler(self, event)
+                else:
+                    eat = self._watch.call(f"plugin {slot.alias!r}", handler, self, event)
                 if eat is not None and not isinstance(eat, Eat):
                     raise PipelineError(f"a plugin returns an Eat code or None, not {type(eat).__name__}")
             except self._isolated as failure:  # one plugin's failure is not another's

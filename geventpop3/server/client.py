@@ -21,6 +21,7 @@ from geventpop3.pipeline.events import CommandSummary, Event, SessionSummary, di
 from geventpop3.pipeline.pluggable import new_reference
 from geventpop3.protocol.commands import CommandSpec, State, redact
 from geventpop3.protocol.connection import Command, Connection, Rejected, Response, Want
+from geventpop3.server.blocking import HELD_SECONDS
 from geventpop3.server.limits import OUTPUT_OCTETS, RECV_OCTETS
 from geventpop3.server.output import Output
 from geventpop3.server.proxy import ProxyError, read_header
@@ -420,6 +421,7 @@ class Client:
             self._answering = None
         if self._disowned:
             raise gevent.GreenletExit  # a listener forked, and this is the child
+        self._note_held(event, monotonic())
         reply = event.reply
         if reply is None and not event.eaten and server.handle_connects:
             reply = event.reply = ok(server.greeting)
@@ -528,7 +530,13 @@ class Client:
             )
             server.send_event("command_finished", summary, client=self)
         if now - self._since > self._turns.slice:
+            self._note_held(event, now)
             self._breathe()
+
+    def _note_held(self, event: Event, now: float) -> None:
+        """Report it if no other session could run for long while *event* was answered."""
+        if now - self._since > HELD_SECONDS and self._turns.polls.iteration == self._turn:
+            self._server._loop_was_held(event, now - self._since)
 
     def _otherwise(self, event: Event, spec: CommandSpec) -> Reply:
         """What is said if no listener has an answer."""

@@ -26,10 +26,11 @@ class Limits:
     """Seconds for a PROXY header: a proxy sends it at once."""
 
     write_deadline: float | None = 60.0
-    """Seconds in which a peer must have taken some octets (``write_rate`` of them each second)."""
+    """Seconds without any progress that end a write. RFC 1939 section 3 gives a client ten minutes, so a slow one goes
+    on; it costs a socket and at most a few hundred KiB."""
 
-    write_rate: int = 1024
-    """Octets per second that a peer must take over a ``write_deadline``, so that dripping is no way round it."""
+    write_rate: int = 0
+    """Octets per second that a peer must take over each ``write_deadline``; 0 asks for no more than an octet."""
 
     shutdown_grace: float = 5.0
     """Seconds that running replies get to finish when the server shuts down."""

@@ -25,6 +25,9 @@ log = logging.getLogger("geventpop3.server")
 
 BACKLOG = 1024
 KEEPALIVE_SECONDS = 60
+KEEPALIVE_PROBES = 3
+"""A client that has vanished, with its link or its power, is noticed after 60 + 3 * 60 s, and its maildrop is free."""
+
 UNSENT_OCTETS = 128 * 1024
 """Octets the kernel may hold unsent for one peer: a peer that never reads costs us this much, not megabytes."""
 
@@ -82,6 +85,7 @@ def prepare(sock: socket.socket) -> None:
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_SECONDS),
         ("TCP_KEEPINTVL", KEEPALIVE_SECONDS),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
         ("TCP_NOTSENT_LOWAT", UNSENT_OCTETS),
     ):
         option = getattr(socket, name, None)  # not every system has them
@@ -140,10 +144,11 @@ class BoundUnixSocket(socket.socket):  # type: ignore[misc]  # gevent is untyped
 
     def close(self) -> None:
         # First the file: who finds it after the socket is closed would take it for a dead server's.
-        self._remove_file()
+        self.remove_file()
         super().close()
 
-    def _remove_file(self) -> None:
+    def remove_file(self) -> None:
+        """Remove the socket's file if this process made it and it is still there."""
         made, self._made = self._made, None
         if made is None:
             return
@@ -217,8 +222,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         """Use the spare descriptor to tell the first in the queue that there is no room, or at least to close it."""
         if self._spare is None:
             return
-        os.close(self._spare)
-        self._spare = None
+        self._close_spare()
         try:
             fd, _ = self.socket._accept()
             with socket.socket(fileno=fd) as sock:
@@ -239,18 +243,30 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
             self._given.shutdown(socket.SHUT_RDWR)
         self.close()
 
+    def bury(self, *, ours: bool) -> None:
+        """Close the socket, and end it if it is *ours* alone, where the event loop that watched it is gone."""
+        raw = self._given._sock
+        if isinstance(self._given, BoundUnixSocket):
+            self._given.remove_file()
+        if ours:
+            with suppress(OSError):  # not listening any more
+                raw.shutdown(socket.SHUT_RDWR)
+        raw.close()
+        self._close_spare()
+
     def disown(self) -> None:
         """Close this process's copies without a trace: a forked child's (see ``geventpop3.forks``)."""
         self.stop_accepting()
         self._given._sock.close()
-        if self._spare is not None:
-            posix.close(self._spare)  # os.close is gevent's in a patched process, and closes later
-            self._spare = None
+        self._close_spare()
 
     def close(self) -> None:
         self.stop_accepting()
         self._given.close()  # once started, StreamServer knows only what is underneath
         super().close()
+        self._close_spare()
+
+    def _close_spare(self) -> None:
         if self._spare is not None:
-            os.close(self._spare)
+            posix.close(self._spare)  # os.close is gevent's in a patched process, and closes later
             self._spare = None

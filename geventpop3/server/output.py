@@ -78,20 +78,20 @@ class Output:
             return False
         if now - mark[0] <= limits.write_deadline:
             return False
-        sent = self.stream.sent
-        self._mark = (now, sent)
-        return sent - mark[1] < limits.write_rate * limits.write_deadline
+        taken = self.stream.acknowledged()
+        self._mark = (now, taken)
+        return taken - mark[1] < max(1, limits.write_rate * limits.write_deadline)
 
     def _send(self, data: bytes | memoryview) -> None:
         """Send what the peer does not take at once."""
         now = monotonic()
         if self._mark is None:
             # Kept until the peer is waited for, so that each write does not give it a new deadline.
-            self._mark = (now, self.stream.sent)
+            self._mark = (now, self.stream.acknowledged())
         else:
             # What we did since the last write ended, a slow removal perhaps, is no time that the peer took.
-            began, sent = self._mark
-            self._mark = (began + now - self._ended, sent)
+            began, taken = self._mark
+            self._mark = (began + now - self._ended, taken)
         self._sending = True
         try:
             self.stream.send_all(data)

@@ -11,7 +11,7 @@ from typing import Any
 
 import gevent
 
-from geventpop3 import forks
+from geventpop3.forks import Registration
 
 log = logging.getLogger("geventpop3.server")
 
@@ -19,7 +19,7 @@ _DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.S
 """The signals that end a server, and what Python does with each if the program says nothing."""
 
 
-class SignalHandlers(forks.Owner):
+class SignalHandlers:
     """Functions that the event loop of the main thread calls at signals, each in a greenlet of its own.
 
     A forked child has what Python had before: it could not be ended otherwise, where it runs no event loop.
@@ -30,7 +30,7 @@ class SignalHandlers(forks.Owner):
         self._watchers: dict[signal.Signals, Any] = {
             number: gevent.signal_handler(number, handler) for number, handler in handlers.items()
         }
-        forks.add(self)
+        self._registration = Registration(self.restore)
 
     def restore(self) -> None:
         """Undo all of it."""
@@ -38,10 +38,7 @@ class SignalHandlers(forks.Owner):
             watcher.cancel()
             signal.signal(number, self._before[number])  # what the event loop leaves is the system's default
         self._watchers.clear()
-        forks.remove(self)
-
-    def disown(self) -> None:
-        self.restore()
+        self._registration.cancel()
 
 
 def set_up_logging() -> None:

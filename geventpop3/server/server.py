@@ -11,22 +11,24 @@ import errno
 import itertools
 import logging
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from time import monotonic
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias, Unpack
+from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar, Unpack
 
 import gevent
 from gevent import socket
 from gevent.event import Event as GreenEvent
 
-from geventpop3 import forks
 from geventpop3.errors import ConfigError, PipelineError
+from geventpop3.forks import Registration
+from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
 from geventpop3.server.addresses import Address, check_place, format_address, parse_address, unix_path
+from geventpop3.server.blocking import Threads, Watch
 from geventpop3.server.client import Client
 from geventpop3.server.clients import Clients
 from geventpop3.server.greenlets import ServerGreenlet, hold, make_normal, make_wary
@@ -64,6 +66,9 @@ _HEARD_SECONDS = 10.0
 _left_by_fork: list[Clients] = []
 """The clients of a process that forked this one: freeing their greenlets would run them."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _KILL_SECONDS = 1.0
 _UPDATE_SECONDS = 60.0
 
@@ -73,7 +78,7 @@ socket, which the server takes over and closes in the end. The file of a unix so
 server if it did, else not by the server."""
 
 
-class POP3Server(Pluggable, forks.Owner):
+class POP3Server(Pluggable):
     """A POP3 server whose every event can be heard, answered, changed and swallowed.
 
     *address*, *port*: where to listen; port 0 picks a free one (``getsockname``). *listen* replaces them by several
@@ -132,6 +137,7 @@ class POP3Server(Pluggable, forks.Owner):
         self._acceptors: list[Acceptor] = []
         self._clients = Clients(self.limits)
         self._turns = Turns()
+        self._threads = Threads()
         self._turned_away: dict[SocketStream, gevent.Greenlet] = {}
         self._hub: Any = None
         self._watches: list[gevent.Greenlet] = []
@@ -142,6 +148,7 @@ class POP3Server(Pluggable, forks.Owner):
         self._heard = Signal()
         self._done = Signal()
         self._disowned = False
+        self._registration: Registration | None = None
         if alias is not None:
             if alias in _aliases:
                 raise ConfigError(f"there is a server with the alias {alias!r} already")
@@ -206,7 +213,7 @@ class POP3Server(Pluggable, forks.Owner):
         self._watches = [ServerGreenlet.spawn(self._watch_deadlines)]
         if self.tls is not None:
             self._watches.append(ServerGreenlet.spawn(self._watch_certificates))
-        forks.add(self)
+        self._registration = Registration(self._disown, before=self._before_fork, after=self._after_fork)
         for one in bound:
             one.start()
             log.info("listening on %s", format_address(one.sockname))
@@ -289,6 +296,7 @@ class POP3Server(Pluggable, forks.Owner):
             self._end_sessions(grace)
             gevent.killall(self._watches)
             self._part()
+            self._threads.close()
         finally:
             self._turns.stop()
             self._finished()
@@ -298,7 +306,8 @@ class POP3Server(Pluggable, forks.Owner):
         if self._done.is_set():
             return
         self._stopping.set()
-        self._close_acceptors()
+        for one in self._acceptors:
+            one.bury(ours=one in self._bound_here)
         for client in self._clients:
             client.bury("shutdown")
             self._clients.leave(client)
@@ -317,7 +326,8 @@ class POP3Server(Pluggable, forks.Owner):
         self._unregister_all()
 
     def _finished(self) -> None:
-        forks.remove(self)
+        if self._registration is not None:
+            self._registration.cancel()
         if self.alias is not None and _aliases.get(self.alias) is self:
             del _aliases[self.alias]
         self._done.set()
@@ -346,13 +356,13 @@ class POP3Server(Pluggable, forks.Owner):
         ours = (*sessions, *self._turned_away.values(), *self._watches, self._ending)
         return [greenlet for greenlet in ours if greenlet is not None]
 
-    def before_fork(self) -> None:
+    def _before_fork(self) -> None:
         make_wary(self._greenlets())
 
-    def after_fork_in_parent(self) -> None:
+    def _after_fork(self) -> None:
         make_normal(self._greenlets())
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """Close a child's copies of what this server owns, and keep its greenlets from running there."""
         self._disowned = True
         hub = self._hub
@@ -366,6 +376,7 @@ class POP3Server(Pluggable, forks.Owner):
         for stream in self._turned_away:
             stream.disown()
         self._turns.stop()
+        self._threads.disown()
         _left_by_fork.append(self._clients)
         self._acceptors, self._bound_here, self._watches, self._turned_away = [], [], [], {}
         self._clients = Clients(self.limits)
@@ -389,6 +400,12 @@ class POP3Server(Pluggable, forks.Owner):
             self.send_event("certificates_reloaded", None)
 
     # What an application asks and says
+
+    def register(self, listener: Any, *names: str, priority: int | None = None) -> None:
+        """Register as ``Pluggable.register`` does; a listener for ``registered`` that comes late is called at once."""
+        super().register(listener, *names, priority=priority)
+        if self._acceptors:
+            self._emit_to(listener, Event("registered"))
 
     def getsockname(self) -> tuple[str, int] | str:
         """The first place it listens at: ``(host, port)``, or the path of a unix socket."""
@@ -433,6 +450,13 @@ class POP3Server(Pluggable, forks.Owner):
         self._commands[spec.verb] = spec
         self.add_event(spec.event)
 
+    def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what *function* returns or raises; it runs in a native thread, and other sessions run meanwhile.
+
+        For listeners that must block or compute. The threads are bounded: Refusal is raised if too many calls wait.
+        """
+        return self._threads.run(function, *args, **kwargs)
+
     # What a service asks about a client
 
     def offers_tls(self, client: ClientInterface) -> bool:
@@ -447,6 +471,12 @@ class POP3Server(Pluggable, forks.Owner):
         return name_of_client(ours.tls.getpeercert()), self.tls.end_point(ours.tls)
 
     # What a client's session asks
+
+    def _loop_was_held(self, event: Event, seconds: float) -> None:
+        """Warn that no other session could run while *event* was answered; name the listener from now on."""
+        if self._watch is None:
+            self._watch = Watch(self._turns)
+            self._watch.warn(self._described(event.name), seconds)
 
     def _start_tls(self, stream: PlainStream) -> TlsStream:
         """The handshake; raises OSError."""

@@ -5,8 +5,10 @@ Only the greenlet that runs the session reads, writes and closes; others may ``w
 
 from __future__ import annotations
 
+import fcntl
 import ssl
 import struct
+import termios
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,6 +18,7 @@ from gevent.timeout import Timeout
 
 from geventpop3.server.turns import tick
 
+_INT = struct.Struct("i")
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _LINGER_OCTETS = 65536
 _LINGER_SECONDS = 1.0
@@ -56,6 +59,10 @@ class Stream(ABC):
     @abstractmethod
     def send_all(self, data: bytes | memoryview) -> None:
         """Send everything, waiting as long as the peer takes it. Raises OSError."""
+
+    def acknowledged(self) -> int:
+        """Return how many of the octets ``sent`` the peer's system has taken, as far as can be told."""
+        return self.sent
 
     @abstractmethod
     def wake(self) -> None:
@@ -141,6 +148,13 @@ class SocketStream(PlainStream):
             return self.send_some(data)
         except OSError:
             return 0  # it has gone
+
+    def acknowledged(self) -> int:
+        try:
+            (unsent,) = _INT.unpack(fcntl.ioctl(self._raw, termios.TIOCOUTQ, _INT.pack(0)))
+        except OSError:
+            return self.sent  # a socket that has ended, or a system that cannot tell
+        return self.sent - int(unsent)
 
     def wake(self) -> None:
         self._woken = True
@@ -277,6 +291,9 @@ class TlsStream(Stream):
             raise self._failed(error) from error
         finally:
             self._sending = False
+
+    def acknowledged(self) -> int:
+        return self._under.acknowledged()
 
     def wake(self) -> None:
         self._under.wake()

@@ -10,12 +10,12 @@ import secrets
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-from geventpop3 import forks
 from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator, ask
 from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.mechanisms import MECHANISMS, Mechanism
 from geventpop3.auth.secret import Secret
 from geventpop3.errors import ConfigError, Refusal
+from geventpop3.forks import Registration
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.plugin import handles
@@ -73,7 +73,7 @@ class Session:
         self.transaction: Transaction | None = None
 
 
-class MaildropService(forks.Owner):
+class MaildropService:
     """Answers RFC 1939, CAPA and AUTH out of *store*, for whom *authenticator* knows.
 
     *allow_plaintext* permits USER and PASS over connections that others may read; without it they work on loopback and
@@ -135,7 +135,7 @@ class MaildropService(forks.Owner):
         self.offers: dict[Hashable, list[str]] = {}
         self._storing = Offload(store_threads, store_threads * CALLS_PER_THREAD)
         self._sessions: dict[int, Session] = {}
-        forks.add(self)
+        self._registration = Registration(self._disown)
 
     def allows_clear_text(self, client: ClientInterface) -> bool:
         """Whether a password may be sent as it is: nobody but this machine can read along, or the site allows it.
@@ -282,7 +282,7 @@ class MaildropService(forks.Owner):
         self._auth_threads.close()
         self._storing.close()
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """Close a forked child's copies of the maildrops, which are the parent's (see ``geventpop3.forks``)."""
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():

@@ -21,6 +21,12 @@ from geventpop3.errors import ConfigError
 from geventpop3.server.addresses import format_address
 from geventpop3.workers.patience import Patience
 
+STOP_PATIENCE = 2.0
+"""Seconds that sessions have to end by themselves when the service ends. With the time that running replies then get,
+it is less than the ten seconds after which container engines kill."""
+
+_STOP_LOOK = 0.05
+
 
 def inherits() -> bool:
     """Whether this process was given its listening sockets, by systemd or by the one that it replaces (SIGUSR2)."""
@@ -52,7 +58,17 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
         self.systemd = "LISTEN_FDS" in self.cfg.env_orig
 
     def stop(self, graceful: bool = True) -> None:
+        """End the workers; sessions have ``STOP_PATIENCE`` seconds to end, or as long as ever if others take over."""
         self._ending = True
+        if graceful and self.reexec_pid == self.master_pid == 0:
+            sock.close_sockets(self.LISTENERS, not self.systemd)
+            self.LISTENERS = []
+            self.kill_workers(signal.SIGTERM)
+            until = time.monotonic() + min(STOP_PATIENCE, self.cfg.graceful_timeout)
+            while self.WORKERS and time.monotonic() < until:
+                self.reap_workers()
+                time.sleep(_STOP_LOOK)
+            graceful = False
         super().stop(graceful)
 
     def reexec(self) -> None:

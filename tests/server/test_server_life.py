@@ -16,7 +16,7 @@ import pytest
 from gevent import socket
 from gevent.event import Event as GreenEvent
 
-from geventpop3 import POP3Server, multiline, ok
+from geventpop3 import POP3Server, handles, multiline, ok
 from geventpop3.errors import ConfigError
 from geventpop3.pipeline import events
 from geventpop3.server.listening import bind
@@ -201,6 +201,30 @@ def test_a_server_is_told_registered_when_it_listens(serve):
     pop3d.on("registered")(lambda pop3d, event: heard.append(pop3d.getsockname()))
     pop3d.start()
     assert heard == [pop3d.getsockname()]
+
+
+def test_registered_goes_once_to_each_listener_also_to_one_that_comes_late(serve):
+    told = []
+
+    class Late:
+        @handles("registered", "unregistered")
+        def note(self, pop3d, event):
+            told.append(f"late {event.name} at {pop3d.getsockname()[0]}" if event.name == "registered" else event.name)
+
+    pop3d = serve()
+    pop3d.on("registered")(lambda pop3d, event: told.append("early"))
+    assert told == []
+    pop3d.start()
+    assert told == ["early"]
+    pop3d.register(Late())
+    pop3d.register(lambda pop3d, event: told.append(f"all {event.name}"), "all")
+    pop3d.register(lambda pop3d, event: told.append("other"), "unregistered")
+    assert told == ["early", "late registered at 127.0.0.1", "all registered"]
+
+
+def test_a_listener_that_fails_at_a_late_registered_is_logged(pop3d, caplog):
+    pop3d.on("registered")(lambda pop3d, event: 1 / 0)
+    assert "failed at registered" in caplog.text
 
 
 def test_shutdown_tells_idle_sessions_and_closes_them(pop3d, login, dial):

@@ -419,7 +419,7 @@ def test_a_long_reply_is_not_cut_by_autologout(app, login):
 
 
 def test_a_slow_but_fair_reader_lives(app, login):
-    pop3d = app(write_deadline=0.2, write_rate=1)
+    pop3d = app(write_deadline=0.2)
     reasons = session_reasons(pop3d)
     blocks = iter([b"x" * 65536 + b"\n"] * 300)
     pop3d.on("cmd_list")(lambda pop3d, event: multiline("much", blocks))
@@ -432,6 +432,33 @@ def test_a_slow_but_fair_reader_lives(app, login):
             octets += len(peer.sock.recv(200_000))
             gevent.sleep(0.005)
     assert not reasons
+
+
+def test_progress_is_what_the_peer_takes_not_what_our_system_buffers(app, dial, until):
+    # Our socket buffer is full all the time, and asks for more only when a third of it is free.
+    pop3d = app()
+    pop3d.on("cmd_list")(lambda pop3d, event: multiline("much", iter([b"x" * 65536 + b"\n"] * 300)))
+    pop3d.start()
+    peer = dial(pop3d)
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.line()
+    peer.command(b"USER x")
+    peer.command(b"PASS x")
+    peer.send(b"LIST\r\n")
+    (client,) = pop3d.clients.values()
+    output = client._output
+    until(lambda: output._sending)
+    for _ in range(20):
+        sent, before = client._stream.sent, client._stream.acknowledged()
+        while client._stream.acknowledged() == before:
+            peer.sock.recv(4096)
+            gevent.sleep(0)
+        if client._stream.sent == sent:
+            break
+    assert client._stream.sent == sent
+    now = output._mark[0]
+    assert not output.is_stuck(now + 61, Limits())
+    assert output.is_stuck(now + 200, Limits())
 
 
 def test_an_acceptor_without_its_spare_descriptor_goes_on(monkeypatch):
@@ -471,19 +498,29 @@ def test_a_socket_option_that_the_system_lacks_is_done_without(monkeypatch):
 
 
 def test_who_is_turned_away_and_has_gone_or_is_one_too_many_is_not_waited_for(serve):
+    class Lingers(MemoryStream):
+        lingered = closed = False
+
+        def linger(self):
+            self.lingered = True
+
+        def close(self):
+            self.closed = True
+
     pop3d = serve()
-    gone, late, other = (MemoryStream(iter([b"USER x\r\n"])) for _ in range(3))
+    gone, late, other = (Lingers([]) for _ in range(3))
     gone.abort()
     pop3d._turn_away(gone, "192.0.2.1", err("no"))
-    assert gone.output == b""
-    pop3d._lingering = LINGERING
+    assert (gone.output, gone.lingered, gone.closed) == (b"", False, True)
+    waiting = {MemoryStream([]): gevent.getcurrent() for _ in range(LINGERING)}
+    pop3d._turned_away.update(waiting)
     pop3d._turn_away(late, "192.0.2.1", err("no"))
-    assert late.output == b"-ERR no\r\n"
-    assert late.recv(100) == b"USER x\r\n"
-    pop3d._lingering -= 1
+    assert (late.output, late.lingered, late.closed) == (b"-ERR no\r\n", False, True)
+    pop3d._turned_away.popitem()
     pop3d._turn_away(other, "192.0.2.1", err("no"))
-    assert other.recv(100) == b""
-    assert pop3d._lingering == LINGERING - 1
+    assert (other.output, other.lingered, other.closed) == (b"-ERR no\r\n", True, True)
+    assert len(pop3d._turned_away) == LINGERING - 1
+    pop3d._turned_away.clear()
 
 
 def test_a_peer_that_reset_before_we_looked_has_no_local_address():

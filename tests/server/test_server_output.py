@@ -84,22 +84,23 @@ def test_the_deadline_of_a_write_that_goes_on_is_not_begun_anew_when_the_peer_sp
 class Slow(MemoryStream):
     """A peer that takes nothing for so many *seconds* of a clock of its own: is it given up meanwhile?"""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, rate):
         super().__init__([])
+        self.rate = rate
         self.now, self.seconds = 1000.0, seconds
         self.watched = Output(self)
         self.given_up = []
 
     def send_all(self, data):
         self.now += self.seconds
-        self.given_up.append(self.watched.is_stuck(self.now, Limits(write_deadline=10)))
+        self.given_up.append(self.watched.is_stuck(self.now, Limits(write_deadline=10, write_rate=self.rate)))
         super().send_all(data)
 
 
 @pytest.fixture
 def slow(monkeypatch):
-    def made(seconds):
-        stream = Slow(seconds)
+    def made(seconds, rate=0):
+        stream = Slow(seconds, rate)
         monkeypatch.setattr("geventpop3.server.output.monotonic", lambda: stream.now)
         return stream, stream.watched
 
@@ -115,13 +116,21 @@ def test_the_time_that_we_take_between_two_writes_is_not_the_peers(slow):
     assert stream.given_up == [False, False, False]
 
 
-def test_the_time_of_all_writes_adds_up(slow):
-    stream, output = slow(6)
+def test_the_time_of_all_writes_adds_up_where_a_rate_is_asked_for(slow):
+    stream, output = slow(6, rate=1024)
     for _ in range(2):
         output.put(b"+OK\r\n")
         output.flush()
         stream.now += 100
     assert stream.given_up == [False, True]
+
+
+def test_a_peer_that_takes_an_octet_now_and_then_goes_on_for_ever(slow):
+    stream, output = slow(9)
+    for _ in range(20):
+        output.put(b".")
+        output.flush()
+    assert not any(stream.given_up)
 
 
 def test_the_time_between_two_notices_is_not_the_peers(slow):

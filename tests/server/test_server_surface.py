@@ -20,6 +20,7 @@ PUBLIC = {
         "getsocknames",
         "reload_certificates",
         "find",
+        "in_thread",
     ],
     "clients": ["clients", "send_to_client", "disconnect", "offers_tls", "tls_facts"],
     "events": ["add_event", "add_command", "send_event", "wanted", "register", "unregister", "on"],
