@@ -8,6 +8,7 @@ from geventpop3.errors import ConfigError, MaildropLocked, StoreBroken
 from geventpop3.stores.maildir import lock, system
 from geventpop3.stores.maildir.cache import Cache
 from geventpop3.stores.maildir.maildrop import MaildirMaildrop, refusal
+from geventpop3.stores.maildir.opening import open_root
 from geventpop3.stores.maildir.paths import Template
 from geventpop3.stores.store import Maildrop, Store
 
@@ -18,6 +19,9 @@ class MaildirStore(Store):
     *lock*: ``"exclusive"`` lets one session at a time into a maildrop (RFC 1939 section 4); ``"none"`` lets several in
     and keeps only their UPDATEs apart. *durable*: what QUIT removed stays removed through a power cut too. *create*:
     make a maildir that is missing. Raises ConfigError.
+
+    No symbolic link is followed below the template's fixed part, and each directory there must belong to the owner of
+    the maildir, to root or to this process's user.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class MaildirStore(Store):
     def open(self, owner: str) -> Maildrop:
         path = self._template.path(owner)
         try:
-            root = self._open_root(path)
+            root = open_root(self._template.steps(path), make=self._create and path not in self._cache)
         except OSError as error:
             self._cache.drop(path)
             raise refusal(error, path) from error
@@ -60,10 +64,3 @@ class MaildirStore(Store):
             return self._template.path(owner) in self._cache
         except StoreBroken:
             return False
-
-    def _open_root(self, path: str) -> int:
-        if self._create and path not in self._cache:
-            system.makedirs(path, 0o700, exist_ok=True)
-            for part in ("new", "cur", "tmp"):
-                system.makedirs(f"{path}/{part}", 0o700, exist_ok=True)
-        return system.openat(path, system.DIRECTORY)
