@@ -513,6 +513,22 @@ class TestCalls:
         assert len(set(os.listdir("/proc/self/fd"))) - len(open_before) == 1
         maildrop.close()
 
+    @pytest.mark.parametrize("link", [None, "example.org", "example.org/eve", "example.org/eve/Maildir"])
+    def test_of_a_login_three_directories_below_the_fixed_part(
+        self, place: Place, kernel: Kernel, open_before: set[str], link: str | None
+    ) -> None:
+        make_maildir(place.eve / "Maildir")
+        store = MaildirStore(f"{place.domains}/{{domain}}/{{local}}/Maildir")
+        if link is None:
+            store.open("eve@example.org").close()
+            assert kernel.names[:6] == ["openat", "fstat", "openat", "fstat", "openat", "flock"]
+        else:
+            (place.domains / link).rename(place.domains / "aside")
+            (place.domains / link).symlink_to(place.domains / "aside")
+            with pytest.raises(StoreBroken):
+                store.open("eve@example.org")
+        assert set(os.listdir("/proc/self/fd")) == open_before
+
     def test_of_each_retrieval_but_the_first(
         self, maildrop: Maildrop, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, open_before: set[str]
     ) -> None:
