@@ -30,6 +30,8 @@ def open_root(steps: Sequence[str], *, make: bool = False, flags: int = system.P
 
     *make*: make each directory that is missing. Raises OSError, whose filename is a path, and StoreBroken.
     """
+    if len(steps) == 1 and not make:
+        return _open(steps[0], flags, None, steps[0])
     *above, last = steps
     path, parent = "", None
     owners: list[tuple[str, int]] = []
@@ -157,8 +159,10 @@ class Parts:
 
     def close(self) -> None:
         """Close both; *root* belongs to the caller."""
-        for part in PARTS:
-            self._keep(part, -1)
+        if self._new >= 0:
+            self._keep("new", -1)
+        if self._cur >= 0:
+            self._keep("cur", -1)
 
     def _opened(self, part: str) -> int:
         opened = self._new if part == "new" else self._cur
