@@ -21,13 +21,15 @@ CALLS = (
     "fstat",
     "stat",
     "listdir",
+    "mkdir",
     "makedirs",
     "unlink",
     "rename",
     "flock",
     "prefetch",
 )
-"""All but ``close``: the kernel closes what a dead process had open, so that is what the tests do too."""
+"""All but ``close``: the kernel closes what a dead process had open, so that is what the tests do too. ``geteuid`` and
+``access`` change nothing and cannot fail."""
 
 
 class Crash(BaseException):
@@ -35,7 +37,10 @@ class Crash(BaseException):
 
 
 class Kernel:
-    """Records the calls (name and first argument) and asks *before* about each, by number; fsync does nothing."""
+    """Records the calls (name and first argument) and asks *before* about each, by number; fsync does nothing.
+
+    A first argument that is relative to an open ``new`` or ``cur`` is recorded with its name: ``cur/1.h:2,S``.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -47,9 +52,13 @@ class Kernel:
     def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             number = len(self.calls)
-            self.calls.append((name, args[0]))
+            first = args[0]
+            part = os.path.basename(os.readlink(f"/proc/self/fd/{fd}")) if (fd := kwargs.get("dir_fd")) else None
+            if part in ("new", "cur"):
+                first = f"{part}/{first}"
+            self.calls.append((name, first))
             if self.before is not None:
-                self.before(number, name, args[0])
+                self.before(number, name, first)
             return real(*args, **kwargs)
 
         return call

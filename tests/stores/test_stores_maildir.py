@@ -485,7 +485,7 @@ class TestWarmLogins:
         assert maildrop.blocking == {"remove"}
         assert list(maildrop.scan()) == before
         maildrop.close()
-        assert sorted(kernel.names) == ["flock", "openat", "stat", "stat", "stat"]
+        assert sorted(kernel.names) == ["flock", "flock", "openat", "stat", "stat", "stat"]
 
     def test_sessions_share_one_snapshot(self, store: MaildirStore, three: Path, clock: Clock) -> None:
         first = store.open("alice")
@@ -1030,10 +1030,6 @@ class TestOpening:
         with pytest.raises(StoreBroken):
             ids(store, "bob")
 
-    def test_a_maildir_may_itself_be_a_link(self, store: MaildirStore, three: Path, tmp_path: Path) -> None:
-        (tmp_path / "bob").symlink_to(three)
-        assert ids(store, "bob") == [ONE, TWO, THREE]
-
     @pytest.mark.parametrize(
         ("call", "code"),
         [("openat", errno.EACCES), ("flock", errno.ENOLCK), ("stat", errno.EIO), ("listdir", errno.EMFILE)],
@@ -1071,6 +1067,7 @@ class TestOpening:
                 kernel.reset()
                 assert ids(MaildirStore(f"{tmp_path}/{{user}}", create=True), "bob") == []
             else:
+                kernel.reset()
                 maildrop.close()
                 return
         pytest.fail("open never came to an end")
@@ -1159,11 +1156,11 @@ class TestTheLock:
         store.open("alice").close()
         assert left_over(three) == set()
 
-    def test_two_names_of_one_maildir_have_one_lock(self, store: MaildirStore, three: Path, tmp_path: Path) -> None:
-        (tmp_path / "bob").symlink_to(three)
-        maildrop = store.open("alice")
+    def test_two_names_of_one_maildir_have_one_lock(self, three: Path, tmp_path: Path) -> None:
+        store = MaildirStore(f"{tmp_path}/{{local}}")
+        maildrop = store.open("alice@example.org")
         with pytest.raises(MaildropLocked):
-            store.open("bob")
+            store.open("alice@example.net")
         maildrop.close()
 
     def test_without_it_sessions_share_a_maildrop(self, three: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from store_contract import MESSAGE, contents, remove, scan
 from geventpop3.errors import NoSuchMessage, Refusal, RemovalIncomplete, StoreUnavailable
 from geventpop3.stores.maildir import MaildirStore, index, journal, listing
 from geventpop3.stores.maildir.names import shared_unique_id, unique_id
+from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.store import Maildrop
 
 KEPT = {"1.M1P1.h": b"one\n", "5.M5P5.h": b"five\n"}
@@ -516,7 +517,9 @@ class TestSessions:
     def test_listings_tell_the_base_of_every_message(self, tmp_path: Path) -> None:
         world = World(tmp_path)
         root = os.open(world.path, os.O_RDONLY)
-        tails = listing.listing(root).tails
+        parts = Parts(root, str(world.path))
+        tails = listing.listing(parts).tails
+        parts.close()
         os.close(root)
         assert {listing.base_of(each, tail) for each, tail in tails.items()} == {*KEPT, *MARKED}
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from geventpop3.stores.maildir import system
 from geventpop3.stores.maildir.names import is_base, is_shared, shared_unique_id, unique_id
+from geventpop3.stores.maildir.opening import PARTS, Parts
 
 RACY_NS = 2_000_000_000
 """A change time younger than this (2 s, the coarsest clock of a file system) may hide a second change behind it."""
@@ -37,18 +38,18 @@ def fingerprint(root: int) -> Fingerprint:
     new = system.stat("new", dir_fd=root, follow_symlinks=False)
     cur = system.stat("cur", dir_fd=root, follow_symlinks=False)
     if not (stat.S_ISDIR(new.st_mode) and stat.S_ISDIR(cur.st_mode)):
-        raise NotADirectoryError(errno.ENOTDIR, "new or cur is not a directory")
+        raise NotADirectoryError(errno.ENOTDIR, "new or cur is no directory, or a symbolic link, and none is followed")
     return new.st_ino, new.st_ctime_ns, cur.st_ino, cur.st_ctime_ns
 
 
-def listing(root: int) -> Listing:
-    """Lists the maildir *root*, twice or more if it is changing. Raises OSError."""
+def listing(maildir: Parts) -> Listing:
+    """List the maildir, twice or more if it is changing. Raises OSError, StoreBroken."""
     tails: dict[str, str] = {}
     now = system.now_ns()
-    before = fingerprint(root)
+    before = fingerprint(maildir.root)
     for attempt in range(ATTEMPTS):
-        earlier, tails = tails, _list_once(root)
-        after = fingerprint(root)
+        earlier, tails = tails, _list_once(maildir)
+        after = fingerprint(maildir.root)
         if before == after:
             if now - max(after[1], after[3]) > RACY_NS:
                 return Listing(tails, after)
@@ -58,16 +59,16 @@ def listing(root: int) -> Listing:
     return Listing(earlier | tails, None)
 
 
-def find(unique_ids: Collection[str], root: int) -> dict[str, str]:
-    """The tails of those of these messages that are in the maildir *root* now. Raises OSError."""
-    tails = listing(root).tails
+def find(unique_ids: Collection[str], maildir: Parts) -> dict[str, str]:
+    """The tails of those of these messages that are in the maildir now. Raises OSError, StoreBroken."""
+    tails = listing(maildir).tails
     found = {each: tails[each] for each in unique_ids if each in tails}
     lost = {each for each in unique_ids if each not in tails and is_shared(each)}
     if lost:
         # What shared its name may by now be the last that has it, and then goes by another unique-id.
         for each, tail in tails.items():
             path, base = path_of(each, tail), base_of(each, tail)
-            status = _status(path, root)
+            status = _status(path, maildir)
             if status is not None and (shared := shared_unique_id(base, status.st_ino)) in lost:
                 found[shared] = _whole(path)
     return found
@@ -84,17 +85,17 @@ def base_of(unique_id: str, tail: str) -> str:
     return unique_id if is_base(unique_id) else tail[1:].partition(":")[0]
 
 
-def _list_once(root: int) -> dict[str, str]:
+def _list_once(maildir: Parts) -> dict[str, str]:
     # new before cur: what moves from the one to the other in between is seen twice, not never.
-    names = {"new": _names("new", root), "cur": _names("cur", root)}
+    names = {part: [name for name in maildir.names(part) if name[0] != "."] for part in PARTS}
     tails = _tails("n", names["new"])
     tails.update(_tails("c", names["cur"]))
     if len(tails) < len(names["new"]) + len(names["cur"]):
-        _tell_apart(tails, names, root)
+        _tell_apart(tails, names, maildir)
     return tails
 
 
-def _tell_apart(tails: dict[str, str], names: Mapping[str, Iterable[str]], root: int) -> None:
+def _tell_apart(tails: dict[str, str], names: Mapping[str, Iterable[str]], maildir: Parts) -> None:
     """Gives each of several files that share a base name a unique-id of its own.
 
     One file that was seen under several names, because it was renamed meanwhile or has links, stays one message.
@@ -108,7 +109,7 @@ def _tell_apart(tails: dict[str, str], names: Mapping[str, Iterable[str]], root:
             continue
         files: dict[int, str] = {}
         for path in sharing:
-            status = _status(path, root)
+            status = _status(path, maildir)
             if status is not None and stat.S_ISREG(status.st_mode):
                 files[status.st_ino] = path
         if not files:
@@ -122,9 +123,9 @@ def _tell_apart(tails: dict[str, str], names: Mapping[str, Iterable[str]], root:
             tails.update((shared_unique_id(base, inode), _whole(path)) for inode, path in files.items())
 
 
-def _status(path: str, root: int) -> os.stat_result | None:
+def _status(path: str, maildir: Parts) -> os.stat_result | None:
     try:
-        return system.stat(path, dir_fd=root, follow_symlinks=False)
+        return maildir.stat(path)
     except FileNotFoundError:
         return None
 
@@ -132,14 +133,6 @@ def _status(path: str, root: int) -> os.stat_result | None:
 def _whole(path: str) -> str:
     """The tail of a message whose unique-id is not its base name."""
     return path[0] + path[4:]
-
-
-def _names(part: str, root: int) -> list[str]:
-    fd = system.openat(part, system.PART, dir_fd=root)
-    try:
-        return [name for name in system.listdir(fd) if name[0] != "."]
-    finally:
-        system.close(fd)
 
 
 def _tails(directory: str, names: Iterable[str]) -> dict[str, str]:

@@ -22,7 +22,8 @@ from geventpop3.stores.maildir.index import UNKNOWN, Index
 from geventpop3.stores.maildir.listing import find, fingerprint, listing, path_of
 from geventpop3.stores.maildir.measure import measure
 from geventpop3.stores.maildir.names import states_octets
-from geventpop3.stores.maildir.removal import passing, sync, unlink_all
+from geventpop3.stores.maildir.opening import Parts
+from geventpop3.stores.maildir.removal import passing, unlink_all
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
 from geventpop3.wire.stuffing import count_octets
 
@@ -55,6 +56,7 @@ class MaildirMaildrop(Maildrop):
     def __init__(self, path: str, root: int, cache: Cache, *, exclusive: bool, durable: bool) -> None:
         self._path = path
         self._root = root
+        self._parts = Parts(root, path)
         self._cache = cache
         self._exclusive = exclusive
         self._durable = durable
@@ -110,6 +112,8 @@ class MaildirMaildrop(Maildrop):
         tails = {unique_id: moved.get(unique_id) or index.tails[index.places[unique_id]] for unique_id in wanted}
         try:
             with self._locked():
+                # Before anything is removed: one that may not be opened keeps all.
+                self._parts.renew()
                 self._finish_update()
                 self._update(tails)
         except OSError as error:
@@ -117,15 +121,20 @@ class MaildirMaildrop(Maildrop):
 
     def close(self) -> None:
         root, self._root = self._root, -1
-        if root >= 0:
+        if root < 0:
+            return
+        try:
             if self._exclusive:
                 with suppress(OSError):
-                    lock.release(root)
+                    lock.release(root)  # a process that was forked may have a copy of the descriptor
+        finally:
+            self._parts.close()
             system.close(root)
 
     def disown(self) -> None:
         root, self._root = self._root, -1
         if root >= 0:
+            self._parts.close()
             system.close(root)
 
     # -- the scan ---------------------------------------------------------------------------------------------------
@@ -160,16 +169,16 @@ class MaildirMaildrop(Maildrop):
 
     def _list(self, known: Index) -> tuple[Index, bool]:
         """What is in the maildir now, and whether that is worth writing to the disk."""
-        tails, stamp = listing(self._root)
-        rows, missing = measure(known.unmeasured(tails), self._root, known.places)
+        tails, stamp = listing(self._parts)
+        rows, missing = measure(known.unmeasured(tails), self._parts, known.places)
         for _ in range(ATTEMPTS):
             if not missing:
                 break
             # Renamed or removed since it was listed; what else a second listing lacks may only be hidden from it.
-            later, stamp = listing(self._root).tails, None
+            later, stamp = listing(self._parts).tails, None
             tails.update(later)
             again = {each: later[each] for each in missing if each in later}
-            more, missing = measure(again, self._root, known.places)
+            more, missing = measure(again, self._parts, known.places)
             rows += more
         return known.updated(tails, rows, stamp), bool(rows) or stamp is not None
 
@@ -211,9 +220,9 @@ class MaildirMaildrop(Maildrop):
             path = path if tail is None else path_of(unique_id, tail)
         for _ in range(ATTEMPTS):
             try:
-                return system.openat(path, system.MESSAGE, dir_fd=self._root), path
+                return self._parts.open(path), path
             except FileNotFoundError:
-                self._moved, stamp = listing(self._root)
+                self._moved, stamp = listing(self._parts)
                 tail = self._moved.get(unique_id)
                 if tail is not None:
                     path = path_of(unique_id, tail)
@@ -244,9 +253,9 @@ class MaildirMaildrop(Maildrop):
         # One message needs no journal: it is there or it is not.
         if len(tails) > 1:
             self._commit(tails)
-        left = unlink_all(tails, self._root)
+        left = unlink_all(tails, self._parts)
         if self._durable and len(left) < len(tails):
-            sync(self._root)
+            self._parts.sync()
         self._clear_journal()
         if len(left) == len(tails):
             raise StoreUnavailable("no message was removed, try again later", detail=self._reasons(left))
@@ -277,14 +286,14 @@ class MaildirMaildrop(Maildrop):
             logger.error("journal of maildir %r is damaged: moved aside, nothing removed", self._path)
             system.rename(journal.FILE, journal.DAMAGED, src_dir_fd=self._root, dst_dir_fd=self._root)
             return
-        left = unlink_all(find(unique_ids, self._root), self._root)
+        left = unlink_all(find(unique_ids, self._parts), self._parts)
         if any(map(passing, left.values())):
             raise StoreUnavailable(detail=self._reasons(left))
         if left:
             # No later try would do better, and the owner is not kept out for it: no client was told that they are gone.
             logger.error("UPDATE that was interrupted is given up: %s", self._reasons(left))
         if self._durable:
-            sync(self._root)
+            self._parts.sync()
         self._clear_journal()
 
     def _reasons(self, left: Mapping[str, OSError]) -> str:

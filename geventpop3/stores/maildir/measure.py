@@ -16,6 +16,7 @@ from geventpop3.stores.maildir import system
 from geventpop3.stores.maildir.index import UNKNOWN, Row
 from geventpop3.stores.maildir.listing import base_of, path_of
 from geventpop3.stores.maildir.names import delivery_time, stated_octets
+from geventpop3.stores.maildir.opening import Parts
 from geventpop3.wire.stuffing import Counter, count_octets
 
 BATCH = 32
@@ -35,8 +36,8 @@ class Measured(NamedTuple):
     missing: list[str]
 
 
-def measure(tails: Mapping[str, str], root: int, doubted: Container[str] = ()) -> Measured:
-    """Measures these messages of the maildir *root*; what is no regular file is left out.
+def measure(tails: Mapping[str, str], maildir: Parts, doubted: Container[str] = ()) -> Measured:
+    """Measure these messages of the maildir; what is no regular file is left out.
 
     *doubted*: unique-ids of messages whose names are not believed.
     A message that cannot be read has a row nevertheless, of UNKNOWN size: it is in the maildrop, only RETR refuses.
@@ -49,10 +50,10 @@ def measure(tails: Mapping[str, str], root: int, doubted: Container[str] = ()) -
             # On a cold disk all of them are read at the same time: a third of the time, or less.
             for unique_id, tail in batch:
                 with suppress(OSError):
-                    _prefetch(path_of(unique_id, tail), root)
+                    _prefetch(path_of(unique_id, tail), maildir)
         for unique_id, tail in batch:
             try:
-                row = _measure(unique_id, tail, root, believed=unique_id not in doubted)
+                row = _measure(unique_id, tail, maildir, believed=unique_id not in doubted)
             except FileNotFoundError:
                 measured.missing.append(unique_id)
                 continue
@@ -61,19 +62,19 @@ def measure(tails: Mapping[str, str], root: int, doubted: Container[str] = ()) -
     return measured
 
 
-def _prefetch(path: str, root: int) -> None:
-    fd = system.openat(path, system.MESSAGE, dir_fd=root)
+def _prefetch(path: str, maildir: Parts) -> None:
+    fd = maildir.open(path)
     try:
         system.prefetch(fd, READ_OCTETS)
     finally:
         system.close(fd)
 
 
-def _measure(unique_id: str, tail: str, root: int, *, believed: bool) -> Row | None:
+def _measure(unique_id: str, tail: str, maildir: Parts, *, believed: bool) -> Row | None:
     path = path_of(unique_id, tail)
     base = base_of(unique_id, tail)
     try:
-        fd = system.openat(path, system.MESSAGE, dir_fd=root)
+        fd = maildir.open(path)
         try:
             status = system.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
@@ -91,7 +92,7 @@ def _measure(unique_id: str, tail: str, root: int, *, believed: bool) -> Row | N
             return None
         if error.errno not in _UNREADABLE:
             raise
-        status = system.stat(path, dir_fd=root, follow_symlinks=False)
+        status = maildir.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return None
         octets, size = status.st_size, UNKNOWN

@@ -22,6 +22,10 @@ class Template:
     """A path with ``{user}``, ``{local}`` (before the last @) and ``{domain}``, such as ``/srv/mail/{user}``.
 
     ``{{`` and ``}}`` are braces. A relative path is relative to where the program was started. Raises ConfigError.
+
+    The directories before the first component with a placeholder are the fixed part: they are the operator's, and may
+    be symbolic links. Those below may be an owner's. No component is ``.`` or ``..``: ``abspath`` leaves none of the
+    template's, and no value of a placeholder is empty or begins with a dot.
     """
 
     def __init__(self, template: str) -> None:
@@ -38,13 +42,26 @@ class Template:
                 raise ConfigError(f"maildir template {template!r}: unknown placeholder {{{name}}}, there are {known}")
         if not fields:
             raise ConfigError(f"maildir template {template!r}: no placeholder such as {{user}}, all would share one")
+        components = self._template.split("/")
+        first = next(place for place, component in enumerate(components) if _has_field(component))
+        self.fixed = "/".join(components[:first]).format() or "/"
+        """The path of the fixed part."""
+        self._below = len(components) - first
         self._parts = {name: part for name, part in _PARTS.items() if any(field[1] == name for field in fields)}
         self.path: Callable[[str], str] = lru_cache(_REMEMBERED)(self._path)
         """The maildir of an owner. Raises StoreBroken if there can be none of that name."""
 
+    def steps(self, path: str) -> list[str]:
+        """Return the steps to the maildir *path*: its first directory below the fixed part as a path, then names."""
+        return path.rsplit("/", self._below - 1)
+
     def _path(self, owner: str) -> str:
         user = unicodedata.normalize("NFC", owner)
         return self._template.format_map({name: _component(part(user), owner) for name, part in self._parts.items()})
+
+
+def _has_field(template: str) -> bool:
+    return any(name is not None for _, name, _, _ in string.Formatter().parse(template))
 
 
 def _local(user: str) -> str:

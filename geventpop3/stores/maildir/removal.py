@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from geventpop3.stores.maildir import system
 from geventpop3.stores.maildir.listing import find, path_of
+from geventpop3.stores.maildir.opening import Parts
 
 PASSES = 8
 
@@ -18,7 +18,7 @@ _PASSING = frozenset(
 )
 
 
-def unlink_all(tails: Mapping[str, str], root: int) -> dict[str, OSError]:
+def unlink_all(tails: Mapping[str, str], maildir: Parts) -> dict[str, OSError]:
     """Unlinks these messages (tails by unique-id; a tail may be out of date), wherever they are by now.
 
     Returns what is left: the reason by unique-id. Raises OSError if the maildir cannot be listed.
@@ -31,19 +31,19 @@ def unlink_all(tails: Mapping[str, str], root: int) -> dict[str, OSError]:
         for unique_id, tail in left.items():
             path = path_of(unique_id, tail)
             try:
-                inode = system.stat(path, dir_fd=root, follow_symlinks=False).st_ino
+                inode = maildir.stat(path).st_ino
                 if removed.get(unique_id, inode) != inode:
                     # Another file that has the name of the one that is gone now: a message that nobody marked.
                     others.add(unique_id)
                     continue
-                system.unlink(path, dir_fd=root)
+                maildir.unlink(path)
             except FileNotFoundError:
                 continue  # gone, or renamed: the listing tells
             except OSError as error:
                 failed[unique_id] = OSError(error.errno, error.strerror, path)
             else:
                 removed[unique_id] = inode
-        found = find([each for each in tails if each not in others], root)
+        found = find([each for each in tails if each not in others], maildir)
         left = {each: tail for each, tail in found.items() if each not in failed}
         if not left:
             return {each: reason for each, reason in failed.items() if each in found}
@@ -53,13 +53,3 @@ def unlink_all(tails: Mapping[str, str], root: int) -> dict[str, OSError]:
 def passing(reason: OSError) -> bool:
     """Whether the system is unwell now, or busy, rather than the one file such that it cannot be removed."""
     return reason.errno in _PASSING
-
-
-def sync(root: int) -> None:
-    """Makes what was unlinked durable. Raises OSError."""
-    for part in ("new", "cur"):
-        fd = system.openat(part, system.PART, dir_fd=root)
-        try:
-            system.fsync(fd)
-        finally:
-            system.close(fd)

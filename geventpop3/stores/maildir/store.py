@@ -7,7 +7,9 @@ from typing import Literal
 from geventpop3.errors import ConfigError, MaildropLocked, StoreBroken
 from geventpop3.stores.maildir import lock, system
 from geventpop3.stores.maildir.cache import Cache
+from geventpop3.stores.maildir.examining import Examination
 from geventpop3.stores.maildir.maildrop import MaildirMaildrop, refusal
+from geventpop3.stores.maildir.opening import open_root
 from geventpop3.stores.maildir.paths import Template
 from geventpop3.stores.store import Maildrop, Store
 
@@ -18,6 +20,9 @@ class MaildirStore(Store):
     *lock*: ``"exclusive"`` lets one session at a time into a maildrop (RFC 1939 section 4); ``"none"`` lets several in
     and keeps only their UPDATEs apart. *durable*: what QUIT removed stays removed through a power cut too. *create*:
     make a maildir that is missing. Raises ConfigError.
+
+    No symbolic link is followed below the template's fixed part, and each directory there must belong to the owner of
+    the maildir, to root or to this process's user.
     """
 
     def __init__(
@@ -39,7 +44,7 @@ class MaildirStore(Store):
     def open(self, owner: str) -> Maildrop:
         path = self._template.path(owner)
         try:
-            root = self._open_root(path)
+            root = open_root(self._template.steps(path), make=self._create and path not in self._cache)
         except OSError as error:
             self._cache.drop(path)
             raise refusal(error, path) from error
@@ -54,16 +59,26 @@ class MaildirStore(Store):
                 raise refusal(error, path) from error
             raise
 
+    @property
+    def fixed(self) -> str:
+        """The directory in which the maildirs are: what the template says before its first placeholder."""
+        return self._template.fixed
+
+    def examine(self, owner: str) -> Examination:
+        """Return what the first login of *owner* would find. Changes nothing and takes no lock."""
+        try:
+            path = self._template.path(owner)
+        except StoreBroken as error:
+            found = Examination(self.fixed, self.fixed)
+            found.complaints.append(str(error.detail))
+            return found
+        found = Examination(path, self.fixed)
+        found.root(self._template.steps(path), create=self._create)
+        return found
+
     def opens_at_once(self, owner: str) -> bool:
         """True for a maildir that this process had open lately: then ``open`` is a handful of system calls."""
         try:
             return self._template.path(owner) in self._cache
         except StoreBroken:
             return False
-
-    def _open_root(self, path: str) -> int:
-        if self._create and path not in self._cache:
-            system.makedirs(path, 0o700, exist_ok=True)
-            for part in ("new", "cur", "tmp"):
-                system.makedirs(f"{path}/{part}", 0o700, exist_ok=True)
-        return system.openat(path, system.DIRECTORY)

@@ -23,10 +23,13 @@ fsync = os.fsync
 fstat = os.fstat
 stat = os.stat
 listdir = os.listdir
+mkdir = os.mkdir
 makedirs = os.makedirs
 unlink = os.unlink
 rename = os.rename
 flock = fcntl.flock
+geteuid = os.geteuid
+access = os.access
 now_ns = time.time_ns
 pause = time.sleep
 
@@ -42,19 +45,19 @@ else:  # pragma: no cover
         """This system cannot be told."""
 
 
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-"""How the maildir itself is opened: the operator may have made it a symbolic link."""
+PART = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a maildir and its ``new`` and ``cur`` are opened. They, and messages, are never symbolic links: an owner who may
+write to one maildir must not make the server read another."""
 
-PART = DIRECTORY | os.O_NOFOLLOW
-"""How ``new`` and ``cur`` are opened. They, and messages, are never symbolic links: who may write to one maildir
-must not be able to have the server read another."""
+WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How the directories above a maildir are opened, of which only the right to search is needed."""
 
 MESSAGE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """How a message is opened; O_NONBLOCK, so that a FIFO in its place keeps nobody waiting."""
 
 OWN_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-OWN_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""How the index and the journal are opened."""
+OWN_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How the index and the journal are opened. Only a new file is written: an old one may be a link to another's."""
 
 OWN_OCTETS = 1 << 28
 """More than any index or journal has: they are read into memory."""
@@ -84,7 +87,7 @@ def replace_file(name: str, content: bytes, root: int, *, durable: bool) -> None
     """
     temporary = temporary_name(name)
     try:
-        fd = openat(temporary, OWN_WRITE, 0o600, dir_fd=root)
+        fd = _new_file(temporary, root)
         try:
             view = memoryview(content)
             while view:
@@ -100,6 +103,16 @@ def replace_file(name: str, content: bytes, root: int, *, durable: bool) -> None
         raise
     if durable:
         fsync(root)
+
+
+def _new_file(name: str, root: int) -> int:
+    """Open a file of ours that is not there yet, for writing; whatever has its name is removed. Raises OSError."""
+    try:
+        return openat(name, OWN_WRITE, 0o600, dir_fd=root)
+    except FileExistsError:
+        # A crash left it, or somebody planted a link to write through.
+        remove_file(name, root)
+        return openat(name, OWN_WRITE, 0o600, dir_fd=root)
 
 
 def remove_file(name: str, root: int) -> None:
