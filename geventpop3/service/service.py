@@ -23,7 +23,7 @@ from geventpop3.service.body import Body
 from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
 from geventpop3.service.language import DEFAULT, LANGUAGES, Language
 from geventpop3.service.marks import Transaction, plural
-from geventpop3.service.offload import CALLS_PER_THREAD, WAITING_THREADS, AuthThreads, Offload
+from geventpop3.service.offload import CALLS_PER_THREAD, NICER, WAITING_THREADS, AuthThreads, Offload
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
 from geventpop3.stores.store import Chunks, Maildrop, Message, Store
 from geventpop3.wire.arguments import expect
@@ -133,6 +133,7 @@ class MaildropService:
         self.capabilities: dict[str, Capability] = dict(CAPABILITIES)
         self.offers: dict[Hashable, list[str]] = {}
         self._storing = Offload(store_threads, store_threads * CALLS_PER_THREAD)
+        self._converting = Offload(1, CALLS_PER_THREAD, nicer=NICER)
         self._sessions: dict[int, Session] = {}
 
     def allows_clear_text(self, client: ClientInterface) -> bool:
@@ -279,6 +280,7 @@ class MaildropService:
         """End the threads: gevent leaves them behind when their hub goes."""
         self._auth_threads.close()
         self._storing.close()
+        self._converting.close()
 
     def is_in_utf8_mode(self, client: ClientInterface) -> bool:
         """Whether *client* has said UTF8 (RFC 6856 section 2.1)."""
@@ -327,9 +329,9 @@ class MaildropService:
         """What takes a processor some milliseconds."""
         return self._auth_threads.compute(function)
 
-    def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What may take some milliseconds for a message."""
-        return self._storing.run(function, *args, **kwargs)
+    def convert(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What takes a processor many milliseconds for a message: one at a time, for all clients."""
+        return self._converting.run(function, *args, **kwargs)
 
     def open_maildrop(self, owner: str) -> Maildrop:
         """The maildrop of *owner*, locked."""
