@@ -59,7 +59,7 @@ class Host(Protocol):
 class Session:
     """What the service remembers of one client."""
 
-    __slots__ = ("client", "name", "named_at", "timestamp", "transaction", "tries", "utf8")
+    __slots__ = ("abandoned", "client", "name", "named_at", "timestamp", "transaction", "tries", "utf8")
 
     def __init__(self, client: ClientInterface) -> None:
         self.client = client
@@ -68,6 +68,8 @@ class Session:
         """The number of the command, in this session, that gave the name."""
         self.timestamp: str | None = None
         self.tries = 0
+        self.abandoned = 0
+        """AUTH commands that came to nothing and were no tries."""
         self.utf8 = False
         self.transaction: Transaction | None = None
 
