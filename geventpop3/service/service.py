@@ -368,7 +368,7 @@ class MaildropService:
 
 
 def _is_loopback(host: str) -> bool:
-    return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
+    return host.removeprefix("::ffff:").startswith("127.") or host == "::1"
 
 
 def _never(_authentication: str, _authorization: str) -> bool:

@@ -300,6 +300,50 @@ def test_a_redis_that_is_silent_keeps_a_login_for_a_moment_and_nobody_else(conne
     assert "no answer in time" in caplog.text
 
 
+def test_a_call_takes_a_second_at_most_and_its_socket_less(connect, monkeypatch, shipped_deadlines):
+    waits = []
+
+    class Timeout(gevent.Timeout):
+        def __init__(self, seconds, exception):
+            waits.append(seconds)
+            super().__init__(60, exception)
+
+    monkeypatch.setattr(module.gevent, "Timeout", Timeout)
+    ledger = connect("redis://127.0.0.1:1/0")
+    ledger.failed(RULES, HERE, ALICE, "")
+    ledger.standing(RULES, HERE, ALICE)  # Redis is left in peace
+    assert waits == [1.0]
+    pool = ledger._redis.connection_pool
+    sockets = [pool.connection_kwargs[name] for name in ("socket_timeout", "socket_connect_timeout")]
+    assert [*sockets, pool.timeout] == [0.5] * 3
+    monkeypatch.undo()
+
+
+def test_redis_is_left_in_peace_for_five_seconds_after_a_call_that_failed(connect, time, monkeypatch):
+    ledger = connect("redis://127.0.0.1:1/0")
+    asked = []
+
+    def refuse(_call):
+        asked.append(time.now)
+        raise OSError("no")
+
+    monkeypatch.setattr(ledger, "_cooperatively", refuse)
+    started = time.now
+    for _ in range(21):
+        ledger.failed(RULES, HERE, ALICE, "")
+        time.now += 0.5
+    assert [at - started for at in asked] == [0, 5, 10]
+
+
+def test_what_began_without_redis_ends_without_it(connect):
+    ledger = connect("redis://127.0.0.1:1/0")
+    rules = Rules(user_delays=(5,))
+    assert [ledger.standing(rules, HERE, ALICE, session=session).turn for session in "ab"] == [0, 5]
+    ledger.settled(ALICE, "a")
+    ledger.settled(ALICE, "b")
+    assert ledger.standing(rules, THERE, ALICE, session="c").turn == 5  # the turn of b, and no delay
+
+
 @needs_redis
 def test_calls_leave_the_hub_to_others(redis, connect, caplog):
     rules = Rules(ban_after=30)

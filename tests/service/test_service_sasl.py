@@ -571,9 +571,9 @@ def test_before_anything_is_checked_the_name_is_told_and_never_the_secret(make, 
     told.clear()
     app = make(authenticator=Tokens())
     app.pop3d.on("credentials")(lambda pop3d, event: told.append(tuple(event.args)))
-    app.talk(f"AUTH XOAUTH2 {xoauth2('alice', 'x')}", "AUTH OAUTHBEARER", b64("n,,\1auth=Bearer x\1\1"), "AQ==")
-    assert told == [("alice", "XOAUTH2"), ("", "OAUTHBEARER")][: len(told)]
-    assert told
+    nameless = b64("n,,\1auth=Bearer x\1\1")
+    app.talk(f"AUTH XOAUTH2 {xoauth2('alice', 'x')}", "AQ==", f"AUTH OAUTHBEARER {nameless}", "AQ==")
+    assert told == [("alice", "XOAUTH2"), ("", "OAUTHBEARER")]
 
 
 def test_who_is_told_may_refuse_and_then_nothing_is_checked(make, heard):
