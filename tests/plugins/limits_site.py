@@ -79,7 +79,8 @@ class Site:
         self.limits = LoginLimits(Rules(**rules), self.ledger, clock=time, sleep=time.sleep)
         self.book = Book()
         self.pop3d = POP3Server(port=0, hostname="pop.example.org")
-        self.pop3d.register(MaildropService(Unlocked(), self.book, allow_plaintext=True, max_tries=100))
+        self.service = MaildropService(Unlocked(), self.book, allow_plaintext=True, max_tries=100)
+        self.pop3d.register(self.service)
         self.pop3d.plugin_add("limits", self.limits)
         self.told: list[tuple[Any, ...]] = []
         self.pop3d.register(lambda _, event: self.told.append((event.name, *event.args)), *EVENTS)

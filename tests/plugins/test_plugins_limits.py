@@ -7,6 +7,7 @@ import pytest
 from limits_site import HERE, THERE, Waited, b64, plain
 
 from geventpop3 import EAT_ALL, PipelineError, Plugin, POP3Server, err, handles, ok
+from geventpop3.auth.mechanisms import CredentialsRejected, LookUp, Mechanism
 from geventpop3.errors import ConfigError
 from geventpop3.pipeline.events import signal
 from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
@@ -663,6 +664,38 @@ def test_a_crowd_does_not_delay_an_address_where_the_user_has_logged_in_lately(m
     assert site.talk("AUTH PLAIN", plain("alice", "ALICE"))[-1] == IN
     assert site.time.slept == []
     assert site.login("alice", "ALICE", THERE) != IN or site.time.slept != []
+
+
+def test_a_mechanism_that_asks_for_two_names_has_one_try_under_way(make):
+    def run(context):
+        for name in ("alice", "bob"):
+            yield from LookUp(name)
+        raise CredentialsRejected("bob")
+
+    site = make(user_delays=(5, 9))
+    site.service.mechanisms = {"X-TWO": Mechanism(run)}
+    under_way = []
+    site.book.at = lambda: under_way.append({key for key in map(user_key, ("alice", "bob")) if tries(site, key)})
+    assert site.talk("AUTH X-TWO")[-1] == FAILED
+    assert under_way == [{user_key("alice")}, {user_key("bob")}]
+    assert not tries(site, user_key("bob"))
+
+
+def tries(site, user):
+    return site.ledger._under_way.count(user, site.time(), 60)
+
+
+def test_the_ledger_is_told_the_end_of_a_try_once(make):
+    site = make()
+    site.ledger.settled = lambda user, session: settled.append(user)
+    settled = []
+    site.login("alice", "ALICE")
+    site.login("alice", "wrong")
+    site.talk("AUTH PLAIN", plain("alice", "ALICE"))
+    assert settled == []
+    site.pop3d.on("cmd_pass", priority=-1)(lambda pop3d, event: err("later"))
+    site.login("alice", "ALICE")
+    assert settled == [user_key("alice")]
 
 
 def test_where_a_user_has_logged_in_lately_its_own_failures_delay_it(make):

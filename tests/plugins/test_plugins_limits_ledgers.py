@@ -234,6 +234,9 @@ def test_lately_is_a_week_and_so_many_addresses(ledger, time):
     for address in [addresses[0], *addresses[:16]]:
         ledger.entered(rules, address, ALICE, ALICE, "s")
     assert all(map(is_familiar, addresses[:16]))
+    for _ in range(20):  # one of them again and again takes no other's place
+        ledger.entered(rules, addresses[15], ALICE, ALICE, "s")
+    assert all(map(is_familiar, addresses[:16]))
     ledger.entered(rules, addresses[16], ALICE, ALICE, "s")
     assert [is_familiar(address) for address in (addresses[0], addresses[1], addresses[16])] == [False, True, True]
     time.now += 7 * 24 * 3600 - 1
