@@ -38,8 +38,9 @@ class LoginLimits(Plugin):
     """Delays, refuses and bans by *rules*; ``pop3d.plugin_add("limits", LoginLimits())``.
 
     It goes by the events ``authenticated`` and ``authentication_failed``; an application that answers PASS itself sends
-    them. *ledger* keeps what is known, in memory if none is given. *key* is what wrong passwords are told apart with:
-    processes that share a ledger know each other's if they have the same; None: a random one.
+    them, and one that answers AUTH sends ``credentials`` before it checks anything. *ledger* keeps what is known, in
+    memory if none is given. *key* is what wrong passwords are told apart with: processes that share a ledger know each
+    other's if they have the same; None: a random one.
 
     It stands behind plugins that rewrite names. *clock* and *sleep* are for tests.
     """
