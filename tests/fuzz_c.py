@@ -35,7 +35,10 @@ MEMORY_FAILURES = 12
 EXPECTED = (TypeError, ValueError, OverflowError)
 """What arguments of the wrong kind raise."""
 
-STRANGE = (None, 1, -1, 2**31, 2**63, 2**70, -(2**70), 1.5, "", "text", "é", "\ud800", b"", b"octets", bytearray(b"x"),
+EDGES = (0, 1, -1, 2**31, -(2**31), 2**63 - 1, 2**63 - 2, -(2**63), -(2**63) + 1)
+"""Numbers that still fit into a Py_ssize_t: what is added to them or taken off them does not."""
+
+STRANGE = (None, *EDGES, 2**63, 2**70, -(2**70), 1.5, "", "text", "é", "\ud800", b"", b"octets", bytearray(b"x"),
            memoryview(b"x"), (), ("x",), [], {}, object, True)  # fmt: skip
 
 
@@ -92,7 +95,8 @@ def line(dice: random.Random) -> tuple[Any, ...]:
     if dice.random() < 0.7:
         octets = dice.choice((b"", b"UIDL\r\n")) + dice.choice((b"RETR ", b"NOOP", b"A1 b")) + octets + b"\r\n"
     start, limit = dice.randrange(len(octets) + 3), dice.randrange(60)
-    return octets, dice.choice((0, 0, 6, start)), dice.choice((0, 5, 6, 1024, limit))
+    start = dice.choice((0, 0, 6, start, 2**63 - 1))
+    return octets, start, dice.choice((0, 5, 6, 1024, limit, dice.choice(EDGES)))
 
 
 def status(dice: random.Random) -> tuple[Any, ...]:
@@ -116,7 +120,7 @@ def status(dice: random.Random) -> tuple[Any, ...]:
     return (
         dice.random() < 0.5,
         "".join(dice.choices(pieces, k=dice.randrange(most))),
-        dice.choice((512, dice.randrange(600))),
+        dice.choice((512, dice.randrange(600), dice.choice(EDGES))),
     )
 
 

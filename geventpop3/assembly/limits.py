@@ -13,6 +13,7 @@ from geventpop3.plugins.limits import LoginLimits, RedisLedger, Rules
 RULES: Mapping[str, Key] = {
     "delays": Key(delays),
     "user_delays": Key(delays),
+    "user_patience": Key(delay),
     "window": Key(duration),
     "ban_after": Key(count_or_off),
     "ban_seconds": Key(duration),

@@ -269,6 +269,9 @@ response = _signals.setdefault(
 
 reply_withdrawn = _fact("reply_withdrawn", "A plugin ate a positive reply or made it negative: name of its event.")
 command_finished = _fact("command_finished", "A command is answered and its reply is out: a CommandSummary.")
+credentials = _event("credentials", "AUTH is about to check something: name, mechanism. A negative reply refuses.")
+challenge = _fact("challenge", "AUTH sends a challenge, and its response will be waited for.")
+command_eaten = _fact("command_eaten", "Plugins kept a command from the listeners: name of its event.")
 authenticated = _fact("authenticated", "A login succeeded: owner, mechanism, name.")
 authentication_failed = _fact("authentication_failed", "A login failed: name, mechanism.")
 tls_started = _fact("tls_started", "A TLS handshake succeeded: version, cipher.")

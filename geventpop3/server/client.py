@@ -216,6 +216,8 @@ class Client:
 
         None if the client cancelled with ``*`` or has gone. Raises Refusal if the response is not base64.
         """
+        if self._server.wanted("challenge"):
+            self._server.send_event("challenge", client=self)
         if self._trace is not None:
             self._trace.challenge(data)
         self._output.put(self._connection.challenge(data))
@@ -509,6 +511,8 @@ class Client:
             self._answering = None
         if self._disowned:
             raise gevent.GreenletExit  # a listener forked, and this is the child
+        if event.eaten:
+            server.send_event("command_eaten", event.name, client=self)
         reply = event.reply
         if reply is None and not event.eaten:
             reply = event.reply = self._otherwise(event, spec)

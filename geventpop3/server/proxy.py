@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from geventpop3.errors import ConfigError
@@ -51,7 +51,7 @@ class TrustedProxies:
         except ImportError:
             raise ConfigError("the PROXY protocol needs an extra: pip install 'geventpop3[proxy]'") from None
         try:
-            self._networks = [ip_network(network) for network in networks]
+            self._networks = [_plain(ip_network(network)) for network in networks]
         except ValueError as error:
             raise ConfigError(f"proxy network: {error}") from None
 
@@ -63,6 +63,12 @@ class TrustedProxies:
         if address.version == 6 and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._networks)
+
+
+def _plain(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """A network of IPv4-mapped addresses as the one of IPv4 that it is: hosts are looked up in that form."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    return network if mapped is None else IPv4Network((mapped, network.prefixlen - 96))
 
 
 def read_header(stream: Stream) -> Proxied:

@@ -74,6 +74,9 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "too many logins from your address at once, try again later": (
             "zu viele gleichzeitige Anmeldungen von Ihrer Adresse, bitte später erneut versuchen"
         ),
+        "too many logins with this name at once, try again later": (
+            "zu viele gleichzeitige Anmeldungen mit diesem Namen, bitte später erneut versuchen"
+        ),
         "logged in too often, try again in a minute": "zu oft angemeldet, bitte in einer Minute erneut versuchen",
         "too many sessions are open": "zu viele Sitzungen sind offen",
         "the name is empty": "der Name ist leer",

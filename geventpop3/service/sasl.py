@@ -29,7 +29,7 @@ from geventpop3.auth.mechanisms import (
     scram_secrets,
 )
 from geventpop3.auth.secret import SCRAM_HASHES, SCRAM_ITERATIONS
-from geventpop3.errors import AuthenticationFailed
+from geventpop3.errors import AuthenticationFailed, Refusal
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.service.authorization import log_in, reject
@@ -38,6 +38,12 @@ from geventpop3.wire.replies import Reply, multiline
 
 if TYPE_CHECKING:
     from geventpop3.service.service import Host, MaildropService, Session
+
+ABANDONED = 20
+"""AUTH commands of a connection that come to nothing before anything is looked up; with the last it is closed.
+
+Clients try what a server takes: they cancel, and send what is malformed, once for each mechanism and not more.
+"""
 
 
 def auth(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
@@ -48,15 +54,84 @@ def auth(service: MaildropService, pop3d: Host, event: Event, session: Session) 
     if not event.args:
         return multiline("mechanisms follow", "".join(f"{name}\r\n" for name in available(context)).encode("ascii"))
     mechanism, initial = event.args[0], event.args[1] if len(event.args) == 2 else None
+    dialogue = _Dialogue(service, pop3d, session.client, mechanism.upper())
     try:
-        identity = exchange(mechanism, initial, context, lambda request: _answer(service, session.client, request))
+        identity = exchange(mechanism, initial, context, dialogue.answer)
     except ClearTextRefused:
+        _abandoned(session)
         raise
     except AuthenticationFailed as failure:
         name = failure.name if isinstance(failure, CredentialsRejected) else ""
         reject(service, pop3d, session, name, mechanism.upper())
         raise
+    except Refusal as refusal:
+        if type(refusal) is not Refusal:  # something is out of order, and that is not the client's doing
+            raise
+        if dialogue.tried is None:
+            _abandoned(session)
+        else:
+            # The client has had an answer to what it tried: the salt, or how long it took.
+            reject(service, pop3d, session, dialogue.tried, mechanism.upper())
+        raise
     return log_in(service, pop3d, session, mechanism.upper(), identity.owner, identity.authentication)
+
+
+def _abandoned(session: Session) -> None:
+    """Count a dialogue that came to nothing before anything was looked up: no try, but not to be had without end."""
+    session.abandoned += 1
+    if session.abandoned >= ABANDONED:
+        session.client.disconnect()
+
+
+class _Dialogue:
+    """Does what a mechanism asks for. ``tried`` is the name whose secret was looked up and not proven, if any."""
+
+    def __init__(self, service: MaildropService, pop3d: Host, client: ClientInterface, mechanism: str) -> None:
+        self._service = service
+        self._pop3d = pop3d
+        self._client = client
+        self._mechanism = mechanism
+        self.tried: str | None = None
+
+    def answer(self, request: Request[Any]) -> Any:
+        """What *request* asks for."""
+        service = self._service
+        match request:
+            case Challenge(data):
+                return self._client.challenge(data)
+            case CheckPassword(name, password):
+                self._announce(name)
+                return self._checked(name, service.authenticate(name, password))
+            case CheckToken(name, token):
+                self._announce(name or "")
+                return self._checked(name or "", service.check_token(name, token))
+            case LookUp(name):
+                self._announce(name)
+                # Whether or not somebody has the name: what follows must not tell.
+                self.tried = name
+                return service.look_up(name)
+            case FindOwner(name):
+                self.tried = None
+                return service.owner(name)
+            case MayActAs(authentication, authorization):
+                return service.may_act_as(authentication, authorization)
+            case Compute(function):
+                return service.compute(function)
+        raise TypeError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")
+
+    def _announce(self, name: str) -> None:
+        """Let plugins and listeners see whose credentials come next. Raises Refusal if one of them refuses."""
+        reply = self._pop3d.send_event("credentials", name, self._mechanism, client=self._client).reply
+        if reply is not None and not reply.positive:
+            raise _NotNow(reply.text, reply.code)
+
+    def _checked(self, name: str, owner: str | None) -> str | None:
+        self.tried = name if owner is None else None
+        return owner
+
+
+class _NotNow(Refusal):
+    """A plugin or a listener refused, before anything was checked."""
 
 
 def mechanisms(service: MaildropService, pop3d: Host, client: ClientInterface) -> list[str]:
@@ -111,23 +186,3 @@ def _has(service: MaildropService) -> Iterator[str]:
 def _scram_iterations(service: MaildropService, hash_name: str) -> tuple[int, ...]:
     authenticator = service.back_end
     return authenticator.scram_iterations(hash_name) if isinstance(authenticator, SecretAuthenticator) else ()
-
-
-def _answer(service: MaildropService, client: ClientInterface, request: Request[Any]) -> Any:
-    """Do what a mechanism asks for."""
-    match request:
-        case Challenge(data):
-            return client.challenge(data)
-        case CheckPassword(name, password):
-            return service.authenticate(name, password)
-        case CheckToken(name, token):
-            return service.check_token(name, token)
-        case LookUp(name):
-            return service.look_up(name)
-        case FindOwner(name):
-            return service.owner(name)
-        case MayActAs(authentication, authorization):
-            return service.may_act_as(authentication, authorization)
-        case Compute(function):
-            return service.compute(function)
-    raise TypeError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")

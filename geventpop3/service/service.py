@@ -24,7 +24,7 @@ from geventpop3.service.body import Body
 from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
 from geventpop3.service.language import DEFAULT, LANGUAGES, Language
 from geventpop3.service.marks import Transaction, plural
-from geventpop3.service.offload import CALLS_PER_THREAD, WAITING_THREADS, AuthThreads, Offload
+from geventpop3.service.offload import CALLS_PER_THREAD, NICER, WAITING_THREADS, AuthThreads, Offload
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
 from geventpop3.stores.store import Chunks, Maildrop, Message, Store
 from geventpop3.wire.arguments import expect
@@ -60,7 +60,7 @@ class Host(Protocol):
 class Session:
     """What the service remembers of one client."""
 
-    __slots__ = ("client", "name", "named_at", "timestamp", "transaction", "tries", "utf8")
+    __slots__ = ("abandoned", "client", "name", "named_at", "timestamp", "transaction", "tries", "utf8")
 
     def __init__(self, client: ClientInterface) -> None:
         self.client = client
@@ -69,6 +69,8 @@ class Session:
         """The number of the command, in this session, that gave the name."""
         self.timestamp: str | None = None
         self.tries = 0
+        self.abandoned = 0
+        """AUTH commands that came to nothing and were no tries."""
         self.utf8 = False
         self.transaction: Transaction | None = None
 
@@ -134,6 +136,7 @@ class MaildropService:
         self.capabilities: dict[str, Capability] = dict(CAPABILITIES)
         self.offers: dict[Hashable, list[str]] = {}
         self._storing = Offload(store_threads, store_threads * CALLS_PER_THREAD)
+        self._converting = Offload(1, CALLS_PER_THREAD, nicer=NICER)
         self._sessions: dict[int, Session] = {}
         self._registration = Registration(self._disown)
 
@@ -281,6 +284,7 @@ class MaildropService:
         """End the threads: gevent leaves them behind when their hub goes."""
         self._auth_threads.close()
         self._storing.close()
+        self._converting.close()
 
     def _disown(self) -> None:
         """Close a forked child's copies of the maildrops, which are the parent's (see ``geventpop3.forks``)."""
@@ -338,9 +342,9 @@ class MaildropService:
         """What takes a processor some milliseconds."""
         return self._auth_threads.compute(function)
 
-    def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What may take some milliseconds for a message."""
-        return self._storing.run(function, *args, **kwargs)
+    def convert(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What takes a processor many milliseconds for a message: one at a time, for all clients."""
+        return self._converting.run(function, *args, **kwargs)
 
     def open_maildrop(self, owner: str) -> Maildrop:
         """The maildrop of *owner*, locked."""
@@ -375,7 +379,7 @@ class MaildropService:
 
 
 def _is_loopback(host: str) -> bool:
-    return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
+    return host.removeprefix("::ffff:").startswith("127.") or host == "::1"
 
 
 def _never(_authentication: str, _authorization: str) -> bool:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
+from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+from gevent.monkey import get_original
 
 from geventpop3.auth.mechanisms import text
 from geventpop3.errors import AuthenticationFailed, Refusal
@@ -83,6 +86,15 @@ def _octets(text: str) -> bytes:
 AT_ONCE_OCTETS: Final = 8192
 """A header in ASCII that is no longer is looked through without a thread."""
 
+SLICE_OCTETS: Final = 65536
+"""A message in one piece is converted in slices of this size: no search in one of them keeps the hub waiting."""
+
+SLICE_SECONDS: Final = 0.001
+"""After so long a conversion rests as long: its thread leaves the interpreter to the hub."""
+
+_rest: Final[Callable[[float], object]] = get_original("time", "sleep")
+"""In a thread without a hub, also where gevent has patched the process."""
+
 Present = Callable[["MaildropService", Content, Callable[[], object]], Content]
 """Makes of a message what a client without UTF-8 mode may have; the function it gets is called if that is another."""
 
@@ -98,20 +110,21 @@ def refuse(_service: MaildropService, content: Content, _changed: Callable[[], o
 def convert(service: MaildropService, content: Content, changed: Callable[[], object]) -> Content:
     """The surrogate of RFC 6858. LIST and STAT tell the size of the message itself, as section 4 there permits.
 
-    To tell the surrogate's they would have to read all mail. A header that is too long to be rewritten is refused.
+    To tell the surrogate's they would have to read all mail. A header that is too long to be rewritten is refused. One
+    message is converted at a time, in a thread that gives way to everything else: a header that is made for it takes
+    more than a millisecond for each of its kilobytes.
     """
     if isinstance(content, tuple):
         if content[0].isascii():
             return content
-        # In a thread: a header made for it takes more than a millisecond for each of its kilobytes.
-        whole = service.in_thread(lambda: b"".join(_converted(content, rewrite_header)))
+        whole = service.convert(lambda: b"".join(_paced(_converted(content, rewrite_header))))
         if whole != content[0]:
             changed()
         return (whole,)
 
     def rewrite(header: bytes) -> tuple[bytes, bytes | None]:
         at_once = len(header) <= AT_ONCE_OCTETS and header.isascii()
-        rewritten = rewrite_header(header) if at_once else service.in_thread(rewrite_header, header)
+        rewritten = rewrite_header(header) if at_once else service.convert(rewrite_header, header)
         if rewritten[0] != header:
             changed()
         return rewritten
@@ -155,7 +168,22 @@ def _look(content: Content) -> tuple[bytes, Iterator[bytes], bool]:
     if end < 0:
         end = len(seen)
     header = bytes(seen[: min(end, HEADER_OCTETS)])
-    return header, chain((bytes(seen[len(header) :]),), chunks), end <= HEADER_OCTETS
+    return header, chain(_slices(seen, len(header)), chunks), end <= HEADER_OCTETS
+
+
+def _slices(octets: bytes | bytearray, start: int) -> Iterator[bytes]:
+    return (bytes(octets[at : at + SLICE_OCTETS]) for at in range(start, len(octets), SLICE_OCTETS))
+
+
+def _paced(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces; in a thread, whose rests are everybody else's turn."""
+    since = monotonic()
+    for piece in pieces:
+        yield piece
+        worked = monotonic() - since
+        if worked > SLICE_SECONDS:
+            _rest(worked)
+            since = monotonic()
 
 
 def _refused(content: Content) -> Refusal:

@@ -197,7 +197,8 @@ static PyObject *plain_status_line(PyObject *Py_UNUSED(module), PyObject *const 
     indicator = positive ? "+OK " : "-ERR ";
     before = positive ? 4 : 5;
     size = PyUnicode_GET_LENGTH(args[1]);
-    if (size == 0 || !PyUnicode_IS_ASCII(args[1]) || size > limit - before - 2)
+    /* A limit may be any number: nothing is taken off one that is too small for that. */
+    if (size == 0 || !PyUnicode_IS_ASCII(args[1]) || limit < before + 2 || size > limit - before - 2)
         Py_RETURN_NONE;
     text = (const char *)PyUnicode_1BYTE_DATA(args[1]);
     if (text[0] == '[')

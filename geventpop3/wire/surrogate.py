@@ -30,6 +30,12 @@ _WORD_OCTETS: Final = 30
 _BOUNDARIES: Final = 32
 """Multiparts in a message whose parts are looked at: one that has more has some other aim than to be read."""
 
+_PARTS: Final = 1000
+"""Parts whose headers are rewritten. What follows them stays as it is, so that no message costs more than others."""
+
+_PARTS_OCTETS: Final = 256 * 1024
+"""Octets of headers of parts, all in all, that are rewritten; what follows stays as it is, too."""
+
 _BOUNDARY_OCTETS: Final = 200
 """RFC 2046 section 5.1.1 allows 70; some senders do not care."""
 
@@ -49,15 +55,20 @@ _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 def header_end(octets: bytes | bytearray, start: int = 0) -> int:
-    """Where the body begins, behind the blank line; -1 if *octets* end before it.
+    """Where the body begins, behind the blank line; -1 if *octets* or the longest header end before it.
 
     *start*: how many octets are known to hold no blank line.
     """
+    return _header_end(octets, 0, start)
+
+
+def _header_end(octets: bytes | bytearray, begin: int, start: int) -> int:
+    """The same of a header that begins at *begin*."""
     if start < 2:
         for blank in (b"\n", b"\r\n"):
-            if octets.startswith(blank):
-                return len(blank)
-    found = _BLANK_LINE.search(octets, max(start - 2, 0))
+            if octets.startswith(blank, begin):
+                return begin + len(blank)
+    found = _BLANK_LINE.search(octets, begin + max(start - 2, 0), begin + HEADER_OCTETS)
     return -1 if found is None else found.end()
 
 
@@ -101,23 +112,31 @@ def _parts(held: bytes, body: Iterable[bytes], boundary: bytes, rewrite: Rewrite
     """The body of a multipart with the headers of its parts rewritten, and of the parts of multiparts in it."""
     boundaries = [boundary]
     delimiter = _delimiter(boundaries)
+    parts, octets_left = 0, _PARTS_OCTETS
     in_header = False
-    for chunk in body:
+    chunks = iter(body)
+    for chunk in chunks:
         octets = held + chunk
         done = 0
         while True:
             if in_header:
-                end = header_end(octets[done : done + HEADER_OCTETS])
+                end = _header_end(octets, done, 0)
                 if end < 0 and len(octets) - done < HEADER_OCTETS:
                     break
                 in_header = False
                 if end > 0:
-                    part, inner = rewrite(octets[done : done + end])
+                    parts += 1
+                    octets_left -= end - done
+                    if parts > _PARTS or octets_left < 0:
+                        yield octets[done:]
+                        yield from chunks
+                        return
+                    part, inner = rewrite(octets[done:end])
                     if inner is not None and len(boundaries) < _BOUNDARIES:
                         boundaries.append(inner)
                         delimiter = _delimiter(boundaries)
                     yield part[:-1]
-                    done += end - 1
+                    done = end - 1
             found = delimiter.search(octets, done)
             if found is None:
                 break
@@ -134,7 +153,20 @@ def _parts(held: bytes, body: Iterable[bytes], boundary: bytes, rewrite: Rewrite
 
 
 def _delimiter(boundaries: list[bytes]) -> re.Pattern[bytes]:
-    return re.compile(rb"\n--(?:" + b"|".join(map(re.escape, boundaries)) + rb")[ \t]{0,16}\r?\n")
+    return re.compile(rb"\n--" + _one_of(boundaries) + rb"[ \t]{0,16}\r?\n")
+
+
+def _one_of(texts: list[bytes]) -> bytes:
+    """A pattern for any of *texts*; what several begin with is in it once, or each of them would look at it."""
+    shared = 0
+    first, *others = texts
+    while shared < len(first) and all(other[shared : shared + 1] == first[shared : shared + 1] for other in others):
+        shared += 1
+    branches: dict[bytes, list[bytes]] = {}
+    for text in texts:
+        branches.setdefault(text[shared : shared + 1], []).append(text[shared:])
+    begin = re.escape(first[:shared])
+    return begin if len(branches) == 1 else begin + b"(?:" + b"|".join(map(_one_of, branches.values())) + b")"
 
 
 def _rewrite_value(kind: bytes, value: bytes) -> bytes | None:

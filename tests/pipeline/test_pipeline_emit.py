@@ -151,7 +151,9 @@ class TestEat:
 
     def test_only_what_can_be_answered_can_be_eaten(self, pop3d: Pluggable) -> None:
         eatable = {name for name, one in CATALOGUE.items() if not one.tells}
-        assert eatable == {"connection", "response"} | {name for name in CATALOGUE if name.startswith("cmd_")}
+        assert eatable == {"connection", "response", "credentials"} | {
+            name for name in CATALOGUE if name.startswith("cmd_")
+        }
         pop3d.add_event("my_event")
         plugin(pop3d, "my_event", EAT_ALL)
         assert pop3d.send_event("my_event").eaten

@@ -97,8 +97,9 @@ class TestCatalogue:
             "registered unregistered listener_failed connection disconnected cmd_user cmd_pass cmd_apop cmd_auth "
             "cmd_stls cmd_utf8 cmd_lang cmd_capa cmd_stat cmd_list cmd_retr cmd_dele cmd_noop cmd_rset cmd_top "
             "cmd_uidl cmd_quit "
-            "response reply_withdrawn command_finished authenticated authentication_failed tls_started "
-            "certificates_reloaded session_finished plugin_add plugin_del plugin_error"
+            "response reply_withdrawn command_finished credentials challenge command_eaten authenticated "
+            "authentication_failed tls_started certificates_reloaded session_finished "
+            "plugin_add plugin_del plugin_error"
         )
         assert list(CATALOGUE) == names.split()
 

@@ -11,6 +11,16 @@ from limits_site import Site, Time
 
 from geventpop3.plugins.limits import shared
 
+SHIPPED = {name: getattr(shared, name) for name in ("CALL_SECONDS", "SOCKET_SECONDS")}
+"""The deadlines as they are, which no test but those about them has."""
+
+
+@pytest.fixture
+def shipped_deadlines(monkeypatch: pytest.MonkeyPatch, patience_with_slow_machines: None) -> None:
+    """The deadlines as they are."""
+    for name, seconds in SHIPPED.items():
+        monkeypatch.setattr(shared, name, seconds)
+
 
 @pytest.fixture
 def time() -> Time:
@@ -29,6 +39,7 @@ def make(time: Time) -> Iterator[Any]:
     yield site
     for one in made:
         one.pop3d.shutdown(0)
+    assert [error for one in made for error in one.errors] == []
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 
 from geventpop3 import POP3Server
-from geventpop3.auth import Authenticator
+from geventpop3.auth import ClearSecret, Secret, SecretAuthenticator
 from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
 from geventpop3.server.client import Client
 from geventpop3.server.stream import MemoryStream
@@ -36,8 +36,8 @@ class Time:
         self.now += seconds
 
 
-class Book(Authenticator):
-    """The password is the name in capitals; ``at`` is called when a password is being checked."""
+class Book(SecretAuthenticator):
+    """The password is the name in capitals; ``at`` is called when a password is being checked or a secret looked up."""
 
     def __init__(self) -> None:
         self.checked = 0
@@ -47,6 +47,14 @@ class Book(Authenticator):
         self.checked += 1
         self.at()
         return name.lower() if password == name.upper() else None
+
+    def secret(self, name: str) -> Secret | None:
+        self.checked += 1
+        self.at()
+        return ClearSecret(name.upper().encode()) if name.islower() else None
+
+    def owner(self, name: str) -> str | None:
+        return name
 
     def answers_at_once(self) -> bool:
         return True
@@ -71,10 +79,14 @@ class Site:
         self.limits = LoginLimits(Rules(**rules), self.ledger, clock=time, sleep=time.sleep)
         self.book = Book()
         self.pop3d = POP3Server(port=0, hostname="pop.example.org")
-        self.pop3d.register(MaildropService(Unlocked(), self.book, allow_plaintext=True, max_tries=100))
+        self.service = MaildropService(Unlocked(), self.book, allow_plaintext=True, max_tries=100)
+        self.pop3d.register(self.service)
         self.pop3d.plugin_add("limits", self.limits)
         self.told: list[tuple[Any, ...]] = []
         self.pop3d.register(lambda _, event: self.told.append((event.name, *event.args)), *EVENTS)
+        self.errors: list[Any] = []
+        """What the plugin raised: its server only logs it."""
+        self.pop3d.register(lambda _, event: self.errors.append(event.args), "plugin_error")
 
     def talk(self, *lines: str, peer: str = HERE) -> list[str]:
         """The lines that come back, greeting included, for these command lines."""
@@ -98,6 +110,36 @@ class Site:
 
     def stay(self, name: str, peer: str = HERE) -> Stay:
         return Stay(self, name, peer)
+
+
+class Waited:
+    """A session that has said its lines and is waited for, until it is left."""
+
+    def __init__(self, site: Site, *lines: str, peer: str = HERE) -> None:
+        self._lines = lines
+        self._go = gevent.event.Event()
+        self._silent = gevent.event.Event()
+        self.stream = MemoryStream(self._chunks())
+        client = Client(site.pop3d, self.stream, (peer, 40000), ("192.0.2.1", 110))
+        self.greenlet = gevent.spawn(client.run)
+        with gevent.Timeout(10):
+            gevent.wait([self._silent, self.greenlet], count=1)
+
+    @property
+    def said(self) -> str:
+        """The last line that it was sent."""
+        return bytes(self.stream.output).decode("latin-1").split("\r\n")[-2]
+
+    def leave(self) -> None:
+        self._go.set()
+        self.greenlet.join(10)
+        assert self.greenlet.successful()
+
+    def _chunks(self) -> Iterable[bytes]:
+        for line in self._lines:
+            yield f"{line}\r\n".encode()
+        self._silent.set()
+        self._go.wait(10)
 
 
 class Stay:

@@ -4,14 +4,16 @@ import logging
 
 import gevent
 import pytest
-from limits_site import HERE, THERE, b64, plain
+from limits_site import HERE, THERE, Waited, b64, plain
 
 from geventpop3 import EAT_ALL, PipelineError, Plugin, POP3Server, err, handles, ok
+from geventpop3.auth.mechanisms import CredentialsRejected, LookUp, Mechanism
 from geventpop3.errors import ConfigError
 from geventpop3.pipeline.events import signal
 from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
 from geventpop3.plugins.limits.bans import Bans
 from geventpop3.plugins.limits.gates import Gates
+from geventpop3.plugins.limits.subjects import user_key
 
 BANNED = "-ERR [SYS/TEMP] too many failed logins from your address, try again later"
 FAILED = "-ERR [AUTH] authentication failed"
@@ -303,6 +305,18 @@ def test_a_ban_can_be_lifted(make):
     assert len(site.limits._bans) == 0
 
 
+@pytest.mark.parametrize("spelling", [f"::ffff:{HERE}", "::FFFF:C000:207", "0:0:0:0:0:ffff:192.0.2.7"])
+def test_the_ban_of_an_address_of_ipv4_holds_and_is_lifted_in_every_spelling(make, spelling):
+    site = make(delays=(), ban_after=2)
+    site.fail()
+    site.fail(peer=spelling)
+    assert site.talk("NOOP") == site.talk("NOOP", peer=spelling) == [BANNED]
+    assert site.told[0] == ("address_banned", HERE, 3600)
+    assert site.limits.release(spelling) is True
+    assert site.talk("NOOP")[0].startswith("+OK")
+    assert make(trusted=["::ffff:192.0.2.0/120"]).fail(times=30) == []
+
+
 def test_without_bans_an_address_only_waits(make):
     site = make(ban_after=None)
     assert site.fail(times=50)[-1] == 15
@@ -462,6 +476,251 @@ def test_a_session_that_ends_while_its_login_is_checked_leaves_the_gate(make):
     assert site.login("bob", "BOB") == IN
 
 
+SCRAM = f"AUTH SCRAM-SHA-256 {b64('n,,n=alice,r=nonce')}"
+DIALOGUES = [
+    ("AUTH PLAIN",),
+    ("AUTH LOGIN",),
+    ("AUTH LOGIN", b64("alice")),
+    (f"AUTH LOGIN {b64('alice')}",),
+    ("AUTH CRAM-MD5",),
+    ("AUTH SCRAM-SHA-256",),
+    (SCRAM,),
+    ("USER alice",),
+    ("USER alice", "PASS ALICE"),
+    ("USER alice", "PASS wrong"),
+    ("USER alice", "PASS"),
+    (f"AUTH PLAIN {plain('alice', 'wrong')}",),
+    (f"AUTH PLAIN {plain('alice', 'ALICE')}",),
+    ("AUTH PLAIN =",),
+    ("AUTH X-NONE",),
+    ("APOP alice 0",),
+    ("APOP",),
+]
+
+
+@pytest.mark.parametrize("lines", DIALOGUES)
+def test_no_place_is_held_while_a_client_is_waited_for(make, lines):
+    site = make(at_once=1, patience=0.0, delays=())
+    waited = Waited(site, *lines)
+    assert len(site.limits._gates) == 0
+    assert site.login("bob", "BOB") == IN
+    assert site.talk(f"AUTH PLAIN {plain('bob', 'BOB')}")[-1] == IN
+    waited.leave()
+
+
+def test_a_login_that_is_eaten_behind_the_limits_holds_no_place_while_its_client_is_idle(make):
+    class Rude(Plugin):
+        priority = 200
+
+        @handles("cmd_pass", "cmd_auth")
+        def eat(self, pop3d, event):
+            event.reply = err("no")
+            return EAT_ALL
+
+    site = make(at_once=1, patience=0.0)
+    site.pop3d.plugin_add("rude", Rude())
+    for lines in (("USER alice", "PASS x"), ("AUTH PLAIN",)):
+        waited = Waited(site, *lines)
+        assert waited.said == "-ERR no"
+        assert len(site.limits._gates) == 0
+        waited.leave()
+
+
+class Broken:
+    """Answers a login in neither way."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    @handles("cmd_pass")
+    def hear(self, pop3d, event):
+        return self.answer()
+
+
+def fail_somehow():
+    raise ValueError("oops")
+
+
+@pytest.mark.parametrize("answer", [fail_somehow, lambda: err("later", "SYS/TEMP"), lambda: ok("come in")])
+def test_a_login_that_ends_in_neither_event_holds_no_place_and_counts_for_nobody(make, answer, caplog):
+    site = make(at_once=1, patience=0.0, delays=(), user_delays=(5, 9))
+    site.pop3d.register(Broken(answer), priority=-1)
+    waited = Waited(site, "USER alice", "PASS x")
+    assert len(site.limits._gates) == 0
+    assert site.ledger.standing(site.limits.rules, THERE, user_key("alice"), session="s").turn == 0
+    waited.leave()
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_the_place_is_free_when_the_reply_to_a_login_goes_out(make, refused):
+    # A client that does not read what it is sent keeps nobody from logging in.
+    site = make(at_once=1, patience=0.0, delays=(), user_sessions=1)
+    stay = site.stay("alice", THERE) if refused else None
+    held = []
+
+    @site.pop3d.plugin("response")
+    def look(pop3d, event):
+        held.append(len(site.limits._gates))
+
+    site.talk("USER alice", "PASS ALICE", "USER bob", "PASS wrong")
+    site.talk("AUTH PLAIN", plain("alice", "ALICE"))
+    assert set(held) == {0}
+    if stay is not None:
+        stay.leave()
+
+
+def test_auth_waits_for_a_place_when_it_has_something_to_check(make):
+    site = make(at_once=1, patience=0.0, delays=())
+    replies = []
+    site.book.at = lambda: replies.append(site.talk("AUTH PLAIN", plain("bob", "BOB"))[-1]) if not replies else None
+    # between the challenge and the response of the one in here, another has come
+    waited = Waited(site, "AUTH PLAIN")
+    busy = "-ERR [SYS/TEMP] too many logins from your address at once, try again later"
+    assert site.login("alice", "ALICE") == IN
+    assert replies == [busy]
+    waited.leave()
+
+
+def test_an_auth_that_is_refused_when_it_has_told_its_name_is_not_checked(make):
+    site = make(ban_after=2, delays=())
+
+    def chunks():
+        yield b"AUTH PLAIN\r\n"
+        site.fail(times=2)
+        checked.append(site.book.checked)
+        yield f"{plain('bob', 'BOB')}\r\nNOOP\r\n".encode()
+
+    checked = []
+    assert site.run(chunks())[1:] == ["+ ", BANNED]
+    assert checked == [site.book.checked]
+    assert site.told[-1] == ("login_refused", HERE, "bob", "banned")
+
+
+def test_a_login_by_auth_is_one_try_of_its_address(make):
+    site = make(address_logins_per_minute=2)
+    for _ in range(2):
+        assert site.talk("AUTH PLAIN", plain("bob", "BOB"))[-1] == IN
+    assert site.talk("AUTH PLAIN")[-1] == "-ERR [SYS/TEMP] too many logins from your address, try again in a minute"
+
+
+def test_dialogues_that_are_given_up_after_a_look_up_are_failures_of_address_and_user(make):
+    site = make(delays=(2,), user_delays=(5, 5))
+    assert site.talk(SCRAM, "*")[-1] == "-ERR authentication cancelled"
+    assert site.talk(SCRAM)[-1].startswith("-ERR")
+    assert site.time.slept == [2, 3]
+    assert site.fail("bob") == [2]
+    assert site.ledger.standing(site.limits.rules, THERE, user_key("alice")).user_failures == 2
+
+
+# Many addresses, one user
+
+
+def crowd(site, login, count=60):
+    """Logins that come at once, each from an address of its own, and wait for ever if they have to wait."""
+    site.limits._sleep = lambda seconds: waits.append(seconds) or never.wait(60)
+    waits, never = [], gevent.event.Event()
+    logins = [gevent.spawn(login, f"203.0.113.{n}") for n in range(count)]
+    with gevent.Timeout(60):
+        while len(waits) + sum(one.ready() for one in logins) < count:
+            gevent.sleep(0)
+    refused = [one.value for one in logins if one.ready()]
+    gevent.killall(logins)
+    return waits, refused
+
+
+CROWDED = "-ERR [SYS/TEMP] too many logins with this name at once, try again later"
+
+
+@pytest.mark.parametrize("name", ["alice", "NOBODY"])
+@pytest.mark.parametrize("auth", [True, False])
+def test_many_addresses_get_no_more_tries_of_one_user_than_the_delays_allow(make, name, auth):
+    # Counted before they are checked: else all of them are in before the first has failed.
+    site = make()
+    site.book.at = lambda: gevent.sleep(0)
+
+    def login(peer):
+        if auth:
+            return site.talk("AUTH PLAIN", plain(name, f"wrong{peer}"), peer=peer)[-1]
+        return site.login(name, f"wrong{peer}", peer)
+
+    waits, refused = crowd(site, login)
+    assert site.book.checked == 5
+    assert sorted(waits) == [1, 3, 7, 15, 23, 31]
+    assert sorted(set(refused)) == sorted({FAILED, CROWDED})
+    assert refused.count(CROWDED) == 60 - 5 - 6
+    assert ("login_refused", "203.0.113.59", name, "user-busy") in site.told
+    assert len(site.limits._gates) == 0
+
+
+def test_a_crowd_does_not_delay_an_address_where_the_user_has_logged_in_lately(make):
+    site = make()
+    assert site.login("alice", "ALICE") == IN
+    site.time.now += 5 * 24 * 3600
+    sleep = site.limits._sleep
+    crowd(site, lambda peer: site.login("alice", f"wrong{peer}", peer))
+    site.limits._sleep = sleep
+    site.time.slept.clear()
+    assert site.login("alice", "ALICE") == IN
+    assert site.talk("AUTH PLAIN", plain("alice", "ALICE"))[-1] == IN
+    assert site.time.slept == []
+    assert site.login("alice", "ALICE", THERE) != IN or site.time.slept != []
+
+
+def test_a_mechanism_that_asks_for_two_names_has_one_try_under_way(make):
+    def run(context):
+        for name in ("alice", "bob"):
+            yield from LookUp(name)
+        raise CredentialsRejected("bob")
+
+    site = make(user_delays=(5, 9))
+    site.service.mechanisms = {"X-TWO": Mechanism(run)}
+    under_way = []
+    site.book.at = lambda: under_way.append({key for key in map(user_key, ("alice", "bob")) if tries(site, key)})
+    assert site.talk("AUTH X-TWO")[-1] == FAILED
+    assert under_way == [{user_key("alice")}, {user_key("bob")}]
+    assert not tries(site, user_key("bob"))
+
+
+def tries(site, user):
+    return site.ledger._under_way.count(user, site.time(), 60)
+
+
+def test_the_ledger_is_told_the_end_of_a_try_once(make):
+    site = make()
+    site.ledger.settled = lambda user, session: settled.append(user)
+    settled = []
+    site.login("alice", "ALICE")
+    site.login("alice", "wrong")
+    site.talk("AUTH PLAIN", plain("alice", "ALICE"))
+    assert settled == []
+    site.pop3d.on("cmd_pass", priority=-1)(lambda pop3d, event: err("later"))
+    site.login("alice", "ALICE")
+    assert settled == [user_key("alice")]
+
+
+def test_where_a_user_has_logged_in_lately_its_own_failures_delay_it(make):
+    site = make(delays=(), user_delays=(3,))
+    site.login("alice", "ALICE")
+    site.fail("alice")
+    assert site.fail("alice") == [3]
+
+
+def test_tries_that_end_while_they_wait_are_under_way_no_more(make):
+    site = make(user_delays=(5,), user_patience=0)
+    stuck = gevent.event.Event()
+    arrived = []
+    site.limits._sleep = lambda seconds: arrived.append(seconds) or stuck.wait(60)
+    site.book.at = lambda: arrived.append(0) or stuck.wait(60)
+    logins = [gevent.spawn(site.login, "alice", "wrong", f"203.0.113.{n}") for n in range(2)]
+    with gevent.Timeout(60):
+        while len(arrived) < 2:
+            gevent.sleep(0)
+    assert arrived == [0, 5]
+    gevent.killall(logins)
+    site.time.now += 5
+    assert site.ledger.standing(site.limits.rules, THERE, user_key("alice"), session="s").turn == 0
+
+
 # Who is exempt
 
 
@@ -469,6 +728,8 @@ def test_trusted_networks_are_exempt(make):
     site = make(trusted=["192.0.2.0/24", "2001:db8::/32"], ban_after=1)
     assert site.fail(times=10) == []
     assert site.fail(times=10, peer="2001:db8::1") == []
+    assert site.talk("AUTH PLAIN", plain("alice", "ALICE"))[-1] == IN
+    assert site.talk("AUTH PLAIN", plain("alice", "wrong"))[-1] == FAILED
     site.fail(peer=THERE)
     assert site.talk("NOOP", peer=THERE) == [BANNED]
 
@@ -513,9 +774,12 @@ def test_a_plugin_that_eats_a_login_afterwards_leaves_no_gate_behind(make):
 
 
 def test_events_and_commands_without_a_client_are_nobodys(site):
-    for name in ("authentication_failed", "authenticated", "cmd_user", "cmd_pass", "connection", "disconnected"):
+    for name in (
+        *("authentication_failed", "authenticated", "cmd_user", "cmd_pass", "connection", "disconnected"),
+        *("cmd_apop", "cmd_auth", "credentials", "challenge", "command_eaten"),
+    ):
         site.pop3d.send_event(name, "alice", "USER")
-    assert site.told == []
+    assert site.told == site.errors == []
 
 
 def test_nothing_is_kept_of_clients_that_are_gone(site):
@@ -535,6 +799,31 @@ def test_a_plugin_that_is_removed_lets_go_of_the_sessions_and_of_those_who_wait(
     assert len(site.limits._gates) == 0
     stay.leave()
     assert site.limits.release(HERE) is False
+
+
+def test_a_plugin_that_is_removed_while_it_has_a_login_checked_lets_go_of_its_place_and_its_try(make):
+    site = make(at_once=1, patience=0.0, user_delays=(5,))
+    held = []
+
+    def remove():
+        site.pop3d.plugin_del("limits")
+        held.append(len(site.limits._gates))
+
+    site.book.at = remove
+    assert site.login("alice", "ALICE") == IN
+    assert held == [0]
+    assert site.ledger.standing(site.limits.rules, THERE, user_key("alice"), session="s").turn == 0
+    assert site.ledger._sessions == {}
+
+
+def test_a_login_that_waits_while_the_plugin_is_removed_and_added_again_leaves_no_place_behind(make):
+    site = make(at_once=1, patience=0.0)
+    site.fail()
+    site.limits._sleep = lambda seconds: site.pop3d.plugin_add("limits", site.pop3d.plugin_del("limits"))
+    waited = Waited(site, "USER bob", "PASS BOB")
+    assert waited.said == IN
+    assert len(site.limits._gates) == 0
+    waited.leave()
 
 
 def test_limits_are_of_one_server_and_may_share_the_ledger_of_another(site, make):

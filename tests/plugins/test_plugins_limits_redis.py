@@ -123,9 +123,10 @@ def test_every_key_expires_and_none_holds_what_a_client_sent(redis, connect, mak
     with redis.client() as client:
         keys = list(client.scan_iter())
         assert {key.split(":")[1] for key in keys} == {
-            *["ban", "failures", "user-failures", "seen", "tries", "logins", "sessions"]
+            *["ban", "failures", "user-failures", "seen", "tries", "logins", "sessions", "familiar"]
         }
-        assert [key for key in keys if not 0 < client.pttl(key) <= 3_600_000] == []
+        familiar = {key for key in keys if key.split(":")[1] == "familiar"}
+        assert [key for key in keys if not 0 < client.pttl(key) <= (7 * 24 if key in familiar else 1) * 3_600_000] == []
         values = [hit for key in keys if client.type(key) == "list" for hit in client.lrange(key, 0, -1)]
     assert values
     assert not any("canary" in text for text in [*keys, *values])
@@ -139,7 +140,7 @@ def test_without_a_clock_the_time_is_that_of_redis(redis, connect):
     assert one.standing(rules, HERE, "", trying=True).too_often is False
     assert other.standing(rules, HERE, "", trying=True).too_often is True
     one.failed(rules, HERE, ALICE, "")
-    assert other.standing(rules, HERE, ALICE)[2:] == (1, 1)
+    assert other.standing(rules, HERE, ALICE)[2:4] == (1, 1)
     assert other.failed(rules, HERE, ALICE, "").banned
 
 
@@ -259,7 +260,7 @@ def test_a_redis_that_is_not_what_it_should_be_is_as_good_as_none(redis, connect
         client.set(f"geventpop3:failures:{HERE}", "not a list")
     ledger = connect(redis.url)
     assert ledger.failed(RULES, HERE, ALICE, "").counted
-    assert ledger.standing(RULES, HERE, ALICE)[2:] == (1, 1)
+    assert ledger.standing(RULES, HERE, ALICE)[2:4] == (1, 1)
     (message,) = caplog.messages
     assert message.startswith("Redis does not answer as it should, so each process counts logins for itself: ")
 
@@ -297,6 +298,50 @@ def test_a_redis_that_is_silent_keeps_a_login_for_a_moment_and_nobody_else(conne
         assert ledger.failed(RULES, HERE, ALICE, "").counted
         assert another.ready()
     assert "no answer in time" in caplog.text
+
+
+def test_a_call_takes_a_second_at_most_and_its_socket_less(connect, monkeypatch, shipped_deadlines):
+    waits = []
+
+    class Timeout(gevent.Timeout):
+        def __init__(self, seconds, exception):
+            waits.append(seconds)
+            super().__init__(60, exception)
+
+    monkeypatch.setattr(module.gevent, "Timeout", Timeout)
+    ledger = connect("redis://127.0.0.1:1/0")
+    ledger.failed(RULES, HERE, ALICE, "")
+    ledger.standing(RULES, HERE, ALICE)  # Redis is left in peace
+    assert waits == [1.0]
+    pool = ledger._redis.connection_pool
+    sockets = [pool.connection_kwargs[name] for name in ("socket_timeout", "socket_connect_timeout")]
+    assert [*sockets, pool.timeout] == [0.5] * 3
+    monkeypatch.undo()
+
+
+def test_redis_is_left_in_peace_for_five_seconds_after_a_call_that_failed(connect, time, monkeypatch):
+    ledger = connect("redis://127.0.0.1:1/0")
+    asked = []
+
+    def refuse(_call):
+        asked.append(time.now)
+        raise OSError("no")
+
+    monkeypatch.setattr(ledger, "_cooperatively", refuse)
+    started = time.now
+    for _ in range(21):
+        ledger.failed(RULES, HERE, ALICE, "")
+        time.now += 0.5
+    assert [at - started for at in asked] == [0, 5, 10]
+
+
+def test_what_began_without_redis_ends_without_it(connect):
+    ledger = connect("redis://127.0.0.1:1/0")
+    rules = Rules(user_delays=(5,))
+    assert [ledger.standing(rules, HERE, ALICE, session=session).turn for session in "ab"] == [0, 5]
+    ledger.settled(ALICE, "a")
+    ledger.settled(ALICE, "b")
+    assert ledger.standing(rules, THERE, ALICE, session="c").turn == 5  # the turn of b, and no delay
 
 
 @needs_redis
@@ -350,7 +395,7 @@ def test_what_fails_without_threads_fails_as_it_does_in_them(connect, monkeypatc
     monkeypatch.setattr(module.monkey, "is_module_patched", {"socket": True}.get)
     ledger = connect("redis://127.0.0.1:1/0")
     assert ledger.failed(RULES, HERE, ALICE, "").counted
-    assert ledger.standing(RULES, HERE, ALICE)[2:] == (1, 1)
+    assert ledger.standing(RULES, HERE, ALICE)[2:4] == (1, 1)
     assert len(caplog.messages) == 1
     assert len(ledger._pools) == 0
 

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from geventpop3.auth.saslprep import saslprep
 from geventpop3.plugins.limits.subjects import (
     NAME_CHARACTERS,
+    Networks,
     address_key,
     canonical,
     fingerprint,
     parse_address,
     user_key,
 )
+from geventpop3.server.clients import address_key as server_address_key
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,34 @@ def test_an_address_is_counted_by_itself_or_by_its_64_bit_network(host, key):
     address = parse_address(host)
     assert address is not None
     assert address_key(address) == key
+
+
+MAPPED = [
+    "192.0.2.7",
+    "::ffff:192.0.2.7",
+    "::FFFF:192.0.2.7",
+    "::ffff:c000:207",
+    "0:0:0:0:0:ffff:192.0.2.7",
+    "0000:0000:0000:0000:0000:ffff:c000:0207",
+    "::ffff:192.0.2.7%eth0",
+]
+
+
+@pytest.mark.parametrize("host", MAPPED)
+def test_an_address_of_ipv4_is_one_in_every_spelling_and_everywhere(host):
+    address = parse_address(host)
+    assert address is not None
+    assert address_key(address) == server_address_key(host) == "192.0.2.7"
+    for network in ("192.0.2.0/24", "::ffff:192.0.2.0/120", "::FFFF:C000:200/120", "::ffff:0:0/96", "0.0.0.0/0"):
+        assert address in Networks([network])
+    for network in ("192.0.3.0/24", "::ffff:192.0.3.0/120", "::/0", "::fffe:0:0/95", "::/96", "2001:db8::/32"):
+        assert (address in Networks([network])) is False
+
+
+def test_a_network_of_ipv6_is_none_of_ipv4():
+    assert parse_address("2001:db8::1") in Networks(["::/0"])
+    assert parse_address("2001:db8::1") not in Networks(["::ffff:0:0/96"])
+    assert parse_address("2001:db8::1") not in Networks(["0.0.0.0/0"])
 
 
 @pytest.mark.parametrize("host", ["unix:/run/pop3.sock", "", "192.0.2.700", "pop.example.org", "\0"])

@@ -206,6 +206,13 @@ def test_only_named_networks_are_believed(host, trusted):
     assert (host in TrustedProxies(["10.1.0.0/16", "192.0.2.1", "2001:db8::/32", "fe80::/64"])) is trusted
 
 
+@pytest.mark.parametrize("network", ["192.0.2.0/24", "::ffff:192.0.2.0/120", "::FFFF:c000:200/120", "::ffff:0:0/96"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "::ffff:192.0.2.1", "0:0:0:0:0:FFFF:c000:201"])
+def test_a_proxy_with_an_address_of_ipv4_is_trusted_in_every_spelling(network, host):
+    assert host in TrustedProxies([network])
+    assert "2001:db8::1" not in TrustedProxies([network])
+
+
 @pytest.mark.parametrize("network", ["proxy.example.org", "10.0.0.1/8", "", "10.0.0.0/33"])
 def test_what_is_no_network_is_told_in_one_line(network):
     with pytest.raises(ConfigError, match=r"\Aproxy network: [^\n]+\Z"):

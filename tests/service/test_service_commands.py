@@ -203,7 +203,7 @@ def test_a_clear_text_login_is_for_loopback_unless_the_site_allows_it(make):
         assert replies[1] == "-ERR say USER first"
         assert "USER" not in replies
         assert make(allow_plaintext=True).talk("USER alice", "PASS alice", peer=peer)[1].startswith("+OK")
-    for peer in ("127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "unix:/run/pop3.sock"):
+    for peer in ("127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "::ffff:127.8.9.10", "unix:/run/pop3.sock"):
         assert make().talk("USER alice", "PASS alice", peer=peer)[1].startswith("+OK")
 
 
@@ -514,3 +514,20 @@ def test_a_login_that_a_plugin_takes_back_releases_the_lock_at_once(app):
     replies = app.talk("USER alice", "PASS alice", "CAPA")
     assert replies[1] == "-ERR not today"
     assert free == [None]
+
+
+def test_a_command_that_plugins_eat_is_told_before_its_reply(app):
+    told = []
+    app.pop3d.on("command_eaten")(lambda pop3d, event: told.append(event.args))
+
+    @app.pop3d.plugin("cmd_noop")
+    def eat(pop3d, event):
+        event.reply = ok("eaten")
+        return EAT_ALL
+
+    @app.pop3d.plugin("response")
+    def count(pop3d, event):
+        told.append(event.args)
+
+    app.login("STAT", "NOOP", "QUIT")
+    assert told[3:] == [["cmd_stat"], ["cmd_noop"], ["cmd_noop"], ["cmd_quit"]]

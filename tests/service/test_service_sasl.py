@@ -11,14 +11,16 @@ from collections.abc import Callable, Sequence
 import pytest
 import required
 
+from geventpop3 import err, ok
 from geventpop3.auth import Authenticator, ClearSecret, ScramSecret, SecretAuthenticator
 from geventpop3.auth.authenticator import TokenAuthenticator
-from geventpop3.auth.mechanisms import MECHANISMS, Challenge, CheckPassword, Mechanism, Request
+from geventpop3.auth.mechanisms import MECHANISMS, Challenge, CheckPassword, CheckToken, Mechanism, Request
 from geventpop3.auth.mechanisms.identity import acting
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.errors import ConfigError, MaildropLocked, StoreUnavailable
 from geventpop3.server.stream import MemoryStream
 from geventpop3.service import MaildropService
+from geventpop3.service.sasl import ABANDONED
 from geventpop3.stores.memory import MemoryStore
 
 FAILED = "-ERR [AUTH] authentication failed"
@@ -451,6 +453,157 @@ def test_no_secret_is_in_a_log_or_an_event(make, caplog):
     said = caplog.text + "".join(summaries)
     assert "AUTH" in said
     assert not any(secret in said for secret in ("hunter2", wrong, b64("hunter2")))
+
+
+# Dialogues that come to nothing
+
+
+def scram_first(name: str) -> str:
+    return b64(f"n,,n={name},r=clientnonce")
+
+
+SPOILERS = [("*", CANCELLED), ("A", BAD_BASE64), (b64("nonsense"), "-ERR malformed message of SCRAM")]
+
+
+@pytest.mark.parametrize(("spoiler", "reply"), SPOILERS)
+@pytest.mark.parametrize("with_initial", [True, False])
+@pytest.mark.parametrize("name", ["alice", "nobody"])
+def test_who_gives_up_once_a_secret_was_looked_up_has_tried(make, heard, name, with_initial, spoiler, reply):
+    # Else the salt and the time of an answer are to be had as often as one likes.
+    app = make(authenticator=Clear())
+    events = heard(app)
+    first = scram_first(name)
+    begin = [f"AUTH SCRAM-SHA-256 {first}"] if with_initial else ["AUTH SCRAM-SHA-256", first]
+    replies = app.talk(*[*begin, spoiler] * 5, "NOOP")
+    assert [line for line in replies if line.startswith("-ERR")] == [reply] * 3
+    assert events == [("authentication_failed", name, "SCRAM-SHA-256")] * 3
+
+
+@pytest.mark.parametrize("stream", [MemoryStream, "reset"])
+@pytest.mark.parametrize("name", ["alice", "nobody"])
+def test_who_vanishes_once_a_secret_was_looked_up_has_tried(make, heard, caplog, name, stream):
+    app = make(authenticator=Clear())
+    events = heard(app)
+    kind = Reset if stream == "reset" else stream
+    app.run(kind([f"AUTH SCRAM-SHA-1 {scram_first(name)}\r\n".encode()]))
+    assert events == [("authentication_failed", name, "SCRAM-SHA-1")]
+    assert caplog.records == []
+
+
+def test_a_mechanism_that_goes_on_after_a_wrong_password_does_not_hide_the_try(make, heard):
+    def run(context):
+        name = (yield from Challenge(b"who?")).decode()
+        owner = yield from CheckPassword(name, "alice")
+        code = yield from Challenge(b"and the code?")
+        return (yield from acting(name, owner if code == b"1" else None, None))
+
+    app = make(mechanisms={"X-TWO": Mechanism(run)})
+    events = heard(app)
+    for name in ("alice", "bob"):
+        assert app.talk("AUTH X-TWO", b64(name), "*")[-1] == CANCELLED
+    assert events == [("authentication_failed", "bob", "X-TWO")]
+
+
+def test_a_token_that_was_wrong_is_a_try_whatever_the_mechanism_says_next(make, heard):
+    def run(context):
+        yield from CheckToken(None, "wrong")
+        yield from Challenge(b"and now?")
+
+    app = make(authenticator=Tokens(), mechanisms={"X-TOKEN": Mechanism(run)})
+    events = heard(app)
+    assert app.talk("AUTH X-TOKEN", "*")[-1] == CANCELLED
+    assert events == [("authentication_failed", "", "X-TOKEN")]
+
+
+def test_a_back_end_that_fails_after_a_look_up_makes_it_no_try(make, heard):
+    app = make(authenticator=Clear())
+    events = heard(app)
+
+    def compute(function):
+        raise StoreUnavailable("later")
+
+    app.service.compute = compute
+    assert app.talk(*[f"AUTH SCRAM-SHA-256 {scram_first('alice')}"] * 4, "QUIT")[-1] == "+OK goodbye"
+    assert events == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "peer"),
+    [
+        (["AUTH PLAIN", "*"], "127.0.0.1"),
+        (["AUTH PLAIN", "A"], "127.0.0.1"),
+        (["AUTH PLAIN ="], "127.0.0.1"),
+        (["AUTH LOGIN", b64("alice"), "*"], "127.0.0.1"),
+        (["AUTH CRAM-MD5", "*"], "127.0.0.1"),
+        (["AUTH CRAM-MD5 ="], "127.0.0.1"),
+        (["AUTH SCRAM-SHA-256", b64("nonsense")], "127.0.0.1"),
+        (["AUTH X-NONE"], "127.0.0.1"),
+        (["AUTH PLAIN"], FAR),
+    ],
+)
+def test_no_connection_begins_dialogues_without_end(make, heard, lines, peer):
+    app = make(authenticator=Clear())
+    events = heard(app)
+    replies = app.talk(*lines * (ABANDONED - 1), "CAPA", "QUIT", peer=peer)
+    assert replies[-1] == "+OK goodbye"
+    replies = app.talk(*lines * ABANDONED, "CAPA", "QUIT", peer=peer)
+    assert replies[-1].startswith("-ERR")
+    assert len([line for line in replies if line.startswith("-ERR")]) == ABANDONED
+    assert events == []
+
+
+# What is told before anything is checked
+
+
+def test_before_anything_is_checked_the_name_is_told_and_never_the_secret(make, converse):
+    app = make(authenticator=Clear())
+    told = []
+    app.pop3d.on("credentials")(lambda pop3d, event: told.append((*event.args, event.raw)))
+    app.talk(f"AUTH PLAIN {plain('alice', 'wrong')}", "AUTH LOGIN", b64("bob"), b64("wrong"))
+    converse(app, "AUTH CRAM-MD5", cram("nobody", "wrong"))
+    converse(app, f"AUTH SCRAM-SHA-256 {scram_first('carol')}", "*")
+    assert told == [
+        ("alice", "PLAIN", b""),
+        ("bob", "LOGIN", b""),
+        ("nobody", "CRAM-MD5", b""),
+        ("carol", "SCRAM-SHA-256", b""),
+    ]
+    told.clear()
+    app = make(authenticator=Tokens())
+    app.pop3d.on("credentials")(lambda pop3d, event: told.append(tuple(event.args)))
+    nameless = b64("n,,\1auth=Bearer x\1\1")
+    app.talk(f"AUTH XOAUTH2 {xoauth2('alice', 'x')}", "AQ==", f"AUTH OAUTHBEARER {nameless}", "AQ==")
+    assert told == [("alice", "XOAUTH2"), ("", "OAUTHBEARER")]
+
+
+def test_who_is_told_may_refuse_and_then_nothing_is_checked(make, heard):
+    class Deaf(Authenticator):
+        def authenticate(self, name, password):
+            raise AssertionError("was asked")
+
+    app = make(authenticator=Deaf())
+    events = heard(app)
+    app.pop3d.on("credentials")(lambda pop3d, event: err("not today", "SYS/TEMP"))
+    replies = app.talk(*[f"AUTH PLAIN {plain()}"] * 4, "QUIT")
+    assert replies == [*["-ERR [SYS/TEMP] not today"] * 4, "+OK goodbye"]
+    assert events == []
+
+
+def test_a_positive_answer_to_it_lets_nobody_in(make):
+    app = make()
+    app.pop3d.on("credentials")(lambda pop3d, event: ok("fine"))
+    assert app.talk(f"AUTH PLAIN {plain('alice', 'wrong')}") == [FAILED]
+
+
+def test_a_challenge_is_told_before_anything_of_it_goes_out(make):
+    app = make()
+    stream = MemoryStream([b"AUTH LOGIN\r\n", b64("alice").encode() + b"\r\n", b64("alice").encode() + b"\r\n"])
+    seen = []
+    app.pop3d.on("challenge")(
+        lambda pop3d, event: seen.append((event.client.id, bytes(stream.output).count(b"\r\n+ ")))
+    )
+    app.run(stream)
+    assert [count for _, count in seen] == [0, 1]
 
 
 # Identities

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
+import sys
+import threading
 
+import gevent
 import pytest
 
 from geventpop3 import ok
 from geventpop3.auth import ClearSecret, SecretAuthenticator
 from geventpop3.errors import ConfigError, StoreUnavailable
 from geventpop3.server.stream import MemoryStream
+from geventpop3.service import utf8
+from geventpop3.service.offload import NICER
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.stores.store import Chunks
-from geventpop3.wire.surrogate import HEADER_OCTETS
+from geventpop3.wire.surrogate import HEADER_OCTETS, rewrite_header
 
 FOREIGN = "From: Fréd <f@example.com>\r\nSubject: Grüße\r\n\r\nbödy\r\n.\r\nend\r\n".encode()
 EIGHT_BIT = "Subject: plain\r\n\r\nbödy\r\n".encode()
@@ -318,7 +325,7 @@ def test_where_nothing_can_be_rewritten_now_the_client_hears_so_before_ok(make, 
     def busy(function, *args):
         raise StoreUnavailable
 
-    monkeypatch.setattr(app.service, "in_thread", busy)
+    monkeypatch.setattr(app.service, "convert", busy)
     assert retrieved(app).startswith(b"-ERR [SYS/TEMP] ")
     assert store.closed == 1
 
@@ -351,3 +358,42 @@ def test_headers_of_parts_are_converted_in_whatever_pieces_they_come(make):
     for store in (mail(content), Pieces(content, 9)):
         expected = content.replace('; name="é"'.encode(), b"")
         assert retrieved(make(store, utf8_messages="convert")).endswith(b" octets\r\n" + expected + b".\r\n")
+
+
+def test_one_message_is_converted_at_a_time_in_a_thread_that_gives_way(make, monkeypatch):
+    app = make(mail(FOREIGN), utf8_messages="convert")
+    at_once, most, niceness = [], [], []
+
+    def rewrite(header):
+        at_once.append(header)
+        most.append(len(at_once))
+        niceness.append(os.getpriority(os.PRIO_PROCESS, 0))
+        seen.wait(0.01)  # time for another thread, if there were one
+        at_once.pop()
+        return rewrite_header(header)
+
+    seen = threading.Event()
+    monkeypatch.setattr(utf8, "rewrite_header", rewrite)
+    streams = [MemoryStream([b"USER alice\r\nPASS alice\r\nRETR 1\r\n"]) for _ in range(4)]
+    app.service.store.open = lambda owner: mail(FOREIGN).open(owner)
+    gevent.joinall([gevent.spawn(app.run, stream) for stream in streams], timeout=60, raise_error=True)
+    assert all(SURROGATE in stream.output for stream in streams)
+    assert most == [1] * 4
+    if sys.platform == "linux":
+        assert set(niceness) == {min(os.getpriority(os.PRIO_PROCESS, 0) + NICER, 19)}
+
+
+def test_a_long_conversion_rests_as_long_as_it_works(make, monkeypatch):
+    rests = []
+    now = itertools.count()
+    monkeypatch.setattr(utf8, "_rest", rests.append)
+    monkeypatch.setattr(utf8, "monotonic", lambda: float(next(now)))
+    content = "Content-Type: multipart/x; boundary=b\r\nSubject: é\r\n\r\n".encode() + b"x\r\n" * 100_000
+    app = make(mail(content), utf8_messages="convert")
+    maildrop = mail(content).open("alice")
+    maildrop.retrieve = lambda unique_id: (content,)
+    app.service.store.open = lambda owner: maildrop
+    assert retrieved(app).endswith(b"x\r\n" * 100_000 + b".\r\n")
+    # a search holds the interpreter, so none has more than a slice of the message
+    assert len(rests) >= len(content) // utf8.SLICE_OCTETS
+    assert set(rests) == {1.0}

@@ -113,6 +113,25 @@ def test_a_text_is_plain_or_it_is_none(
     assert ways[1](True, text, LINE_OCTETS) == expected
 
 
+EDGES = [0, 1, -1, -(2**31), -(2**63), -(2**63) + 1]
+
+
+@each("limit", EDGES)
+def test_nothing_fits_into_a_limit_that_is_no_size(
+    ways: tuple[Callable[..., Any], Callable[..., Any]], limit: int
+) -> None:
+    command, status_line = ways
+    assert [status_line(positive, "text", limit) for positive in (True, False)] == [None, None]
+    assert command(b"NOOP\r\n", 0, limit) is None
+
+
+def test_the_largest_limit_is_a_limit(ways: tuple[Callable[..., Any], Callable[..., Any]]) -> None:
+    command, status_line = ways
+    assert status_line(True, "text", 2**63 - 1) == b"+OK text\r\n"
+    assert command(b"NOOP\r\n", 0, 2**63 - 1) == ("NOOP", [], b"NOOP", 6)
+    assert command(b"NOOP\r\n", 2**63 - 1, 2**63 - 1) is None
+
+
 @given(st.booleans(), st.text(max_size=20))
 def test_a_plain_status_line_is_the_one_of_the_reply(positive: bool, text: str) -> None:
     for status_line in (plain.plain_status_line, plain.plain_status_line_in_python):

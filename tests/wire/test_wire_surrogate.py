@@ -265,6 +265,61 @@ def test_there_are_so_many_multiparts_and_no_more(monkeypatch):
     assert whole(message.encode()) == message.replace("--2\nX: é\n", "--2\n").encode()
 
 
+MANY = b"Content-Type: multipart/x; boundary=b\n\n"
+FOREIGN_PART = "--b\nX: é\nY: y\n\n".encode()
+SHOWN_PART = b"--b\nY: y\n\n"
+
+
+@each("size", [1, 7, 100, None])
+def test_so_many_parts_are_rewritten_and_the_rest_stays_as_it_is(monkeypatch, size):
+    monkeypatch.setattr(module, "_PARTS", 5)
+    assert (
+        whole(MANY + FOREIGN_PART * 8 + b"\n--b--\n", size) == MANY + SHOWN_PART * 5 + FOREIGN_PART * 3 + b"\n--b--\n"
+    )
+
+
+@each("size", [1, 7, 100, None])
+def test_so_many_octets_of_their_headers_are_rewritten(monkeypatch, size):
+    header = len(FOREIGN_PART) - len(b"--b\n")
+    monkeypatch.setattr(module, "_PARTS_OCTETS", 3 * header)
+    assert whole(MANY + FOREIGN_PART * 4, size) == MANY + SHOWN_PART * 3 + FOREIGN_PART
+
+
+@each("part", [b"\n--b\n\n", ("\n--b\nTo: " + "é@x," * 15000 + "\n\n").encode()])
+def test_no_message_has_more_rewritten_than_others(part):
+    rewritten = []
+
+    def rewrite(header):
+        rewritten.append(len(header))
+        return rewrite_header(header)
+
+    body = part * (2**20 // len(part))
+    octets = sum(map(len, surrogate(MANY, [body], rewrite)))
+    assert len(rewritten) <= module._PARTS + 1
+    assert sum(rewritten) <= module._PARTS_OCTETS + len(MANY)
+    assert octets <= 4 * len(body)
+
+
+@given(
+    st.lists(st.text("ab-.", min_size=1, max_size=5).map(str.encode), min_size=1, max_size=8),
+    st.text("ab-.", max_size=6),
+)
+def test_a_delimiter_is_that_of_one_of_the_boundaries(boundaries, text):
+    assert (module._delimiter(boundaries).fullmatch(f"\n--{text}\n".encode()) is not None) is (
+        text.encode() in boundaries
+    )
+
+
+def test_what_boundaries_begin_with_is_looked_at_once():
+    boundaries = [b"a" * 150 + bytes([letter]) * 10 for letter in range(65, 90)]
+    assert module._delimiter(boundaries).pattern.count(b"a") == 150
+
+
+def test_no_blank_line_is_looked_for_behind_the_longest_header():
+    assert header_end(b"x" * HEADER_OCTETS + b"\n\n") == -1
+    assert header_end(b"x" * (HEADER_OCTETS - 2) + b"\n\n") == HEADER_OCTETS
+
+
 def test_somebody_else_may_do_the_rewriting():
     headers = []
 

@@ -24,6 +24,8 @@ class Reason(enum.StrEnum):
     """Too many logins of the address are being checked."""
     USER_RATE = "user-rate"
     """The user logs in too often."""
+    USER_BUSY = "user-busy"
+    """Too many tries of the user, from other addresses, wait for their turn."""
     USER_SESSIONS = "user-sessions"
     """The user has too many sessions."""
 
@@ -37,7 +39,11 @@ class Standing(NamedTuple):
     failures: int
     """Of the address, within the window."""
     user_failures: int
-    """Of the user name, within the window."""
+    """Of the user name, within the window, as far as they concern this address: see ``Ledger``."""
+    turn: float = 0.0
+    """Seconds until the turn of this try among those of the user."""
+    crowded: bool = False
+    """Whether too many tries of the user wait, so that this one got no turn."""
 
 
 class Failure(NamedTuple):
@@ -62,13 +68,26 @@ class Entry(NamedTuple):
 class Ledger(Protocol):
     """Counts failures, tries, logins and sessions; remembers bans.
 
-    *user* is empty where no name is known: then nothing is counted for a user.
+    *user* is empty where no name is known: then nothing is counted for a user. *session* is a login's that is under
+    way, and its session's when it has succeeded.
+
+    Tries of one user take turns, whatever addresses they are from, each as long after the one before as the failures
+    and the tries under way say: else many addresses would get in before the first of them has failed. The exception
+    is an address from which this user has logged in lately: there only its own failures count.
     """
 
-    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False) -> Standing:
-        """What is held against a login; *trying* counts it as one try of the address, unless there were too many."""
+    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False, session: str = "") -> Standing:
+        """What is held against a login.
 
-    def failed(self, rules: Rules, address: str, user: str, fingerprint: str) -> Failure:
+        *trying* counts it as one try of the address, unless there were too many. *session* takes a turn among the
+        tries of the user, unless the login is refused or too many wait; it is under way then until ``failed``,
+        ``entered`` or ``settled``.
+        """
+
+    def settled(self, user: str, session: str) -> None:
+        """A try is no longer under way, and neither failed nor entered."""
+
+    def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
         """Count a failed login, and ban the address if that was one too many.
 
         *fingerprint* stands for address, user and password; empty if it is not known.
@@ -78,7 +97,7 @@ class Ledger(Protocol):
         """A login as *user* succeeded: count it and its session for *owner*, unless it is one too many.
 
         What this user failed at from this address is forgotten, and only that: whoever has one right password must not
-        wash away with it what was tried on others.
+        wash away with it what was tried on others. The address is one where the user has logged in lately.
         """
 
     def left(self, owner: str, session: str) -> None:

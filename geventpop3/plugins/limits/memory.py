@@ -11,10 +11,11 @@ from collections.abc import Callable
 from time import monotonic
 
 from geventpop3.plugins.limits.ledger import Entry, Failure, Reason, Standing
-from geventpop3.plugins.limits.rules import MINUTE, Rules
+from geventpop3.plugins.limits.rules import FAMILIAR_ADDRESSES, FAMILIAR_SECONDS, MINUTE, UNDER_WAY_SECONDS, Rules
 
 KEYS = 20_000
-"""Keys of one table. Tables full of keys with one failure each are 11 MB, with all the failures that count 80 MB."""
+"""Keys of one table. Tables full of keys with one failure each are 11 MB, with all the failures that count 80 MB.
+Those of what is under way take 32 MB more, those of familiar addresses 54 MB."""
 
 
 class Hits:
@@ -37,14 +38,18 @@ class Hits:
         while len(self._hits) > self._keys or now - next(iter(self._hits.values()))[-1][0] >= window:
             self._hits.popitem(last=False)
 
-    def count(self, key: str, now: float, window: float) -> int:
-        """How many within the window."""
-        return sum(now - then < window for then, _ in self._hits.get(key, ()))
+    def count(self, key: str, now: float, window: float, tag: str | None = None) -> int:
+        """How many within the window, of those with the tag if there is one."""
+        return sum(now - then < window and tag in (None, other) for then, other in self._hits.get(key, ()))
 
     def reached(self, key: str, now: float, window: float, most: int) -> bool:
         """Whether there are *most* within the window."""
         hits = self._hits.get(key, ())
         return len(hits) >= most and now - hits[-most][0] < window
+
+    def has(self, key: str, tag: str, now: float, window: float) -> bool:
+        """Whether there is one with the tag within the window."""
+        return any(tag == other and now - then < window for then, other in self._hits.get(key, ()))
 
     def forget(self, key: str, tag: str | None = None) -> None:
         """All of them, or those with the tag."""
@@ -75,6 +80,10 @@ class Deadlines:
         """Whether it still does."""
         return self._until.get(key, now) > now
 
+    def until(self, key: str, now: float) -> float:
+        """Until when; *now* if it does not hold."""
+        return max(self._until.get(key, now), now)
+
     def drop(self, key: str) -> None:
         """It holds no more."""
         self._until.pop(key, None)
@@ -91,25 +100,49 @@ class MemoryLedger:
         self._failures = Hits(keys)
         self._user_failures = Hits(keys)
         self._logins = Hits(keys)
+        self._under_way = Hits(keys)
+        self._turns = Deadlines(keys)
+        self._familiar = Hits(keys)
         self._sessions: dict[str, set[str]] = {}
         """Not bounded here: the server bounds its sessions, and none of them may be forgotten."""
 
-    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False) -> Standing:
+    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False, session: str = "") -> Standing:
         now = self._clock()
         too_often, most = False, rules.address_logins_per_minute
         if trying and most is not None:
             too_often = self._tries.reached(address, now, MINUTE, most)
             if not too_often:
                 self._tries.add(address, "", now, MINUTE, most)
-        return Standing(
-            self._bans.holds(address, now),
-            too_often,
-            self._failures.count(address, now, rules.window),
-            self._user_failures.count(user, now, rules.window),
-        )
+        banned = self._bans.holds(address, now)
+        failures = self._failures.count(address, now, rules.window)
+        if self._familiar.has(user, address, now, FAMILIAR_SECONDS):
+            user_failures = self._user_failures.count(user, now, rules.window, address)
+            return Standing(banned, too_often, failures, user_failures, rules.user_delay(user_failures))
+        user_failures = self._user_failures.count(user, now, rules.window)
+        turn, crowded = 0.0, False
+        if user and session and not (banned or too_often):
+            turn, crowded = self._take_turn(rules, user, session, user_failures, now)
+        return Standing(banned, too_often, failures, user_failures, turn, crowded)
 
-    def failed(self, rules: Rules, address: str, user: str, fingerprint: str) -> Failure:
+    def _take_turn(self, rules: Rules, user: str, session: str, user_failures: int, now: float) -> tuple[float, bool]:
+        self._under_way.forget(user, session)
+        delay = rules.user_delay(user_failures + self._under_way.count(user, now, UNDER_WAY_SECONDS))
+        queue = self._turns.until(user, now) - now
+        if queue > rules.user_patience:
+            return 0.0, True
+        turn = queue + delay
+        if turn > 0:
+            self._turns.set(user, now, turn)
+        if rules.user_failures_kept:
+            self._under_way.add(user, session, now, UNDER_WAY_SECONDS, rules.user_failures_kept)
+        return turn, False
+
+    def settled(self, user: str, session: str) -> None:
+        self._under_way.forget(user, session)
+
+    def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
         now = self._clock()
+        self._under_way.forget(user, session)
         before = self._user_failures.count(user, now, rules.window)
         if fingerprint:
             known = self._seen.holds(fingerprint, now)
@@ -131,6 +164,10 @@ class MemoryLedger:
         before = self._user_failures.count(user, now, rules.window)
         self._failures.forget(address, user)
         self._user_failures.forget(user, address)
+        self._under_way.forget(user, session)
+        if user:
+            self._familiar.forget(user, address)
+            self._familiar.add(user, address, now, FAMILIAR_SECONDS, FAMILIAR_ADDRESSES)
         most, rate = rules.user_sessions, rules.user_logins_per_minute
         if most is not None and len(self._sessions.get(owner, ())) >= most:
             return Entry(Reason.USER_SESSIONS, before)

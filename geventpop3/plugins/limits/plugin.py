@@ -38,8 +38,9 @@ class LoginLimits(Plugin):
     """Delays, refuses and bans by *rules*; ``pop3d.plugin_add("limits", LoginLimits())``.
 
     It goes by the events ``authenticated`` and ``authentication_failed``; an application that answers PASS itself sends
-    them. *ledger* keeps what is known, in memory if none is given. *key* is what wrong passwords are told apart with:
-    processes that share a ledger know each other's if they have the same; None: a random one.
+    them, and one that answers AUTH sends ``credentials`` before it checks anything. *ledger* keeps what is known, in
+    memory if none is given. *key* is what wrong passwords are told apart with: processes that share a ledger know each
+    other's if they have the same; None: a random one.
 
     It stands behind plugins that rewrite names. *clock* and *sleep* are for tests.
     """
@@ -117,7 +118,10 @@ class LoginLimits(Plugin):
 
     @handles(*LOGINS)
     def login(self, pop3d: Pluggable, event: Event) -> Eat | None:
-        """Before a login is checked: it waits for the failures before it, holding nothing meanwhile."""
+        """Before a login is checked: it waits for the failures before it, holding nothing meanwhile.
+
+        AUTH tells the name later, so here it waits for those of its address alone.
+        """
         session = self._sessions.of(event.client)
         if session is None or (event.name == "cmd_auth" and not event.args):  # which asks for a list
             return None
@@ -128,6 +132,34 @@ class LoginLimits(Plugin):
         reason = self._admit(pop3d, session, name)
         return None if reason is None else self._refuse(pop3d, event, session, name, reason)
 
+    @handles("credentials")
+    def credentials(self, pop3d: Pluggable, event: Event) -> Eat | None:
+        """AUTH has told a name: it waits for the failures of this one, too, before anything is checked."""
+        session = self._sessions.of(event.client)
+        if session is None:
+            return None
+        name = event.args[0]
+        user = user_key(name)
+        if user != session.user:
+            self._settle(session)
+            session.user = user
+        reason = self._admit(pop3d, session, name)
+        return None if reason is None else self._refuse(pop3d, event, session, name, reason)
+
+    @handles("challenge")
+    def challenge(self, _pop3d: Pluggable, event: Event) -> None:
+        """The client is waited for, so its place is for others."""
+        session = self._sessions.of(event.client)
+        if session is not None:
+            self._leave_gate(session)
+
+    @handles("command_eaten")
+    def eaten(self, _pop3d: Pluggable, event: Event) -> None:
+        """A plugin behind this one has answered a login: nobody will check it."""
+        session = self._sessions.of(event.client)
+        if session is not None and event.args[0] in LOGINS:
+            self._finish(session)
+
     @handles("authentication_failed")
     def failed(self, pop3d: Pluggable, event: Event) -> None:
         """A login was wrong: count it, unless this client has been wrong in the same way before."""
@@ -136,7 +168,8 @@ class LoginLimits(Plugin):
             return
         name = event.args[0]
         user = session.user or user_key(name)
-        failure = self.ledger.failed(self.rules, session.address, user, session.fingerprint)
+        session.under_way = False
+        failure = self.ledger.failed(self.rules, session.address, user, session.fingerprint, self._token_of(session))
         # Only now: the next of this address shall wait for this failure, too.
         self._leave_gate(session)
         if failure.banned:
@@ -156,6 +189,7 @@ class LoginLimits(Plugin):
         name = event.args[0]
         owner = user_key(name)
         user = session.user or owner
+        session.under_way = False
         entry = self.ledger.entered(self.rules, session.address, user, owner, self._token_of(session))
         self._leave_gate(session)
         if entry.refused is None:
@@ -200,26 +234,33 @@ class LoginLimits(Plugin):
 
     def _admit(self, pop3d: Pluggable, session: Session, name: str) -> Reason | None:
         """Wait until a login may be checked; returns why it may not be."""
-        trying = True
+        token = self._token_of(session)
         while True:
-            if not self._gates.enter(session.address):
-                return Reason.ADDRESS_BUSY
-            session.at_gate = True
-            if self._pop3d is None:  # this plugin was removed meanwhile, and hears of no end
+            if not session.at_gate:
+                if not self._gates.enter(session.address):
+                    return Reason.ADDRESS_BUSY
+                session.at_gate = True
+            if not self._sessions.knows(session):  # this plugin was removed meanwhile, and hears of no end
                 self._leave_gate(session)
                 return None
             # Asked again after each wait: what others failed at meanwhile counts.
-            standing = self.ledger.standing(self.rules, session.address, session.user, trying=trying)
+            takes_turn = bool(session.user) and not session.under_way
+            trying, session.tried = not session.tried, True
+            standing = self.ledger.standing(
+                self.rules, session.address, session.user, trying=trying, session=token if takes_turn else ""
+            )
             if standing.banned:
                 return Reason.BANNED
             if standing.too_often:
                 return Reason.ADDRESS_RATE
+            if standing.crowded:
+                return Reason.USER_BUSY
+            session.under_way = session.under_way or takes_turn
             delay = self.rules.delay(standing)
             if delay <= session.waited:
                 return None
             self._leave_gate(session)
             self._wait(pop3d, session, name, delay)
-            trying = False
 
     def _wait(self, pop3d: Pluggable, session: Session, name: str, seconds: float) -> None:
         """Let this client's greenlet sleep until it has waited so long for this login, all in all."""
@@ -230,7 +271,7 @@ class LoginLimits(Plugin):
             self._sleep(more)
 
     def _wait_late(self, pop3d: Pluggable, session: Session, name: str, user_failures: int) -> None:
-        """AUTH tells the name only now: the answer waits, whichever it is, so that its haste tells nothing."""
+        """An AUTH of the application's own tells the name only now: its answer waits, whichever it is."""
         if not session.user:
             self._wait(pop3d, session, name, self.rules.user_delay(user_failures))
 
@@ -248,7 +289,14 @@ class LoginLimits(Plugin):
     def _finish(self, session: Session) -> None:
         """The login that was under way, if one was, is over."""
         self._leave_gate(session)
+        self._settle(session)
         session.begin("", "")
+
+    def _settle(self, session: Session) -> None:
+        """The try of the user that was under way, if one was, came to nothing."""
+        if session.under_way:
+            session.under_way = False
+            self.ledger.settled(session.user, self._token_of(session))
 
     def _leave_gate(self, session: Session) -> None:
         if session.at_gate:

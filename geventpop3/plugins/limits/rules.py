@@ -10,6 +10,15 @@ from geventpop3.plugins.limits.ledger import Standing
 
 MINUTE = 60.0
 
+FAMILIAR_SECONDS = 7 * 24 * 3600.0
+"""An address from which a user has logged in is exempt from the delays that others cause that user, for so long."""
+
+FAMILIAR_ADDRESSES = 16
+"""Such addresses of one user; the latest count."""
+
+UNDER_WAY_SECONDS = 120.0
+"""A try whose process died is under way for so long: longer than a login that was not refused lasts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -20,8 +29,12 @@ class Rules:
     all further ones (these are Dovecot's)."""
 
     user_delays: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 8.0)
-    """The same for failures of one user name from anywhere. Never more than a delay: anybody can fail in anybody's
-    name, so a lock would be a weapon. Keep it well below the ``login_deadline`` of the server and what clients wait."""
+    """The same for failures of one user name from anywhere, and for the tries that are under way. Tries from several
+    addresses take turns, each so long after the one before. It does not hold where this user has logged in lately:
+    anybody can fail in anybody's name. Keep it well below what clients wait."""
+
+    user_patience: float = 30.0
+    """Seconds that a try waits for those of the same user before it, until it is refused."""
 
     window: float = 600.0
     """Seconds for which a failure counts, and for which a wrong password is known again."""
@@ -51,8 +64,8 @@ class Rules:
     """Networks that none of this holds for, such as those of a webmail. Unix sockets are trusted always."""
 
     def __post_init__(self) -> None:
-        if not all(seconds >= 0 for seconds in (*self.delays, *self.user_delays, self.patience)):
-            raise ConfigError("limits: delays, user_delays and patience are seconds, 0 or more")
+        if not all(seconds >= 0 for seconds in (*self.delays, *self.user_delays, self.patience, self.user_patience)):
+            raise ConfigError("limits: delays, user_delays, patience and user_patience are seconds, 0 or more")
         if not (self.window > 0 and self.ban_seconds > 0):
             raise ConfigError("limits: window and ban_seconds are seconds, more than 0")
         counts = {
@@ -78,7 +91,7 @@ class Rules:
 
     def delay(self, standing: Standing) -> float:
         """Seconds that a login of this standing has to wait before it is checked."""
-        return max(_step(self.delays, standing.failures), self.user_delay(standing.user_failures))
+        return max(_step(self.delays, standing.failures), standing.turn)
 
     def user_delay(self, failures: int) -> float:
         """Seconds to wait after so many failures of a user name."""

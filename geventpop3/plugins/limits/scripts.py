@@ -16,12 +16,14 @@ local function hit(key, tag, window, most)
     redis.call('LTRIM', key, 0, most - 1)
     redis.call('PEXPIRE', key, window)
 end
-local function count(key, window)
-    local hits = redis.call('LRANGE', key, 0, -1)
-    for i, one in ipairs(hits) do
-        if now - tonumber(string.match(one, '^%d+')) >= window then return i - 1 end
+local function count(key, window, tag)
+    local hits = 0
+    for _, one in ipairs(redis.call('LRANGE', key, 0, -1)) do
+        local at, other = string.match(one, '^(%d+)|(.*)$')
+        if now - tonumber(at) >= window then break end
+        if not tag or tag == other then hits = hits + 1 end
     end
-    return #hits
+    return hits
 end
 local function reached(key, window, most)
     local oldest = redis.call('LINDEX', key, most - 1)
@@ -39,6 +41,13 @@ local function forget(key, tag)
         if string.match(one, '|(.*)$') == tag then redis.call('LREM', key, 0, one) end
     end
 end
+local function has(key, tag, window)
+    for _, one in ipairs(redis.call('LRANGE', key, 0, -1)) do
+        local at, other = string.match(one, '^(%d+)|(.*)$')
+        if other == tag and now - tonumber(at) < window then return true end
+    end
+    return false
+end
 local function lease(key, session, milliseconds)
     redis.call('ZADD', key, string.format('%.0f', now + milliseconds), session)
     redis.call('PEXPIRE', key, milliseconds)
@@ -48,24 +57,54 @@ end
 STANDING = (
     _COMMON
     + """
--- KEYS ban, tries, failures, failures of the user; ARGV now, window, tries allowed in a minute (0: this is none)
--- returns banned, too often, failures, failures of the user
-local window, most, too_often = tonumber(ARGV[2]), tonumber(ARGV[3]), 0
+-- KEYS ban, tries, failures, and of the user: failures, familiar addresses, tries under way, the turn taken last
+-- ARGV now, window, tries allowed in a minute (0: this is none), address, session (empty: it takes no turn),
+--   failures of a user kept, patience, for how long addresses are familiar and tries under way, delays of the user
+-- returns banned, too often, failures, failures of the user, milliseconds until its turn, whether too many wait
+local window, most, too_often, address, session = tonumber(ARGV[2]), tonumber(ARGV[3]), 0, ARGV[4], ARGV[5]
+local function user_delay(failures)
+    local step = math.min(failures, #ARGV - 9)
+    return step > 0 and tonumber(ARGV[9 + step]) or 0
+end
 if most > 0 then
     if reached(KEYS[2], 60000, most) then too_often = 1 else hit(KEYS[2], '', 60000, most) end
 end
-return {holds(KEYS[1]), too_often, count(KEYS[3], window), count(KEYS[4], window)}
+local banned, failures = holds(KEYS[1]), count(KEYS[3], window)
+if has(KEYS[5], address, tonumber(ARGV[8])) then
+    local own = count(KEYS[4], window, address)
+    return {banned, too_often, failures, own, user_delay(own), 0}
+end
+local user_failures = count(KEYS[4], window)
+if session == '' or banned == 1 or too_often == 1 then return {banned, too_often, failures, user_failures, 0, 0} end
+forget(KEYS[6], session)
+local before = user_failures + count(KEYS[6], tonumber(ARGV[9]))
+local queue = math.max(tonumber(redis.call('GET', KEYS[7]) or '0') - now, 0)
+if queue > tonumber(ARGV[7]) then return {banned, too_often, failures, user_failures, 0, 1} end
+local turn = queue + user_delay(before)
+if turn > 0 then hold(KEYS[7], turn) end
+if tonumber(ARGV[6]) > 0 then hit(KEYS[6], session, ARGV[9], ARGV[6]) end
+return {banned, too_often, failures, user_failures, turn, 0}
+"""
+)
+
+SETTLED = (
+    _COMMON
+    + """
+-- KEYS tries of the user under way; ARGV now, session
+forget(KEYS[1], ARGV[2])
 """
 )
 
 FAILED = (
     _COMMON
     + """
--- KEYS ban, seen, failures, failures of the user
--- ARGV now, window, address, user, fingerprint, failures kept, failures of a user kept, ban after (0: never), ban for
+-- KEYS ban, seen, failures, failures of the user, tries of the user under way
+-- ARGV now, window, address, user, fingerprint, failures kept, failures of a user kept, ban after (0: never), ban for,
+--   session
 -- returns counted, banned, failures of the user before
 local window, address, user = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local before = count(KEYS[4], window)
+forget(KEYS[5], ARGV[10])
 if ARGV[5] ~= '' then
     local known = holds(KEYS[2])
     hold(KEYS[2], window)
@@ -84,13 +123,19 @@ return {1, 1, before}
 ENTERED = (
     _COMMON
     + """
--- KEYS sessions, logins, failures, failures of the user
--- ARGV now, window, address, user, session, lease, sessions allowed (0: any), logins allowed in a minute (0: any)
+-- KEYS sessions, logins, failures, and of the user: failures, tries under way, familiar addresses
+-- ARGV now, window, address, user, session, lease, sessions allowed (0: any), logins allowed in a minute (0: any),
+--   for how long an address is familiar, how many are
 -- returns 0 for entered, 1 for too many sessions, 2 for too many logins; failures of the user before
 local most, rate = tonumber(ARGV[7]), tonumber(ARGV[8])
 local before = count(KEYS[4], tonumber(ARGV[2]))
 forget(KEYS[3], ARGV[4])
 forget(KEYS[4], ARGV[3])
+forget(KEYS[5], ARGV[5])
+if ARGV[4] ~= '' then
+    forget(KEYS[6], ARGV[3])
+    hit(KEYS[6], ARGV[3], ARGV[9], ARGV[10])
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if most > 0 and redis.call('ZCARD', KEYS[1]) >= most then return {1, before} end
 if rate > 0 then

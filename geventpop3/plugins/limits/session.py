@@ -10,7 +10,19 @@ from geventpop3.plugins.limits.subjects import Networks, address_key, parse_addr
 class Session:
     """One client, and its login that is under way."""
 
-    __slots__ = ("address", "at_gate", "client", "fingerprint", "name", "owner", "refused", "user", "waited")
+    __slots__ = (
+        "address",
+        "at_gate",
+        "client",
+        "fingerprint",
+        "name",
+        "owner",
+        "refused",
+        "tried",
+        "under_way",
+        "user",
+        "waited",
+    )
 
     def __init__(self, client: ClientInterface, address: str) -> None:
         self.client = client
@@ -21,12 +33,16 @@ class Session:
         """Whose session this is, once the ledger counts it."""
         self.at_gate = False
         """Whether a login of this client is being checked."""
+        self.under_way = False
+        """Whether the ledger counts a try of the user, of which it has not been told the outcome."""
         self.begin("", "")
 
     def begin(self, user: str, fingerprint: str) -> None:
         """A login begins; *user* is the key of its name, if that is known before it is checked."""
         self.user = user
         self.fingerprint = fingerprint
+        self.tried = False
+        """Whether it is counted as a try of the address."""
         self.waited = 0.0
         """Seconds that it has been made to wait."""
         self.refused: Reason | None = None
@@ -52,6 +68,10 @@ class Sessions:
             free = address is None or address in self._trusted
             self._sessions[client.id] = None if free or address is None else Session(client, address_key(address))
         return self._sessions[client.id]
+
+    def knows(self, session: Session) -> bool:
+        """Whether this is what is known of its client now."""
+        return self._sessions.get(session.client.id) is session
 
     def gone(self, client: ClientInterface | None) -> Session | None:
         """Forget a client; returns what was known of it."""

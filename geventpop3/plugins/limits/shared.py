@@ -20,7 +20,7 @@ from geventpop3.errors import ConfigError
 from geventpop3.plugins.limits import scripts
 from geventpop3.plugins.limits.ledger import Entry, Failure, Reason, Standing
 from geventpop3.plugins.limits.memory import MemoryLedger
-from geventpop3.plugins.limits.rules import Rules
+from geventpop3.plugins.limits.rules import FAMILIAR_ADDRESSES, FAMILIAR_SECONDS, UNDER_WAY_SECONDS, Rules
 
 log = logging.getLogger("geventpop3.limits")
 
@@ -74,6 +74,7 @@ class RedisLedger:
         self._clock = clock or monotonic
         self._spare = MemoryLedger(clock=self._clock) if spare is None else spare
         self._standing = self._redis.register_script(scripts.STANDING)
+        self._settled = self._redis.register_script(scripts.SETTLED)
         self._failed = self._redis.register_script(scripts.FAILED)
         self._entered = self._redis.register_script(scripts.ENTERED)
         self._renew = self._redis.register_script(scripts.RENEW)
@@ -86,30 +87,40 @@ class RedisLedger:
 
     # The ledger
 
-    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False) -> Standing:
+    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False, session: str = "") -> Standing:
         most = rules.address_logins_per_minute or 0
-        keys = [f"ban:{address}", f"tries:{address}", f"failures:{address}", f"user-failures:{user}"]
-        answer = self._run(self._standing, keys, [_ms(rules.window), most if trying else 0])
+        keys = [f"ban:{address}", f"tries:{address}", f"failures:{address}"]
+        keys += [f"user-failures:{user}", f"familiar:{user}", f"under-way:{user}", f"turn:{user}"]
+        login: list[str | int] = [most if trying else 0, address, session if user else ""]
+        bounds = [rules.user_failures_kept, _ms(rules.user_patience), _ms(FAMILIAR_SECONDS), _ms(UNDER_WAY_SECONDS)]
+        answer = self._run(self._standing, keys, [_ms(rules.window), *login, *bounds, *map(_ms, rules.user_delays)])
         if answer is None:
-            return self._spare.standing(rules, address, user, trying=trying)
-        banned, too_often, failures, user_failures = answer
-        return Standing(bool(banned), bool(too_often), failures, user_failures)
+            return self._spare.standing(rules, address, user, trying=trying, session=session)
+        banned, too_often, failures, user_failures, turn, crowded = answer
+        return Standing(bool(banned), bool(too_often), failures, user_failures, turn / 1000, bool(crowded))
 
-    def failed(self, rules: Rules, address: str, user: str, fingerprint: str) -> Failure:
-        keys = [f"ban:{address}", f"seen:{fingerprint}", f"failures:{address}", f"user-failures:{user}"]
+    def settled(self, user: str, session: str) -> None:
+        if self._run(self._settled, [f"under-way:{user}"], [session]) is None:
+            self._spare.settled(user, session)
+
+    def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
+        keys = [f"ban:{address}", f"seen:{fingerprint}", f"failures:{address}"]
+        keys += [f"user-failures:{user}", f"under-way:{user}"]
         kept = [rules.failures_kept, rules.user_failures_kept]
         ban = [rules.ban_after or 0, _ms(rules.ban_seconds)]
-        answer = self._run(self._failed, keys, [_ms(rules.window), address, user, fingerprint, *kept, *ban])
+        answer = self._run(self._failed, keys, [_ms(rules.window), address, user, fingerprint, *kept, *ban, session])
         if answer is None:
-            return self._spare.failed(rules, address, user, fingerprint)
+            return self._spare.failed(rules, address, user, fingerprint, session)
         counted, banned, user_failures = answer
         return Failure(bool(counted), bool(banned), user_failures)
 
     def entered(self, rules: Rules, address: str, user: str, owner: str, session: str) -> Entry:
-        keys = [f"sessions:{owner}", f"logins:{owner}", f"failures:{address}", f"user-failures:{user}"]
+        keys = [f"sessions:{owner}", f"logins:{owner}", f"failures:{address}"]
+        keys += [f"user-failures:{user}", f"under-way:{user}", f"familiar:{user}"]
         login = [address, user, session]
         most = [rules.user_sessions or 0, rules.user_logins_per_minute or 0]
-        answer = self._run(self._entered, keys, [_ms(rules.window), *login, _ms(LEASE_SECONDS), *most])
+        familiar = [_ms(FAMILIAR_SECONDS), FAMILIAR_ADDRESSES]
+        answer = self._run(self._entered, keys, [_ms(rules.window), *login, _ms(LEASE_SECONDS), *most, *familiar])
         if answer is None:
             entry = self._spare.entered(rules, address, user, owner, session)
         else:

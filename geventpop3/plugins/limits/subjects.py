@@ -7,7 +7,7 @@ import hmac
 import stringprep
 import unicodedata
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from geventpop3.errors import ConfigError
 
@@ -17,20 +17,29 @@ NAME_CHARACTERS = 320
 PREFIX = 64
 """Bits of an IPv6 address that one site has; the rest it chooses as it likes."""
 
+MAPPED_BITS = 96
+"""Bits before the IPv4 address in an IPv4-mapped one (RFC 4291 section 2.5.5.2)."""
+
 _INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 
 
 class Networks:
-    """Addresses by network. Raises ConfigError for what is none."""
+    """Addresses by network, whichever way IPv4 is written. Raises ConfigError for what is none."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         try:
-            self._networks = [ip_network(network) for network in networks]
+            self._networks = [_plain(ip_network(network)) for network in networks]
         except ValueError as error:
             raise ConfigError(f"limits: trusted network: {error}") from None
 
     def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._networks)
+
+
+def _plain(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """A network of IPv4-mapped addresses as the one of IPv4 that it is: addresses are looked up in that form."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    return network if mapped is None else IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
 
 
 def parse_address(host: str) -> IPv4Address | IPv6Address | None:

@@ -23,6 +23,7 @@ REPLIES = {
     Reason.BANNED: err("too many failed logins from your address, try again later", "SYS/TEMP"),
     Reason.ADDRESS_RATE: err("too many logins from your address, try again in a minute", "SYS/TEMP"),
     Reason.ADDRESS_BUSY: err("too many logins from your address at once, try again later", "SYS/TEMP"),
+    Reason.USER_BUSY: err("too many logins with this name at once, try again later", "SYS/TEMP"),
     Reason.USER_RATE: err("logged in too often, try again in a minute", "LOGIN-DELAY"),
     Reason.USER_SESSIONS: err("too many sessions are open", "IN-USE"),
 }
