@@ -66,7 +66,7 @@ def test_every_setting_can_come_from_the_file(file):
         'tls-listen = "127.0.0.1:995"\ntls-cert = ["/c1", "/c2"]\ntls-key = ["/k1", "/k2"]\ntls-client-ca = "/ca"\n'
         'proxy = ["192.0.2.0/24", "2001:db8::/32"]\nauth = ["plain", "SCRAM-SHA-256"]\n'
         "durable = false\ncreate-maildirs = true\nexpire = 30\nlogin-delay = 60\nutf8-messages = 'convert'\n"
-        "language = 'de'\nmax-tries = 2\nauth-threads = 4\nstore-threads = 5\n"
+        "language = 'de'\nusername-case = 'lower'\nmax-tries = 2\nauth-threads = 4\nstore-threads = 5\n"
         "waiting-threads = 6\nfake-salt-key-file = '/k'\n"
         "workers = 2\nuser = 'vmail'\ngroup = 'mail'\npid-file = '/run/pop3.pid'\ngraceful-timeout = 60\n"
         "[limits]\nban-after = 5\n[[authenticator]]\nkind = 'pam'\n[[authenticator]]\nkind = 'sql'\n"

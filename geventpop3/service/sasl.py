@@ -29,7 +29,7 @@ from geventpop3.auth.mechanisms import (
     scram_secrets,
 )
 from geventpop3.auth.secret import SCRAM_HASHES, SCRAM_ITERATIONS
-from geventpop3.errors import AuthenticationFailed
+from geventpop3.errors import AuthenticationFailed, HandedOverError
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.service.authorization import log_in, reject
@@ -91,6 +91,7 @@ def context_for(service: MaildropService, pop3d: Host, client: ClientInterface) 
         iterations=tuple(iterations) or (SCRAM_ITERATIONS,),
         derives=not (isinstance(authenticator, SecretAuthenticator) and authenticator.has_scram_keys_alone()),
         key=service.fake_salt_key,
+        canonical_name=service.canonical_name,
     )
 
 
@@ -127,7 +128,8 @@ def _answer(service: MaildropService, client: ClientInterface, request: Request[
         case FindOwner(name):
             return service.owner(name)
         case MayActAs(authentication, authorization):
-            return service.may_act_as(authentication, authorization)
+            one, other = service.canonical_name(authentication), service.canonical_name(authorization)
+            return one == other or service.may_act_as(one, other)
         case Compute(function):
             return service.compute(function)
-    raise TypeError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")
+    raise HandedOverError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")

@@ -372,7 +372,7 @@ def test_first_of_two_lines_of_a_user_counts(path, caplog):
     )
 )
 def test_no_content_breaks_the_reading_of_it(content):
-    users = passwd._parse("passwords", b"zoe:{PLAIN}x\n" + b"\n".join(content))
+    users = passwd._parse("passwords", b"zoe:{PLAIN}x\n" + b"\n".join(content), "domain")
     assert users["zoe"].matches(b"x")
 
 

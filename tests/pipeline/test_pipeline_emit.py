@@ -471,7 +471,10 @@ class TestSecrets:
         event = password()
         pop3d._emit(event)
         assert INTERNAL.fullmatch(line(event))
-        assert "TypeError" in caplog.text
+        assert (
+            "HandedOverError: an answer is a Reply, or str or bytes that begin with +OK or -ERR, not list"
+            in caplog.text
+        )
         assert SECRET not in caplog.text
 
     def test_other_events_keep_the_whole_story(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:

@@ -226,7 +226,7 @@ def test_a_mechanism_that_asks_for_what_nobody_can_answer_is_an_accident(make, c
     app = make(mechanisms={"X-RIDDLE": Mechanism(run)})
     (reply,) = app.talk("AUTH X-RIDDLE")
     assert reply.startswith("-ERR [SYS/TEMP] internal error")
-    assert "TypeError" in caplog.text
+    assert "HandedOverError: a mechanism asked for Riddle, which nobody can answer" in caplog.text
 
 
 # The command

@@ -127,6 +127,13 @@ class RedisLedger:
         self._spare.left(owner, session)
         self._take_out(owner, session)
 
+    def check(self) -> None:
+        """Run a script in Redis, from a thread that may wait. Raises ConfigError if that fails."""
+        try:
+            self._standing(keys=[f"{self._prefix}check:{part}" for part in range(4)], args=["", 0, 0])
+        except self._errors as error:
+            raise ConfigError(f"Redis: {error}") from None
+
     def release(self, address: str) -> bool:
         was_banned = self._spare.release(address)
         return bool(self._run(self._release, [f"ban:{address}", f"failures:{address}"], [])) or was_banned
@@ -215,8 +222,12 @@ def _connect(url: str) -> tuple[Any, tuple[type[Exception], ...]]:
             # A connection that Redis closed while it was idle is found out by using it; all else is not tried twice.
             retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
         )
-    except ValueError as error:
-        raise ConfigError(f"limits: the address of Redis: {error}") from None
+    except ValueError:
+        # What redis-py says may quote a piece of the password, as the port of an address.
+        hint = "in a password, write all but letters and digits as %XX"
+        raise ConfigError(
+            f"limits: the address of Redis is none: redis://host:port/0, rediss://, unix://; {hint}"
+        ) from None
     return redis.Redis(connection_pool=pool), (_NoAnswer, OSError, redis.RedisError)
 
 

@@ -278,7 +278,7 @@ def test_a_service_account_that_is_refused_is_an_outage_and_not_the_users_fault(
     server.results["bind", SERVICE] = 49
     with pytest.raises(StoreUnavailable) as caught:
         make(server.url).authenticate("alice@example.org", "secret")
-    assert caught.value.detail == f"{server.url}: the service account is refused"
+    assert caught.value.detail == f"{server.url}: the service account {SERVICE} is refused"
 
 
 @pytest.mark.parametrize("behave", ["silent", "garbage"])
