@@ -99,6 +99,7 @@ def test_every_setting_can_come_from_the_file(file):
         login_delay=60,
         utf8_messages="convert",
         language="de",
+        username_case="lower",
         max_tries=2,
         auth_threads=4,
         store_threads=5,
