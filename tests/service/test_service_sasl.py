@@ -13,6 +13,7 @@ import required
 
 from geventpop3.auth import Authenticator, ClearSecret, ScramSecret, SecretAuthenticator
 from geventpop3.auth.authenticator import TokenAuthenticator
+from geventpop3.auth.chain import Chain
 from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.mechanisms import MECHANISMS, Challenge, CheckPassword, Mechanism, Request
 from geventpop3.auth.mechanisms.identity import acting
@@ -939,3 +940,85 @@ def test_an_owner_that_is_no_text_is_an_accident_that_says_so(make, caplog):
 def test_a_case_that_there_is_not_is_refused(make):
     with pytest.raises(ConfigError, match="username_case is one of domain, lower, keep"):
         make(username_case="upper")
+
+
+# What is logged when a back end fails
+
+CANARY = "c4n4ry-p4ssw0rd"
+
+
+def quoting(name, password):
+    raise ValueError(f"bad password {password}")
+
+
+def down(name, password):
+    raise StoreUnavailable(detail="the directory is down")
+
+
+class Quoting(SecretAuthenticator):
+    """Quotes what it gets, whatever it is asked."""
+
+    def authenticate(self, name, password):
+        return quoting(name, password)
+
+    def secret(self, name):
+        raise KeyError(CANARY)
+
+
+@pytest.mark.parametrize(
+    ("authenticator", "words"),
+    [
+        (FunctionAuthenticator(quoting), "ValueError"),
+        (
+            FunctionAuthenticator(lambda name, password: [password]),
+            "HandedOverError: an authenticator's function returned a list",
+        ),
+        (
+            FunctionAuthenticator(lambda name, password: ""),
+            "HandedOverError: an authenticator's function returned an empty string",
+        ),
+        (FunctionAuthenticator(down), "the directory is down"),
+        (Chain([FunctionAuthenticator(quoting)]), "ValueError"),
+        (Quoting(), "Error"),
+    ],
+)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["USER alice", f"PASS {CANARY}"],
+        [f"AUTH PLAIN {plain('alice', CANARY)}"],
+        ["AUTH PLAIN", plain("alice", CANARY)],
+        ["AUTH LOGIN", b64("alice"), b64(CANARY)],
+    ],
+)
+def test_our_texts_are_logged_and_no_password_is(make, caplog, authenticator, words, lines):
+    caplog.set_level(logging.DEBUG)
+    app = make(authenticator=authenticator)
+    assert app.talk(*lines)[-1].startswith("-ERR [SYS/TEMP]")
+    assert words in caplog.text
+    for record in caplog.records:
+        assert CANARY not in record.getMessage() + repr(vars(record))
+        assert b64(CANARY) not in record.getMessage()
+
+
+def test_apop_and_scram_log_no_more_of_a_back_end_than_its_mistake(make, caplog):
+    app = make(authenticator=Quoting())
+    timestamped = MemoryStream([f"APOP alice {'0' * 32}\r\n".encode()])
+    app.run(timestamped)
+    app.talk(f"AUTH SCRAM-SHA-256 {b64('n,,n=alice,r=nonce')}")
+    assert caplog.text.count("KeyError") >= 2
+    assert CANARY not in caplog.text
+
+
+def test_a_service_without_an_authenticator_says_what_to_do_at_pass_too(make, caplog):
+    app = without_authenticator(make)
+    app.pop3d.on("cmd_user")(lambda pop3d, event: "+OK")
+    app.service._session = lambda client, session=app.service._session: named(session(client))
+    app.talk("USER alice", f"PASS {CANARY}")
+    assert "ConfigError: nobody can log in: give MaildropService an authenticator" in caplog.text
+    assert CANARY not in caplog.text
+
+
+def named(session):
+    session.name, session.named_at = "alice", session.client.summary.commands - 1
+    return session
