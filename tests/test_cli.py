@@ -447,7 +447,9 @@ def terminal(monkeypatch):
     return will_type
 
 
-@pytest.mark.parametrize("octets", [b"sesame \n", b"sesame \r\n", b"sesame ", b"sesame \nignored\n"])
+@pytest.mark.parametrize(
+    "octets", [b"sesame \n", b"sesame \r\n", b"sesame ", b"sesame \nignored\n", b"\xef\xbb\xbfsesame \r\n"]
+)
 def test_password_is_one_line_of_standard_input(tmp_path, monkeypatch, capsys, octets):
     path = tmp_path / "passwords"
     give_stdin(monkeypatch, octets)

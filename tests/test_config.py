@@ -290,6 +290,14 @@ def test_file_that_is_not_toml_is_a_config_error(file, text, words):
     assert words in str(caught.value)
 
 
+def test_a_byte_order_mark_and_the_line_ends_of_windows_are_no_mistakes(file):
+    path = file(b'\xef\xbb\xbfmax-sessions = 3\r\nhostname = "pop"\r\n')
+    settings = load(NEEDED, {}, path)
+    assert (settings.max_sessions, settings.hostname) == (3, "pop")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(NEEDED, {}, file(b"max-sessions = 3\n\xef\xbb\xbfhostname = 'pop'\n"))
+
+
 def test_file_that_is_missing_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="No such file or directory"):
         load(NEEDED, {}, str(tmp_path / "missing"))

@@ -155,6 +155,8 @@ def test_tokens_are_checked_by_keys_or_by_asking(make, folder):
     (folder / "keys.json").write_text(json.dumps({"keys": [{"kty": "RSA", "n": modulus, "e": "AQAB"}]}))
     table = 'kind = "oauth"\nissuer = "https://x"\naudience = "pop3"\njwks = "FOLDER/keys.json"\n'
     assert isinstance(make(table), JwtVerifier)
+    (folder / "keys.json").write_bytes(b"\xef\xbb\xbf" + (folder / "keys.json").read_bytes())
+    assert isinstance(make(table), JwtVerifier)
 
 
 def test_pam_is_a_service(make, folder):

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import sys
 import types
+import warnings
 from contextlib import closing
 
 import pytest
@@ -18,6 +19,11 @@ from geventpop3.assembly.maildirs import LISTED
 from geventpop3.assembly.trial import masked, secrets_of, within_seconds
 from geventpop3.config import KeptSecret, Settings
 from geventpop3.errors import ConfigError
+
+with warnings.catch_warnings():
+    # ldap3 uses names that pyasn1 has deprecated: it is imported here, once, in peace.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    required.module("ldap3")
 
 CANARY = "c4n4ry"
 

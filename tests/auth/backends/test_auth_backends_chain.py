@@ -6,6 +6,7 @@ from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, To
 from geventpop3.auth.chain import Chain
 from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.secret import ClearSecret, ScramSecret
+from geventpop3.auth.threads import CALLING_THREAD
 from geventpop3.errors import ConfigError, StoreUnavailable
 
 
@@ -232,6 +233,12 @@ def test_chains_nest(first, second):
     assert chain.authenticate("both", "two") is None
 
 
+def test_a_chain_may_do_all_in_the_calling_thread(first, second):
+    chain = Chain([first, second]).in_threads(CALLING_THREAD)
+    assert chain.answers_at_once()
+    assert chain.authenticate("bob", "secret") == "<bob>"
+
+
 def test_a_chain_of_none_is_refused():
     with pytest.raises(ConfigError, match="needs a back end"):
         Chain([])
@@ -255,6 +262,7 @@ def test_the_defaults_of_an_authenticator_promise_nothing():
 
     least, sure, keys = Least(), Sure(), Keys()
     assert (least.knows("alice"), least.owner("alice"), least.answers_at_once()) == (None, "alice", False)
+    least.check()  # nothing
     assert (sure.owner("alice"), sure.owner("bob")) == ("alice", None)
     assert keys.checks_passwords()
     assert keys.checks_tokens()
