@@ -687,6 +687,19 @@ def test_check_tells_what_is_wrong_in_one_line(site, capsys, lines, complaint):
     assert path in error
 
 
+def test_check_finds_a_key_that_is_another_certificates(site, certificate, capsys):
+    trustme = required.module("trustme")
+    other = trustme.CA(key_type=trustme.KeyType.ECDSA).issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
+    other.private_key_pem.write_to_path(certificate.key)
+    path = configuration(site, f'tls-cert = "{certificate.chain}"', f'tls-key = "{certificate.key}"')
+    assert cli.main(["check", path]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"geventpop3: error: tls-cert: TLS certificate {certificate.chain}, key {certificate.key}: "
+    )
+    assert "mismatch" in error
+
+
 def test_check_misses_an_extra_that_serving_would_miss(site, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "geventpop3.workers", None)
     monkeypatch.delattr(geventpop3, "workers", raising=False)
