@@ -15,7 +15,7 @@ T = TypeVar("T")
 TRIAL_SECONDS = 20.0
 """For all that one back end is asked. Most give up earlier by time limits of their own."""
 
-_SECRET_KEY = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
 
 _IN_ADDRESS = re.compile(r"(?:password|passwd|pwd)\s*=\s*'?([^\s';&]+)|://[^/@\s:]*:([^@\s]+)@", re.IGNORECASE)
 """A secret in a text that says how to connect: ``password=sesame``, ``postgresql://bob:sesame@host``."""
@@ -51,7 +51,7 @@ def secrets_of(given: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, KeptSecret):
             yield value.read()
     for key, value in given.get("connect", {}).items():
-        if isinstance(value, str):
+        if isinstance(value, str) and value:
             if _SECRET_KEY.search(key):
                 yield value
             yield from (found[1] or found[2] for found in _IN_ADDRESS.finditer(value))

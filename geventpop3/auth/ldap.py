@@ -318,6 +318,9 @@ class Session:
     def bind(self, dn: str, password: bytes) -> bool:
         try:
             self._do(self._connection.rebind, dn, password, read_server_info=False)
+        except Unreachable as error:
+            # It becomes a line of the log, and ldap3 had the password.
+            raise Unreachable(str(error).replace(password.decode("utf-8"), "****")) from None
         finally:
             self._connection.password = self._connection.request = None
         result = self._connection.result

@@ -183,7 +183,7 @@ def test_no_secret_is_repeated_whatever_a_driver_says(check, monkeypatch, connec
 
 
 def test_secrets_are_masked_the_longest_first():
-    given = {"password": KeptSecret("abc"), "connect": {"token": "abcdef", "port": 3, "host": "db"}}
+    given = {"password": KeptSecret("abc"), "connect": {"token": "abcdef", "passwd": "", "port": 3, "host": "db"}}
     assert list(secrets_of(given)) == ["abc", "abcdef"]
     assert masked("abcdef abc db", ["abc", "abcdef"]) == "**** **** db"
 

@@ -588,3 +588,16 @@ def test_of_several_values_the_owner_is_the_one_that_is_the_name_in_another_spel
     assert make(server.url, users).authenticate("Dora@example.org", "secret") is None
     lower = UserSearch(BASE, "(mail={name})", SERVICE, "service's own", "mail", username_case="lower")
     assert make(server.url, lower).authenticate("Dora@example.org", "secret") == "dora@Example.ORG"
+
+
+@pytest.mark.parametrize("quoting", [lambda text: text, repr, lambda text: f"{text.encode()!r}"])
+def test_no_password_is_in_what_is_said_of_a_failed_bind(server, make, monkeypatch, quoting):
+    def rebind(self, user, password, **options):
+        raise RuntimeError(f"cannot bind with {quoting(password.decode())}")
+
+    monkeypatch.setattr("ldap3.Connection.rebind", rebind)
+    for users, secret in ((DN, "c4n4ry"), (SEARCH, "service's own")):
+        with pytest.raises(StoreUnavailable) as caught:
+            make(server.url, users).authenticate("alice", "c4n4ry")
+        assert "RuntimeError: cannot bind with " in caught.value.detail
+        assert secret not in caught.value.detail
