@@ -28,6 +28,7 @@ from geventpop3.assembly import (
     check_alone,
     check_maildir,
     check_processes,
+    hidden_maildirs,
     listening,
     make_server,
     nowhere,
@@ -35,11 +36,12 @@ from geventpop3.assembly import (
 )
 from geventpop3.assembly.advice import reading
 from geventpop3.auth.mechanisms import text
-from geventpop3.auth.passwd import check_name, delete_user, set_password
+from geventpop3.auth.passwd import BYTE_ORDER_MARK, check_name, delete_user, set_password
 from geventpop3.auth.schemes import NAMES, default_scheme, hash_password
 from geventpop3.config import Settings
 from geventpop3.demo import MESSAGES, instructions, prepare
 from geventpop3.errors import AuthenticationFailed, ConfigError
+from geventpop3.owners import canonical_name
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.listening import bind
 from geventpop3.server.server import POP3Server
@@ -167,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", metavar="CONFIG", help="a configuration file in TOML")
     about = "look, too, at the Maildir of this user as the first login would; changes nothing"
     check.add_argument("--login", metavar="USER", help=about)
+    check.add_argument("--offline", action="store_true", help="ask no other servers, as LDAP, OAuth or Redis")
     check.set_defaults(run=_check)
 
     demo = commands.add_parser("demo", help="make a maildrop of real messages and serve it", **layout)
@@ -232,13 +235,15 @@ def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """Make everything that serving needs, but listen nowhere."""
+    """Make everything that serving needs and ask the servers that logins need, but listen nowhere."""
     settings = config.load({}, {}, arguments.file)
     logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
     check_processes(settings)
-    make_server(settings, nowhere)
+    make_server(settings, nowhere, check=not arguments.offline)
+    for complaint in hidden_maildirs(settings):
+        log.warning("%s", complaint)
     if arguments.login is not None:
-        _say(check_maildir(settings, arguments.login))
+        _say(check_maildir(settings, canonical_name(arguments.login, settings.username_case)))
     return _say(f"{arguments.file}: in order")
 
 
@@ -293,7 +298,9 @@ def _passwd(arguments: argparse.Namespace) -> int:
 
 
 def _password_from_stdin() -> bytes:
-    return sys.stdin.buffer.readline().removesuffix(b"\n").removesuffix(b"\r")
+    # Shells of Windows begin what they pipe with a byte order mark.
+    line = sys.stdin.buffer.readline().removeprefix(BYTE_ORDER_MARK)
+    return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _ask_password(name: str) -> bytes:

@@ -9,9 +9,11 @@
     │   │   └── RemovalIncomplete    [SYS/TEMP]  UPDATE left some marked messages in the maildrop
     │   └── StoreBroken              [SYS/PERM]  will not succeed until somebody mends it
     ├── PipelineError                            the author's mistake with plugins, listeners or event names
+    ├── HandedOverError                          the author's mistake in what a function or a plugin returned
     └── ConfigError                              the operator's mistake: one clear line
 
-The response codes are those of RFC 2449 section 8 and RFC 3206.
+The response codes are those of RFC 2449 section 8 and RFC 3206. The texts of these errors, and *detail*, go to the log
+also where a password was on its way: whoever raises one puts no secret into it.
 """
 
 from __future__ import annotations
@@ -82,6 +84,10 @@ class StoreBroken(Refusal):
 
 class PipelineError(PopError):
     """A plugin, a listener or an event name that cannot be what its author meant."""
+
+
+class HandedOverError(PopError, TypeError, ValueError):
+    """What an application handed over is none of the things agreed; the text tells its type and never its value."""
 
 
 class ConfigError(PopError):

@@ -352,22 +352,6 @@ def signals(monkeypatch):
     return handlers
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_first_signal_shuts_down_and_a_second_one_ends_it_at_once(signals, monkeypatch, second):
-    did = []
-
-    def leave(status):
-        raise SystemExit(status)
-
-    monkeypatch.setattr(cli.os, "_exit", leave)
-    cli._end_on_signals(SimpleNamespace(shutdown=lambda: did.append("shutdown"), reload_certificates=list))
-    signals[signal.SIGTERM]()
-    with pytest.raises(SystemExit) as caught:
-        signals[second]()
-    assert caught.value.code == 128 + second
-    assert did == ["shutdown"]
-
-
 @pytest.mark.parametrize("asks", [True, False])
 def test_served_is_what_was_made_once_it_listens(monkeypatch, signals, asks):
     did = []
@@ -379,7 +363,7 @@ def test_served_is_what_was_made_once_it_listens(monkeypatch, signals, asks):
     settings = cli.config.load({"maildir": "x", "passwords": "x"}, {})
     assert cli.run(settings, (lambda pop3d: did.append("ready")) if asks else None) == 0
     assert did == ["limit", "start", *(["ready"] if asks else []), "serve"]
-    assert set(signals) == {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    assert set(signals) == {signal.SIGHUP}
 
 
 def test_short_autologout_is_warned_of(site, monkeypatch, caplog):
@@ -447,7 +431,9 @@ def terminal(monkeypatch):
     return will_type
 
 
-@pytest.mark.parametrize("octets", [b"sesame \n", b"sesame \r\n", b"sesame ", b"sesame \nignored\n"])
+@pytest.mark.parametrize(
+    "octets", [b"sesame \n", b"sesame \r\n", b"sesame ", b"sesame \nignored\n", b"\xef\xbb\xbfsesame \r\n"]
+)
 def test_password_is_one_line_of_standard_input(tmp_path, monkeypatch, capsys, octets):
     path = tmp_path / "passwords"
     give_stdin(monkeypatch, octets)
@@ -683,6 +669,19 @@ def test_check_tells_what_is_wrong_in_one_line(site, capsys, lines, complaint):
     assert error.startswith(f"geventpop3: error: {complaint}")
     assert error.count("\n") == 1
     assert path in error
+
+
+def test_check_finds_a_key_that_is_another_certificates(site, certificate, capsys):
+    trustme = required.module("trustme")
+    other = trustme.CA(key_type=trustme.KeyType.ECDSA).issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
+    other.private_key_pem.write_to_path(certificate.key)
+    path = configuration(site, f'tls-cert = "{certificate.chain}"', f'tls-key = "{certificate.key}"')
+    assert cli.main(["check", path]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"geventpop3: error: tls-cert: TLS certificate {certificate.chain}, key {certificate.key}: "
+    )
+    assert "mismatch" in error
 
 
 def test_check_misses_an_extra_that_serving_would_miss(site, monkeypatch, capsys):

@@ -66,7 +66,7 @@ def test_every_setting_can_come_from_the_file(file):
         'tls-listen = "127.0.0.1:995"\ntls-cert = ["/c1", "/c2"]\ntls-key = ["/k1", "/k2"]\ntls-client-ca = "/ca"\n'
         'proxy = ["192.0.2.0/24", "2001:db8::/32"]\nauth = ["plain", "SCRAM-SHA-256"]\n'
         "durable = false\ncreate-maildirs = true\nexpire = 30\nlogin-delay = 60\nutf8-messages = 'convert'\n"
-        "language = 'de'\nmax-tries = 2\nauth-threads = 4\nstore-threads = 5\n"
+        "language = 'de'\nusername-case = 'lower'\nmax-tries = 2\nauth-threads = 4\nstore-threads = 5\n"
         "waiting-threads = 6\nfake-salt-key-file = '/k'\n"
         "workers = 2\nuser = 'vmail'\ngroup = 'mail'\npid-file = '/run/pop3.pid'\ngraceful-timeout = 60\n"
         "[limits]\nban-after = 5\n[[authenticator]]\nkind = 'pam'\n[[authenticator]]\nkind = 'sql'\n"
@@ -99,6 +99,7 @@ def test_every_setting_can_come_from_the_file(file):
         login_delay=60,
         utf8_messages="convert",
         language="de",
+        username_case="lower",
         max_tries=2,
         auth_threads=4,
         store_threads=5,
@@ -287,6 +288,14 @@ def test_file_that_is_not_toml_is_a_config_error(file, text, words):
         load(NEEDED, {}, path)
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)
+
+
+def test_a_byte_order_mark_and_the_line_ends_of_windows_are_no_mistakes(file):
+    path = file(b'\xef\xbb\xbfmax-sessions = 3\r\nhostname = "pop"\r\n')
+    settings = load(NEEDED, {}, path)
+    assert (settings.max_sessions, settings.hostname) == (3, "pop")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(NEEDED, {}, file(b"max-sessions = 3\n\xef\xbb\xbfhostname = 'pop'\n"))
 
 
 def test_file_that_is_missing_is_a_config_error(tmp_path):

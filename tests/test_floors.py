@@ -17,6 +17,7 @@ FLOORS = {
     "errors": 0,
     "forks": 0,
     "version": 0,
+    "owners": 1,
     "wire": 1,
     "protocol": 2,
     "auth": 2,

@@ -1,6 +1,7 @@
 """Settings become a server: each part is made, or told what is wrong with its setting in one line."""
 
 from geventpop3.assembly.logins import check_maildir
+from geventpop3.assembly.maildirs import hidden_maildirs
 from geventpop3.assembly.processes import check_alone, check_processes, serve_with_workers
 from geventpop3.assembly.server import listening, make_server, nowhere
 
@@ -11,5 +12,6 @@ __all__ = [
     "check_alone",
     "check_processes",
     "check_maildir",
+    "hidden_maildirs",
     "serve_with_workers",
 ]

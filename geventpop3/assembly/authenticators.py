@@ -17,18 +17,20 @@ from functools import partial
 from typing import Any
 
 from geventpop3.assembly.advice import reading
+from geventpop3.assembly.trial import masked, secrets_of, within_seconds
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.chain import Chain
 from geventpop3.auth.endpoint import Endpoint
 from geventpop3.auth.jwks import ALGORITHMS
 from geventpop3.auth.ldap import LdapAuthenticator, UserDn, Users, UserSearch
-from geventpop3.auth.oauth import IntrospectionVerifier, JwtVerifier
+from geventpop3.auth.oauth import IntrospectionVerifier, JwtVerifier, same_name
 from geventpop3.auth.pam import PamAuthenticator
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import MARKERS, SqlAuthenticator
 from geventpop3.config import NAMES, Key, Settings, did_you_mean, read_table
 from geventpop3.config.checks import delay, duration, one_of, switch, table, text, texts
 from geventpop3.errors import ConfigError
+from geventpop3.owners import UsernameCase
 
 Given = dict[str, Any]
 """The values of the keys that are given; whoever builds takes out what is its own, the rest are plain arguments."""
@@ -41,20 +43,27 @@ class Way:
     build: Callable[[Given], Authenticator]
     keys: Mapping[str, Key]
 
+    compares_names: bool = False
+    """Whether *build* gets the setting ``username_case``, too."""
 
-def make_authenticator(settings: Settings) -> Authenticator:
-    """The back end, or a chain of them: the password file of ``passwords`` first. Raises ConfigError."""
+
+def make_authenticator(settings: Settings, *, check: bool = False) -> Authenticator:
+    """The back end, or a chain of them: the password file of ``passwords`` first. Raises ConfigError.
+
+    If *check* is true, each does what a login of a name that nobody has takes, within some seconds.
+    """
     members: list[Authenticator] = []
+    case = settings.username_case
     if settings.passwords is not None:
         with settings.blamed("passwords"):
-            members.append(_passwords({"path": settings.passwords}))
+            members.append(_passwords({"path": settings.passwords, "username_case": case}))
     with settings.blamed("authenticator"):
         for number, content in enumerate(settings.authenticator, 1):
-            members.append(_member(number, content))
+            members.append(_member(number, content, case, check=check))
     return members[0] if len(members) == 1 else Chain(members)
 
 
-def _member(number: int, content: Mapping[str, Any]) -> Authenticator:
+def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, check: bool) -> Authenticator:
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         given, hint = "", ""
@@ -63,13 +72,24 @@ def _member(number: int, content: Mapping[str, Any]) -> Authenticator:
         raise ConfigError(f"number {number}: its kind must be one of {', '.join(KINDS)}{given}{hint}")
     keys = {key: value for key, value in content.items() if key != "kind"}
     way = _way(KINDS[kind], {key.replace("-", "_") for key in keys})
+    secrets: list[str] = []
+
+    def build() -> Authenticator:
+        given = read_table(keys, way.keys, NAMES)
+        secrets.extend(secrets_of(given))
+        back_end = way.build({**given, "username_case": case} if way.compares_names else given)
+        if check:
+            back_end.check()
+        return back_end
+
     try:
-        return way.build(read_table(keys, way.keys, NAMES))
+        return within_seconds("", build) if check else build()
     except ConfigError as error:
-        raise ConfigError(f"number {number} ({kind}): {error}") from None
+        text = str(error)
     except OSError as error:
         place = "" if error.filename is None else f"{error.filename}: "
-        raise ConfigError(f"number {number} ({kind}): {place}{error.strerror or error}") from None
+        text = f"{place}{error.strerror or error}"
+    raise ConfigError(f"number {number} ({kind}): {masked(text, secrets)}")
 
 
 def _way(ways: Sequence[Way], given: set[str]) -> Way:
@@ -80,7 +100,7 @@ def _way(ways: Sequence[Way], given: set[str]) -> Way:
 def _passwords(given: Given) -> Authenticator:
     path = given["path"]
     with reading(path, f"geventpop3 passwd {shlex.quote(path)} USER"):
-        return PasswordFile(path)
+        return PasswordFile(**given)
 
 
 def _pam(given: Given) -> Authenticator:
@@ -102,9 +122,10 @@ def _ldap(users: Users, given: Given) -> Authenticator:
 
 
 def _owner(given: Given) -> Given:
-    """The attribute that tells the owner; false: none does."""
+    """The attribute that tells the owner (false: none does), and what is the same name."""
+    compares = {"username_case": given.pop("username_case")}
     attribute = given.pop("owner_attribute", "")
-    return {} if attribute == "" else {"owner_attribute": attribute or None}
+    return compares if attribute == "" else {**compares, "owner_attribute": attribute or None}
 
 
 def _sql(given: Given) -> Authenticator:
@@ -123,6 +144,7 @@ def _sql(given: Given) -> Authenticator:
 
 
 def _jwt(given: Given) -> Authenticator:
+    given["policy"] = partial(same_name, username_case=given.pop("username_case"))
     if "jwks" not in given:
         return JwtVerifier(keys=_endpoint("keys", given), **given)
     path = given.pop("jwks")
@@ -138,6 +160,7 @@ def _jwt(given: Given) -> Authenticator:
 
 def _introspection(given: Given) -> Authenticator:
     secret = given.pop("client_secret").read()
+    given["policy"] = partial(same_name, username_case=given.pop("username_case"))
     return IntrospectionVerifier(_endpoint("url", given), client_secret=secret, **given)
 
 
@@ -198,12 +221,13 @@ _JWT = {
 }
 
 KINDS: Mapping[str, Sequence[Way]] = {
-    "passwords": (Way(_passwords, {"path": NEEDED}),),
+    "passwords": (Way(_passwords, {"path": NEEDED}, compares_names=True),),
     "ldap": (
-        Way(_ldap_by_dn, {"template": NEEDED, **_LDAP}),
+        Way(_ldap_by_dn, {"template": NEEDED, **_LDAP}, compares_names=True),
         Way(
             _ldap_by_search,
             {"base": NEEDED, "filter": NEEDED, "bind_dn": NEEDED, "bind_password": NEEDED_SECRET, **_LDAP},
+            compares_names=True,
         ),
     ),
     "sql": (
@@ -221,8 +245,8 @@ KINDS: Mapping[str, Sequence[Way]] = {
     ),
     "pam": (Way(_pam, {"service": Key(), "folder": Key(), "refusal_seconds": Key(delay)}),),
     "oauth": (
-        Way(_jwt, {"keys": NEEDED, **_JWT, **_ENDPOINT}),
-        Way(_jwt, {"jwks": NEEDED, **_JWT}),
+        Way(_jwt, {"keys": NEEDED, **_JWT, **_ENDPOINT}, compares_names=True),
+        Way(_jwt, {"jwks": NEEDED, **_JWT}, compares_names=True),
         Way(
             _introspection,
             {
@@ -235,6 +259,7 @@ KINDS: Mapping[str, Sequence[Way]] = {
                 **_CLAIMS,
                 **_ENDPOINT,
             },
+            compares_names=True,
         ),
     ),
 }

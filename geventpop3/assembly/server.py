@@ -34,19 +34,24 @@ Listening: TypeAlias = tuple[list[Any], list[Any]]
 
 
 def make_server(
-    settings: Settings, listening: Callable[[Settings], Listening], *, fake_salt_key: bytes | None = None
+    settings: Settings,
+    listening: Callable[[Settings], Listening],
+    *,
+    fake_salt_key: bytes | None = None,
+    check: bool = False,
 ) -> POP3Server:
     """A server that is not started, on the sockets that *listening* returns. Raises ConfigError.
 
-    *fake_salt_key* is the one to use if the settings name none: without it too it is random.
+    *fake_salt_key* is the one to use if the settings name none: without it too it is random. If *check* is true, other
+    servers that logins need are asked, too.
     """
     tls = _certificates(settings)
-    authenticator = make_authenticator(settings)
+    authenticator = make_authenticator(settings, check=check)
     store = make_store(settings)
     with settings.blamed("proxy"):
         proxies = TrustedProxies(settings.proxy) if settings.proxy else None
     with settings.blamed("limits"):
-        limits = None if settings.limits is None else make_limits(settings.limits)
+        limits = None if settings.limits is None else make_limits(settings.limits, check=check)
     service = MaildropService(
         store,
         authenticator,
@@ -55,6 +60,7 @@ def make_server(
         login_delay=settings.login_delay,
         utf8_messages=settings.utf8_messages,
         language=settings.language,
+        username_case=settings.username_case,
         max_tries=settings.max_tries,
         store_threads=settings.store_threads,
         auth_threads=settings.auth_threads,

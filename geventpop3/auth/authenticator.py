@@ -47,6 +47,13 @@ class Authenticator(ABC):
         """
         return None if self.knows(name) is False else name
 
+    def check(self) -> None:
+        """Do what a login of a name that nobody has takes. Raises ConfigError with what failed.
+
+        ``geventpop3 check`` calls it. Here nothing is done.
+        """
+        return
+
     def answers_at_once(self) -> bool:
         """Whether all methods take far less than a millisecond and never wait: no thread is used then."""
         return False

@@ -5,15 +5,18 @@ is the next. One that is down ends the login, because nobody can say whether the
 always work. A failed login asks each back end once, those that have no say about a random name, so that its time and
 its answer do not tell who knew the user.
 
-The chain itself never waits. In a service each back end is asked in the threads for its kind of work, so one that is
-slow holds up only those that it is asked about.
+The chain itself never waits. In a service each back end is asked in the threads for its kind of work, and none shares
+those that wait, so one that is slow or silent holds up only those that it is asked about: names that it knows, and
+names that no back end before it knows. Users of a back end behind one that is silent wait, because their names may be
+its own; those of one before it do not.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from time import monotonic
 from typing import ParamSpec, Self, TypeVar
 
 from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator, ask
@@ -24,13 +27,21 @@ from geventpop3.errors import ConfigError, StoreUnavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 
+COVER_SECONDS = 1.0
+"""For so long a back end may take a look-up that only makes all names take the same time; it then is passed over."""
+
+COVER_PAUSE_SECONDS = 60.0
+"""For so long it is passed over. Who asks sees then that it is down, by the answers for names that nobody has."""
+
 
 class Chain(SecretAuthenticator, TokenAuthenticator):
     """Asks *members* in their order. Raises ConfigError if there are none."""
 
     def __init__(self, members: Iterable[Authenticator]) -> None:
         self.members = tuple(members)
-        self._threads: Threads = CALLING_THREAD
+        self._threads: Mapping[int, Threads] = {}
+        self._slow: dict[int, float] = {}
+        """The back ends that have begun a look-up for its time alone and not ended it well, and when they began."""
         if not self.members:
             raise ConfigError("a chain needs a back end")
 
@@ -78,33 +89,51 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         owners = (self._ask(member, member.owner, name) for member in cannot_tell)
         return next((owner for owner in owners if owner is not None), None)
 
+    def check(self) -> None:
+        for member in self.members:
+            self._ask(member, member.check)
+
     def answers_at_once(self) -> bool:
-        return self._threads is not CALLING_THREAD or all(member.answers_at_once() for member in self.members)
+        return bool(self._threads) or all(member.answers_at_once() for member in self.members)
 
     def in_threads(self, threads: Threads) -> Self:
         chain = copy(self)
-        chain.members = tuple(member.in_threads(threads) for member in self.members)
-        chain._threads = threads
+        parts = [threads.apart() for _ in self.members]
+        chain.members = tuple(map(lambda member, part: member.in_threads(part), self.members, parts))
+        chain._threads = dict(zip(map(id, chain.members), parts, strict=True))
+        chain._slow = {}
         return chain
 
     def _ask(self, member: Authenticator, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return ask(self._threads, member, method, *args, **kwargs)
+        return ask(self._threads.get(id(member), CALLING_THREAD), member, method, *args, **kwargs)
 
     def secret(self, name: str) -> Secret | None:
         """The secret that the first back end that knows *name* has; it asks them all, to take the same time."""
-        found = None
-        decided = False
-        for member in self.members:
-            try:
-                known = self._ask(member, member.knows, name)
-                secret = self._ask(member, member.secret, name) if isinstance(member, SecretAuthenticator) else None
-            except StoreUnavailable:
-                if decided:
-                    continue
-                raise
-            if not decided and (known or secret is not None):
-                found, decided = secret, True
-        return found
+        members = iter(self.members)
+        for member in members:
+            known, secret = self._secret_of(member, name)
+            if known or secret is not None:
+                for other in members:
+                    self._cover(other, name)
+                return secret
+        return None
+
+    def _secret_of(self, member: Authenticator, name: str) -> tuple[bool | None, Secret | None]:
+        known = self._ask(member, member.knows, name)
+        return known, self._ask(member, member.secret, name) if isinstance(member, SecretAuthenticator) else None
+
+    def _cover(self, member: Authenticator, name: str) -> None:
+        """Ask *member* for the time that it takes, unless it has not answered lately: that would cost the login."""
+        begin, now = self._slow.get(id(member)), monotonic()
+        if begin is not None and COVER_SECONDS <= now - begin < COVER_PAUSE_SECONDS:
+            return
+        if begin is None or now - begin >= COVER_PAUSE_SECONDS:
+            self._slow[id(member)] = now
+        try:
+            self._secret_of(member, name)
+        except StoreUnavailable:
+            return
+        self._slow.pop(id(member), None)
 
     def has_clear_secrets(self) -> bool:
         members = [member for member in self.members if member.checks_passwords()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from geventpop3.auth.authenticator import Authenticator
+from geventpop3.errors import HandedOverError
 
 
 class FunctionAuthenticator(Authenticator):
@@ -19,7 +20,7 @@ class FunctionAuthenticator(Authenticator):
         self.at_once = at_once
 
     def authenticate(self, name: str, password: str) -> str | None:
-        """As every authenticator. Raises TypeError if the function returns what is no answer."""
+        """As every authenticator. Raises HandedOverError if the function returns what is no answer."""
         answer = self.function(name, password)
         if answer is None or answer is False:
             return None
@@ -28,7 +29,7 @@ class FunctionAuthenticator(Authenticator):
         if isinstance(answer, str) and answer:
             return answer
         what = "an empty string" if answer == "" else f"a {type(answer).__name__}"
-        raise TypeError(f"an authenticator's function returned {what}; expected an owner, True, False or None")
+        raise HandedOverError(f"an authenticator's function returned {what}; expected an owner, True, False or None")
 
     def answers_at_once(self) -> bool:
         return self.at_once

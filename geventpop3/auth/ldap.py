@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.credentials import is_name, password_octets, unavailable
 from geventpop3.errors import ConfigError
+from geventpop3.owners import UsernameCase, canonical_name
 
 log = logging.getLogger("geventpop3.auth")
 
@@ -40,6 +41,7 @@ unwillingToPerform. All others mean that the server cannot tell."""
 SUCCESS = 0
 SIZE_LIMIT_EXCEEDED = 4
 NO_SUCH_OBJECT = 32
+INVALID_DN_SYNTAX = 34
 
 
 class Directory(Protocol):
@@ -84,11 +86,13 @@ class UserDn:
     """Users whose DN is known but for the name: ``uid={name},ou=people,dc=example,dc=org``.
 
     The owner is the *owner* attribute of the user's own entry, which the user must be allowed to read; None takes the
-    name as the client spelt it, although a directory ignores case and blanks in it.
+    name as the client spelt it, although a directory ignores case and blanks in it. Of several values the owner is the
+    one that is the name, as *username_case* compares them: it is the option of the ``MaildropService``.
     """
 
     template: str
     owner_attribute: str | None = "uid"
+    username_case: UsernameCase = "domain"
 
     def __post_init__(self) -> None:
         _expect_name(self.template, "the template of DNs")
@@ -105,7 +109,8 @@ class UserDn:
             return None
         if self.owner_attribute is None:
             return name
-        return _owner(directory.read(dn, self.owner_attribute), self.owner_attribute, name)
+        values = directory.read(dn, self.owner_attribute)
+        return _owner(values, self.owner_attribute, name, self.username_case)
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,8 @@ class UserSearch:
     """Users below *base* that match *filter*, as ``(&(objectClass=person)(mail={name}))``, found by a service account.
 
     The owner is the value of *owner_attribute* in the entry; None takes the name as the client spelt it, although a
-    directory ignores case in it. Two entries that match are nobody.
+    directory ignores case in it. Of several values the owner is the one that is the name, as *username_case* compares
+    them: it is the option of the ``MaildropService``. Two entries that match are nobody.
     """
 
     base: str
@@ -121,6 +127,7 @@ class UserSearch:
     bind_dn: str
     bind_password: str = field(repr=False)
     owner_attribute: str | None = "uid"
+    username_case: UsernameCase = "domain"
 
     def __post_init__(self) -> None:
         _expect_name(self.filter, "the filter")
@@ -145,14 +152,16 @@ class UserSearch:
 
     def _entries(self, directory: Directory, name: str) -> list[Entry]:
         if not directory.bind(self.bind_dn, self.bind_password.encode("utf-8")):
-            raise Unreachable("the service account is refused")
+            raise Unreachable(f"the service account {self.bind_dn} is refused")
         entries = directory.search(self.base, self.filter.replace("{name}", escape_filter(name)), self.owner_attribute)
         if len(entries) > 1:
             log.error("LDAP: more than one entry for %a; nobody can log in so", name)
         return entries
 
     def _owner(self, entry: Entry, name: str) -> str | None:
-        return name if self.owner_attribute is None else _owner(entry.values, self.owner_attribute, name)
+        if self.owner_attribute is None:
+            return name
+        return _owner(entry.values, self.owner_attribute, name, self.username_case)
 
 
 class LdapAuthenticator(Authenticator):
@@ -200,6 +209,28 @@ class LdapAuthenticator(Authenticator):
 
     def owner(self, name: str) -> str | None:
         return self._ask(lambda directory: self._users.owner(directory, name)) if is_name(name) else None
+
+    def check(self) -> None:
+        """Ask each server as a login does, for a name that nobody has. Raises ConfigError if none answers well."""
+        name, password = f"nobody-{secrets.token_hex(8)}", secrets.token_hex(16).encode("ascii")
+        troubles = []
+        for server in self._servers:
+            session = None
+            try:
+                session = Session(server, self._context, self._seconds, self._starts_tls)
+                if self._users.log_in(session, name, password) is not None:
+                    raise Unreachable("it lets in a name that nobody has, with any password")
+                if session.result == INVALID_DN_SYNTAX:
+                    raise Unreachable("it says that the DN of the bind is malformed: is the template right?")
+            except Unreachable as error:
+                troubles.append(f"{server.url}: {error}")
+            finally:
+                if session is not None:
+                    session.close()
+        if len(troubles) == len(self._servers):
+            raise ConfigError(f"LDAP: {'; '.join(troubles)}")
+        for trouble in troubles:
+            log.warning("LDAP: %s; another server answers", trouble)
 
     def close(self) -> None:
         """Close the calling thread's connection; its next login opens another."""
@@ -279,9 +310,17 @@ class Session:
             self.close()
             raise
 
+    @property
+    def result(self) -> int:
+        """The result code of the last operation."""
+        return int(self._connection.result["result"])
+
     def bind(self, dn: str, password: bytes) -> bool:
         try:
             self._do(self._connection.rebind, dn, password, read_server_info=False)
+        except Unreachable as error:
+            # It becomes a line of the log, and ldap3 had the password.
+            raise Unreachable(str(error).replace(password.decode("utf-8"), "****")) from None
         finally:
             self._connection.password = self._connection.request = None
         result = self._connection.result
@@ -385,11 +424,14 @@ def _is_text(password: bytes) -> bool:
     return True
 
 
-def _owner(values: list[bytes], attribute: str, name: str) -> str | None:
-    """The owner that the values of *attribute* tell: the name itself is one of them, or there is but one."""
+def _owner(values: list[bytes], attribute: str, name: str, case: UsernameCase) -> str | None:
+    """The owner that the values of *attribute* tell: the name itself is one of them, or there is but one.
+
+    A name is in its canonical form, values are as the directory has them.
+    """
     texts = [value.decode("utf-8", "replace") for value in values]
-    if name in texts:
-        return name
+    if same := [text for text in texts if canonical_name(text, case) == canonical_name(name, case)]:
+        return same[0]
     if len(texts) == 1 and is_name(texts[0]):
         return texts[0]
     log.error("LDAP: the entry of %a shows no usable %s, or several; nobody can log in so", name, attribute)

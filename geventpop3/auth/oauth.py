@@ -22,7 +22,8 @@ from geventpop3.auth.authenticator import TokenAuthenticator
 from geventpop3.auth.credentials import is_name, unavailable
 from geventpop3.auth.endpoint import Endpoint, EndpointError
 from geventpop3.auth.jwks import ALGORITHMS, GivenKeys, Keys, PublishedKeys
-from geventpop3.errors import ConfigError
+from geventpop3.errors import ConfigError, StoreUnavailable
+from geventpop3.owners import UsernameCase, canonical_name
 
 log = logging.getLogger("geventpop3.auth")
 
@@ -39,9 +40,9 @@ Policy = Callable[[str, str], str | None]
 """``policy(owner, name)``: whose maildrop a token of *owner* opens when the client says *name*, or None."""
 
 
-def same_name(owner: str, name: str) -> str | None:
-    """The policy by default: everybody opens their own maildrop."""
-    return owner if name == owner else None
+def same_name(owner: str, name: str, *, username_case: UsernameCase = "domain") -> str | None:
+    """The policy by default: everybody opens their own maildrop, by any spelling that is the same name."""
+    return owner if canonical_name(name, username_case) == canonical_name(owner, username_case) else None
 
 
 class TokenRefused(Exception):
@@ -79,7 +80,8 @@ class TokenVerifier(TokenAuthenticator):
             raise TokenRefused("its email is not verified")
         if self._scope is not None and self._scope not in _words(claims, "scope") | _words(claims, "scp"):
             raise TokenRefused(f"no scope {self._scope}")
-        return owner
+        # One form before any policy compares it; what case means is the policy's.
+        return canonical_name(owner, "keep")
 
     def authenticate(self, name: str, password: str) -> str | None:  # noqa: ARG002
         """None: nobody has a password here."""
@@ -131,6 +133,13 @@ class JwtVerifier(TokenVerifier):
                 self._keys = GivenKeys(keys, self._algorithms)
             except ValueError as error:
                 raise ConfigError(f"OAuth: the JWK Set: {error}") from None
+
+    def check(self) -> None:
+        """Fetch the keys, where they are published. Raises ConfigError if there are none."""
+        try:
+            self._keys.find(None, self._algorithms[0])
+        except StoreUnavailable as error:
+            raise ConfigError(f"OAuth: {error.detail}") from None
 
     def claims(self, token: str) -> Mapping[str, Any]:
         jwt = self._jwt
@@ -196,6 +205,23 @@ class IntrospectionVerifier(TokenVerifier):
         self._cache: dict[bytes, tuple[float, Mapping[str, Any]]] = {}
         self._lock = threading.Lock()
 
+    def check(self) -> None:
+        """Ask about a token that nobody has. Raises ConfigError if the answer is none."""
+        try:
+            answer = self._introspect(secrets.token_urlsafe(16))
+        except StoreUnavailable as error:
+            raise ConfigError(f"{error.detail}") from None
+        if not isinstance(answer.get("active"), bool):
+            # RFC 7662 section 2.2: "active" is REQUIRED.
+            raise ConfigError(f"OAuth: {self._endpoint.url}: the answer does not say whether the token is active")
+
+    def _introspect(self, token: str) -> Mapping[str, Any]:
+        try:
+            form = {"token": token, "token_type_hint": "access_token"}
+            return self._endpoint.post(form, {"Authorization": self._authorization})
+        except EndpointError as error:
+            raise unavailable(f"OAuth: {error}") from error
+
     def claims(self, token: str) -> Mapping[str, Any]:
         # Under a key of this process, so that its memory holds nothing that opens a maildrop elsewhere.
         digest = hmac.digest(self._key, token.encode("ascii"), "sha256")
@@ -203,11 +229,7 @@ class IntrospectionVerifier(TokenVerifier):
             until, claims = self._cache.get(digest, (0.0, {}))
         if self._clock() < until:
             return claims
-        try:
-            form = {"token": token, "token_type_hint": "access_token"}
-            claims = self._endpoint.post(form, {"Authorization": self._authorization})
-        except EndpointError as error:
-            raise unavailable(f"OAuth: {error}") from error
+        claims = self._introspect(token)
         now = self._clock()
         expires = claims.get("exp", now + self._cache_seconds)
         if claims.get("active") is not True:

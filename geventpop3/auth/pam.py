@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import secrets
 import time
 from collections.abc import Callable
 from functools import cache
@@ -17,7 +18,7 @@ from typing import Any
 
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.credentials import is_name, password_octets, unavailable
-from geventpop3.errors import ConfigError
+from geventpop3.errors import ConfigError, StoreUnavailable
 
 log = logging.getLogger("geventpop3.auth")
 
@@ -79,6 +80,17 @@ class PamAuthenticator(Authenticator):
         if owner is None:
             time.sleep(max(0.0, begin + self._refusal_seconds - time.monotonic()))
         return owner
+
+    def check(self) -> None:
+        """Let PAM refuse a name that nobody has. Raises ConfigError if it cannot tell, or lets that in."""
+        try:
+            owner = self._log_in(
+                f"nobody-{secrets.token_hex(4)}".encode("ascii"), secrets.token_hex(16).encode("ascii")
+            )
+        except StoreUnavailable as error:
+            raise ConfigError(f"{error.detail}") from None
+        if owner is not None:
+            raise ConfigError(f"PAM: the service {os.fsdecode(self._service)} lets in a name that nobody has")
 
     def _log_in(self, name: bytes, password: bytes) -> str | None:
         library = _library()

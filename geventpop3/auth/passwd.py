@@ -4,7 +4,8 @@ A line that is not understood is logged and skipped, never guessed at, and costs
 runs every scheme-with-parameters of the file once, so that it takes the same time whether the user exists or not. The
 table is replaced as a whole when the file has changed; readers need no lock.
 
-Names compare exactly: the canonical form of a name is what stands in the file, and the owner is that name.
+Names have their canonical form (``owners``) in the table, and the owner is the name in that form. Where two lines are
+of one name then, the first counts. A byte order mark, with which some editors begin a file, is no part of a name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Self
 
 from geventpop3.auth.authenticator import SecretAuthenticator
@@ -29,6 +31,7 @@ from geventpop3.auth.schemes import DigestSecret, parse_secret
 from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret
 from geventpop3.auth.threads import CALLING_THREAD, Threads
 from geventpop3.errors import ConfigError
+from geventpop3.owners import UsernameCase, canonical_name
 
 log = logging.getLogger("geventpop3.auth")
 
@@ -40,6 +43,8 @@ COMPLAINTS = 20
 
 COSTS = 4
 """From more different costs than this a warning is logged, because each failed login pays them all."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 QUICK = (ClearSecret, DigestSecret)
 """Secrets that are checked in microseconds."""
@@ -90,28 +95,34 @@ class _Table:
 class PasswordFile(SecretAuthenticator):
     """Authenticates against a password file and follows its changes.
 
-    Raises ConfigError if the file cannot be read now; if it cannot later, what was read last stays in force and one
-    line is logged. Methods may be called from any number of threads at once.
+    *username_case* says which spellings are one name; it is the option of the ``MaildropService`` too. Raises
+    ConfigError if the file cannot be read now; if it cannot later, what was read last stays in force and one line is
+    logged. Methods may be called from any number of threads at once.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, username_case: UsernameCase = "domain") -> None:
         self.path = os.path.abspath(path)
+        self.username_case: UsernameCase = username_case
         self._turn = [None]  # whoever pops it reads the file; the others go on with the table they have
         self._trouble: str | None = None
         self._threads: Threads = CALLING_THREAD
         try:
-            self._table = _read(self.path, None)
+            self._table = _read(self.path, None, username_case)
         except OSError as error:
             raise ConfigError(f"{self.path}: {error.strerror}") from None
 
     def authenticate(self, name: str, password: str) -> str | None:
-        table = self._current()
+        table, name = self._current(), self._key(name)
         if table.is_quick:
             return name if table.matches(name, password) else None
         return name if self._threads.compute(table.matches, name, password) else None
 
     def knows(self, name: str) -> bool:
-        return name in self._current().users
+        return self._key(name) in self._current().users
+
+    def owner(self, name: str) -> str | None:
+        name = self._key(name)
+        return name if name in self._current().users else None
 
     def answers_at_once(self) -> bool:
         """True while the file holds no secret that is slow to check, and need not be read again."""
@@ -136,7 +147,7 @@ class PasswordFile(SecretAuthenticator):
 
     def secret(self, name: str) -> ClearSecret | ScramSecret | None:
         """The clear-text secret or the SCRAM keys of *name*; None for users whose password is hashed otherwise."""
-        secret = self._current().users.get(name)
+        secret = self._current().users.get(self._key(name))
         return secret if isinstance(secret, (ClearSecret, ScramSecret)) else None
 
     def has_clear_secrets(self) -> bool:
@@ -147,6 +158,9 @@ class PasswordFile(SecretAuthenticator):
 
     def has_scram_keys_alone(self) -> bool:
         return none_is_clear(self._table.decoys.values())
+
+    def _key(self, name: str) -> str:
+        return canonical_name(name, self.username_case)
 
     def _current(self) -> _Table:
         table = self._table
@@ -162,7 +176,7 @@ class PasswordFile(SecretAuthenticator):
         except IndexError:
             return table
         try:
-            self._table = table = self._threads.wait(_read, self.path, self._table)
+            self._table = table = self._threads.wait(_read, self.path, self._table, self.username_case)
             self._mended()
         except OSError as error:
             self._complain(error)
@@ -186,7 +200,7 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
 
 
-def _read(path: str, before: _Table | None) -> _Table:
+def _read(path: str, before: _Table | None, case: UsernameCase) -> _Table:
     """The table of the file now; content that is the same as *before* is neither parsed nor complained about again."""
     with _opened(path) as file:
         status = os.fstat(file)
@@ -197,7 +211,7 @@ def _read(path: str, before: _Table | None) -> _Table:
     content = hash(octets)
     if before is not None and before.content == content:
         return replace(before, stamp=_stamp(status), is_settled=is_settled)
-    users = _parse(path, octets)
+    users = _parse(path, octets, case)
     decoys: dict[Hashable, PasswordSecret] = {}
     for secret in users.values():
         if secret.cost not in decoys:
@@ -226,23 +240,29 @@ def _opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
         os.close(file)
 
 
-def _parse(path: str, octets: bytes) -> dict[str, PasswordSecret]:
+def _parse(path: str, octets: bytes, case: UsernameCase) -> dict[str, PasswordSecret]:
     users: dict[str, PasswordSecret] = {}
-    first: dict[str, int] = {}
+    first: dict[str, tuple[int, str]] = {}
     complaints: list[tuple[int, int, str]] = []
     for number, line in enumerate(_lines(octets), 1):
         if not line.strip() or line.startswith(b"#"):
             continue
         try:
-            name, secret = _parse_line(line)
+            spelling, secret = _parse_line(line)
         except ConfigError as error:
             complaints.append((logging.ERROR, number, f"{error}; the line is skipped"))
             continue
+        name = canonical_name(spelling, case)
         if name in users:
-            text = f"the user of line {first[name]} again; the first line counts"
-            complaints.append((logging.WARNING, number, text))
+            line_before, spelling_before = first[name]
+            if spelling == spelling_before:
+                text = f"the user of line {line_before} again; the first line counts"
+                complaints.append((logging.WARNING, number, text))
+            else:
+                text = f"the user of line {line_before} in another spelling (username-case is {case})"
+                complaints.append((logging.ERROR, number, f"{text}; the first line counts, rename or remove one"))
             continue
-        users[name], first[name] = secret, number
+        users[name], first[name] = secret, (number, spelling)
     for level, number, text in complaints[:COMPLAINTS]:
         log.log(level, "%s line %d: %s", path, number, text)
     if len(complaints) > COMPLAINTS:
@@ -251,7 +271,7 @@ def _parse(path: str, octets: bytes) -> dict[str, PasswordSecret]:
 
 
 def _lines(octets: bytes) -> list[bytes]:
-    return [line.removesuffix(b"\r") for line in octets.split(b"\n")]
+    return [line.removesuffix(b"\r") for line in octets.removeprefix(BYTE_ORDER_MARK).split(b"\n")]
 
 
 def _parse_line(line: bytes) -> tuple[str, PasswordSecret]:
@@ -284,8 +304,9 @@ def check_name(name: str) -> None:
 def set_password(path: str | os.PathLike[str], name: str, field: str) -> bool:
     """Give *name* the secret *field* (of ``hash_password``) in a password file; True if the user is new.
 
-    Other lines, comments and the other fields of the user's line stay as they are. A file that is missing is created
-    with mode 0600. Raises ConfigError.
+    Other lines, comments and the other fields of the user's line stay as they are; a byte order mark goes. A file that
+    is missing is created with mode 0600. Raises ConfigError, also for a new name that is another spelling of one that
+    is there.
     """
     check_name(name)
     key, value = name.encode("utf-8"), field.encode("utf-8")
@@ -298,6 +319,10 @@ def set_password(path: str | os.PathLike[str], name: str, field: str) -> bool:
                 end = line[len(line.rstrip(b"\r\n")) :]
                 rest = line[: len(line) - len(end)].split(b":", 2)[2:]
                 return [*lines[:i], b":".join([key, value, *rest]) + end, *lines[i + 1 :]]
+        if (number := _line_of_spelling(lines, name)) is not None:
+            raise ConfigError(
+                f"{os.fspath(path)}: the name of line {number} is {name!r} in another spelling: give that one"
+            )
         is_new = True
         if lines and not lines[-1].endswith(b"\n"):
             lines = [*lines[:-1], lines[-1] + b"\n"]
@@ -323,6 +348,16 @@ def delete_user(path: str | os.PathLike[str], name: str) -> bool:
     return was_there
 
 
+def _line_of_spelling(lines: list[bytes], name: str) -> int | None:
+    """Return the number of the line whose name the server takes for *name*, by the default of ``username-case``."""
+    wanted = canonical_name(name, "domain")
+    for number, line in enumerate(lines, 1):
+        spelling = line.partition(b":")[0].decode("utf-8", "surrogateescape")
+        if not line.startswith(b"#") and canonical_name(spelling, "domain") == wanted:
+            return number
+    return None
+
+
 def _is_of(line: bytes, key: bytes) -> bool:
     return line.startswith(key + b":")
 
@@ -334,7 +369,7 @@ def _edit(path: str | os.PathLike[str], change: Callable[[list[bytes]], list[byt
     try:
         with _locked(target, os.O_RDWR | (os.O_CREAT if create else 0)) as file:
             with os.fdopen(file, "rb", closefd=False) as stream:
-                before = stream.readlines()
+                before = BytesIO(stream.read().removeprefix(BYTE_ORDER_MARK)).readlines()
             after = change(before)
             if after != before:
                 _replace(target, b"".join(after), os.fstat(file))

@@ -32,6 +32,8 @@ COSTS = 16
 SURVEYED = 1000
 """Rows of a survey that are fetched at a time."""
 
+OWNER_COLUMN = 1
+
 MARKERS = {"qmark": "?", "numeric": ":1", "named": ":name", "format": "%s", "pyformat": "%(name)s"}
 """What stands for the name in each of PEP 249's parameter styles."""
 
@@ -118,6 +120,25 @@ class SqlAuthenticator(SecretAuthenticator):
         """The clear-text secret or the SCRAM keys of *name*; None for users whose password is hashed otherwise."""
         user = self._threads.wait(self._find, name)
         return user.secret if user is not None and isinstance(user.secret, (ClearSecret, ScramSecret)) else None
+
+    def check(self) -> None:
+        """Connect, and ask for a name that nobody has. Raises ConfigError if that fails or the columns are others."""
+        try:
+            rows, columns = self._execute(self._opened(), f"nobody-{secrets.token_hex(8)}")
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"the query fails: {_text(error)}") from error
+        finally:
+            self.close()
+        if columns is not None and columns > OWNER_COLUMN + 1:
+            raise ConfigError(
+                f"the query finds {columns} columns: the secret is the first, the owner may be the second"
+            )
+        if rows and rows[0][0] is not None:
+            raise ConfigError(
+                "the query finds a row for a name that nobody has: is :name compared with the name's column?"
+            )
 
     def answers_at_once(self) -> bool:
         return self._threads is not CALLING_THREAD
@@ -211,6 +232,10 @@ class SqlAuthenticator(SecretAuthenticator):
         return connection
 
     def _look_up(self, connection: Connection, name: str) -> Sequence[Sequence[Any]]:
+        return self._execute(connection, name)[0]
+
+    def _execute(self, connection: Connection, name: str) -> tuple[Sequence[Sequence[Any]], int | None]:
+        """Return at most two rows, and how many columns they have if the driver tells."""
         style = self._paramstyle or _paramstyle_of(connection)
         count = len(self._pieces) - 1
         parameters = (
@@ -221,10 +246,12 @@ class SqlAuthenticator(SecretAuthenticator):
             pieces = [piece.replace("%", "%%") for piece in pieces]
         with closing(connection.cursor()) as cursor:
             cursor.execute(MARKERS[style].join(pieces), parameters)
+            description = getattr(cursor, "description", None)
+            columns = None if description is None else len(description)
             rows: Sequence[Sequence[Any]] = cursor.fetchmany(2)
         # Else the next query of this connection might see the past, and the database keep it for us.
         connection.commit()
-        return rows
+        return rows, columns
 
 
 _LITERAL_OR_NAME = re.compile(r"""('(?:[^']|'')*'|"[^"]*"|--[^\n]*|/\*.*?\*/|::)|:name\b""", re.DOTALL)

@@ -22,6 +22,7 @@ from geventpop3.config.checks import Check
 from geventpop3.config.nearest import did_you_mean
 from geventpop3.config.tables import by_name, shown
 from geventpop3.errors import ConfigError
+from geventpop3.owners import USERNAME_CASES
 from geventpop3.server.addresses import parse_address
 from geventpop3.service.language import DEFAULT, LANGUAGES
 from geventpop3.service.offload import WAITING_THREADS
@@ -210,12 +211,19 @@ class Settings:
     language: str = _text(
         "the language of who asks for 'LANG *': " + ", ".join(LANGUAGES), "TAG", DEFAULT, checks.one_of(*LANGUAGES)
     )
+    username_case: Literal["domain", "lower", "keep"] = _text(
+        "what case means in the names of users: 'domain': nothing behind the last @ (RFC 5321); 'lower': nothing; "
+        "'keep': another case is another user. What means nothing is written in lower case",
+        "|".join(USERNAME_CASES),
+        "domain",
+        checks.one_of(*USERNAME_CASES),
+    )
     max_tries: int = _number("close a connection after so many failed logins", checks.count, "N", 3)
     auth_threads: int | None = _number(
         "threads that check passwords (default: one for each processor)", checks.count, "N"
     )
     waiting_threads: int = _number(
-        "threads that wait for back ends which ask others", checks.count, "N", WAITING_THREADS
+        "threads of each back end that asks others and waits for them", checks.count, "N", WAITING_THREADS
     )
     fake_salt_key_file: str | None = _text(
         "a file with at least 16 random octets, of which the salts are made that SCRAM shows for unknown names "
@@ -323,8 +331,9 @@ def _check_variables(environment: Mapping[str, str]) -> None:
 def _read_file(path: str) -> dict[str, object]:
     """What the file holds, by name of the setting."""
     try:
-        with open(path, "rb") as file:
-            content = tomllib.load(file)
+        # utf-8-sig: some editors begin a file with a byte order mark.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            content = tomllib.loads(file.read())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -48,7 +48,8 @@ class KeptSecret:
             return self._text
         with open(self._path, "rb") as file:
             octets = file.read(SECRET_OCTETS + 1)
-        line = octets.removesuffix(b"\n").removesuffix(b"\r")
+        # Some editors begin a file with a byte order mark.
+        line = octets.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
         if not line or len(octets) > SECRET_OCTETS or any(octet in line for octet in b"\0\r\n"):
             raise ConfigError(f"{self._path}: not one line with a secret and nothing else")
         try:

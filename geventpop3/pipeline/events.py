@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, cast
 
 from blinker import ANY, NamedSignal
 
-from geventpop3.errors import PipelineError
+from geventpop3.errors import HandedOverError, PipelineError
 from geventpop3.pipeline.interfaces import ClientInterface, CommandSummary, SessionSummary
 from geventpop3.wire.replies import Reply
 
@@ -49,12 +49,14 @@ generation = Generation()
 
 
 def as_reply(answer: object) -> Reply:
-    """What an application gave as an answer. Raises TypeError or ValueError, whose texts show nothing of it."""
+    """What an application gave as an answer. Raises HandedOverError, whose text shows nothing of it."""
     if isinstance(answer, Reply):
         return answer
     if isinstance(answer, (str, bytes)):
         return Reply.parse(answer)
-    raise TypeError(f"an answer is a Reply, or str or bytes that begin with +OK or -ERR, not {type(answer).__name__}")
+    raise HandedOverError(
+        f"an answer is a Reply, or str or bytes that begin with +OK or -ERR, not {type(answer).__name__}"
+    )
 
 
 def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = (Exception,)) -> None:

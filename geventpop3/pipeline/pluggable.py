@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from geventpop3.errors import PipelineError, Refusal
+from geventpop3.errors import ConfigError, HandedOverError, PipelineError, Refusal
 from geventpop3.pipeline.events import CATALOGUE, Event, as_reply, discard, generation, signal
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
@@ -39,6 +39,12 @@ from geventpop3.wire.replies import Reply, err
 logger = logging.getLogger("geventpop3.pipeline")
 
 _PLUGIN_ERROR = "plugin_error"
+
+_PACKAGE = __name__.partition(".")[0]
+
+_QUOTING_NO_SECRET = (Refusal, ConfigError, HandedOverError)
+"""Errors of ours whose texts are in the log also where a secret was on its way. A PipelineError is none of them: it
+quotes what it is given, which at PASS may be the password."""
 
 
 class Watch(Protocol):
@@ -339,7 +345,7 @@ class Pluggable:
                 else:
                     eat = self._watch.call(f"plugin {slot.alias!r}", handler, self, event)
                 if eat is not None and not isinstance(eat, Eat):
-                    raise PipelineError(f"a plugin returns an Eat code or None, not {type(eat).__name__}")
+                    raise HandedOverError(f"a plugin returns an Eat code or None, not {type(eat).__name__}")
             except self._isolated as failure:  # one plugin's failure is not another's
                 self._plugin_failed(event, slot.alias, failure)
                 eat = EAT_NONE
@@ -397,10 +403,11 @@ class Pluggable:
         if event.secret_from is None:
             logger.error("%s failed at %s, reference %s", who, _title(event), reference, exc_info=exception)
         else:
-            # The text of an exception may quote the secret ("invalid literal for int(): 'sesame'"): only where it was.
+            # The text of an exception may quote the secret ("invalid literal for int(): 'sesame'"): only where it was,
+            # unless the text is one of ours.
             trace = "".join(traceback.format_tb(exception.__traceback__))
-            kind = type(exception).__name__
-            logger.error("%s failed at %s, reference %s: %s\n%s", who, _title(event), reference, kind, trace.rstrip())
+            what = _without_secrets(exception)
+            logger.error("%s failed at %s, reference %s: %s\n%s", who, _title(event), reference, what, trace.rstrip())
         return reference
 
     # What the pipeline tells
@@ -453,6 +460,28 @@ class Pluggable:
             if name != ALL and not hearing.handles(name):
                 raise PipelineError(f"the plugin {slot.alias!r} has no method that handles {name!r}")
         return [(hearing, name) for name in names or (ALL,)]
+
+
+def _without_secrets(exception: BaseException) -> str:
+    """Return the type of a failure and of what led to it, each with its text where that quotes nobody's secret."""
+    told: list[str] = []
+    seen: set[int] = set()
+    cause: BaseException | None = exception
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        told.append(_told(cause))
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return ", because of ".join(told)
+
+
+def _told(exception: BaseException) -> str:
+    kind = type(exception)
+    # A subclass of an application's may put anything into its text.
+    if not (issubclass(kind, _QUOTING_NO_SECRET) and kind.__module__.startswith(f"{_PACKAGE}.")):
+        return kind.__name__
+    detail = exception.detail if isinstance(exception, Refusal) else None
+    words = " ".join(f"{exception}{f' ({detail})' if detail is not None else ''}".split())
+    return f"{kind.__name__}: {words}"
 
 
 def _title(event: Event) -> str:

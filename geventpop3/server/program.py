@@ -32,12 +32,17 @@ class SignalHandlers:
         }
         self._registration = Registration(self.restore)
 
+    def stop(self) -> None:
+        """Have each signal end the process at once, which is the system's default."""
+        for watcher in self._watchers.values():
+            watcher.cancel()
+        self._watchers.clear()
+
     def restore(self) -> None:
         """Undo all of it."""
-        for number, watcher in self._watchers.items():
-            watcher.cancel()
-            signal.signal(number, self._before[number])  # what the event loop leaves is the system's default
-        self._watchers.clear()
+        self.stop()
+        for number, before in self._before.items():
+            signal.signal(number, before)
         self._registration.cancel()
 
 
@@ -55,7 +60,7 @@ def set_up_logging() -> None:
 
 @contextmanager
 def ending_by_signals(end: Callable[[], object]) -> Iterator[None]:
-    """Call *end* at the first SIGINT or SIGTERM, each unless the program handles it; a second has its usual effect.
+    """Call *end* at the first SIGINT or SIGTERM, each unless the program handles it; a second ends the process at once.
 
     Nothing is changed outside the main greenlet of the main thread. As process 1 of a container, a program that handles
     no SIGTERM never sees it (signal(7)). What Python raises at SIGINT would come up in whichever greenlet runs, in the
@@ -66,8 +71,8 @@ def ending_by_signals(end: Callable[[], object]) -> Iterator[None]:
         return
 
     def received(number: signal.Signals) -> None:
+        handlers.stop()
         log.info("%s: shutting down", number.name)
-        handlers.restore()
         end()
 
     handlers = SignalHandlers(

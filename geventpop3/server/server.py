@@ -223,7 +223,7 @@ class POP3Server(Pluggable):
         """``start`` if need be, and return once ``shutdown`` has been called and is done.
 
         In the main greenlet of the main thread, SIGINT (Ctrl-C) and SIGTERM call ``shutdown``, unless the program
-        handles them itself or *handle_signals* is false; a second one then ends the process as it would without us.
+        handles them itself or *handle_signals* is false; a second one ends the process at once.
         Where the program has not set up logging, the lines of ``geventpop3`` go to standard error.
         """
         set_up_logging()

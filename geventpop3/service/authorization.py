@@ -88,15 +88,19 @@ def apop(service: MaildropService, pop3d: Host, event: Event, session: Session) 
 def reject(service: MaildropService, pop3d: Host, session: Session, name: str, mechanism: str) -> AuthenticationFailed:
     """Count and tell of a failed try by *name*; returns what to raise. After the last one the connection is closed."""
     session.tries += 1
-    pop3d.send_event("authentication_failed", name, mechanism, client=session.client)
+    pop3d.send_event("authentication_failed", service.canonical_name(name), mechanism, client=session.client)
     if session.tries >= service.max_tries:
         session.client.disconnect()
     return AuthenticationFailed()
 
 
 def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: str, owner: str, name: str) -> Reply:
-    """The one way in: open and scan the maildrop of *owner*, whose credentials were right; *name* is who said so."""
+    """The one way in: open and scan the maildrop of *owner*, whose credentials were right; *name* is who said so.
+
+    From here on the owner has its canonical form. Raises StoreBroken for an owner that has none.
+    """
     client = session.client
+    owner, name = service.canonical_owner(owner), service.canonical_name(name)
     service.login_delay.check(owner)
     if session.transaction is not None:
         # A plugin made an -ERR of the reply to an earlier login, so the client does not know that it is in.

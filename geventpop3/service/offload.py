@@ -1,8 +1,9 @@
 """Nothing blocks the hub: what may wait for a disk or burn a processor runs in a bounded pool of native threads.
 
 One pool a kind of work, so that a slow directory server keeps no password from being hashed, hashing never stands in
-the way of reading mail, nor any of them in the way of name look-ups, which use gevent's own pool. Hashing gets what
-the sessions leave of the processor.
+the way of reading mail, nor any of them in the way of name look-ups, which use gevent's own pool. One pool a back end
+that waits for others, so that a silent one costs those alone whom it knows. Hashing gets what the sessions leave of
+the processor.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from copy import copy
 from typing import Any, ParamSpec, TypeVar
 
 import gevent
@@ -22,7 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 WAITING_THREADS = 32
-"""Calls to others that wait for an answer at once: they cost memory, and no processor."""
+"""Calls of one back end to others that wait for an answer at once: they cost memory, and no processor."""
 
 CALLS_PER_THREAD = 256
 """Calls that wait for each thread. With 50 ms a hash, who is last in the queue waits thirteen seconds."""
@@ -122,13 +124,19 @@ class Offload:
 class AuthThreads:
     """The threads that check who somebody is: *hashing* of them (as many as there are cores) and *waiting* ones.
 
-    It is the ``Threads`` that a back end's slow parts are given to.
+    It is the ``Threads`` that a back end's slow parts are given to. Each back end of a chain has *waiting* ones of its
+    own, which are made when they are needed.
     """
 
     def __init__(self, hashing: int | None = None, waiting: int = WAITING_THREADS) -> None:
         hashing = hashing or cores()
         self._hashing = Offload(hashing, hashing * CALLS_PER_THREAD, nicer=NICER)
+        self._begin(waiting)
+
+    def _begin(self, waiting: int) -> None:
+        self._count = waiting
         self._waiting = Offload(waiting, waiting * CALLS_PER_THREAD)
+        self._parts: list[AuthThreads] = []
 
     def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """What takes a processor some milliseconds."""
@@ -138,15 +146,26 @@ class AuthThreads:
         """What may wait, for a disk or a server."""
         return self._waiting.run(function, *args, **kwargs)
 
+    def apart(self) -> AuthThreads:
+        """Return the threads of one back end of several; they end with these."""
+        part = copy(self)
+        part._begin(self._count)
+        self._parts.append(part)
+        return part
+
     def close(self) -> None:
         """End the threads of this hub."""
         self._hashing.close()
         self._waiting.close()
+        for part in self._parts:
+            part.close()
 
     def disown(self) -> None:
         """Forget the threads, which are the parent's: this process is a forked child of theirs."""
         self._hashing.disown()
         self._waiting.disown()
+        for part in self._parts:
+            part.disown()
 
 
 def _wait(outcome: Any) -> BaseException | None:

@@ -29,7 +29,7 @@ from geventpop3.auth.mechanisms import (
     scram_secrets,
 )
 from geventpop3.auth.secret import SCRAM_HASHES, SCRAM_ITERATIONS
-from geventpop3.errors import AuthenticationFailed, Refusal
+from geventpop3.errors import AuthenticationFailed, HandedOverError, Refusal
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.service.authorization import log_in, reject
@@ -114,10 +114,11 @@ class _Dialogue:
                 self.tried = None
                 return service.owner(name)
             case MayActAs(authentication, authorization):
-                return service.may_act_as(authentication, authorization)
+                one, other = service.canonical_name(authentication), service.canonical_name(authorization)
+                return one == other or service.may_act_as(one, other)
             case Compute(function):
                 return service.compute(function)
-        raise TypeError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")
+        raise HandedOverError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")
 
     def _announce(self, name: str) -> None:
         """Let plugins and listeners see whose credentials come next. Raises Refusal if one of them refuses."""
@@ -166,6 +167,7 @@ def context_for(service: MaildropService, pop3d: Host, client: ClientInterface) 
         iterations=tuple(iterations) or (SCRAM_ITERATIONS,),
         derives=not (isinstance(authenticator, SecretAuthenticator) and authenticator.has_scram_keys_alone()),
         key=service.fake_salt_key,
+        canonical_name=service.canonical_name,
     )
 
 

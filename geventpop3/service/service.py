@@ -16,6 +16,7 @@ from geventpop3.auth.mechanisms import MECHANISMS, Mechanism
 from geventpop3.auth.secret import Secret
 from geventpop3.errors import ConfigError, Refusal
 from geventpop3.forks import Registration
+from geventpop3.owners import USERNAME_CASES, UsernameCase, canonical_name, canonical_owner
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.plugin import handles
@@ -90,10 +91,15 @@ class MaildropService:
     *may_act_as* says, at once, whether an authentication identity may open the maildrop of an authorization identity;
     without it nobody may (RFC 4616 section 2).
 
+    *username_case*: what case means in the names of users and owners: ``"domain"``, nothing behind the last @;
+    ``"lower"``, nothing at all; ``"keep"``, another name. Back ends, events and stores get names in the one form that
+    follows, Unicode's NFC among it. A ``PasswordFile`` and a ``MemoryStore`` take the same option.
+
     *auth_threads* hash passwords, one for each core if None is said; *waiting_threads* wait for back ends that ask
-    others. *fake_salt_key* makes the salts that SCRAM shows for names which nobody has. Without one it is random, and
-    shared by processes that are forked once the service is made; give it, 32 random octets, to services that are made
-    apart, and where a salt that changes at a restart must not tell that the name is nobody's.
+    others, so many for each back end of a chain. *fake_salt_key* makes the salts that SCRAM shows for names which
+    nobody has. Without one it is random, and shared by processes that are forked once the service is made; give it, 32
+    random octets, to services that are made apart, and where a salt that changes at a restart must not tell that the
+    name is nobody's.
 
     Who else answers ``cmd_quit`` takes UPDATE over, too: then nothing is removed.
     """
@@ -110,6 +116,7 @@ class MaildropService:
         login_delay: int | PerUser = 0,
         utf8_messages: str = "as-is",
         language: str = DEFAULT,
+        username_case: UsernameCase = "domain",
         max_tries: int = 3,
         store_threads: int = STORE_THREADS,
         auth_threads: int | None = None,
@@ -132,6 +139,9 @@ class MaildropService:
         self.present = utf8.POLICIES[utf8_messages]
         self.languages: dict[str, Language] = dict(LANGUAGES)
         self.language = language
+        if username_case not in USERNAME_CASES:
+            raise ConfigError(f"username_case is one of {', '.join(USERNAME_CASES)}")
+        self.username_case: UsernameCase = username_case
         self.max_tries = max_tries
         self.capabilities: dict[str, Capability] = dict(CAPABILITIES)
         self.offers: dict[Hashable, list[str]] = {}
@@ -293,6 +303,7 @@ class MaildropService:
             if session.transaction is not None:
                 session.transaction.maildrop.disown()
         self._storing.disown()
+        self._converting.disown()
         self._auth_threads.disown()
 
     def is_in_utf8_mode(self, client: ClientInterface) -> bool:
@@ -314,10 +325,21 @@ class MaildropService:
             session = self._sessions[client.id] = Session(client)
         return session
 
-    # Back ends, in a thread where they may wait
+    # Names
+
+    def canonical_name(self, name: str) -> str:
+        """Return the one form of all spellings of *name* that are the same name here."""
+        return canonical_name(name, self.username_case)
+
+    def canonical_owner(self, owner: str) -> str:
+        """Return the one form of *owner*. Raises StoreBroken if no maildrop can have this name."""
+        return canonical_owner(owner, self.username_case)
+
+    # Back ends, in a thread where they may wait; names reach them in their one form
 
     def authenticate(self, name: str, password: str) -> str | None:
         """The owner that these credentials belong to, or None."""
+        name = self.canonical_name(name)
         return ask(self._auth_threads, self.back_end, self.back_end.authenticate, name, password)
 
     def look_up(self, name: str) -> Secret | None:
@@ -325,17 +347,18 @@ class MaildropService:
         authenticator = self.back_end
         if not isinstance(authenticator, SecretAuthenticator):
             return None
-        return ask(self._auth_threads, authenticator, authenticator.secret, name)
+        return ask(self._auth_threads, authenticator, authenticator.secret, self.canonical_name(name))
 
     def owner(self, name: str) -> str | None:
         """The owner of the maildrop of a *name* that was proven."""
-        return ask(self._auth_threads, self.back_end, self.back_end.owner, name)
+        return ask(self._auth_threads, self.back_end, self.back_end.owner, self.canonical_name(name))
 
     def check_token(self, name: str | None, token: str) -> str | None:
         """The owner of the maildrop that an OAuth token opens, or None."""
         authenticator = self.back_end
         if not isinstance(authenticator, TokenAuthenticator):
             return None
+        name = None if name is None else self.canonical_name(name)
         return ask(self._auth_threads, authenticator, authenticator.check_token, name, token)
 
     def compute(self, function: Callable[[], R]) -> R:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from geventpop3.errors import MaildropLocked, NoSuchMessage, StoreUnavailable
+from geventpop3.owners import UsernameCase, canonical_name
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot, Store
 from geventpop3.wire.stuffing import count_octets
 
@@ -27,10 +28,14 @@ class MemoryStore(Store):
     """Keeps messages (raw octets, any line ends) by owner, in the order of their delivery.
 
     A unique-id is made of the place in that order and of the content: the same program serves the same unique-ids
-    again when it is restarted, and never an old one for another message.
+    again when it is restarted, and never an old one for another message. Spellings of an owner that differ as
+    *username_case* has it are one owner, as for the ``MaildropService`` that takes the same option.
     """
 
-    def __init__(self, messages: Mapping[str, Iterable[bytes]] | None = None) -> None:
+    def __init__(
+        self, messages: Mapping[str, Iterable[bytes]] | None = None, *, username_case: UsernameCase = "domain"
+    ) -> None:
+        self._username_case: UsernameCase = username_case
         self._maildrops: dict[str, dict[str, _Stored]] = {}
         self._serials = itertools.count(1)
         self._locked: dict[str, object] = {}
@@ -41,19 +46,23 @@ class MemoryStore(Store):
     def deliver(self, owner: str, content: bytes) -> str:
         """Adds a message, also while a session is open (which does not see it); returns its unique-id."""
         unique_id = f"{next(self._serials)}.{hashlib.sha256(content).hexdigest()[:24]}"
-        self._maildrops.setdefault(owner, {})[unique_id] = _Stored(content, count_octets((content,)))
+        self._maildrops.setdefault(self._key(owner), {})[unique_id] = _Stored(content, count_octets((content,)))
         return unique_id
 
     def messages(self, owner: str) -> list[bytes]:
         """What *owner*'s maildrop holds now, oldest first."""
-        return [stored.content for stored in self._maildrops.get(owner, {}).copy().values()]
+        return [stored.content for stored in self._maildrops.get(self._key(owner), {}).copy().values()]
 
     def open(self, owner: str) -> Maildrop:
         """The maildrop of *owner*, locked. Raises MaildropLocked."""
+        owner = self._key(owner)
         session = object()
         if self._locked.setdefault(owner, session) is not session:
             raise MaildropLocked
         return _MemoryMaildrop(self._maildrops.get(owner, {}), self._locked, owner)
+
+    def _key(self, owner: str) -> str:
+        return canonical_name(owner, self._username_case)
 
     def opens_at_once(self, owner: str) -> bool:  # noqa: ARG002 (true of any)
         return True

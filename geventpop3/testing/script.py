@@ -13,9 +13,10 @@ A line of a dialogue is one of these; blanks before it and empty lines mean noth
     S! "a\rb\r\n"           the server sends these octets
     S: <closed>             the server closes, and has sent no more; nothing follows
 
-In strings ``\r \n \t \0 \" \\`` and ``\xHH`` are octets; all other text is UTF-8. A line of a multi-line response is a
-line like any other, byte-stuffed, and its end is ``S: .``. All ``S:`` that follow a ``C:`` must have come before the
-client says the next, and nothing else; several ``C:`` in a row are said without waiting.
+In strings ``\r \n \t \0 \" \\`` and ``\xHH`` are octets; all other text is UTF-8, and a byte order mark that begins a
+file means nothing. A line of a multi-line response is a line like any other, byte-stuffed, and its end is ``S: .``. All
+``S:`` that follow a ``C:`` must have come before the client says the next, and nothing else; several
+``C:`` in a row are said without waiting.
 
 A dialogue that does not end with ``S: <closed>`` ends as if ``C: <end>`` stood there: the server must send no more.
 
@@ -92,7 +93,7 @@ class Dialogue(NamedTuple):
 
 def load(path: str | Path) -> Dialogue:
     """The dialogue in a file. Raises ScriptError, OSError."""
-    return parse(Path(path).read_text("utf-8"), str(path))
+    return parse(Path(path).read_text("utf-8-sig"), str(path))
 
 
 def parse(text: str, name: str = "<dialogue>") -> Dialogue:

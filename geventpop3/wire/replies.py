@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from geventpop3.errors import HandedOverError
 from geventpop3.wire.plain import plain_status_line
 
 LINE_OCTETS = 512
@@ -39,8 +40,8 @@ class Reply(NamedTuple):
     def parse(cls, line: str | bytes) -> Reply:
         """The Reply that a line such as ``-ERR [AUTH] go away`` means.
 
-        Raises ValueError if it begins with neither ``+OK`` nor ``-ERR``; its text shows nothing of a line that may be
-        something else altogether, a password for one.
+        Raises HandedOverError if it begins with neither ``+OK`` nor ``-ERR``; its text shows nothing of a line that may
+        be something else altogether, a password for one.
         """
         if isinstance(line, bytes):
             line = line.decode("utf-8", "surrogateescape")
@@ -48,7 +49,7 @@ class Reply(NamedTuple):
         if status not in ("+OK", "-ERR"):
             is_near = status.strip("+-").upper() in ("OK", "ERR")
             found = f"not with {status!r}" if is_near else f"and these {len(line)} characters do not"
-            raise ValueError(f"a reply begins with +OK or -ERR, {found}")
+            raise HandedOverError(f"a reply begins with +OK or -ERR, {found}")
         code = None
         if text.startswith("[") and "]" in text:
             code, _, text = text[1:].partition("]")
@@ -90,11 +91,11 @@ def err(text: str, code: str | None = None) -> Reply:
 def multiline(text: str, body: Iterable[bytes] | bytes | bytearray | memoryview) -> Reply:
     """A positive reply with a body: octets, or an iterable of chunks of octets, with any line ends.
 
-    Raises TypeError for a str, whose encoding nobody here knows.
+    Raises HandedOverError for a str, whose encoding nobody here knows.
     """
     given: object = body  # a type checker holds str to be impossible here
     if isinstance(given, str):
-        raise TypeError("a body is octets or an iterable of chunks of octets, not str: encode it")
+        raise HandedOverError("a body is octets or an iterable of chunks of octets, not str: encode it")
     return Reply(True, text, None, (bytes(body),) if isinstance(body, (bytes, bytearray, memoryview)) else body)
 
 

@@ -155,6 +155,8 @@ def test_tokens_are_checked_by_keys_or_by_asking(make, folder):
     (folder / "keys.json").write_text(json.dumps({"keys": [{"kty": "RSA", "n": modulus, "e": "AQAB"}]}))
     table = 'kind = "oauth"\nissuer = "https://x"\naudience = "pop3"\njwks = "FOLDER/keys.json"\n'
     assert isinstance(make(table), JwtVerifier)
+    (folder / "keys.json").write_bytes(b"\xef\xbb\xbf" + (folder / "keys.json").read_bytes())
+    assert isinstance(make(table), JwtVerifier)
 
 
 def test_pam_is_a_service(make, folder):
@@ -233,3 +235,15 @@ def test_the_number_tells_which_table_it_is(fails):
 def test_a_missing_extra_is_told_by_its_name(fails, monkeypatch, module, table, extra):
     monkeypatch.setitem(sys.modules, module, None)
     assert extra in fails(table)
+
+
+@pytest.mark.parametrize(("case", "owner"), [("domain", "alice@x.org"), ("keep", "alice@X.org")])
+def test_back_ends_that_compare_names_do_so_as_the_setting_says(make, folder, case, owner):
+    (folder / "users").write_text("alice@X.org:{PLAIN}sesame\n")
+    head = f'username-case = "{case}"\npasswords = "FOLDER/users"'
+    assert make(head=head).authenticate("alice@X.org", "sesame") == owner
+    chain = make('kind = "passwords"\npath = "FOLDER/users"', SEARCH, JWT, INTROSPECTION, head=head)
+    assert chain.members[1].authenticate("alice@X.org", "sesame") == owner
+    assert chain.members[2]._users.username_case == case
+    for verifier in chain.members[3:]:
+        assert verifier._policy("alice@X.org", "alice@x.org") == (None if case == "keep" else "alice@X.org")

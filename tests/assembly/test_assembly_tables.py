@@ -67,6 +67,15 @@ def test_a_secret_that_is_needed_may_be_in_a_file(tmp_path):
     assert "canary" not in repr(given)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path):
+    path = tmp_path / "secret"
+    path.write_bytes(b"\xef\xbb\xbfcanary\r\n")
+    assert KeptSecret(path=str(path)).read() == "canary"
+    path.write_bytes(b"\xef\xbb\xbf\n")
+    with pytest.raises(ConfigError, match="not one line with a secret"):
+        KeptSecret(path=str(path)).read()
+
+
 @pytest.mark.parametrize(
     ("octets", "words"),
     [

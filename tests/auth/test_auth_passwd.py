@@ -1,11 +1,13 @@
 """The password file: what it lets in, what it logs, how it follows changes, how it is edited."""
 
+import contextlib
 import errno
 import fcntl
 import logging
 import os
 import stat
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -372,7 +374,7 @@ def test_first_of_two_lines_of_a_user_counts(path, caplog):
     )
 )
 def test_no_content_breaks_the_reading_of_it(content):
-    users = passwd._parse("passwords", b"zoe:{PLAIN}x\n" + b"\n".join(content))
+    users = passwd._parse("passwords", b"zoe:{PLAIN}x\n" + b"\n".join(content), "domain")
     assert users["zoe"].matches(b"x")
 
 
@@ -473,6 +475,17 @@ def test_young_file_is_read_again_even_if_its_stamp_is_the_same(path, monkeypatc
     assert file.authenticate("alice", "y") == "alice"
     write(path, "alice:{PLAIN}z\n")
     assert file.authenticate("alice", "z") is None  # settled: the stamp alone is looked at
+
+
+@pytest.mark.parametrize(
+    ("age", "is_settled"),
+    [(passwd.RACY_SECONDS, True), (passwd.RACY_SECONDS - 0.1, False), (0, False), (-1, False), (-10, True)],
+)
+def test_file_is_settled_once_its_stamp_is_two_seconds_from_now_on_either_side(path, monkeypatch, age, is_settled):
+    write(path, "alice:{PLAIN}x\n")
+    modified = os.stat(path).st_mtime_ns
+    monkeypatch.setattr(passwd.time, "time_ns", lambda: modified + int(age * 10**9))
+    assert passwd._read(path, None, "domain").is_settled is is_settled
 
 
 def test_same_content_is_not_parsed_again(path, monkeypatch):
@@ -611,6 +624,56 @@ def test_failure_leaves_the_file_as_it_was_and_nothing_beside_it(path, monkeypat
     assert os.listdir(path.parent) == ["passwords"]
 
 
+@pytest.mark.parametrize("step", ["write", "fchmod", "fsync", "rename"])
+@pytest.mark.parametrize(
+    "edit", [lambda path: set_password(path, "alice", "{PLAIN}y"), lambda path: delete_user(path, "alice")]
+)
+def test_no_step_that_fails_looks_like_success(path, monkeypatch, step, edit):
+    path.write_text("alice:{PLAIN}x\n")
+    failed = []
+
+    def full(*args, **options):
+        # Once only: what comes after it would work.
+        if failed:
+            return proper(*args, **options)
+        failed.append(step)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if step == "write":
+        proper = passwd.os.fdopen
+
+        def opened(file, mode, **options):
+            stream = proper(file, mode, **options)
+            if mode != "wb":
+                return stream
+            broken = types.SimpleNamespace(write=full)
+            return contextlib.closing(types.SimpleNamespace(close=stream.close, **vars(broken)))
+
+        monkeypatch.setattr(passwd.os, "fdopen", opened)
+    else:
+        proper = getattr(os, step)
+        monkeypatch.setattr(passwd.os, step, full)
+    with pytest.raises(ConfigError) as caught:
+        edit(path)
+    assert failed == [step]
+    assert str(caught.value) == f"{path}: No space left on device"
+    assert path.read_text() == "alice:{PLAIN}x\n"
+    assert os.listdir(path.parent) == ["passwords"]
+
+
+def test_a_folder_that_cannot_be_synchronised_is_said(path, monkeypatch):
+    path.write_text("alice:{PLAIN}x\n")
+
+    def refused(file, proper=os.fsync):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        proper(file)
+
+    monkeypatch.setattr(passwd.os, "fsync", refused)
+    with no_descriptor_left(), pytest.raises(ConfigError, match="Input/output error"):
+        delete_user(path, "alice")
+
+
 def test_folder_that_vanishes_meanwhile_is_a_config_error(path, monkeypatch):
     path.write_text("alice:{PLAIN}x\n")
 
@@ -673,3 +736,82 @@ def test_no_descriptor_is_left_open(path):
         set_password(path, "alice", "{PLAIN}y")
         file.authenticate("alice", "y")
         delete_user(path, "alice")
+
+
+# Spellings of one name
+
+
+ACCENTED = "z\u00e9@ex.org"
+DECOMPOSED = "ze\u0301@ex.org"
+
+
+def test_spellings_that_are_one_name_are_one_user(path):
+    write(path, f"alice@Example.ORG:{{PLAIN}}secret\nBob:{{PLAIN}}secret\n{DECOMPOSED}:{{PLAIN}}secret\n")
+    file = PasswordFile(path)
+    for name in ("alice@Example.ORG", "alice@example.org", "alice@EXAMPLE.org"):
+        assert file.authenticate(name, "secret") == "alice@example.org"
+        assert (file.knows(name), file.owner(name)) == (True, "alice@example.org")
+        assert file.secret(name).matches(b"secret")
+    assert file.authenticate(ACCENTED, "secret") == file.authenticate(DECOMPOSED, "secret") == ACCENTED
+    for name in ("Alice@example.org", "bob", "nobody"):
+        assert file.authenticate(name, "secret") is None
+        assert (file.knows(name), file.owner(name), file.secret(name)) == (False, None, None)
+    lower, keep = PasswordFile(path, username_case="lower"), PasswordFile(path, username_case="keep")
+    assert lower.authenticate("ALICE@example.org", "secret") == "alice@example.org"
+    assert lower.owner("BOB") == "bob"
+    assert keep.authenticate("alice@Example.ORG", "secret") == "alice@Example.ORG"
+    assert keep.authenticate("alice@example.org", "secret") is None
+    assert keep.owner(DECOMPOSED) == ACCENTED
+
+
+@pytest.mark.parametrize(("case", "numbers"), [("domain", [3]), ("lower", [3, 4]), ("keep", [])])
+def test_lines_that_are_spellings_of_one_name_are_an_error_that_names_both(path, caplog, case, numbers):
+    write(path, "# one\na@x.org:{PLAIN}one\na@X.org:{PLAIN}two\nA@x.org:{PLAIN}three\n")
+    file = PasswordFile(path, username_case=case)
+    assert lines(caplog) == [
+        f"{path} line {number}: the user of line 2 in another spelling (username-case is {case}); "
+        "the first line counts, rename or remove one"
+        for number in numbers
+    ]
+    assert file.authenticate("a@x.org", "one") == "a@x.org"
+    assert file.authenticate("a@X.org", "two") == ("a@X.org" if case == "keep" else None)
+
+
+def test_a_new_user_who_is_there_in_another_spelling_is_refused(path):
+    write(path, f"# a@X.org:\n{ACCENTED}:{{PLAIN}}x\nalice@Example.org:{{PLAIN}}x\n")
+    before = path.read_text()
+    for name, number in [("alice@example.ORG", 3), (DECOMPOSED, 2)]:
+        with pytest.raises(ConfigError) as caught:
+            set_password(path, name, "{PLAIN}y")
+        assert str(caught.value) == f"{path}: the name of line {number} is {name!r} in another spelling: give that one"
+    assert path.read_text() == before
+    assert set_password(path, "alice@Example.org", "{PLAIN}y") is False
+    assert set_password(path, "a@x.org", "{PLAIN}y") is True
+    assert delete_user(path, "alice@example.org") is False
+
+
+# A byte order mark, with which some editors begin a file
+
+MARK = b"\xef\xbb\xbf"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(path, caplog):
+    write(path, MARK + b"alice:{PLAIN}x\nbob:{PLAIN}y\n")
+    file = PasswordFile(path)
+    assert file.authenticate("alice", "x") == "alice"
+    assert file.authenticate("bob", "y") == "bob"
+    assert lines(caplog) == []
+    write(path, MARK + b"# only a comment\n" + MARK + b"carol:{PLAIN}z\n")
+    assert file.authenticate("carol", "z") is None
+    assert "control characters" in lines(caplog)[0]
+
+
+def test_a_byte_order_mark_goes_when_the_file_is_edited(path):
+    path.write_bytes(MARK + b"alice:{PLAIN}x:1000\r\nbob:{PLAIN}y\n")
+    assert set_password(path, "alice", "{PLAIN}z") is False
+    assert path.read_bytes() == b"alice:{PLAIN}z:1000\r\nbob:{PLAIN}y\n"
+    path.write_bytes(MARK + b"alice:{PLAIN}x\nbob:{PLAIN}y\n")
+    assert delete_user(path, "nobody") is False
+    assert path.read_bytes().startswith(MARK)
+    assert delete_user(path, "alice") is True
+    assert path.read_bytes() == b"bob:{PLAIN}y\n"

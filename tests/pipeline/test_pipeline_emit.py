@@ -12,9 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from table import each
 
-from geventpop3.errors import AuthenticationFailed, PipelineError, Refusal, StoreUnavailable
+from geventpop3.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    HandedOverError,
+    PipelineError,
+    Refusal,
+    StoreUnavailable,
+)
 from geventpop3.pipeline import events
-from geventpop3.pipeline.events import CATALOGUE, Event, discard
+from geventpop3.pipeline.events import CATALOGUE, Event, discard, signal
 from geventpop3.pipeline.pluggable import Pluggable, new_reference
 from geventpop3.pipeline.plugin import EAT_ALL, EAT_CLIENT, EAT_NONE, EAT_PLUGIN, Eat, Plugin, handles
 from geventpop3.wire.replies import Reply, err, multiline, ok
@@ -473,7 +480,81 @@ class TestSecrets:
         event = password()
         pop3d._emit(event)
         assert INTERNAL.fullmatch(line(event))
-        assert "TypeError" in caplog.text
+        assert (
+            "HandedOverError: an answer is a Reply, or str or bytes that begin with +OK or -ERR, not list"
+            in caplog.text
+        )
+        assert SECRET not in caplog.text
+
+    @each(
+        ("failure", "words"),
+        [
+            (
+                ConfigError("nobody can log in:\n give an authenticator"),
+                "ConfigError: nobody can log in: give an authenticator",
+            ),
+            (HandedOverError("a function returned a list"), "HandedOverError: a function returned a list"),
+            (StoreUnavailable("not now", detail="ldap: no answer"), "StoreUnavailable: not now (ldap: no answer)"),
+            (Refusal("no"), "Refusal: no"),
+        ],
+    )
+    @each("as_plugin", [False, True])
+    def test_our_own_texts_are_logged(
+        self, caplog: pytest.LogCaptureFixture, failure: Exception, words: str, as_plugin: bool
+    ) -> None:
+        pop3d = Pluggable()
+
+        def fail(pop3d: Pluggable, event: Event) -> None:
+            try:
+                int(event.argument)
+            except ValueError as error:
+                raise failure from error
+
+        caplog.clear()
+        if as_plugin:
+            if isinstance(failure, Refusal):
+                return
+            pop3d.plugin("cmd_pass")(fail)
+        else:
+            # No registered listener, whose refusals are answers.
+            signal("cmd_pass").connect(fail, sender=pop3d)
+        pop3d._emit(password())
+        (record,) = (record for record in caplog.records if record.levelno == logging.ERROR)
+        assert f": {words}, because of ValueError\n" in record.getMessage()
+        assert SECRET not in repr(vars(record))
+
+    def test_texts_of_classes_that_are_not_ours_are_not(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Mine(ConfigError):
+            pass
+
+        def circle(pop3d: Pluggable, event: Event) -> None:
+            one, other = Mine(event.argument), PipelineError(event.argument)
+            one.__cause__, other.__cause__ = other, one
+            raise one
+
+        pop3d.on("cmd_pass")(circle)
+        pop3d._emit(password())
+        assert "Mine, because of PipelineError\n" in caplog.text
+        assert SECRET not in caplog.text
+
+    def test_what_was_suppressed_stays_so(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
+        def fail(pop3d: Pluggable, event: Event) -> None:
+            try:
+                int(event.argument)
+            except ValueError:
+                raise KeyError from None
+
+        pop3d.on("cmd_pass")(fail)
+        pop3d._emit(password())
+        assert "KeyError" in caplog.text
+        assert "because of" not in caplog.text
+
+    def test_a_plugin_that_returns_its_argument(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
+        pop3d.plugin("cmd_pass")(lambda pop3d, event: event.argument)
+        pop3d._emit(password())
+        assert "HandedOverError: a plugin returns an Eat code or None, not str" in caplog.text
         assert SECRET not in caplog.text
 
     def test_other_events_keep_the_whole_story(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:

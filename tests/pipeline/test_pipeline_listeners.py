@@ -232,6 +232,14 @@ class TestObjects:
         with pytest.raises(PipelineError, match="Service has no method that handles 'cmd_stat'"):
             pop3d.register(Service(), "cmd_stat")
 
+    @each("names", [("all", "cmd_usr"), ("cmd_usr", "all"), ("all", "cmd_user", "cmd_usr")])
+    def test_a_misspelling_beside_all_is_refused(self, pop3d: Declared, names: tuple[str, ...]) -> None:
+        service = Service()
+        with pytest.raises(PipelineError, match="did you mean"):
+            pop3d.register(service, *names)
+        pop3d.send_event("cmd_user")
+        assert service.heard == []
+
     def test_a_misspelt_mark_is_refused(self, pop3d: Declared) -> None:
         class Misspelt:
             @handles("sesion_finished")
@@ -272,6 +280,31 @@ class TestOrder:
         pop3d.register(early, "cmd_quit", priority=-1)
         pop3d.send_event("cmd_quit")
         assert order == ["quit", "between", "quit"]
+
+    def test_the_priority_is_zero_if_none_is_given(self, pop3d: Declared) -> None:
+        heard: list[str] = []
+
+        def ear(name: str) -> Any:
+            def listen(pop3d: Pluggable, event: Event) -> None:
+                heard.append(name)
+
+            return listen
+
+        class Whole:
+            @handles("cmd_user")
+            def user(self, pop3d: Pluggable, event: Event) -> None:
+                heard.append("object")
+
+        for name in ("a", "b"):
+            pop3d.register(ear(f"{name} zero"), "cmd_user", priority=0)
+            pop3d.register(ear(f"{name} one"), "cmd_user", priority=1)
+            pop3d.register(ear(f"{name} before"), "cmd_user", priority=-1)
+            pop3d.register(ear(f"{name} none"), "cmd_user")
+            pop3d.on("cmd_user")(ear(f"{name} on"))
+            pop3d.register(Whole())
+        pop3d.send_event("cmd_user")
+        zero = ["a zero", "a none", "a on", "object", "b zero", "b none", "b on", "object"]
+        assert heard == ["a before", "b before", *zero, "a one", "b one"]
 
     def test_a_priority_is_a_number(self, pop3d: Declared) -> None:
         service = Service()

@@ -400,13 +400,25 @@ def test_what_fails_without_threads_fails_as_it_does_in_them(connect, monkeypatc
     assert len(ledger._pools) == 0
 
 
+# What a check finds
+
+
+def test_a_check_runs_a_script_and_leaves_nothing_behind(redis, connect):
+    connect(redis.url, clock=None).check()
+    with redis.client() as client:
+        assert client.keys() == []
+
+
 # Mistakes
 
 
-@pytest.mark.parametrize("url", ["", "redis.example.org", "http://127.0.0.1", "redis://127.0.0.1:port/0"])
+@pytest.mark.parametrize(
+    "url", ["", "redis.example.org", "http://127.0.0.1", "redis://127.0.0.1:port/0", "redis://:c4n/4ry@127.0.0.1/0"]
+)
 def test_an_address_of_redis_that_is_none_is_refused(url):
-    with pytest.raises(ConfigError, match="the address of Redis"):
+    with pytest.raises(ConfigError, match="the address of Redis") as caught:
         RedisLedger(url)
+    assert "c4n" not in str(caught.value)
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from geventpop3.errors import ConfigError
-from geventpop3.server.addresses import parse_address
+from geventpop3.server.addresses import UNIX_PATH_OCTETS, check_place, parse_address
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,7 @@ def test_listener_is_an_address(text, address):
         ("unix:", "path of the socket"),
         ("unix:a\0b", "path of the socket"),
         ("unix:/" + "a" * 103, "at most 103 octets"),
+        ("unix:" + "é" * 52, "at most 103 octets"),
     ],
 )
 def test_anything_else_is_a_config_error_of_one_line(text, words):
@@ -62,3 +63,36 @@ def test_anything_else_is_a_config_error_of_one_line(text, words):
         parse_address(text)
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("path", ["/" + "a" * 102, "a" + "é" * 51])
+def test_the_longest_path_of_a_socket_is_an_address(path):
+    assert len(path.encode()) == UNIX_PATH_OCTETS
+    assert parse_address(f"unix:{path}") == ("unix", path)
+
+
+def test_the_longest_name_of_a_host_is_an_address():
+    host = ".".join(["a" * 63] * 3 + ["a" * 61])
+    assert parse_address(f"{host}:110") == (host, 110)
+    with pytest.raises(ConfigError, match="neither"):
+        parse_address(f"{host}a:110")
+
+
+@pytest.mark.parametrize(("host", "port"), [("", 0), ("127.0.0.1", 65535), ("::1", 110), ("unix", "/run/pop3.sock")])
+def test_what_can_be_bound_is_a_place(host, port):
+    check_place(host, port)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "words"),
+    [
+        ("127.0.0.1", 65536, "65536: a port is a number from 0 to 65535"),
+        ("127.0.0.1", -1, "-1: a port is a number from 0 to 65535"),
+        ("127.0.0.1:110", 110, "is no host alone"),
+        ("[::1]", 110, "is no host alone"),
+        ("a/b", 110, "is no host alone"),
+    ],
+)
+def test_what_the_system_would_take_for_another_place_is_refused(host, port, words):
+    with pytest.raises(ConfigError, match=words):
+        check_place(host, port)

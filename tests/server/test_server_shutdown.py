@@ -75,6 +75,33 @@ def test_shutdown_returns_and_tells_the_sessions(dial, caller, patched, doing):
             process.kill()
 
 
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_the_program_at_once(dial, second):
+    with green.Popen(
+        [sys.executable, str(PROGRAM), "unhandled-signal", "never"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONDEVMODE": ""},
+    ) as process:
+        try:
+            host, port = line_of(process)
+            peer = dial((host, int(port)))
+            peer.line()
+            assert peer.command(b"USER x") == b"+OK"
+            assert peer.command(b"PASS x") == b"+OK"
+            peer.send(b"QUIT\r\n")
+            assert line_of(process) == ["updating"]
+            process.send_signal(signal.SIGINT)
+            while b"SIGINT: shutting down" not in process.stderr.readline():
+                pass
+            process.send_signal(second)
+            assert process.wait(20) == -second
+            assert process.stdout.read() == b""
+        finally:
+            process.kill()
+
+
 def test_a_server_whose_thread_has_ended_is_shut_down_all_the_same(serve, dial):
     pop3d = serve()
     told = []

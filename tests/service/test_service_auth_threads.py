@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import sqlite3
 import sys
 import threading
+from contextlib import closing
+from socket import AF_INET, SOCK_STREAM
 
 import gevent
 import pytest
@@ -22,7 +25,8 @@ from geventpop3.errors import StoreUnavailable
 from geventpop3.service.offload import CALLS_PER_THREAD, NICER, AuthThreads, Offload, cores
 from geventpop3.stores.memory import MemoryStore
 
-Event = monkey.get_original("threading", "Event")
+Event, Thread = monkey.get_original("threading", ["Event", "Thread"])
+Socket = monkey.get_original("socket", "socket")
 SECONDS = 20
 HUB = threading.get_native_id()
 HERE = Pbkdf2Secret(b"salt", b"", 1)
@@ -129,13 +133,17 @@ def test_each_kind_of_work_has_threads_of_its_own(threads):
 
 
 def test_a_chain_asks_each_member_in_its_own_threads(threads):
-    for members in ([Told()], [Told(hashes=True)], [Told(at_once=True)]):
+    waiting, hashing = threads.wait(threading.get_native_id), threads.compute(threading.get_native_id)
+    used = []
+    for members in ([Told()], [Told()], [Told(hashes=True)], [Told(at_once=True)]):
         chain = Chain([Chain(members)])
-        expected = ask(threads, members[0], members[0].authenticate, "x", "x")
         assert chain.authenticate("x", "x") == str(HUB)
         bound = chain.in_threads(threads)
         assert bound.answers_at_once()
-        assert bound.authenticate("x", "x") == expected
+        used.append(int(bound.authenticate("x", "x")))
+    # Those that hash share the threads for it; each that waits has threads that nobody else has.
+    assert used[2:] == [hashing, HUB]
+    assert len({*used[:2], waiting, hashing, HUB}) == 5
 
 
 class Recorder:
@@ -151,6 +159,9 @@ class Recorder:
     def wait(self, function, /, *args, **kwargs):
         self.done.append("wait")
         return function(*args, **kwargs)
+
+    def apart(self):
+        return self
 
 
 def test_a_password_file_leaves_the_hub_to_hash_and_to_read_alone(path):
@@ -281,3 +292,106 @@ def test_services_with_one_key_show_one_salt_for_a_name_that_nobody_has(make):
     assert salts(one) != salts(another)
     assert salts(another) == salts(another)
     assert another.service.fake_salt_key != make(authenticator=Keys()).service.fake_salt_key
+
+
+# A back end that does not answer
+
+
+class SilentServer:
+    """Accepts and says nothing, until it hangs up on all who came and will come."""
+
+    def __init__(self):
+        self.listener = Socket(AF_INET, SOCK_STREAM)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(64)
+        self.port = self.listener.getsockname()[1]
+        self.held = []
+        self.hung_up = False
+        self.thread = Thread(target=self.accept)
+        self.thread.start()
+
+    def accept(self):
+        while not self.hung_up:
+            self.held.append(self.listener.accept()[0])
+        self.listener.close()
+        for sock in self.held:
+            sock.close()
+
+    def hang_up(self):
+        if not self.hung_up:
+            self.hung_up = True
+            with closing(Socket(AF_INET, SOCK_STREAM)) as last:
+                last.connect(("127.0.0.1", self.port))
+            self.thread.join()
+
+
+@pytest.fixture
+def silent():
+    server = SilentServer()
+    yield server
+    server.hang_up()
+
+
+class AtPort(Authenticator):
+    """A directory at a port, asked in the blocking way of drivers; it knows nobody."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def authenticate(self, name, password):
+        with contextlib.suppress(OSError), closing(Socket(AF_INET, SOCK_STREAM)) as sock:
+            sock.connect(("127.0.0.1", self.port))
+            sock.recv(1)
+
+
+class Sure(Authenticator):
+    """Waits for others, knows alice, and is sure who is not."""
+
+    def authenticate(self, name, password):
+        return name if self.knows(name) else None
+
+    def knows(self, name):
+        return name == "alice"
+
+
+def test_while_a_directory_is_silent_users_of_the_file_log_in_and_changes_of_it_are_seen(make, path, silent):
+    chain = Chain([PasswordFile(path), AtPort(silent.port)])
+    app = make(MemoryStore(), chain, auth_threads=1, waiting_threads=2)
+    waiting = [gevent.spawn(app.talk, f"USER bob{n}", "PASS bob") for n in range(12)]
+    until(lambda: len(silent.held) == 2)
+    with gevent.Timeout(SECONDS):
+        assert app.talk("USER alice", "PASS alice")[1].startswith("+OK")
+        # The directory has all threads that it may have, and more wait for them: the file is read nevertheless.
+        path.write_text(f"carol:{FIELD}\n")
+        os.utime(path, (2, 2))
+        assert app.talk("USER carol", "PASS alice")[1].startswith("+OK")
+        assert app.service.owner("carol") == "carol"
+    assert chain.members[0].knows("alice") is False
+    # Nobody can tell whether alice is the directory's now. With the password that was right she is not let in.
+    revoked = gevent.spawn(app.talk, "USER alice", "PASS alice")
+    assert len(silent.held) == 2
+    assert not any(greenlet.ready() for greenlet in waiting)
+    silent.hang_up()
+    gevent.joinall([*waiting, revoked], SECONDS, raise_error=True)
+    assert {greenlet.value[1] for greenlet in (*waiting, revoked)} == {"-ERR [AUTH] authentication failed"}
+
+
+def test_a_silent_directory_takes_no_thread_of_another_back_end_that_waits(make, silent):
+    app = make(MemoryStore(), Chain([Sure(), AtPort(silent.port)]), waiting_threads=1)
+    waiting = [gevent.spawn(app.talk, f"USER bob{n}", "PASS bob") for n in range(3)]
+    until(lambda: len(silent.held) == 1)
+    with gevent.Timeout(SECONDS):
+        assert app.talk("USER alice", "PASS alice")[1].startswith("+OK")
+    assert len(silent.held) == 1
+    silent.hang_up()
+    gevent.joinall(waiting, SECONDS, raise_error=True)
+
+
+@linux
+def test_the_threads_of_all_back_ends_end_with_the_service(threads):
+    parts = [threads.apart(), threads.apart().apart()]
+    one, other = (part.wait(threading.get_native_id) for part in parts)
+    assert len({one, other, threads.wait(threading.get_native_id)}) == 3
+    assert {part.compute(threading.get_native_id) for part in parts} == {threads.compute(threading.get_native_id)}
+    threads.close()
+    until(lambda: not {one, other} & set(map(int, os.listdir("/proc/self/task"))))

@@ -14,12 +14,15 @@ import required
 from geventpop3 import err, ok
 from geventpop3.auth import Authenticator, ClearSecret, ScramSecret, SecretAuthenticator
 from geventpop3.auth.authenticator import TokenAuthenticator
+from geventpop3.auth.chain import Chain
+from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.mechanisms import MECHANISMS, Challenge, CheckPassword, CheckToken, Mechanism, Request
 from geventpop3.auth.mechanisms.identity import acting
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.errors import ConfigError, MaildropLocked, StoreUnavailable
 from geventpop3.server.stream import MemoryStream
 from geventpop3.service import MaildropService
+from geventpop3.service.policy import PerUser
 from geventpop3.service.sasl import ABANDONED
 from geventpop3.stores.memory import MemoryStore
 
@@ -228,7 +231,7 @@ def test_a_mechanism_that_asks_for_what_nobody_can_answer_is_an_accident(make, c
     app = make(mechanisms={"X-RIDDLE": Mechanism(run)})
     (reply,) = app.talk("AUTH X-RIDDLE")
     assert reply.startswith("-ERR [SYS/TEMP] internal error")
-    assert "TypeError" in caplog.text
+    assert "HandedOverError: a mechanism asked for Riddle, which nobody can answer" in caplog.text
 
 
 # The command
@@ -870,3 +873,305 @@ def test_a_service_without_an_authenticator_says_so_at_its_first_use(make, caplo
     app.run(stream)
     assert bytes(stream.output).startswith(b"-ERR [SYS/TEMP] internal error, reference ")
     assert "ConfigError: nobody can log in" in caplog.text
+
+
+# One form of each name and of each owner
+
+SPELT = "zo\u00eb@example.org"
+"""The one form of the name that the clients below spell in another way."""
+
+SENT = "zo\u00eb@EXAMPLE.org"
+DECOMPOSED = "zoe\u0308@Example.ORG"
+
+
+class Opened(MemoryStore):
+    """Notes the owners whose maildrops are opened."""
+
+    def __init__(self):
+        super().__init__({SPELT: [b"one\n"]})
+        self.owners: list[str] = []
+
+    def open(self, owner):
+        self.owners.append(owner)
+        return super().open(owner)
+
+
+class Everything(SecretAuthenticator, TokenAuthenticator):
+    """Knows one user, by the one form of the name, and tells the owner in another spelling."""
+
+    def __init__(self):
+        self.names: list[str | None] = []
+
+    def _owner(self, name):
+        self.names.append(name)
+        return DECOMPOSED if name in (SPELT, None) else None
+
+    def authenticate(self, name, password):
+        return self._owner(name) if password == "secret" else None
+
+    def owner(self, name):
+        return self._owner(name)
+
+    def secret(self, name):
+        return ClearSecret(b"secret") if self._owner(name) else None
+
+    def check_token(self, name, token):
+        return self._owner(name) if token == "token" else None
+
+    def answers_at_once(self):
+        return True
+
+
+def apop(greeting: bytes) -> str:
+    timestamp = greeting[greeting.index(b"<") : greeting.index(b">") + 1]
+    return hashlib.md5(timestamp + b"secret", usedforsecurity=False).hexdigest()
+
+
+def scram_steps() -> list[Say]:
+    first, *rest = scramp_client("SCRAM-SHA-256", SENT, "secret")
+    return [f"AUTH SCRAM-SHA-256 {b64(first)}", *rest]
+
+
+WAYS: dict[str, Callable[[], list[Say]]] = {
+    "USER": lambda: [f"USER {SENT}", "PASS secret"],
+    "PLAIN": lambda: [f"AUTH PLAIN {plain(SENT, 'secret')}"],
+    "PLAIN for oneself": lambda: [f"AUTH PLAIN {plain(SENT, 'secret', DECOMPOSED)}"],
+    "LOGIN": lambda: ["AUTH LOGIN", b64(SENT), b64("secret")],
+    "CRAM-MD5": lambda: ["AUTH CRAM-MD5", cram(SENT, "secret")],
+    "SCRAM-SHA-256": scram_steps,
+    "XOAUTH2": lambda: [f"AUTH XOAUTH2 {xoauth2(DECOMPOSED, 'token')}"],
+    "OAUTHBEARER": lambda: [f"AUTH OAUTHBEARER {bearer(SENT, 'token')}"],
+    "OAUTHBEARER without a name": lambda: [
+        f"AUTH OAUTHBEARER {b64(chr(1).join(['n,,', 'auth=Bearer token', '', '']))}"
+    ],
+    "EXTERNAL": lambda: ["AUTH EXTERNAL ="],
+    "EXTERNAL for oneself": lambda: [f"AUTH EXTERNAL {b64(SENT)}"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_ways_in_lead_to_one_form_of_name_and_owner(make, converse, heard, way):
+    back_end, store = Everything(), Opened()
+    app = make(store, back_end)
+    certified(app, DECOMPOSED)
+    events = heard(app)
+    assert converse(app, *WAYS[way]())[-1] == "+OK 1 message (5 octets)"
+    assert events == [("authenticated", SPELT, way.partition(" ")[0], SPELT)]
+    assert store.owners == [SPELT]
+    assert set(back_end.names) <= {SPELT, None}
+
+
+def test_apop_leads_to_the_same(make, heard):
+    app = make(Opened(), Everything())
+    events = heard(app)
+    stream = MemoryStream([])
+    octets = stream.output
+
+    def line():
+        yield f"APOP {SENT} {apop(bytes(octets))}\r\n".encode()
+
+    stream = Later(line, octets)
+    app.run(stream)
+    assert events == [("authenticated", SPELT, "APOP", SPELT)]
+
+
+class Later(MemoryStream):
+    """Asks what the client says once the greeting is out."""
+
+    def __init__(self, lines, output) -> None:
+        super().__init__(lines())
+        self.output = output
+
+
+@pytest.mark.parametrize("way", ["USER", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2", "EXTERNAL"])
+def test_failures_are_told_with_the_one_form(make, converse, heard, way):
+    class Nobody(Everything):
+        def _owner(self, name):
+            return None
+
+    app = make(Opened(), Nobody())
+    certified(app, DECOMPOSED)
+    events = heard(app)
+    converse(app, *WAYS[way]())
+    assert events == [("authentication_failed", SPELT, way)]
+
+
+def test_all_spellings_of_a_name_that_nobody_has_show_one_salt(make, converse):
+    # Else two salts would tell that the name is nobody's, because a stored one is the same for all spellings.
+    def salt(app, name):
+        message = f"n,,n={name},r=nonce"
+        (challenge, _) = converse(app, f"AUTH SCRAM-SHA-256 {b64(message)}", "*")
+        return base64.b64decode(challenge[2:]).split(b",")[1]
+
+    for authenticator in (Clear(), Keys("SHA-256")):
+        app = make(authenticator=authenticator)
+        assert salt(app, "bob@X.org") == salt(app, "bob@x.ORG") != salt(app, "Bob@x.org")
+        keep = make(authenticator=authenticator, username_case="keep")
+        assert salt(keep, "bob@X.org") != salt(keep, "bob@x.org")
+
+
+@pytest.mark.parametrize(("delay", "code"), [(60, "LOGIN-DELAY"), (0, "IN-USE")])
+def test_two_spellings_of_an_owner_have_one_lock_and_one_delay(make, delay, code):
+    owners = iter([DECOMPOSED, SPELT, SENT])
+    app = make(Opened(), FunctionAuthenticator(lambda name, password: next(owners), at_once=True), login_delay=delay)
+    replies: list[list[str]] = []
+
+    @app.pop3d.on("cmd_stat")
+    def beside(pop3d, event):
+        replies.append(app.talk("USER x", "PASS x"))
+
+    assert app.talk("USER x", "PASS x", "STAT")[1] == "+OK 1 message (5 octets)"
+    assert replies[0][1].startswith(f"-ERR [{code}]")
+    app.service.login_delay.forget(SPELT)
+    assert app.talk("USER x", "PASS x")[1] == "+OK 1 message (5 octets)"
+
+
+def test_what_differs_by_user_is_asked_about_the_one_form(make):
+    asked: list[str] = []
+
+    def of(owner):
+        asked.append(owner)
+        return 5
+
+    app = make(Opened(), Everything(), expire=PerUser(3, of), login_delay=PerUser(60, of))
+    assert "EXPIRE 5" in app.talk(f"USER {SENT}", "PASS secret", "CAPA")
+    assert set(asked) == {SPELT}
+
+
+@pytest.mark.parametrize(
+    ("case", "spellings", "others"),
+    [
+        ("domain", ["bob@x.org", "bob@X.ORG"], ["Bob@x.org"]),
+        ("lower", ["bob@x.org", "bob@X.ORG", "Bob@x.org"], []),
+        ("keep", ["bob@x.org"], ["bob@X.org", "Bob@x.org"]),
+    ],
+)
+def test_the_setting_says_which_spellings_are_one_name(make, case, spellings, others):
+    store = MemoryStore({"bob@x.org": [b"one\n"]}, username_case=case)
+    app = make(store, username_case=case)
+    for name in spellings + others:
+        back_end = FunctionAuthenticator(lambda name, password: True, at_once=True)
+        app = make(store, back_end, username_case=case)
+        count = int(name in spellings)
+        assert app.talk(f"USER {name}", "PASS x")[1].startswith(f"+OK {count} message")
+        assert len(store.messages(name)) == count
+
+
+def test_acting_for_another_spelling_of_oneself_needs_no_permission_and_policies_get_the_one_form(make):
+    asked: list[tuple[str, str]] = []
+
+    def policy(one, other):
+        asked.append((one, other))
+        return False
+
+    app = make(Opened(), Everything(), may_act_as=policy)
+    assert app.talk(f"AUTH PLAIN {plain(SENT, 'secret', DECOMPOSED)}")[0].startswith("+OK")
+    assert app.talk(f"AUTH PLAIN {plain(SENT, 'secret', 'Bob@X.org')}")[0].startswith("-ERR")
+    assert asked == [(SPELT, "Bob@x.org")]
+
+
+@pytest.mark.parametrize("owner", ["a\nb", "\udcff", "\u2028"])
+def test_an_owner_without_a_form_is_refused_after_the_right_password(make, heard, caplog, owner):
+    store = Opened()
+    app = make(store, FunctionAuthenticator(lambda name, password: owner, at_once=True))
+    events = heard(app)
+    assert app.talk("USER x", "PASS x")[1] == "-ERR [SYS/PERM] no maildrop can have this name"
+    assert (store.owners, events) == ([], [])
+    assert "owner " in caplog.text
+
+
+def test_an_owner_that_is_no_text_is_an_accident_that_says_so(make, caplog):
+    class Wrong(Authenticator):
+        def authenticate(self, name, password):
+            return True
+
+    app = make(authenticator=Wrong())
+    assert app.talk("USER x", "PASS x")[1].startswith("-ERR [SYS/TEMP] internal error")
+    assert "HandedOverError: an authenticator returned a bool; expected an owner, or None" in caplog.text
+
+
+def test_a_case_that_there_is_not_is_refused(make):
+    with pytest.raises(ConfigError, match="username_case is one of domain, lower, keep"):
+        make(username_case="upper")
+
+
+# What is logged when a back end fails
+
+CANARY = "c4n4ry-p4ssw0rd"
+
+
+def quoting(name, password):
+    raise ValueError(f"bad password {password}")
+
+
+def down(name, password):
+    raise StoreUnavailable(detail="the directory is down")
+
+
+class Quoting(SecretAuthenticator):
+    """Quotes what it gets, whatever it is asked."""
+
+    def authenticate(self, name, password):
+        return quoting(name, password)
+
+    def secret(self, name):
+        raise KeyError(CANARY)
+
+
+@pytest.mark.parametrize(
+    ("authenticator", "words"),
+    [
+        (FunctionAuthenticator(quoting), "ValueError"),
+        (
+            FunctionAuthenticator(lambda name, password: [password]),
+            "HandedOverError: an authenticator's function returned a list",
+        ),
+        (
+            FunctionAuthenticator(lambda name, password: ""),
+            "HandedOverError: an authenticator's function returned an empty string",
+        ),
+        (FunctionAuthenticator(down), "the directory is down"),
+        (Chain([FunctionAuthenticator(quoting)]), "ValueError"),
+        (Quoting(), "Error"),
+    ],
+)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["USER alice", f"PASS {CANARY}"],
+        [f"AUTH PLAIN {plain('alice', CANARY)}"],
+        ["AUTH PLAIN", plain("alice", CANARY)],
+        ["AUTH LOGIN", b64("alice"), b64(CANARY)],
+    ],
+)
+def test_our_texts_are_logged_and_no_password_is(make, caplog, authenticator, words, lines):
+    caplog.set_level(logging.DEBUG)
+    app = make(authenticator=authenticator)
+    assert app.talk(*lines)[-1].startswith("-ERR [SYS/TEMP]")
+    assert words in caplog.text
+    for record in caplog.records:
+        assert CANARY not in record.getMessage() + repr(vars(record))
+        assert b64(CANARY) not in record.getMessage()
+
+
+def test_apop_and_scram_log_no_more_of_a_back_end_than_its_mistake(make, caplog):
+    app = make(authenticator=Quoting())
+    timestamped = MemoryStream([f"APOP alice {'0' * 32}\r\n".encode()])
+    app.run(timestamped)
+    app.talk(f"AUTH SCRAM-SHA-256 {b64('n,,n=alice,r=nonce')}")
+    assert caplog.text.count("KeyError") >= 2
+    assert CANARY not in caplog.text
+
+
+def test_a_service_without_an_authenticator_says_what_to_do_at_pass_too(make, caplog):
+    app = without_authenticator(make)
+    app.pop3d.on("cmd_user")(lambda pop3d, event: "+OK")
+    app.service._session = lambda client, session=app.service._session: named(session(client))
+    app.talk("USER alice", f"PASS {CANARY}")
+    assert "ConfigError: nobody can log in: give MaildropService an authenticator" in caplog.text
+    assert CANARY not in caplog.text
+
+
+def named(session):
+    session.name, session.named_at = "alice", session.client.summary.commands - 1
+    return session

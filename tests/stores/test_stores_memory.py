@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from store_contract import StoreContract, contents, scan
 
+from geventpop3.errors import MaildropLocked
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.stores.store import Store
 
@@ -58,3 +60,17 @@ def test_a_large_message_comes_in_slices() -> None:
     (message,) = maildrop.scan()
     assert max(map(len, maildrop.retrieve(message.unique_id))) <= 256 * 1024
     maildrop.close()
+
+
+def test_spellings_that_are_one_owner_share_a_maildrop() -> None:
+    store = MemoryStore({"alice@X.org": [b"one\n"], "zoe\u0308": [b"two\n"]})
+    store.deliver("alice@x.ORG", b"three\n")
+    assert store.messages("alice@x.org") == [b"one\n", b"three\n"]
+    assert store.messages("zo\u00eb") == [b"two\n"]
+    assert store.messages("Alice@x.org") == []
+    maildrop = store.open("alice@x.org")
+    with pytest.raises(MaildropLocked):
+        store.open("alice@X.org")
+    maildrop.close()
+    store.open("alice@X.org").close()
+    store.open("alice@x.org").close()

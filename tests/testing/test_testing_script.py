@@ -156,3 +156,9 @@ def test_a_transcript_parsed_gives_the_octets_again(parts):
 @given(st.binary(min_size=1, max_size=20))
 def test_a_quoted_string_parsed_gives_the_octets_again(sent):
     assert octets(f"C! {quote(sent)}") == sent
+
+
+def test_a_byte_order_mark_begins_no_line(tmp_path):
+    path = tmp_path / "mark.pop3"
+    path.write_bytes(b"\xef\xbb\xbfS: +OK ...\r\nC: QUIT\nS: +OK\n")
+    assert load(path).steps == parse("S: +OK ...\nC: QUIT\nS: +OK\n").steps

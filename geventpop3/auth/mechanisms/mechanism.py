@@ -69,6 +69,9 @@ class Context:
     key: bytes = field(default=_KEY, repr=False)
     """What SCRAM's salts for names without stored ones are made with; all processes of one server should share it."""
 
+    canonical_name: Callable[[str], str] = field(default=str, repr=False)
+    """Returns the one form of a name's spellings: SCRAM shows them all one salt, whether or not somebody has it."""
+
     nonce: Callable[[], str] = field(default=fresh_nonce, repr=False)
     """Makes a fresh string of printable ASCII without comma, blank, ``@`` and angle brackets."""
 

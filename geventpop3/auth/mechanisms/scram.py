@@ -87,6 +87,7 @@ def _bound(context: Context, name: str, flag: bytes, binding_type: bytes | None,
 
 def _secret(context: Context, hash_name: str, name: str) -> Generator[Request[Any], Any, ScramSecret]:
     """What to check a proof of *name* with; if nobody has the name or no fit secret, what no proof fits."""
+    name = context.canonical_name(name)
     stored = yield from LookUp(name)
     digest = hmac.digest(context.key, f"{hash_name} {name}".encode(), "sha256")
     salt = digest[:SCRAM_SALT_OCTETS]

@@ -88,12 +88,8 @@ class RedisLedger:
     # The ledger
 
     def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False, session: str = "") -> Standing:
-        most = rules.address_logins_per_minute or 0
-        keys = [f"ban:{address}", f"tries:{address}", f"failures:{address}"]
-        keys += [f"user-failures:{user}", f"familiar:{user}", f"under-way:{user}", f"turn:{user}"]
-        login: list[str | int] = [most if trying else 0, address, session if user else ""]
-        bounds = [rules.user_failures_kept, _ms(rules.user_patience), _ms(FAMILIAR_SECONDS), _ms(UNDER_WAY_SECONDS)]
-        answer = self._run(self._standing, keys, [_ms(rules.window), *login, *bounds, *map(_ms, rules.user_delays)])
+        keys, arguments = _standing_of(rules, address, user, trying, session)
+        answer = self._run(self._standing, keys, arguments)
         if answer is None:
             return self._spare.standing(rules, address, user, trying=trying, session=session)
         banned, too_often, failures, user_failures, turn, crowded = answer
@@ -137,6 +133,14 @@ class RedisLedger:
             return
         self._spare.left(owner, session)
         self._take_out(owner, session)
+
+    def check(self) -> None:
+        """Run a script in Redis, from a thread that may wait. Raises ConfigError if that fails."""
+        try:
+            keys, arguments = _standing_of(Rules(), "check", "", trying=False, session="")
+            self._standing(keys=[self._prefix + key for key in keys], args=["", *arguments])
+        except self._errors as error:
+            raise ConfigError(f"Redis: {error}") from None
 
     def release(self, address: str) -> bool:
         was_banned = self._spare.release(address)
@@ -226,9 +230,25 @@ def _connect(url: str) -> tuple[Any, tuple[type[Exception], ...]]:
             # A connection that Redis closed while it was idle is found out by using it; all else is not tried twice.
             retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
         )
-    except ValueError as error:
-        raise ConfigError(f"limits: the address of Redis: {error}") from None
+    except ValueError:
+        # What redis-py says may quote a piece of the password, as the port of an address.
+        hint = "in a password, write all but letters and digits as %XX"
+        raise ConfigError(
+            f"limits: the address of Redis is none: redis://host:port/0, rediss://, unix://; {hint}"
+        ) from None
     return redis.Redis(connection_pool=pool), (_NoAnswer, OSError, redis.RedisError)
+
+
+def _standing_of(
+    rules: Rules, address: str, user: str, trying: bool, session: str
+) -> tuple[list[str], list[str | int]]:
+    """Return the keys and the arguments of the script that looks up a standing."""
+    keys = [f"ban:{address}", f"tries:{address}", f"failures:{address}"]
+    keys += [f"user-failures:{user}", f"familiar:{user}", f"under-way:{user}", f"turn:{user}"]
+    most = rules.address_logins_per_minute or 0
+    login: list[str | int] = [most if trying else 0, address, session if user else ""]
+    bounds = [rules.user_failures_kept, _ms(rules.user_patience), _ms(FAMILIAR_SECONDS), _ms(UNDER_WAY_SECONDS)]
+    return keys, [_ms(rules.window), *login, *bounds, *map(_ms, rules.user_delays)]
 
 
 def _guarded(call: Callable[[], T]) -> tuple[T | None, Exception | None]:

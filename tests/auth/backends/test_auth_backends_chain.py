@@ -6,6 +6,7 @@ from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, To
 from geventpop3.auth.chain import Chain
 from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.secret import ClearSecret, ScramSecret
+from geventpop3.auth.threads import CALLING_THREAD
 from geventpop3.errors import ConfigError, StoreUnavailable
 
 
@@ -232,6 +233,12 @@ def test_chains_nest(first, second):
     assert chain.authenticate("both", "two") is None
 
 
+def test_a_chain_may_do_all_in_the_calling_thread(first, second):
+    chain = Chain([first, second]).in_threads(CALLING_THREAD)
+    assert chain.answers_at_once()
+    assert chain.authenticate("bob", "secret") == "<bob>"
+
+
 def test_a_chain_of_none_is_refused():
     with pytest.raises(ConfigError, match="needs a back end"):
         Chain([])
@@ -255,9 +262,60 @@ def test_the_defaults_of_an_authenticator_promise_nothing():
 
     least, sure, keys = Least(), Sure(), Keys()
     assert (least.knows("alice"), least.owner("alice"), least.answers_at_once()) == (None, "alice", False)
+    least.check()  # nothing
     assert (sure.owner("alice"), sure.owner("bob")) == ("alice", None)
     assert keys.checks_passwords()
     assert keys.checks_tokens()
     assert keys.has_clear_secrets()
     assert keys.scram_iterations("SHA-256") == ()
     assert not keys.has_scram_keys_alone()
+
+
+# A look-up that is made for its time alone
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("geventpop3.auth.chain.monotonic", lambda: now[0])
+    return now
+
+
+def test_a_back_end_that_is_down_is_not_asked_again_and_again_for_the_time_it_takes(first, second, clock):
+    chain = Chain([first, second])
+    second.is_down = True
+    for seconds, asked in [(0, 1), (0.9, 2), (0.2, 2), (58, 2), (0.9, 3), (0.5, 4), (0.5, 4)]:
+        clock[0] += seconds
+        assert chain.secret("alice").matches(b"secret")
+        assert second.looked_up == asked
+    # Whom no other back end knows finds out at once that it is back, and whoever covers does in time.
+    second.is_down = False
+    assert chain.secret("bob").matches(b"secret")
+    clock[0] += 60
+    for _ in range(2):
+        asked = second.looked_up
+        assert chain.secret("alice").matches(b"secret")
+        assert second.looked_up == asked + 1
+
+
+def test_who_asks_while_another_waits_for_a_cover_goes_on(first, second, clock):
+    chain = Chain([first, second])
+    answers = []
+
+    def slow(name):
+        clock[0] += 1.5
+        answers.append(chain.secret("alice"))
+
+    second.knows = slow
+    assert chain.secret("alice").matches(b"secret")
+    assert len(answers) == 1
+    assert chain.secret("alice").matches(b"secret")
+    assert len(answers) == 2
+
+
+def test_checking_a_chain_checks_each(first, second, monkeypatch):
+    checked = []
+    for member in (first, second):
+        member.check = lambda member=member: checked.append(member)
+    Chain([first, second]).check()
+    assert checked == [first, second]

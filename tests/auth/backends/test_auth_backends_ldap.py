@@ -278,7 +278,7 @@ def test_a_service_account_that_is_refused_is_an_outage_and_not_the_users_fault(
     server.results["bind", SERVICE] = 49
     with pytest.raises(StoreUnavailable) as caught:
         make(server.url).authenticate("alice@example.org", "secret")
-    assert caught.value.detail == f"{server.url}: the service account is refused"
+    assert caught.value.detail == f"{server.url}: the service account {SERVICE} is refused"
 
 
 @pytest.mark.parametrize("behave", ["silent", "garbage"])
@@ -533,3 +533,71 @@ def test_a_local_socket_needs_no_tls(make):
     with pytest.raises(StoreUnavailable) as caught:
         users.authenticate("alice", "secret")
     assert "No such file" in caught.value.detail
+
+
+# What a check finds
+
+
+def test_a_check_asks_as_a_login_does(server, make):
+    make(server.url).check()
+    assert [kind for kind, *_ in server.log] == ["bind", "search", "bind"]
+    assert server.log[0][1] == SERVICE
+    make(server.url, DN).check()
+    assert server.log[-1][1].startswith("uid=nobody-")
+
+
+@pytest.mark.parametrize(
+    ("results", "users", "words"),
+    [
+        ({("bind", SERVICE): 49}, SEARCH, f"the service account {SERVICE} is refused"),
+        ({"search": 32}, SEARCH, f"the search below {BASE} has the result 32, noSuchObject"),
+        ({"bind": 34}, DN, "it says that the DN of the bind is malformed: is the template right?"),
+        ({"bind": 0}, DN, "it lets in a name that nobody has, with any password"),
+        ({"bind": 51}, DN, "a bind has the result 51, busy"),
+    ],
+)
+def test_a_check_tells_what_is_wrong(server, make, results, users, words):
+    server.results |= results
+    if results == {"bind": 0}:
+        users = UserDn("uid={name}," + BASE, owner_attribute=None)
+    with pytest.raises(ConfigError) as caught:
+        make(server.url, users).check()
+    assert str(caught.value).startswith(f"LDAP: {server.url}: ")
+    assert words in str(caught.value)
+    assert "service's own" not in str(caught.value)
+
+
+def test_a_check_asks_all_servers_and_warns_of_those_that_do_not_answer(make_server, make, caplog):
+    one, other = make_server(), make_server()
+    one.close()
+    make([one.url, other.url]).check()
+    (warning,) = messages(caplog, logging.WARNING)
+    assert warning.startswith(f"LDAP: {one.url}: ")
+    assert warning.endswith("; another server answers")
+    other.behave = "silent"
+    with pytest.raises(ConfigError) as caught:
+        make([one.url, other.url], seconds=0.1).check()
+    assert one.url in str(caught.value)
+    assert other.url in str(caught.value)
+
+
+def test_of_several_values_the_owner_is_the_one_that_is_the_name_in_another_spelling(server, make):
+    server.entries[f"uid=dora,{BASE}"] = person([b"dora"], [b"d@other.org", b"dora@Example.ORG"])
+    users = UserSearch(BASE, "(mail={name})", SERVICE, "service's own", "mail")
+    assert make(server.url, users).authenticate("dora@example.org", "secret") == "dora@Example.ORG"
+    assert make(server.url, users).authenticate("Dora@example.org", "secret") is None
+    lower = UserSearch(BASE, "(mail={name})", SERVICE, "service's own", "mail", username_case="lower")
+    assert make(server.url, lower).authenticate("Dora@example.org", "secret") == "dora@Example.ORG"
+
+
+@pytest.mark.parametrize("quoting", [lambda text: text, repr, lambda text: f"{text.encode()!r}"])
+def test_no_password_is_in_what_is_said_of_a_failed_bind(server, make, monkeypatch, quoting):
+    def rebind(self, user, password, **options):
+        raise RuntimeError(f"cannot bind with {quoting(password.decode())}")
+
+    monkeypatch.setattr("ldap3.Connection.rebind", rebind)
+    for users, secret in ((DN, "c4n4ry"), (SEARCH, "service's own")):
+        with pytest.raises(StoreUnavailable) as caught:
+            make(server.url, users).authenticate("alice", "c4n4ry")
+        assert "RuntimeError: cannot bind with " in caught.value.detail
+        assert secret not in caught.value.detail

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+from functools import partial
 
 import jwt
 import pytest
@@ -631,3 +632,46 @@ def test_tokens_are_no_passwords(issuer, asking, verifier):
         assert not each.checks_passwords()
         assert each.checks_tokens()
         assert not each.answers_at_once()
+
+
+# What a check finds
+
+OK = b"HTTP/1.0 200 OK\r\n\r\n"
+
+
+def test_a_check_fetches_the_keys(verifier, issuer, given_keys):
+    verifier.check()
+    assert issuer.asked == [("GET", "/jwks")]
+    given_keys().check()
+
+
+@pytest.mark.parametrize("answer", [b"no JSON", b'{"keys": []}'])
+def test_a_check_tells_that_there_are_no_keys(verifier, issuer, answer):
+    issuer.answer = OK + answer
+    with pytest.raises(ConfigError, match=f"OAuth: {issuer.url}/jwks: "):
+        verifier.check()
+
+
+def test_a_check_asks_about_a_token_that_nobody_has(issuer):
+    introspection = IntrospectionVerifier(f"{issuer.url}/introspect", *issuer.client)
+    introspection.check()
+    issuer.answer = OK + b'{"error": "no"}'
+    with pytest.raises(ConfigError, match="the answer does not say whether the token is active"):
+        introspection.check()
+    issuer.answer = None
+    with pytest.raises(ConfigError, match=r"OAuth: .*: status 401") as caught:
+        IntrospectionVerifier(f"{issuer.url}/introspect", "pop3 server", "canary").check()
+    assert "canary" not in str(caught.value)
+
+
+def test_an_owner_has_one_form_before_a_policy_compares_it(given_keys, issuer):
+    spelt = {"email": "zoe\u0308@Example.ORG"}
+    token = RSA.sign(issuer.claims(**spelt))
+    assert given_keys().check_token("zo\u00eb@example.org", token) == "zo\u00eb@Example.ORG"
+    assert given_keys().check_token(None, token) == "zo\u00eb@Example.ORG"
+    assert given_keys().check_token("Zo\u00eb@example.org", token) is None
+    keep = given_keys(policy=partial(oauth.same_name, username_case="keep"))
+    assert keep.check_token("zo\u00eb@example.org", token) is None
+    asked = []
+    given_keys(policy=lambda owner, name: asked.append((owner, name))).check_token("x", token)
+    assert asked == [("zo\u00eb@Example.ORG", "x")]

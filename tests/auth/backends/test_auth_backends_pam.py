@@ -214,3 +214,11 @@ def test_a_service_without_a_file_is_refused_instead_of_the_one_called_other(tmp
 def test_without_linux_pam_the_error_names_what_is_missing(library):
     with pytest.raises(ConfigError, match=f"PAM needs {library} of Linux-PAM 1.4 or newer, .* libpam0g"):
         pam._library(library)
+
+
+def test_a_check_is_a_login_of_nobody(make):
+    make("auth required pam_deny.so", PERMIT).check()
+    with pytest.raises(ConfigError, match="PAM: the service pop3 lets in a name that nobody has"):
+        make("auth required pam_permit.so", PERMIT).check()
+    with pytest.raises(ConfigError, match="PAM: result "):
+        make("auth required pam_no_such_module.so", PERMIT).check()

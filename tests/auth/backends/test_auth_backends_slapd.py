@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ import required
 import trustme
 
 from geventpop3.auth.ldap import LdapAuthenticator, UserDn, UserSearch
-from geventpop3.errors import StoreUnavailable
+from geventpop3.errors import ConfigError, StoreUnavailable
 
 SCHEMAS = Path("/etc/ldap/schema")
 
@@ -174,6 +175,18 @@ def test_slapd_binds_a_dn_of_the_template(slapd, make, scheme):
     assert users.authenticate("  Alice ", "sécret") == "alice"
     assert users.authenticate("alice", "secret") is None
     assert users.authenticate("nobody", "sécret") is None
+
+
+@pytest.mark.parametrize("users", [SEARCH, DN])
+def test_slapd_passes_a_check_that_a_mistake_does_not(slapd, make, users):
+    make(slapd.ldap, users).check()
+    for mistake, words in [
+        (replace(SEARCH, base="ou=nobody,dc=nowhere"), "the search below ou=nobody,dc=nowhere has the result"),
+        (replace(SEARCH, bind_password="wrong"), f"the service account {SEARCH.bind_dn} is refused"),
+        (UserDn("uid {name}"), "the DN of the bind is malformed"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            make(slapd.ldap, mistake).check()
 
 
 def test_slapd_would_take_an_empty_password_for_an_anonymous_login_but_is_not_asked(slapd, make):

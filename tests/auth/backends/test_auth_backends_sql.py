@@ -475,3 +475,45 @@ def test_a_connection_that_cannot_even_be_closed_is_given_up(make):
     users.close()
     users.close()
     assert users.knows("alice")
+
+
+# What a check finds
+
+
+def test_a_check_asks_as_a_login_does_and_leaves_no_connection(path):
+    opened = []
+
+    def connect():
+        opened.append(sqlite3.connect(path))
+        return opened[-1]
+
+    SqlAuthenticator(connect, QUERY).check()
+    SqlAuthenticator(connect, QUERY.replace(", owner", "")).check()
+    SqlAuthenticator(connect, "SELECT max(secret), max(owner) FROM users WHERE name = :name").check()
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.cursor()
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("SELECT secrt FROM users WHERE name = :name", "the query fails: OperationalError: no such column: secrt"),
+        ("SELECT secret FROM user WHERE name = :name", "the query fails: OperationalError: no such table: user"),
+        ("SELEC secret FROM users WHERE name = :name", 'the query fails: OperationalError: near "SELEC"'),
+        ("SELECT name, secret, owner FROM users WHERE name = :name", "the query finds 3 columns: the secret is the"),
+        ("SELECT secret FROM users WHERE name = name OR name = :name", "a row for a name that nobody has"),
+    ],
+)
+def test_a_check_tells_what_is_wrong_with_the_query(make, query, words):
+    with pytest.raises(ConfigError) as caught:
+        make(query).check()
+    assert words in str(caught.value)
+
+
+def test_a_check_tells_what_is_wrong_with_the_connection(tmp_path, make):
+    nowhere = f"file:{tmp_path}/nowhere.db?mode=ro"
+    with pytest.raises(ConfigError, match="the query fails: OperationalError: unable to open database file"):
+        make(connect=lambda: sqlite3.connect(nowhere, uri=True)).check()
+    with pytest.raises(ConfigError, match=r"^a Odd does not show its module's paramstyle: give it$"):
+        make(connect=type("Odd", (), {})).check()

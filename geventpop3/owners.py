@@ -1,0 +1,64 @@
+"""One form of each name that logs in and of each owner, made once: whoever compares or counts them has the same text.
+
+The form is Unicode's NFC. What case means in it is the site's to say: nothing (``keep``), nothing before the last @
+and nothing but spelling behind it (``domain``), or nothing but spelling at all (``lower``). RFC 5321 section 2.4: "the
+local-part of a mailbox MUST BE treated as case sensitive", and domains "are not case sensitive".
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final, Literal
+
+from geventpop3.errors import HandedOverError, StoreBroken
+
+UsernameCase = Literal["domain", "lower", "keep"]
+
+USERNAME_CASES: Final = ("domain", "lower", "keep")
+
+_UNUSABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Control characters, octets that were not UTF-8, and line ends: they can be in no path and in no line of a log."""
+
+_SHOWN = 255
+"""Characters of an owner that the log shows."""
+
+
+def canonical_name(name: str, case: UsernameCase) -> str:
+    """Return the one form of all spellings of *name* that *case* takes for the same name."""
+    if not name.isascii():
+        return _canonical(name, case)
+    if case == "domain":
+        local, at, domain = name.rpartition("@")
+        return f"{local}@{domain.lower()}" if at else name
+    return name.lower() if case == "lower" else name
+
+
+def canonical_owner(owner: str, case: UsernameCase) -> str:
+    """Return the one form of *owner*. Raises StoreBroken if no maildrop can have this name."""
+    if not isinstance(owner, str):
+        raise HandedOverError(f"an authenticator returned a {type(owner).__name__}; expected an owner, or None")
+    if not owner:
+        raise _no_maildrop(owner, "empty")
+    if owner.isascii():
+        if not owner.isprintable():
+            raise _no_maildrop(owner, "control characters")
+    elif any(unicodedata.category(character) in _UNUSABLE for character in owner):
+        raise _no_maildrop(owner, "control characters, or octets that are not UTF-8")
+    return canonical_name(owner, case)
+
+
+def _canonical(name: str, case: UsernameCase) -> str:
+    text = unicodedata.normalize("NFC", name)
+    if case == "keep":
+        return text
+    local, at, rest = ("", "", text) if case == "lower" else text.rpartition("@")
+    if case == "domain" and not at:
+        return text
+    # Lower case, character by character, as RFC 5895 section 2 has it for domains. Case folding would go further:
+    # it makes one of "straße" and "strasse", which are two domains (IDNA2008), and so mix two people's mail.
+    lowered = "".join(character.lower() for character in rest)
+    return unicodedata.normalize("NFC", local + at + lowered)
+
+
+def _no_maildrop(owner: str, reason: str) -> StoreBroken:
+    return StoreBroken("no maildrop can have this name", detail=f"owner {owner[:_SHOWN]!r}: {reason}")
