@@ -18,6 +18,7 @@ from geventpop3.errors import NoSuchMessage, Refusal, RemovalIncomplete, StoreUn
 from geventpop3.stores.maildir import MaildirStore, index, journal, listing
 from geventpop3.stores.maildir.names import shared_unique_id, unique_id
 from geventpop3.stores.maildir.opening import Parts
+from geventpop3.stores.maildir.removal import Marked
 from geventpop3.stores.store import Maildrop
 
 KEPT = {"1.M1P1.h": b"one\n", "5.M5P5.h": b"five\n"}
@@ -229,28 +230,65 @@ class TestAFaultAtEveryStep:
         kernel.reset()
         world.check(marked_left={3})
 
-    def test_an_update_that_cannot_be_finished_keeps_its_journal_and_the_user_out(
-        self, tmp_path: Path, kernel: Kernel
-    ) -> None:
-        world = World(tmp_path)
-        begin_update(world, unlinked=1)
-        kernel.fail("unlink", errno.EROFS)
-        with pytest.raises(StoreUnavailable) as refused:
-            scan(world.store(), world.owner)
-        assert "2 messages not removed" in str(refused.value.detail)
-        kernel.reset()
-        world.check(marked_left={0})
-
     @pytest.mark.parametrize("code", [errno.EROFS, errno.EIO, errno.ENOSPC])
-    def test_one_file_that_says_so_is_enough(self, tmp_path: Path, kernel: Kernel, code: int) -> None:
-        world = World(tmp_path)
+    @pytest.mark.parametrize("which", ["all", "one"])
+    @pytest.mark.parametrize("lock", ["exclusive", "none"])
+    def test_an_update_that_cannot_be_finished_keeps_its_journal_and_the_mail_is_served(
+        self, tmp_path: Path, kernel: Kernel, code: int, which: str, lock: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = World(tmp_path, lock=lock)
         begin_update(world, unlinked=1)
-        kernel.fail("unlink", code, lambda name: "3.M3P3.h" in name)
-        with pytest.raises(StoreUnavailable):
-            scan(world.store(), world.owner)
+        kernel.fail("unlink", code, lambda name: which == "all" or "3.M3P3.h" in name)
+        maildrop = world.store().open(world.owner)
+        with caplog.at_level(logging.ERROR):
+            listed = [message.unique_id for message in maildrop.scan()]
+        assert listed == [*KEPT, *IDS[1:]] if which == "all" else [*KEPT, IDS[1]]
+        assert "cannot be finished now" in caplog.text
+        assert str(world.path) in caplog.text
+        assert b"".join(maildrop.retrieve("1.M1P1.h")) == KEPT["1.M1P1.h"]
+        for marked in (["1.M1P1.h"], ["1.M1P1.h", IDS[1]]):
+            with pytest.raises(StoreUnavailable, match="an earlier removal must be completed first"):
+                maildrop.remove(marked)
+        maildrop.close()
         assert journal.FILE in left_over(world.path)
         kernel.reset()
         world.check(marked_left={0})
+
+    @pytest.mark.parametrize(("call", "code"), [("openat", errno.EACCES), ("read", errno.EIO), ("fsync", errno.EIO)])
+    def test_a_journal_that_cannot_be_read_or_synced_keeps_nobody_out(
+        self, tmp_path: Path, kernel: Kernel, call: str, code: int
+    ) -> None:
+        world = World(tmp_path)
+        begin_update(world, unlinked=1)
+        scanned: list[str] = []
+
+        def before(_: int, name: str, first: object) -> None:
+            if name == call and (call != "openat" or first == journal.FILE) and not scanned:
+                scanned.append(name)
+                raise OSError(code, os.strerror(code))
+
+        kernel.before = before
+        assert {message.unique_id for message in scan(world.store(), world.owner)} >= set(KEPT)
+        assert scanned
+        kernel.reset()
+        world.check(marked_left={0})
+
+    @pytest.mark.parametrize("what", ["directory", "link", "fifo"])
+    def test_what_is_no_file_in_place_of_the_journal_keeps_nobody_out(self, tmp_path: Path, what: str) -> None:
+        world = World(tmp_path)
+        place = world.path / journal.FILE
+        if what == "directory":
+            place.mkdir()
+        elif what == "link":
+            place.symlink_to(world.path / "new/2.M2P2.h")
+        else:
+            os.mkfifo(place)
+        (world.path / journal.DAMAGED).mkdir()
+        maildrop = world.store().open(world.owner)
+        assert len(maildrop.scan()) == 5
+        with pytest.raises(StoreUnavailable, match="earlier removal"):
+            maildrop.remove(IDS)
+        maildrop.close()
 
     @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EISDIR])
     def test_a_file_that_cannot_ever_be_removed_keeps_nobody_out(
@@ -263,7 +301,7 @@ class TestAFaultAtEveryStep:
             assert IDS[1] in [message.unique_id for message in scan(world.store(), world.owner)]
         assert "given up" in caplog.text
         assert "3.M3P3.h" in caplog.text
-        assert kernel.names.count("fsync") == 2
+        assert kernel.names.count("fsync") == 3
         kernel.reset()
         world.check(marked_left={1})
 
@@ -308,11 +346,12 @@ class TestTheOrderOfUpdate:
             "fsync",
             "fsync",
             f"unlink {journal.FILE}",
+            "fsync",
         ]
 
     def test_one_message_needs_no_journal(self, tmp_path: Path, kernel: Kernel) -> None:
         calls = self.update_calls(World(tmp_path), kernel, IDS[:1])
-        assert calls == ["unlink new/2.M2P2.h", "fsync", "fsync", f"unlink {journal.FILE}"]
+        assert calls == ["unlink new/2.M2P2.h", "fsync", "fsync"]
 
     def test_not_durable_is_the_same_order_without_fsync(self, tmp_path: Path, kernel: Kernel) -> None:
         calls = self.update_calls(World(tmp_path, durable=False), kernel, IDS)
@@ -433,7 +472,7 @@ class TestAMoverDuringUpdate:
 class TestAJournalThatIsFound:
     def test_a_torn_temporary_one_is_nothing_and_cleared_away(self, tmp_path: Path) -> None:
         world = World(tmp_path)
-        (world.path / f"{journal.FILE}.tmp").write_bytes(journal.encode(IDS)[:-3])
+        (world.path / f"{journal.FILE}.tmp").write_bytes(naming(*IDS)[:-3])
         world.check(marked_left={3})
 
     @pytest.mark.parametrize("content", [b"", b"\n", b"torn", b"foreign", b"octets", b"flipped"])
@@ -441,10 +480,10 @@ class TestAJournalThatIsFound:
         self, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
     ) -> None:
         world = World(tmp_path)
-        whole = journal.encode(IDS)
+        whole = naming(*IDS)
         content = {
             b"torn": whole[:-3],
-            b"foreign": whole.replace(b"update 1", b"update 2"),
+            b"foreign": whole.replace(b"update 2", b"update 3"),
             b"octets": whole + b"\xff",
             b"flipped": whole.replace(b"2.M2", b"1.M1"),
         }.get(content, content)
@@ -458,7 +497,7 @@ class TestAJournalThatIsFound:
 
     def test_one_that_names_nothing_that_is_there_is_cleared_away(self, tmp_path: Path) -> None:
         world = World(tmp_path)
-        (world.path / journal.FILE).write_bytes(journal.encode(["no-such-message"]))
+        (world.path / journal.FILE).write_bytes(naming("no-such-message"))
         world.check(marked_left={3})
 
     def test_it_finds_the_last_of_several_files_that_shared_a_name(self, tmp_path: Path) -> None:
@@ -466,14 +505,14 @@ class TestAJournalThatIsFound:
         (world.path / "cur/2.M2P2.h:2,S").write_bytes(b"another\n")
         status = os.stat(world.path / "new/2.M2P2.h")
         (world.path / journal.FILE).write_bytes(
-            journal.encode([shared_unique_id("2.M2P2.h", status.st_ino), shared_unique_id("5.M5P5.h", 0), *IDS[1:]])
+            naming(shared_unique_id("2.M2P2.h", status.st_ino), shared_unique_id("5.M5P5.h", 0), *IDS[1:])
         )
         (world.path / "cur/2.M2P2.h:2,S").unlink()
         world.check(marked_left={0})
 
     def test_one_that_vanishes_while_it_is_looked_for_is_no_error(self, tmp_path: Path, kernel: Kernel) -> None:
         world = World(tmp_path)
-        (world.path / journal.FILE).write_bytes(journal.encode([shared_unique_id("2.M2P2.h", 0)]))
+        (world.path / journal.FILE).write_bytes(naming(shared_unique_id("2.M2P2.h", 0)))
 
         def before(_: int, name: str, first: object) -> None:
             if name == "stat" and first == "new/2.M2P2.h":
@@ -488,7 +527,7 @@ class TestAJournalThatIsFound:
         world = World(tmp_path)
         store = world.store()
         scan(store, world.owner)
-        (world.path / journal.FILE).write_bytes(journal.encode(IDS))
+        (world.path / journal.FILE).write_bytes(naming(*IDS))
         maildrop = store.open(world.owner)
         assert "scan" in maildrop.blocking
         assert [message.unique_id for message in maildrop.scan()] == list(KEPT)
@@ -512,7 +551,8 @@ class TestSessions:
         assert contents(world.store(), world.owner) == [*KEPT.values(), MESSAGE]
 
     def test_the_journal_is_legible(self) -> None:
-        assert journal.encode(["1.a", "2.b"]).decode("ascii").splitlines()[1:] == ["1.a", "2.b"]
+        marked = {"1.a": Marked("new/1.a", 11, 5), "2.b": Marked("cur/2.b:2,S", 12, 6)}
+        assert journal.encode(marked).decode("ascii").splitlines()[1:] == ["1.a 11 5", "2.b 12 6"]
 
     def test_listings_tell_the_base_of_every_message(self, tmp_path: Path) -> None:
         world = World(tmp_path)
@@ -526,7 +566,14 @@ class TestSessions:
 
 def begin_update(world: World, *, unlinked: int) -> None:
     """What a crash leaves after the commit point."""
-    (world.path / journal.FILE).write_bytes(journal.encode(IDS))
+    found = {base: path for base in MARKED for path in world.path.glob(f"*/{base}*")}
+    identities = {base: (status.st_ino, status.st_size) for base, path in found.items() for status in [path.stat()]}
+    marked = {unique_id(base): Marked("", *identity) for base, identity in identities.items()}
+    (world.path / journal.FILE).write_bytes(journal.encode(marked))
     for base in list(MARKED)[:unlinked]:
-        for path in world.path.glob(f"*/{base}*"):
-            path.unlink()
+        found[base].unlink()
+
+
+def naming(*unique_ids: str) -> bytes:
+    """A journal of files that nothing else is known of, as version 1 had it."""
+    return journal.encode(dict.fromkeys(unique_ids, Marked("")))
