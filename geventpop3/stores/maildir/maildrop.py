@@ -122,7 +122,7 @@ class MaildirMaildrop(Maildrop):
             with self._locked():
                 # Before anything is removed: one that may not be opened keeps all.
                 self._parts.renew()
-                if not self._finish_update():
+                if journal.exists(self._root) and not self._finish_update():
                     raise StoreUnavailable(EARLIER, detail=f"maildir {self._path!r}: an UPDATE that was interrupted")
                 self._update(marked)
         except OSError as error:
@@ -326,9 +326,11 @@ class MaildirMaildrop(Maildrop):
             return False
 
     def _finished(self) -> bool:
-        if not journal.exists(self._root):
-            return True
-        marked = journal.read(Finder(listing(self._parts)), self._root)
+        finder = Finder(listing(self._parts))
+        try:
+            marked = journal.read(finder, self._root)
+        except FileNotFoundError:
+            return True  # another session was first
         if marked is None:
             logger.error("journal of maildir %r is damaged: moved aside, nothing removed", self._path)
             system.rename(journal.FILE, journal.DAMAGED, src_dir_fd=self._root, dst_dir_fd=self._root)

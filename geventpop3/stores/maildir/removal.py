@@ -90,10 +90,10 @@ def _is_marked(unique_id: str, marked: Marked, status: os.stat_result, removed: 
     *removed*: the inode of the one that was unlinked under this unique-id. *listed*: a listing was made since, and
     shows no other file of that base name.
     """
+    if marked.size not in (UNKNOWN, status.st_size):
+        return False  # also where the inode is the same: file systems give those of removed files to new ones
     if is_shared(unique_id):
         return shared_as(unique_id, status.st_ino) == unique_id
-    if status.st_ino == marked.inode or removed is not None:
-        return status.st_ino in (marked.inode, removed)
     # A copy has another inode: a mover made it, a restore, or a file system that numbers anew at each mount. The base
-    # name is the message's identity, so the only file that has it is the message, unless it cannot be by its size.
-    return listed and marked.size in (UNKNOWN, status.st_size)
+    # name is the message's identity, so the only file that has it is the message.
+    return status.st_ino in (marked.inode, removed) or (listed and removed is None)
