@@ -827,6 +827,15 @@ class TestAJournalThatIsFound:
         kernel.before = before
         assert len(scan(world.store(), world.owner)) == 4
 
+    def test_one_that_another_session_finished_first_is_no_error(self, tmp_path: Path, kernel: Kernel) -> None:
+        world = World(tmp_path, lock="none")
+        (world.path / journal.FILE).write_bytes(naming(*IDS))
+        kernel.do_before("flock", (world.path / journal.FILE).unlink)
+        maildrop = world.store().open(world.owner)
+        assert len(maildrop.scan()) == 5
+        maildrop.close()
+        world.check(marked_left={3})
+
     def test_it_is_finished_also_when_this_process_has_the_maildrop_in_its_cache(
         self, tmp_path: Path, clock: Clock
     ) -> None:
