@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 import unicodedata
 import zlib
 from array import array
@@ -313,6 +314,19 @@ class TestTheJournalFile:
         monkeypatch.setattr(journal, "PIECE_OCTETS", pieces)
         content = journal.encode({f"{number}.h": Marked("", number, 1) for number in range(5000)})
         assert self.read(root, content, "7.h", "x.h") == {"7.h": Marked("new/7.h", 7, 1)}
+
+    @pytest.mark.parametrize("named", ["a", "1700000000.M1P1.host", "inode7:abc"])
+    def test_reading_it_takes_memory_for_a_piece_and_not_for_all(self, root: int, named: str) -> None:
+        line = f"{named} 1 2\n".encode()
+        body = line * (4_000_000 // len(line) // 10)
+        self.path.write_bytes(b"geventpop3 update 2 %08x\n" % zlib.crc32(body) + body)
+        finder = Finder(Listing({"a": "n"}, None))
+        tracemalloc.start()
+        try:
+            assert journal.read(finder, root) is not None
+            assert tracemalloc.get_traced_memory()[1] < len(body) // 4
+        finally:
+            tracemalloc.stop()
 
     @pytest.mark.parametrize(
         "line",

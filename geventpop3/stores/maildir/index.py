@@ -202,7 +202,7 @@ def decode(content: bytes | bytearray) -> Index | None:
     unique_ids = _unique_ids(bytes(view[start : start + unique_ids_octets])) if count else []
     tails = bytes(view[start + unique_ids_octets :])
     # Whoever may write to the maildir could forge the checksum too: these keep replies and paths well formed.
-    if unique_ids is None or len(unique_ids) != count or not all(map(_is_size, sizes, octets)):
+    if unique_ids is None or len(unique_ids) != count or not _are_sizes(sizes, octets):
         return None
     if b"\0" in tails or (count and tails.count(_SEPARATOR.encode()) != count - 1):
         return None
@@ -210,9 +210,12 @@ def decode(content: bytes | bytearray) -> Index | None:
     return Index(fingerprint, times, sizes, inodes, Snapshot(unique_ids, octets), tails if count else [])
 
 
-def _is_size(size: int, octets: int) -> bool:
-    """Return whether a file of that size can have so many octets as sent: each may be a line end, and one may lack."""
-    return size == UNKNOWN or (size <= octets <= 2 * size + 2 and size < _LARGEST)
+def _are_sizes(sizes: array[int], octets: array[int]) -> bool:
+    """Return whether files of these sizes can have so many octets as sent: each may be a line end, and one may lack."""
+    for size, sent in zip(sizes, octets, strict=True):
+        if not (size <= sent <= 2 * size + 2 and size < _LARGEST) and size != UNKNOWN:
+            return False
+    return True
 
 
 def _unique_ids(joined: bytes) -> list[str] | None:
@@ -222,7 +225,7 @@ def _unique_ids(joined: bytes) -> list[str] | None:
         if not (text.isascii() and text.isprintable()) or " " in text:
             return None
         here = text.split(_SEPARATOR)
-        if not 0 < min(map(len, here)) <= max(map(len, here)) <= UNIQUE_ID_OCTETS:
+        if "" in here or max(map(len, here)) > UNIQUE_ID_OCTETS:
             return None
         unique_ids += here
     return unique_ids

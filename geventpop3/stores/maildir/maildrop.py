@@ -207,7 +207,7 @@ class MaildirMaildrop(Maildrop):
         """Yield how long the index may be, each time more exactly and at a higher price."""
         yield indexes.AT_ONCE
         # Most file systems tell how much the names take, or took when there were more; some tell something else.
-        yield 4 * sum(system.stat(part, dir_fd=self._root, follow_symlinks=False).st_size for part in PARTS)
+        yield 8 * sum(system.stat(part, dir_fd=self._root, follow_symlinks=False).st_size for part in PARTS)
         yield indexes.ENTRY_OCTETS * sum(len(self._parts.names(part)) for part in PARTS)
 
     def _tidy(self, index: Index | None) -> None:
