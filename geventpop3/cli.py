@@ -24,7 +24,15 @@ from typing import Any, NoReturn
 import gevent
 
 from geventpop3 import config
-from geventpop3.assembly import check_alone, check_processes, listening, make_server, nowhere, serve_with_workers
+from geventpop3.assembly import (
+    check_alone,
+    check_maildir,
+    check_processes,
+    listening,
+    make_server,
+    nowhere,
+    serve_with_workers,
+)
 from geventpop3.assembly.advice import reading
 from geventpop3.auth.mechanisms import text
 from geventpop3.auth.passwd import check_name, delete_user, set_password
@@ -157,6 +165,8 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="check a configuration file and all it names, without serving", **layout)
     check.add_argument("file", metavar="CONFIG", help="a configuration file in TOML")
+    about = "look, too, at the Maildir of this user as the first login would; changes nothing"
+    check.add_argument("--login", metavar="USER", help=about)
     check.set_defaults(run=_check)
 
     demo = commands.add_parser("demo", help="make a maildrop of real messages and serve it", **layout)
@@ -226,6 +236,8 @@ def _check(arguments: argparse.Namespace) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
     check_processes(settings)
     make_server(settings, nowhere)
+    if arguments.login is not None:
+        _say(check_maildir(settings, arguments.login))
     return _say(f"{arguments.file}: in order")
 
 

@@ -42,14 +42,7 @@ def make_server(
     """
     tls = _certificates(settings)
     authenticator = make_authenticator(settings)
-    with settings.blamed("maildir"):
-        store = MaildirStore(
-            settings.maildir, lock=settings.lock, durable=settings.durable, create=settings.create_maildirs
-        )
-        # What the first placeholder stands in must be there; the maildirs themselves may come later.
-        folder = os.path.dirname(os.path.abspath(settings.maildir.partition("{")[0] + "x"))
-        with reading(folder, f"mkdir -p {shlex.quote(folder)}"):
-            os.scandir(folder).close()
+    store = make_store(settings)
     with settings.blamed("proxy"):
         proxies = TrustedProxies(settings.proxy) if settings.proxy else None
     with settings.blamed("limits"):
@@ -87,6 +80,21 @@ def make_server(
         pop3d.plugin_add("limits", limits)
     pop3d.register(AccessLog())
     return pop3d
+
+
+def make_store(settings: Settings) -> MaildirStore:
+    """Make the store. Raises ConfigError, too, if the directory in which the maildirs are is not there.
+
+    That one is never made: if it is missing, its name is misspelt or its file system is not mounted. The maildirs and
+    the directories above them may come later. Only the right to search it is needed.
+    """
+    with settings.blamed("maildir"):
+        store = MaildirStore(
+            settings.maildir, lock=settings.lock, durable=settings.durable, create=settings.create_maildirs
+        )
+        with reading(store.fixed, f"mkdir -p {shlex.quote(store.fixed)}"):
+            os.stat(os.path.join(store.fixed, "."))
+        return store
 
 
 def listening(settings: Settings) -> Listening:

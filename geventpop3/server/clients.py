@@ -18,8 +18,8 @@ log = logging.getLogger("geventpop3.server")
 FULL = err("too many connections, try again later", "SYS/TEMP")
 FULL_FOR_YOU = err("too many connections from your address", "SYS/TEMP")
 
-DESCRIPTORS_PER_SESSION = 3
-"""A socket, a maildrop, a message that is being read."""
+DESCRIPTORS_PER_SESSION = 5
+"""A socket, a maildrop and its ``new`` and ``cur``, a message that is being read; an idle session has two or more."""
 
 OTHER_DESCRIPTORS = 100
 

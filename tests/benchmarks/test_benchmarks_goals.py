@@ -56,7 +56,7 @@ def test_what_a_goal_was_made_of_stands_under_it(bench: dict[str, ModuleType]) -
 def test_fewer_idle_sessions_than_the_goal_has_are_said_under_it(bench: dict[str, ModuleType]) -> None:
     figures = {"idle sessions": [6569.0], "idle sessions wanted": [10000.0], "idle octets": [125e6]}
     (line,) = bench["goals"].remarks(figures)["idle"]
-    assert line == "6,569 of 10,000 sessions: limit of descriptors, 3 for each; PSS of all 125 MB"
+    assert line == "6,569 of 10,000 sessions: limit of descriptors, 5 for each; PSS of all 125 MB"
 
 
 def test_workers_are_told_by_their_rates_and_by_their_cost(bench: dict[str, ModuleType]) -> None:

@@ -33,7 +33,7 @@ def test_the_limit_of_this_process_counts_where_none_is_given(bench: dict[str, M
 def test_fewer_sessions_than_wanted_are_said_with_the_reason(bench: dict[str, ModuleType]) -> None:
     said = bench["descriptors"].said
     assert said(10_000, 10_000) == "10,000 sessions"
-    assert said(6_569, 10_000) == "6,569 of 10,000 sessions: limit of descriptors, 3 for each"
+    assert said(6_569, 10_000) == "6,569 of 10,000 sessions: limit of descriptors, 5 for each"
 
 
 def test_a_point_is_the_median_of_its_rounds(bench: dict[str, ModuleType]) -> None:

@@ -160,7 +160,7 @@ def test_no_more_sessions_are_let_in_than_there_are_descriptors_for(monkeypatch,
     from geventpop3.server import clients
 
     caplog.set_level("INFO")
-    monkeypatch.setattr(clients.resource, "getrlimit", lambda which: (1000, 1000))
+    monkeypatch.setattr(clients.resource, "getrlimit", lambda which: (1600, 1600))
     assert clients.affordable(300) == 300
     assert not caplog.text
     assert clients.affordable(301) == 300

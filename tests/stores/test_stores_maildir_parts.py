@@ -170,6 +170,25 @@ class TestPaths:
         assert "\n" not in str(mistaken.value)
         assert repr(template) in str(mistaken.value)
 
+    @pytest.mark.parametrize(
+        ("template", "fixed", "steps"),
+        [
+            ("/{user}", "/", ["/a@b"]),
+            ("/srv/mail/{user}", "/srv/mail", ["/srv/mail/a@b"]),
+            ("/srv//mail/./x/../u-{user}/", "/srv/mail", ["/srv/mail/u-a@b"]),
+            ("/srv/{{x}}/{domain}/{local}", "/srv/{x}", ["/srv/{x}/b", "a"]),
+            ("/srv/{{{user}}}/Maildir", "/srv", ["/srv/{a@b}", "Maildir"]),
+            ("/home/{domain}/{local}/Maildir/.", "/home", ["/home/b", "a", "Maildir"]),
+            ("/home/{domain}/../x/{local}", "/home/x", ["/home/x/a"]),
+        ],
+    )
+    def test_what_is_before_the_first_placeholder_is_the_fixed_part(
+        self, template: str, fixed: str, steps: list[str]
+    ) -> None:
+        made = Template(template)
+        assert made.fixed == fixed
+        assert made.steps(made.path("a@b")) == steps
+
     def test_a_relative_template_is_relative_to_where_the_program_was_started(self) -> None:
         assert Template("mail/{user}").path("alice") == os.path.join(os.getcwd(), "mail/alice")
 

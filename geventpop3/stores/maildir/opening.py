@@ -25,23 +25,25 @@ _MODE = 0o700
 _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
 
 
-def open_root(steps: Sequence[str], *, make: bool = False) -> int:
-    """Open the maildir at *steps* (see ``Template.steps``) and return its descriptor.
+def open_root(steps: Sequence[str], *, make: bool = False, flags: int = system.PART) -> int:
+    """Open the maildir at *steps* (see ``Template.steps``) by *flags* and return its descriptor.
 
     *make*: make each directory that is missing. Raises OSError, whose filename is a path, and StoreBroken.
     """
+    if len(steps) == 1 and not make:
+        return _open(steps[0], flags, None, steps[0])
     *above, last = steps
     path, parent = "", None
     owners: list[tuple[str, int]] = []
     try:
         for step in above:
             path = os.path.join(path, step)
-            opened = _open(step, system.WAY, parent, path, make=make)
+            opened = _open(step, system.WAY, parent, path, owners if make else None)
             parent, done = opened, parent
             if done is not None:
                 system.close(done)
             owners.append((path, system.fstat(opened).st_uid))
-        root = _open(last, system.PART, parent, os.path.join(path, last), make=make)
+        root = _open(last, flags, parent, os.path.join(path, last), owners if make else None)
     finally:
         if parent is not None:
             system.close(parent)
@@ -58,31 +60,36 @@ def open_root(steps: Sequence[str], *, make: bool = False) -> int:
     return root
 
 
-def check_owner(uid: int, root: int, path: str) -> None:
+def check_owner(uid: int, root: int | None, path: str) -> None:
     """Raise StoreBroken unless *uid*, the owner of the directory *path*, may have a part in the maildir *root*.
 
     The owner of the maildir may, root, and the user that this process is: another could have planted the directory.
+    *root* is None for a maildir that is yet to be made, which will be this process's.
     """
-    if uid in (0, system.geteuid()):
+    own = system.geteuid()
+    if uid in (0, own):
         return
-    owner = system.fstat(root).st_uid
+    owner = own if root is None else system.fstat(root).st_uid
     if uid != owner:
         rule = f"not to uid {owner} as the maildir, to root or to this server: chown it if its content is to be trusted"
         raise StoreBroken(detail=f"{path!r} belongs to uid {uid}, {rule}")
 
 
-def _open(name: str, flags: int, parent: int | None, path: str, *, make: bool = False) -> int:
-    """Open the directory *name* in *parent*; its errors name it *path*. *make*: make it first if it is missing."""
+def _open(name: str, flags: int, parent: int | None, path: str, above: Sequence[tuple[str, int]] | None = None) -> int:
+    """Open the directory *name* in *parent*; its errors name it *path*.
+
+    If it is missing and *above* is not None, make it, unless one of these directories has the wrong owner for that.
+    """
     try:
         try:
             return system.openat(name, flags, dir_fd=parent)
         except FileNotFoundError:
-            if not make:
+            if above is None:
                 raise
-        try:
+        for place, uid in above:
+            check_owner(uid, None, place)
+        with suppress(FileExistsError):  # another session made it just now
             _make(name, parent)
-        except FileExistsError:
-            pass  # another session made it just now, or it is a link that leads nowhere
         return system.openat(name, flags, dir_fd=parent)
     except OSError as error:
         reason = LINK if error.errno in _NO_DIRECTORY and _is_link(name, parent) else error.strerror
@@ -152,8 +159,10 @@ class Parts:
 
     def close(self) -> None:
         """Close both; *root* belongs to the caller."""
-        for part in PARTS:
-            self._keep(part, -1)
+        if self._new >= 0:
+            self._keep("new", -1)
+        if self._cur >= 0:
+            self._keep("cur", -1)
 
     def _opened(self, part: str) -> int:
         opened = self._new if part == "new" else self._cur

@@ -7,6 +7,7 @@ from typing import Literal
 from geventpop3.errors import ConfigError, MaildropLocked, StoreBroken
 from geventpop3.stores.maildir import lock, system
 from geventpop3.stores.maildir.cache import Cache
+from geventpop3.stores.maildir.examining import Examination
 from geventpop3.stores.maildir.maildrop import MaildirMaildrop, refusal
 from geventpop3.stores.maildir.opening import open_root
 from geventpop3.stores.maildir.paths import Template
@@ -57,6 +58,23 @@ class MaildirStore(Store):
                 self._cache.drop(path)
                 raise refusal(error, path) from error
             raise
+
+    @property
+    def fixed(self) -> str:
+        """The directory in which the maildirs are: what the template says before its first placeholder."""
+        return self._template.fixed
+
+    def examine(self, owner: str) -> Examination:
+        """Return what the first login of *owner* would find. Changes nothing and takes no lock."""
+        try:
+            path = self._template.path(owner)
+        except StoreBroken as error:
+            found = Examination(self.fixed, self.fixed)
+            found.complaints.append(str(error.detail))
+            return found
+        found = Examination(path, self.fixed)
+        found.root(self._template.steps(path), create=self._create)
+        return found
 
     def opens_at_once(self, owner: str) -> bool:
         """True for a maildir that this process had open lately: then ``open`` is a handful of system calls."""

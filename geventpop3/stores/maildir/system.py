@@ -57,7 +57,7 @@ MESSAGE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEX
 
 OWN_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 OWN_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""How the index and the journal are opened. What is written is always a new file: an old one may be a link to another's."""
+"""How the index and the journal are opened. Only a new file is written: an old one may be a link to another's."""
 
 OWN_OCTETS = 1 << 28
 """The longest index or journal. An owner can write what he likes into them, so what they may cost has a bound."""
