@@ -148,6 +148,15 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         ),
         "the message is gone": "die Nachricht ist nicht mehr da",
         "no message was removed, try again later": "keine Nachricht wurde gelöscht, bitte später erneut versuchen",
+        "the removal was begun but not completed, a later login may complete it": (
+            "das Löschen wurde begonnen, aber nicht beendet, eine spätere Anmeldung beendet es vielleicht"
+        ),
+        "it is not certain that all deleted messages were removed, log in again to see": (
+            "vielleicht wurden nicht alle markierten Nachrichten gelöscht, bitte zum Nachsehen neu anmelden"
+        ),
+        "an earlier removal must be completed first, try again later": (
+            "zuerst muss ein früheres Löschen beendet werden, bitte später erneut versuchen"
+        ),
         "some deleted messages not removed: {} message left": (
             "nicht alle markierten Nachrichten wurden gelöscht: {} Nachricht ist noch da"
         ),

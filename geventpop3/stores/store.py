@@ -98,7 +98,8 @@ class Maildrop(ABC):
     def remove(self, unique_ids: Iterable[str]) -> None:
         """UPDATE: remove these messages, once, all or nothing across a crash.
 
-        On return they are gone for good. Raises RemovalIncomplete if some are left, StoreUnavailable if all are.
+        On return they are gone for good. Raises RemovalIncomplete if some are left, StoreUnavailable if all are, or if
+        that is not certain: its text must be true at every later login.
         """
 
     @abstractmethod

@@ -273,7 +273,8 @@ class Campaign:
                 continue
             self.tally.journals += 1
             names = [name.partition(":")[0] for part in ("new", "cur") for name in os.listdir(maildir / part)]
-            named = (maildir / "geventpop3.update").read_text().splitlines()[1:]
+            lines = (maildir / "geventpop3.update").read_text().splitlines()[1:]
+            named = [line.split(" ")[0] for line in lines]
             if 0 < len(set(named) & set(names)) < len(named):
                 self.tally.halfway += 1
 

@@ -15,6 +15,7 @@ from geventpop3.errors import Refusal, RemovalIncomplete, StoreUnavailable
 from geventpop3.server.stream import MemoryStream
 from geventpop3.service.german import TEXTS
 from geventpop3.service.language import LANGUAGES, Language, match
+from geventpop3.stores.maildir import maildrop
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply
 
@@ -219,6 +220,7 @@ def test_every_text_of_ours_is_in_the_table():
 
 def test_texts_that_are_put_together_elsewhere_are_in_the_table():
     said = [RemovalIncomplete(1).text, RemovalIncomplete(2).text, StoreUnavailable().text]
+    said += [maildrop.NOTHING_REMOVED, maildrop.BEGUN, maildrop.UNCERTAIN, maildrop.EARLIER]
     for arguments, low, high in [("", 1, 1), ("", 2, 2), ("a", 0, 0), ("ab", 0, 1), ("abc", 0, 2)]:
         with pytest.raises(Refusal) as refusal:
             expect(list(arguments), low, high)

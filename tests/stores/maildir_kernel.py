@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -49,6 +50,8 @@ class Kernel:
             real = (lambda *_: None) if name == "fsync" else getattr(system, name)
             monkeypatch.setattr(system, name, self._wrap(name, real))
 
+        self.disk: Disk | None = None
+
     def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             number = len(self.calls)
@@ -59,6 +62,8 @@ class Kernel:
             self.calls.append((name, first))
             if self.before is not None:
                 self.before(number, name, first)
+            if self.disk is not None:
+                self.disk.note(name, *args, **kwargs)
             return real(*args, **kwargs)
 
         return call
@@ -116,6 +121,58 @@ class Kernel:
                     action()
 
         self.before = before
+
+
+class Disk:
+    """What a power cut may undo: the unlinks and renames in directories that were not synced since.
+
+    A file system writes changes in their order, so a cut undoes the last few of them; those that were synced stay.
+    """
+
+    def __init__(self, spare: Path) -> None:
+        self._spare = spare
+        self._spare.mkdir()
+        self._copies = 0
+        self._changes: list[_Change] = []
+
+    def note(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Takes down a call that is about to be made, with what it takes to undo it."""
+        if name == "fsync":
+            synced = os.readlink(f"/proc/self/fd/{args[0]}")
+            self._changes = [change for change in self._changes if change.directory != synced]
+        elif name in ("unlink", "rename"):
+            descriptor = kwargs.get("dir_fd", kwargs.get("src_dir_fd"))
+            directory = os.readlink(f"/proc/self/fd/{descriptor}")
+            if os.path.lexists(os.path.join(directory, args[0])):
+                self._changes.append(_Change(directory, {each: self._kept(directory, each) for each in args}))
+
+    def after_cuts(self, maildir: Path) -> Iterator[Path]:
+        """Yields a copy of the maildir, of the same files, for each moment whose state the disk may be left in."""
+        for kept in range(len(self._changes)):
+            self._copies += 1
+            copy = maildir.with_name(f"cut{self._copies}")
+            shutil.copytree(maildir, copy, copy_function=os.link)
+            for change in reversed(self._changes[kept:]):
+                directory = copy / os.path.relpath(change.directory, maildir)
+                for name, spare in change.before.items():
+                    (directory / name).unlink(missing_ok=True)
+                    if spare is not None:
+                        os.link(spare, directory / name)
+            yield copy
+
+    def _kept(self, directory: str, name: str) -> Path | None:
+        self._copies += 1
+        spare = self._spare / str(self._copies)
+        try:
+            os.link(os.path.join(directory, name), spare)
+        except FileNotFoundError:
+            return None
+        return spare
+
+
+class _Change(NamedTuple):
+    directory: str
+    before: dict[str, Path | None]
 
 
 class Clock:

@@ -618,7 +618,72 @@ class TestTheIndex:
         (three / index.FILE).write_bytes(b"x" * 1001)
         with caplog.at_level(logging.WARNING):
             assert ids(store) == [ONE, TWO, THREE]
-        assert "not read: File too large" in caplog.text
+        assert "longer than it can need to be" in caplog.text
+
+    def forge(self, path: Path, count: int) -> None:
+        """An index that the owner wrote, with a right checksum and fingerprint."""
+        rows = [index.Row(number, f"{number}.h", 20, 19) for number in range(count)]
+        tails = dict.fromkeys([row.unique_id for row in rows], "n")
+        new, cur = os.stat(path / "new"), os.stat(path / "cur")
+        stamp = new.st_ino, new.st_ctime_ns, cur.st_ino, cur.st_ctime_ns
+        (path / index.FILE).write_bytes(index.Index.empty().updated(tails, rows, stamp).encode())
+
+    def test_one_that_is_longer_than_the_maildir_can_need_is_not_read(
+        self,
+        store: MaildirStore,
+        three: Path,
+        kernel: Kernel,
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        self.forge(three, 10_000)
+        monkeypatch.setattr(index, "AT_ONCE", 1000)
+        kernel.reset()
+        with caplog.at_level(logging.WARNING):
+            assert ids(store) == [ONE, TWO, THREE]
+        assert "longer than it can need to be" in caplog.text
+        assert ids(store) == [ONE, TWO, THREE]
+
+    @pytest.mark.parametrize("told", [True, False])
+    def test_a_long_one_is_read_if_the_maildir_may_need_it(
+        self,
+        store: MaildirStore,
+        three: Path,
+        tmp_path: Path,
+        kernel: Kernel,
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+        told: bool,
+    ) -> None:
+        """The directories' own sizes say so on most file systems, else the number of their entries."""
+        before = scan(store, "alice")
+        real = os.stat
+
+        def stat(name: str, **options: int) -> os.stat_result:
+            status = real(name, **options)  # type: ignore[arg-type]  # options by name
+            times = {"st_ctime_ns": status.st_ctime_ns}
+            return os.stat_result([*status[:6], 10_000 if told else 1, *status[7:]], times)
+
+        monkeypatch.setattr(system, "stat", stat)
+        monkeypatch.setattr(index, "AT_ONCE", 10)
+        kernel.reset()
+        assert scan(MaildirStore(f"{tmp_path}/{{user}}"), "alice") == before
+        assert "prefetch" not in kernel.names
+        assert kernel.names.count("listdir") == (0 if told else 2)
+
+    def test_one_that_grows_while_it_is_read_is_read_no_further(
+        self, store: MaildirStore, three: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (three / index.FILE).write_bytes(b"x")
+        monkeypatch.setattr(system, "OWN_OCTETS", 1000)
+
+        def before(_: int, name: str, __: object) -> None:
+            if name == "read":
+                (three / index.FILE).write_bytes(b"x" * 2000)
+
+        kernel.before = before
+        assert ids(store) == [ONE, TWO, THREE]
 
     def test_it_is_not_written_when_there_is_nothing_new_to_write(
         self, store: MaildirStore, three: Path, kernel: Kernel, clock: Clock

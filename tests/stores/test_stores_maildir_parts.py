@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 import unicodedata
 import zlib
 from array import array
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geventpop3.errors import ConfigError, StoreBroken, StoreUnavailable
 from geventpop3.stores import Maildrop, Message, Snapshot, Store
 from geventpop3.stores.maildir import index, journal
 from geventpop3.stores.maildir.index import UNKNOWN, Index, Row, decode
-from geventpop3.stores.maildir.listing import base_of, path_of
+from geventpop3.stores.maildir.listing import Finder, Listing, base_of, path_of
 from geventpop3.stores.maildir.names import delivery_time, is_shared, shared_unique_id, stated_octets, unique_id
 from geventpop3.stores.maildir.paths import Template
+from geventpop3.stores.maildir.removal import Marked
 
 file_names = st.binary(min_size=1, max_size=90).filter(lambda name: not set(name) & {0, 0x2F, 0x3A}).map(os.fsdecode)
 legal_names = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="/:"), min_size=1)
@@ -191,14 +195,14 @@ class TestPaths:
 
 rows_of_maildirs = st.dictionaries(
     st.one_of(file_names, legal_names).map(lambda base: (unique_id(base), base)),
-    st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)),
+    st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**40 - 1), st.integers(0, 2**64 - 1)),
     max_size=8,
 )
 
 
 class TestTheIndexFile:
     def index(self, fingerprint: tuple[int, int, int, int] | None = (1, 2, 3, 4)) -> Index:
-        rows = [Row(1, "1.h", 10, 9), Row(2, "2.h", 20, 18)]
+        rows = [Row(1, "1.h", 10, 9, 7), Row(2, "2.h", 20, 18, 8)]
         return Index.empty().updated({"1.h": "n", "2.h": "c:2,S"}, rows, fingerprint)
 
     def same(self, one: Index, other: Index | None) -> bool:
@@ -208,6 +212,7 @@ class TestTheIndexFile:
                 list(one.snapshot) == list(other.snapshot),
                 one.times == other.times,
                 one.sizes == other.sizes,
+                one.inodes == other.inodes,
                 list(one.tails) == list(other.tails),
             )
         )
@@ -218,7 +223,7 @@ class TestTheIndexFile:
         self, messages: dict[tuple[str, str], tuple[int, int, int]], stamp: tuple[int, int, int, int] | None
     ) -> None:
         tails = {each: "c" + ("" if each == base else base) for each, base in messages}
-        rows = [Row(time, each, octets, size) for (each, _), (time, octets, size) in messages.items()]
+        rows = [Row(time, each, size + size // 2, size, inode) for (each, _), (time, size, inode) in messages.items()]
         written = Index.empty().updated(tails, rows, stamp)
         assert list(written.snapshot) == [Message(row.unique_id, row.octets) for row in sorted(rows)]
         assert self.same(written, decode(written.encode()))
@@ -248,26 +253,118 @@ class TestTheIndexFile:
         assert body != content[title + 4 :]
         assert decode(content[:title] + struct.pack("=L", zlib.crc32(body)) + body) is None
 
+    def forged(self, index: Index) -> Index | None:
+        """The index as somebody wrote it who can compute a checksum."""
+        return decode(index.encode())
+
+    @pytest.mark.parametrize(
+        ("size", "octets"), [(10, 9), (10, 23), (0, 3), (2**40, 2**40), (2**63, 2**63), (5, UNKNOWN), (UNKNOWN - 1, 5)]
+    )
+    def test_a_size_that_cannot_be_makes_a_file_no_index(self, size: int, octets: int) -> None:
+        assert self.forged(Index.empty().updated({"1.h": "n"}, [Row(1, "1.h", octets, size)], None)) is None
+
+    @pytest.mark.parametrize("unique_ids", [["x" * 71], ["1.h", ""], ["", "1.h"]])
+    def test_a_unique_id_that_cannot_be_makes_a_file_no_index(self, unique_ids: list[str]) -> None:
+        rows = [Row(1, each, 10, 9) for each in unique_ids]
+        assert self.forged(Index.empty().updated(dict.fromkeys(unique_ids, "n"), rows, None)) is None
+
+    @pytest.mark.parametrize("at_once", [1, 7, 1 << 16])
+    def test_long_strings_are_split_in_parts(self, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+        monkeypatch.setattr(index, "_SPLIT_AT_ONCE", at_once)
+        rows = [Row(number, f"{number}.h", 10, 9) for number in range(30)]
+        tails = {row.unique_id: "" if row.time == 29 else "c:2," + "S" * row.time for row in rows}
+        written = Index.empty().updated(tails, rows, (1, 2, 3, 4))
+        assert self.same(written, decode(written.encode()))
+
+    def test_one_of_the_version_before_lacks_inodes_alone(self) -> None:
+        content = self.index().encode()
+        title = content.index(b"\n") + 1
+        columns = title + 4 + 64
+        body = content[title + 4 : columns + 3 * 16] + content[columns + 4 * 16 :]
+        old = decode(content[:title].replace(b"2", b"1") + struct.pack("=L", zlib.crc32(body)) + body)
+        assert old is not None
+        assert list(old.inodes) == [0, 0]
+        old.inodes = self.index().inodes
+        assert self.same(self.index(), old)
+
     def test_a_message_of_unknown_size_is_measured_again_and_its_index_never_fresh(self) -> None:
         doubtful = self.index().without_sizes([0])
         assert doubtful.fingerprint is None
         assert doubtful.unmeasured({"1.h": "n", "2.h": "n", "3.h": "n"}) == {"1.h": "n", "3.h": "n"}
-        assert Index((1, 2, 3, 4), array("Q", [1]), array("Q", [UNKNOWN]), doubtful.snapshot, "").fingerprint is None
+        one = array("Q", [1])
+        assert Index((1, 2, 3, 4), one, array("Q", [UNKNOWN]), one, doubtful.snapshot, b"").fingerprint is None
         again = doubtful.updated({"1.h": "c", "2.h": "c"}, [Row(1, "1.h", 11, 10)], (1, 2, 3, 4))
         assert list(again.snapshot) == [Message("1.h", 11), Message("2.h", 20)]
 
 
 class TestTheJournalFile:
-    @given(st.lists(legal_names, min_size=1))
-    @settings(max_examples=20, deadline=None)
-    def test_what_was_written_is_read(self, unique_ids: list[str]) -> None:
-        assert journal.decode(journal.encode(unique_ids)) == unique_ids
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Iterator[int]:
+        self.path = tmp_path / journal.FILE
+        root = os.open(tmp_path, os.O_RDONLY)
+        yield root
+        os.close(root)
 
-    def test_a_file_with_one_flipped_octet_or_cut_is_damaged(self) -> None:
-        content = journal.encode(["1.h", "2.h"])
+    def read(self, root: int, content: bytes, *unique_ids: str) -> dict[str, Marked] | None:
+        self.path.write_bytes(content)
+        return journal.read(Finder(Listing(dict.fromkeys(unique_ids, "n"), None)), root)
+
+    @given(st.dictionaries(legal_names.map(lambda name: name[:70]), st.tuples(*[st.integers(0, 2**64 - 1)] * 2)))
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_what_was_written_is_read(self, root: int, messages: dict[str, tuple[int, int]]) -> None:
+        marked = {each: Marked(f"new/{each}", *identity) for each, identity in messages.items()}
+        assert self.read(root, journal.encode(marked), *messages) == marked
+
+    def test_one_that_the_version_before_wrote_is_read(self, root: int) -> None:
+        body = b"1.h\n2.h\n"
+        content = b"geventpop3 update 1 %08x\n" % zlib.crc32(body) + body
+        assert self.read(root, content, "1.h") == {"1.h": Marked("new/1.h")}
+
+    def test_a_file_with_one_flipped_octet_or_cut_is_damaged(self, root: int) -> None:
+        content = journal.encode({"1.h": Marked("", 7, 8), "2.h": Marked("", 9, 10)})
         for at in range(len(content)):
-            assert journal.decode(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]) is None
-            assert journal.decode(content[:at]) is None
+            assert self.read(root, content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], "1.h") is None
+            assert self.read(root, content[:at], "1.h") is None
+
+    @pytest.mark.parametrize("pieces", [1 << 6, 1 << 13])
+    def test_no_more_of_it_is_kept_than_the_maildir_holds(
+        self, root: int, monkeypatch: pytest.MonkeyPatch, pieces: int
+    ) -> None:
+        monkeypatch.setattr(journal, "PIECE_OCTETS", pieces)
+        content = journal.encode({f"{number}.h": Marked("", number, 1) for number in range(5000)})
+        assert self.read(root, content, "7.h", "x.h") == {"7.h": Marked("new/7.h", 7, 1)}
+
+    @pytest.mark.parametrize("named", ["a", "1700000000.M1P1.host", "inode7:abc"])
+    def test_reading_it_takes_memory_for_a_piece_and_not_for_all(self, root: int, named: str) -> None:
+        line = f"{named} 1 2\n".encode()
+        body = line * (4_000_000 // len(line) // 10)
+        self.path.write_bytes(b"geventpop3 update 2 %08x\n" % zlib.crc32(body) + body)
+        finder = Finder(Listing({"a": "n"}, None))
+        tracemalloc.start()
+        try:
+            assert journal.read(finder, root) is not None
+            assert tracemalloc.get_traced_memory()[1] < len(body) // 4
+        finally:
+            tracemalloc.stop()
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            *(b"", b" ", b"1.h ", b"1.h 1", b"1.h 1 2 3", b"1.h 1 x", b"1.h  1 2", b"x" * 71, b"\xff", b"1.h\r"),
+            *(b"1.h 1 " + b"2" * 21, b"x" * 100_000),
+        ],
+    )
+    def test_a_line_that_is_none_is_damage(self, root: int, line: bytes) -> None:
+        body = b"1.h 1 2\n" + line + b"\n"
+        assert self.read(root, b"geventpop3 update 2 %08x\n" % zlib.crc32(body) + body, "1.h") is None
+
+    def test_one_of_more_lines_than_any_has_is_read_no_further(
+        self, root: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        content = journal.encode({f"{number}.h": Marked("") for number in range(5000)})
+        assert self.read(root, content, "7.h") is not None
+        monkeypatch.setattr(journal, "MOST", 4999)
+        assert self.read(root, content, "7.h") is None
 
 
 class TestTheInterface:

@@ -1,7 +1,8 @@
 """The index: what a scan found, in columns, and the same as a file. Losing the file costs time, never mail.
 
-The file is one header, three columns of 64-bit numbers in the machine's own order, and two joined strings; a checksum
-covers all of it. Any file that is not exactly that is no index.
+The file is one header, four columns of 64-bit numbers in the machine's own order, and two joined strings; a checksum
+covers all of it. Any file that is not exactly that is no index. The owner can write one too, so it is read only as far
+as its maildir may need, and no call works on so much of it at once that other threads would notice.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import chain, compress
 from typing import NamedTuple
 
 from geventpop3.stores.maildir.listing import Fingerprint, path_of
+from geventpop3.stores.maildir.names import UNIQUE_ID_OCTETS
 from geventpop3.stores.store import Snapshot
 
 FILE = "geventpop3.index"
@@ -24,7 +26,14 @@ FILE = "geventpop3.index"
 UNKNOWN = 2**64 - 1
 """The file size of a message that could not be measured, or was found changed: measured again by the next scan."""
 
-_MAGIC = b"geventpop3 index 1 " + sys.byteorder[:3].encode() + b"\n"
+AT_ONCE = 1 << 20
+"""Octets of an index that are read without asking what its maildir holds: some ten thousand messages."""
+
+ENTRY_OCTETS = 512
+"""More than a message takes in the file: numbers, unique-id, and a name as long as file names can be."""
+
+_MAGIC, _MAGIC_1 = (b"geventpop3 index %d %b\n" % (version, sys.byteorder[:3].encode()) for version in (2, 1))
+"""Version 1 had no inodes."""
 _HEADER = struct.Struct("=QQQQQQQQ")
 _CHECKSUM = struct.Struct("=L")
 
@@ -32,15 +41,23 @@ _SEPARATOR = "/"
 """Between strings: the one octet besides NUL that no file name holds, so that no path can be smuggled in."""
 
 _SORTED_AT_ONCE = 4096
+_SPLIT_AT_ONCE = 1 << 16
+
+_LARGEST = 1 << 40
+"""Octets of a file that no message has."""
 
 
 class Row(NamedTuple):
-    """One message as measured; rows sort oldest first. *time*: of delivery, microseconds. *size*: of the file."""
+    """One message as measured; rows sort oldest first. *time*: of delivery, microseconds. *size*: of the file.
+
+    *inode*: of the file that was measured. A copy has another one.
+    """
 
     time: int
     unique_id: str
     octets: int
     size: int
+    inode: int = 0
 
 
 class Index:
@@ -55,12 +72,14 @@ class Index:
         fingerprint: Fingerprint | None,
         times: array[int],
         sizes: array[int],
+        inodes: array[int],
         snapshot: Snapshot,
-        tails: Sequence[str] | str,
+        tails: Sequence[str] | bytes,
     ) -> None:
         self.fingerprint = None if UNKNOWN in sizes else fingerprint
         self.times = times
         self.sizes = sizes
+        self.inodes = inodes
         self.snapshot = snapshot
         self.counted = bytearray(len(sizes))
         """By place: whether the message was read since, and has the octets that are said here."""
@@ -71,7 +90,7 @@ class Index:
     @classmethod
     def empty(cls) -> Index:
         """What is known of a maildir that was never scanned."""
-        return cls(None, array("Q"), array("Q"), Snapshot([], array("Q")), [])
+        return cls(None, array("Q"), array("Q"), array("Q"), Snapshot([], array("Q")), [])
 
     def unmeasured(self, tails: Mapping[str, str]) -> dict[str, str]:
         """Those of *tails* whose size is not known here."""
@@ -93,22 +112,24 @@ class Index:
             for unique_id, size in zip(self.snapshot.unique_ids, self.sizes, strict=True)
         ]
         unique_ids = [*compress(self.snapshot.unique_ids, kept), *(row.unique_id for row in new)]
-        times, octets, sizes = (
+        times, octets, sizes, inodes = (
             array("Q", chain(compress(column, kept), added))
             for column, added in (
                 (self.times, (row.time for row in new)),
                 (self.snapshot.octets, (row.octets for row in new)),
                 (self.sizes, (row.size for row in new)),
+                (self.inodes, (row.inode for row in new)),
             )
         )
         old = len(times) - len(new)
         if old and new and (times[old - 1], unique_ids[old - 1]) > (times[old], unique_ids[old]):
             order = list(merge(range(old), range(old, len(times)), key=lambda place: (times[place], unique_ids[place])))
             unique_ids = [unique_ids[place] for place in order]
-            times, octets, sizes = (array("Q", [column[place] for place in order]) for column in (times, octets, sizes))
-        # Most tails are alike: the flags of a message that was read.
-        here = [sys.intern(tails[unique_id]) for unique_id in unique_ids]
-        return Index(fingerprint, times, sizes, Snapshot(unique_ids, octets), here)
+            times, octets, sizes, inodes = (
+                array("Q", [column[place] for place in order]) for column in (times, octets, sizes, inodes)
+            )
+        here = [tails[unique_id] for unique_id in unique_ids]
+        return Index(fingerprint, times, sizes, inodes, Snapshot(unique_ids, octets), here)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -116,8 +137,9 @@ class Index:
     @property
     def tails(self) -> Sequence[str]:
         """The rest of each message's path (see ``listing.path_of``)."""
-        if isinstance(self._tails, str):
-            self._tails = self._tails.split(_SEPARATOR)
+        if isinstance(self._tails, bytes):
+            joined = self._tails
+            self._tails = [sys.intern(each) for part in _parts(joined) for each in os.fsdecode(part).split(_SEPARATOR)]
         return self._tails
 
     @property
@@ -136,7 +158,7 @@ class Index:
         sizes = self.sizes[:]
         for place in places:
             sizes[place] = UNKNOWN
-        return Index(None, self.times, sizes, self.snapshot, self._tails)
+        return Index(None, self.times, sizes, self.inodes, self.snapshot, self._tails)
 
     def encode(self) -> bytes:
         """The content of the index file."""
@@ -144,7 +166,7 @@ class Index:
         tails = os.fsencode(_SEPARATOR.join(self.tails))
         fingerprint = self.fingerprint or (0, 0, 0, 0)
         header = _HEADER.pack(len(self), len(unique_ids), len(tails), bool(self.fingerprint), *fingerprint)
-        columns = [column.tobytes() for column in (self.times, self.sizes, self.snapshot.octets)]
+        columns = [column.tobytes() for column in (self.times, self.sizes, self.snapshot.octets, self.inodes)]
         body = b"".join((header, *columns, unique_ids, tails))
         return _MAGIC + _CHECKSUM.pack(zlib.crc32(body)) + body
 
@@ -155,9 +177,10 @@ def _sorted(rows: Sequence[Row]) -> list[Row]:
     return parts[0] if len(parts) == 1 else list(merge(*parts))
 
 
-def decode(content: bytes) -> Index | None:
-    """The index in an index file's content; None if it is torn, damaged or of another version or machine."""
-    if not content.startswith(_MAGIC):
+def decode(content: bytes | bytearray) -> Index | None:
+    """Return the index in an index file's content; None if it is torn, damaged or of another version or machine."""
+    width = 4 if content.startswith(_MAGIC) else 3
+    if width == 3 and not content.startswith(_MAGIC_1):
         return None
     start = len(_MAGIC) + _CHECKSUM.size
     view = memoryview(content)
@@ -168,22 +191,51 @@ def decode(content: bytes) -> Index | None:
         return None
     count, unique_ids_octets, tails_octets, settled, *stamps = _HEADER.unpack_from(view, start)
     start += _HEADER.size
-    if len(view) - start != 24 * count + unique_ids_octets + tails_octets:
+    if len(view) - start != 8 * width * count + unique_ids_octets + tails_octets:
         return None
-    columns = []
-    for _ in range(3):
-        column = array("Q")
+    columns = [array("Q") for _ in range(width)]
+    for column in columns:
         column.frombytes(view[start : start + 8 * count])
-        columns.append(column)
         start += 8 * count
-    times, sizes, octets = columns
-    joined = str(view[start : start + unique_ids_octets], "ascii", "replace")
-    tails = os.fsdecode(bytes(view[start + unique_ids_octets :]))
+    times, sizes, octets = columns[:3]
+    inodes = columns[3] if width == 4 else array("Q", bytes(8 * count))
+    unique_ids = _unique_ids(bytes(view[start : start + unique_ids_octets])) if count else []
+    tails = bytes(view[start + unique_ids_octets :])
     # Whoever may write to the maildir could forge the checksum too: these keep replies and paths well formed.
-    if not (joined.isascii() and joined.isprintable()) or " " in joined or "\0" in tails:
+    if unique_ids is None or len(unique_ids) != count or not _are_sizes(sizes, octets):
         return None
-    unique_ids = joined.split(_SEPARATOR) if count else []
-    if len(unique_ids) != count or (count and tails.count(_SEPARATOR) != count - 1):
+    if b"\0" in tails or (count and tails.count(_SEPARATOR.encode()) != count - 1):
         return None
     fingerprint = (stamps[0], stamps[1], stamps[2], stamps[3]) if settled else None
-    return Index(fingerprint, times, sizes, Snapshot(unique_ids, octets), tails if count else [])
+    return Index(fingerprint, times, sizes, inodes, Snapshot(unique_ids, octets), tails if count else [])
+
+
+def _are_sizes(sizes: array[int], octets: array[int]) -> bool:
+    """Return whether files of these sizes can have so many octets as sent: each may be a line end, and one may lack."""
+    for size, sent in zip(sizes, octets, strict=True):
+        if not (size <= sent <= 2 * size + 2 and size < _LARGEST) and size != UNKNOWN:
+            return False
+    return True
+
+
+def _unique_ids(joined: bytes) -> list[str] | None:
+    unique_ids: list[str] = []
+    for part in _parts(joined):
+        text = part.decode("ascii", "replace")
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            return None
+        here = text.split(_SEPARATOR)
+        if "" in here or max(map(len, here)) > UNIQUE_ID_OCTETS:
+            return None
+        unique_ids += here
+    return unique_ids
+
+
+def _parts(joined: bytes) -> Iterator[bytes]:
+    """Yield strings that were joined, still joined, some at a time: to split all at once lets no other thread run."""
+    separator, start = _SEPARATOR.encode(), 0
+    while start <= len(joined):
+        end = joined.find(separator, start + _SPLIT_AT_ONCE)
+        end = len(joined) if end < 0 else end
+        yield joined[start:end]
+        start = end + 1

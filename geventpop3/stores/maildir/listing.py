@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from geventpop3.stores.maildir import system
-from geventpop3.stores.maildir.names import is_base, is_shared, shared_unique_id, unique_id
+from geventpop3.stores.maildir.names import base_digest, is_base, is_shared, shared_as, unique_id
 from geventpop3.stores.maildir.opening import PARTS, Parts
 
 RACY_NS = 2_000_000_000
@@ -27,10 +28,12 @@ Fingerprint = tuple[int, int, int, int]
 
 class Listing(NamedTuple):
     """*tails*: the rest of the path by unique-id (see ``path_of``). *fingerprint*: of the directories as they were
-    listed, or None if they were changing, or changed too lately to be sure of."""
+    listed, or None if they were changing, or changed too lately to be sure of. *shared*: the unique-ids that one of
+    several files with one base name would have if it were the only one."""
 
     tails: dict[str, str]
     fingerprint: Fingerprint | None
+    shared: frozenset[str] = frozenset()
 
 
 def fingerprint(root: int) -> Fingerprint:
@@ -45,33 +48,49 @@ def fingerprint(root: int) -> Fingerprint:
 def listing(maildir: Parts) -> Listing:
     """List the maildir, twice or more if it is changing. Raises OSError, StoreBroken."""
     tails: dict[str, str] = {}
+    shared: frozenset[str] = frozenset()
     now = system.now_ns()
     before = fingerprint(maildir.root)
     for attempt in range(ATTEMPTS):
-        earlier, tails = tails, _list_once(maildir)
+        earlier, before_shared = tails, shared
+        tails, shared = _list_once(maildir)
         after = fingerprint(maildir.root)
         if before == after:
             if now - max(after[1], after[3]) > RACY_NS:
-                return Listing(tails, after)
+                return Listing(tails, after, shared)
             if attempt:
                 break
         before = after
-    return Listing(earlier | tails, None)
+    return Listing(earlier | tails, None, before_shared | shared)
 
 
-def find(unique_ids: Collection[str], maildir: Parts) -> dict[str, str]:
-    """The tails of those of these messages that are in the maildir now. Raises OSError, StoreBroken."""
-    tails = listing(maildir).tails
-    found = {each: tails[each] for each in unique_ids if each in tails}
-    lost = {each for each in unique_ids if each not in tails and is_shared(each)}
-    if lost:
-        # What shared its name may by now be the last that has it, and then goes by another unique-id.
-        for each, tail in tails.items():
-            path, base = path_of(each, tail), base_of(each, tail)
-            status = _status(path, maildir)
-            if status is not None and (shared := shared_unique_id(base, status.st_ino)) in lost:
-                found[shared] = _whole(path)
-    return found
+class Finder:
+    """Where a listing has the messages that were seen before, also if they go by other unique-ids there.
+
+    A file that got a second one beside it, or lost those that it shared its base name with, has another unique-id.
+    """
+
+    def __init__(self, listed: Listing) -> None:
+        self._listed = listed
+        self._alone: dict[str, str] | None = None
+
+    def path(self, unique_id: str, inode: int) -> str | None:
+        """Return the path of the message that had that unique-id and inode; None if it is not in the listing.
+
+        The file there may be another one, which only has the name.
+        """
+        tails = self._listed.tails
+        if unique_id in self._listed.shared:
+            unique_id = shared_as(unique_id, inode)
+        elif is_shared(unique_id) and unique_id not in tails:
+            unique_id = self._names_alone().get(base_digest(unique_id), unique_id)
+        tail = tails.get(unique_id)
+        return None if tail is None else path_of(unique_id, tail)
+
+    def _names_alone(self) -> dict[str, str]:
+        if self._alone is None:
+            self._alone = {base_digest(each): each for each in self._listed.tails if not is_shared(each)}
+        return self._alone
 
 
 def path_of(unique_id: str, tail: str) -> str:
@@ -85,28 +104,22 @@ def base_of(unique_id: str, tail: str) -> str:
     return unique_id if is_base(unique_id) else tail[1:].partition(":")[0]
 
 
-def _list_once(maildir: Parts) -> dict[str, str]:
+def _list_once(maildir: Parts) -> tuple[dict[str, str], frozenset[str]]:
     # new before cur: what moves from the one to the other in between is seen twice, not never.
     names = {part: [name for name in maildir.names(part) if name[0] != "."] for part in PARTS}
     tails = _tails("n", names["new"])
     tails.update(_tails("c", names["cur"]))
     if len(tails) < len(names["new"]) + len(names["cur"]):
-        _tell_apart(tails, names, maildir)
-    return tails
+        return tails, frozenset(_tell_apart(tails, names, maildir))
+    return tails, frozenset()
 
 
-def _tell_apart(tails: dict[str, str], names: Mapping[str, Iterable[str]], maildir: Parts) -> None:
-    """Gives each of several files that share a base name a unique-id of its own.
+def _tell_apart(tails: dict[str, str], names: Mapping[str, Collection[str]], maildir: Parts) -> Iterator[str]:
+    """Give each of several files that share a base name a unique-id of its own; yield the one that they do not have.
 
     One file that was seen under several names, because it was renamed meanwhile or has links, stays one message.
     """
-    paths: dict[str, list[str]] = {}
-    for part, listed in names.items():
-        for name in listed:
-            paths.setdefault(name.partition(":")[0], []).append(f"{part}/{name}")
-    for base, sharing in paths.items():
-        if len(sharing) == 1:
-            continue
+    for base, sharing in _sharing(tails, names).items():
         files: dict[int, str] = {}
         for path in sharing:
             status = _status(path, maildir)
@@ -120,7 +133,24 @@ def _tell_apart(tails: dict[str, str], names: Mapping[str, Iterable[str]], maild
             (path,) = files.values()
             tails[key] = path[0] + path[4 + len(base) :] if is_base(key) else _whole(path)
         else:
-            tails.update((shared_unique_id(base, inode), _whole(path)) for inode, path in files.items())
+            tails.update((shared_as(key, inode), _whole(path)) for inode, path in files.items())
+            yield key
+
+
+def _sharing(tails: Mapping[str, str], names: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+    """Return the paths by base name of the files whose base name is not theirs alone."""
+    paths: dict[str, list[str]] = {}
+    # Of several, *tails* has one: the others tell which base names these are. The rest takes no memory.
+    for found in (False, True):
+        for part, listed in names.items():
+            for name in listed:
+                base, path = name.partition(":")[0], f"{part}/{name}"
+                if found:
+                    if base in paths:
+                        paths[base].append(path)
+                elif path_of(key := unique_id(base), tails[key]) != path:
+                    paths[base] = []
+    return paths
 
 
 def _status(path: str, maildir: Parts) -> os.stat_result | None:
@@ -140,5 +170,6 @@ def _tails(directory: str, names: Iterable[str]) -> dict[str, str]:
     for name in names:
         base, colon, info = name.partition(":")
         key = unique_id(base)
-        tails[key] = directory + (name if key != base else colon + info)
+        # Most tails are alike: the flags of a message that was read.
+        tails[key] = directory + name if key != base else sys.intern(directory + colon + info)
     return tails

@@ -1,14 +1,18 @@
 """One session with a Maildir: a snapshot at login, reads that follow renames, one journalled UPDATE.
 
 Nothing in the maildir is changed before UPDATE but our own index. Order in UPDATE: journal durable (the commit point),
-unlink, directories durable, journal away. A journal that is found is finished first, under the lock.
+unlink, directories durable, journal away, that durable too. A journal that is found is finished first, under the lock.
+Where it cannot be finished, the mail is served and nothing is removed.
+
+A refusal of UPDATE is true at every later login. That messages are left is said only when no journal names them any
+more, not even after a power cut; otherwise that a later login may remove them.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import islice
@@ -19,11 +23,11 @@ from geventpop3.stores.maildir import journal, lock, system
 from geventpop3.stores.maildir.body import CHUNK_OCTETS, Body, Counted, let_go, read_at_hand
 from geventpop3.stores.maildir.cache import Cache
 from geventpop3.stores.maildir.index import UNKNOWN, Index
-from geventpop3.stores.maildir.listing import find, fingerprint, listing, path_of
+from geventpop3.stores.maildir.listing import Finder, fingerprint, listing, path_of
 from geventpop3.stores.maildir.measure import measure
-from geventpop3.stores.maildir.names import states_octets
-from geventpop3.stores.maildir.opening import Parts
-from geventpop3.stores.maildir.removal import passing, unlink_all
+from geventpop3.stores.maildir.names import is_shared, shared_as, states_octets
+from geventpop3.stores.maildir.opening import PARTS, Parts
+from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
 from geventpop3.wire.stuffing import count_octets
 
@@ -35,6 +39,11 @@ ATTEMPTS = 4
 RELIST_AT_ONCE = 1_000
 """Messages that are listed within a millisecond or two: a larger maildrop's ``retrieve``, which lists again when a
 message was renamed, is called in a thread."""
+
+NOTHING_REMOVED = "no message was removed, try again later"
+BEGUN = "the removal was begun but not completed, a later login may complete it"
+UNCERTAIN = "it is not certain that all deleted messages were removed, log in again to see"
+EARLIER = "an earlier removal must be completed first, try again later"
 
 _BEFORE_SCAN = frozenset({"scan", "retrieve", "remove"})
 _LARGE = frozenset({"retrieve", "remove"})
@@ -108,14 +117,14 @@ class MaildirMaildrop(Maildrop):
             raise NoSuchMessage
         if not wanted:
             return
-        moved = self._moved or {}
-        tails = {unique_id: moved.get(unique_id) or index.tails[index.places[unique_id]] for unique_id in wanted}
+        marked = {unique_id: self._marked(unique_id, index) for unique_id in wanted}
         try:
             with self._locked():
                 # Before anything is removed: one that may not be opened keeps all.
                 self._parts.renew()
-                self._finish_update()
-                self._update(tails)
+                if journal.exists(self._root) and not self._finish_update():
+                    raise StoreUnavailable(EARLIER, detail=f"maildir {self._path!r}: an UPDATE that was interrupted")
+                self._update(marked)
         except OSError as error:
             raise refusal(error, self._path) from error
 
@@ -169,7 +178,7 @@ class MaildirMaildrop(Maildrop):
 
     def _list(self, known: Index) -> tuple[Index, bool]:
         """What is in the maildir now, and whether that is worth writing to the disk."""
-        tails, stamp = listing(self._parts)
+        tails, stamp, _ = listing(self._parts)
         rows, missing = measure(known.unmeasured(tails), self._parts, known.places)
         for _ in range(ATTEMPTS):
             if not missing:
@@ -184,7 +193,7 @@ class MaildirMaildrop(Maildrop):
 
     def _load(self) -> Index:
         try:
-            content = system.read_file(indexes.FILE, self._root)
+            content = self._read_index()
         except OSError as error:
             logger.warning("index of maildir %r not read: %s", self._path, error.strerror)
             content = None
@@ -194,6 +203,24 @@ class MaildirMaildrop(Maildrop):
                 logger.warning("index of maildir %r is damaged or of another version: made anew", self._path)
             return Index.empty()
         return found
+
+    def _read_index(self) -> bytearray | None:
+        """Return the content of the index file, unless it is much longer than what the maildir holds may need."""
+        for most in self._index_octets():
+            try:
+                return system.read_file(indexes.FILE, self._root, min(most, system.OWN_OCTETS))
+            except OSError as error:
+                if error.errno != errno.EFBIG:
+                    raise
+        logger.warning("index of maildir %r is longer than it can need to be: made anew", self._path)
+        return None
+
+    def _index_octets(self) -> Iterator[int]:
+        """Yield how long the index may be, each time more exactly and at a higher price."""
+        yield indexes.AT_ONCE
+        # Most file systems tell how much the names take, or took when there were more; some tell something else.
+        yield 8 * sum(system.stat(part, dir_fd=self._root, follow_symlinks=False).st_size for part in PARTS)
+        yield indexes.ENTRY_OCTETS * sum(len(self._parts.names(part)) for part in PARTS)
 
     def _tidy(self, index: Index | None) -> None:
         """Clears away what a crash may have left, and writes *index* if there is one; unless another is at it."""
@@ -220,9 +247,14 @@ class MaildirMaildrop(Maildrop):
             path = path if tail is None else path_of(unique_id, tail)
         for _ in range(ATTEMPTS):
             try:
-                return self._parts.open(path), path
+                fd = self._parts.open(path)
+                if not is_shared(unique_id) or shared_as(unique_id, system.fstat(fd).st_ino) == unique_id:
+                    return fd, path
+                # Those that share the base name have changed places.
+                let_go(fd)
+                raise FileNotFoundError
             except FileNotFoundError:
-                self._moved, stamp = listing(self._parts)
+                self._moved, stamp, _ = listing(self._parts)
                 tail = self._moved.get(unique_id)
                 if tail is not None:
                     path = path_of(unique_id, tail)
@@ -249,52 +281,92 @@ class MaildirMaildrop(Maildrop):
 
     # -- UPDATE -----------------------------------------------------------------------------------------------------
 
-    def _update(self, tails: Mapping[str, str]) -> None:
+    def _marked(self, unique_id: str, index: Index) -> Marked:
+        """Return what this session knows of a message that it is to remove."""
+        place = index.places[unique_id]
+        tail = (self._moved or {}).get(unique_id) or index.tails[place]
+        return Marked(path_of(unique_id, tail), index.inodes[place], index.sizes[place])
+
+    def _update(self, marked: Mapping[str, Marked]) -> None:
         # One message needs no journal: it is there or it is not.
-        if len(tails) > 1:
-            self._commit(tails)
-        left = unlink_all(tails, self._parts)
-        if self._durable and len(left) < len(tails):
-            self._parts.sync()
-        self._clear_journal()
-        if len(left) == len(tails):
-            raise StoreUnavailable("no message was removed, try again later", detail=self._reasons(left))
+        journalled = len(marked) > 1 and self._commit(marked)
+        try:
+            left = unlink_all(marked, self._parts)
+            if self._durable and len(left) < len(marked):
+                self._parts.sync()
+        except (OSError, StoreBroken) as error:
+            # What is unlinked may come back after a power cut, and is removed then if there is a journal.
+            raise self._unfinished(BEGUN if journalled else UNCERTAIN, error) from error
+        if journalled and not self._withdraw(doubted=True) and left:
+            raise StoreUnavailable(BEGUN, detail=self._reasons(left))
+        if len(left) == len(marked):
+            raise StoreUnavailable(NOTHING_REMOVED, detail=self._reasons(left))
         if left:
             raise RemovalIncomplete(len(left), detail=self._reasons(left))
 
-    def _commit(self, unique_ids: Iterable[str]) -> None:
+    def _commit(self, marked: Mapping[str, Marked]) -> bool:
+        """Write the journal; return False where the disk has no room for one, so that all go one by one."""
         try:
-            journal.write(unique_ids, self._root, durable=self._durable)
-        except OSError:
-            # Nothing is removed yet, and nothing shall be: not by the next session either.
-            self._clear_journal()
-            raise
+            journal.write(marked, self._root, durable=self._durable)
+        except OSError as error:
+            # It may have its name already. Nothing is removed yet, and nothing shall be by the next session either.
+            withdrawn = self._withdraw(doubted=False)
+            if error.errno in journal.FULL:
+                return not withdrawn
+            raise self._unfinished(NOTHING_REMOVED if withdrawn else BEGUN, error) from error
+        return True
 
-    def _clear_journal(self) -> None:
+    def _withdraw(self, *, doubted: bool) -> bool:
+        """Take the journal away; return whether it is gone for good."""
         try:
-            system.remove_file(journal.FILE, self._root)
+            journal.withdraw(self._root, durable=self._durable, doubted=doubted)
         except OSError as error:
             logger.warning("journal of maildir %r stays for the next session: %s", self._path, error.strerror)
+            return False
+        return True
 
-    def _finish_update(self) -> None:
-        """Finishes the UPDATE that a crash interrupted, if there is one; called under the lock."""
-        content = system.read_file(journal.FILE, self._root)
-        if content is None:
-            return
-        unique_ids = journal.decode(content)
-        if unique_ids is None:
+    def _finish_update(self) -> bool:
+        """Finish the UPDATE that a crash or a fault interrupted; return False if it cannot be done now.
+
+        Called under the lock.
+        """
+        try:
+            return self._finished()
+        except (OSError, StoreBroken) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.detail
+            self._log_unfinished(f"maildir {self._path!r}: {reason}")
+            return False
+
+    def _finished(self) -> bool:
+        finder = Finder(listing(self._parts))
+        try:
+            marked = journal.read(finder, self._root)
+        except FileNotFoundError:
+            return True  # another session was first
+        if marked is None:
             logger.error("journal of maildir %r is damaged: moved aside, nothing removed", self._path)
             system.rename(journal.FILE, journal.DAMAGED, src_dir_fd=self._root, dst_dir_fd=self._root)
-            return
-        left = unlink_all(find(unique_ids, self._parts), self._parts)
+            return True
+        left = unlink_all(marked, self._parts)
         if any(map(passing, left.values())):
-            raise StoreUnavailable(detail=self._reasons(left))
+            self._log_unfinished(self._reasons(left))
+            return False
         if left:
-            # No later try would do better, and the owner is not kept out for it: no client was told that they are gone.
+            # No later try would do better: other messages can be removed then. No client was told that these are gone.
             logger.error("UPDATE that was interrupted is given up: %s", self._reasons(left))
         if self._durable:
             self._parts.sync()
-        self._clear_journal()
+        # One that stays is harmless if nothing is there that it names.
+        return self._withdraw(doubted=False) or not left
+
+    def _log_unfinished(self, reason: str) -> None:
+        text = "UPDATE that was interrupted cannot be finished now: mail is served, nothing is removed: %s"
+        logger.error(text, reason)
+
+    def _unfinished(self, text: str, error: OSError | StoreBroken) -> StoreUnavailable:
+        """Return the refusal of an UPDATE that *error* interrupted."""
+        detail = refusal(error, self._path).detail if isinstance(error, OSError) else error.detail
+        return StoreUnavailable(text, detail=detail)
 
     def _reasons(self, left: Mapping[str, OSError]) -> str:
         reasons = "; ".join(f"{error.filename!r}: {error.strerror}" for error in islice(left.values(), 3))

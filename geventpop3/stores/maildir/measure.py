@@ -97,7 +97,8 @@ def _measure(unique_id: str, tail: str, maildir: Parts, *, believed: bool) -> Ro
             return None
         octets, size = status.st_size, UNKNOWN
     time = delivery_time(base)
-    return Row(max(status.st_mtime_ns // 1000, 0) if time is None else time, unique_id, octets, size)
+    time = max(status.st_mtime_ns // 1000, 0) if time is None else time
+    return Row(time, unique_id, octets, size, status.st_ino)
 
 
 def _counted(fd: int, expected: int) -> tuple[int, int]:

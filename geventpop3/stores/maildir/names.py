@@ -19,6 +19,9 @@ _HASHED = "sha256:"
 
 _SHARED = "inode"
 
+_DIGEST = 40
+"""Hexadecimal digits of a base's hash in a shared unique-id; the other kind of unique-id begins with the same ones."""
+
 _TIME = re.compile(r"(\d{1,12})\.(?:[^.,]*?M(\d{1,6})(?!\d))?", re.ASCII)
 _SIZE = re.compile(r",([SW])=(\d{1,18})(?=,|$)", re.ASCII)
 
@@ -32,7 +35,19 @@ def unique_id(base: str) -> str:
 
 def shared_unique_id(base: str, inode: int) -> str:
     """The unique-id of one of several files with that base name: they are different messages, whatever wrote them."""
-    return f"{_SHARED}{inode}:{hashlib.sha256(os.fsencode(base)).hexdigest()[:40]}"
+    return shared_as(unique_id(base), inode)
+
+
+def shared_as(unique_id: str, inode: int) -> str:
+    """Return the unique-id of the file with that inode while others share the base that *unique_id* is made of."""
+    return f"{_SHARED}{inode}:{base_digest(unique_id)}"
+
+
+def base_digest(unique_id: str) -> str:
+    """Return what the unique-ids of all files with one base name have in common, alone or shared."""
+    if is_base(unique_id):
+        return hashlib.sha256(unique_id.encode("ascii")).hexdigest()[:_DIGEST]
+    return unique_id.partition(":")[2][:_DIGEST]
 
 
 def is_shared(unique_id: str) -> bool:

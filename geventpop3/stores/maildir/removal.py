@@ -1,11 +1,18 @@
-"""Removing files of a maildir that other programs rename meanwhile: done when no listing shows one of them."""
+"""Removing files of a maildir that other programs rename meanwhile: done when no listing shows one of them.
+
+A message is known by its base name, which several files may come to have: then by its inode, too.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from geventpop3.stores.maildir.listing import find, path_of
+from geventpop3.stores.maildir.index import UNKNOWN
+from geventpop3.stores.maildir.listing import Finder, listing
+from geventpop3.stores.maildir.names import is_shared, shared_as
 from geventpop3.stores.maildir.opening import Parts
 
 PASSES = 8
@@ -18,23 +25,35 @@ _PASSING = frozenset(
 )
 
 
-def unlink_all(tails: Mapping[str, str], maildir: Parts) -> dict[str, OSError]:
-    """Unlinks these messages (tails by unique-id; a tail may be out of date), wherever they are by now.
+class Marked(NamedTuple):
+    """A message to be removed, as the session that marked it saw it.
 
-    Returns what is left: the reason by unique-id. Raises OSError if the maildir cannot be listed.
+    *path*: where it was, perhaps out of date. *inode*: 0 if not known. *size*: of the file, UNKNOWN if not known.
+    """
+
+    path: str
+    inode: int = 0
+    size: int = UNKNOWN
+
+
+def unlink_all(marked: Mapping[str, Marked], maildir: Parts) -> dict[str, OSError]:
+    """Unlink these messages (by unique-id), wherever they are by now, and no other files that have their names.
+
+    Returns what is left: the reason by unique-id. Raises OSError, StoreBroken if the maildir cannot be listed.
     """
     failed: dict[str, OSError] = {}
     removed: dict[str, int] = {}
     others: set[str] = set()
-    left = dict(tails)
-    for _ in range(PASSES):
-        for unique_id, tail in left.items():
-            path = path_of(unique_id, tail)
+    left = {unique_id: each.path for unique_id, each in marked.items()}
+    for turn in range(PASSES):
+        for unique_id, path in left.items():
             try:
-                inode = maildir.stat(path).st_ino
-                if removed.get(unique_id, inode) != inode:
-                    # Another file that has the name of the one that is gone now: a message that nobody marked.
-                    others.add(unique_id)
+                status = maildir.stat(path)
+                if not _is_marked(unique_id, marked[unique_id], status, removed.get(unique_id), listed=turn > 0):
+                    if turn and (is_shared(unique_id) or unique_id in removed):
+                        others.add(unique_id)
+                    elif turn:
+                        failed[unique_id] = OSError(errno.EEXIST, "another file has its name", path)
                     continue
                 maildir.unlink(path)
             except FileNotFoundError:
@@ -42,14 +61,39 @@ def unlink_all(tails: Mapping[str, str], maildir: Parts) -> dict[str, OSError]:
             except OSError as error:
                 failed[unique_id] = OSError(error.errno, error.strerror, path)
             else:
-                removed[unique_id] = inode
-        found = find([each for each in tails if each not in others], maildir)
-        left = {each: tail for each, tail in found.items() if each not in failed}
+                removed[unique_id] = status.st_ino
+        listed = listing(maildir)
+        finder = Finder(listed)
+        found = {}
+        for unique_id, each in marked.items():
+            if unique_id in others:
+                continue
+            if (now := finder.path(unique_id, each.inode)) is not None:
+                found[unique_id] = now
+            elif unique_id in listed.shared and unique_id not in removed:
+                failed[unique_id] = OSError(errno.EEXIST, "several other files have its name", each.path)
+                found[unique_id] = each.path
+        left = {unique_id: path for unique_id, path in found.items() if unique_id not in failed}
         if not left:
             return {each: reason for each, reason in failed.items() if each in found}
-    return failed | {each: OSError(errno.EAGAIN, "renamed again and again", path_of(each, left[each])) for each in left}
+    return failed | {each: OSError(errno.EAGAIN, "renamed again and again", path) for each, path in left.items()}
 
 
 def passing(reason: OSError) -> bool:
     """Whether the system is unwell now, or busy, rather than the one file such that it cannot be removed."""
     return reason.errno in _PASSING
+
+
+def _is_marked(unique_id: str, marked: Marked, status: os.stat_result, removed: int | None, *, listed: bool) -> bool:
+    """Return whether a file that has the name of a marked message is that message.
+
+    *removed*: the inode of the one that was unlinked under this unique-id. *listed*: a listing was made since, and
+    shows no other file of that base name.
+    """
+    if marked.size not in (UNKNOWN, status.st_size):
+        return False  # also where the inode is the same: file systems give those of removed files to new ones
+    if is_shared(unique_id):
+        return shared_as(unique_id, status.st_ino) == unique_id
+    # A copy has another inode: a mover made it, a restore, or a file system that numbers anew at each mount. The base
+    # name is the message's identity, so the only file that has it is the message.
+    return status.st_ino in (marked.inode, removed) or (listed and removed is None)

@@ -60,30 +60,32 @@ OWN_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK
 """How the index and the journal are opened. Only a new file is written: an old one may be a link to another's."""
 
 OWN_OCTETS = 1 << 28
-"""More than any index or journal has: they are read into memory."""
+"""The longest index or journal. An owner can write what he likes into them, so what they may cost has a bound."""
 
 
-def read_file(name: str, root: int) -> bytes | None:
-    """All of a file of ours in the maildir *root*; None if there is none. Raises OSError."""
+def read_file(name: str, root: int, most: int) -> bytearray | None:
+    """Return all of a file of ours in the maildir *root*, if it is there. Raises OSError, EFBIG over *most* octets."""
     try:
         fd = openat(name, OWN_READ, dir_fd=root)
     except FileNotFoundError:
         return None
     try:
         content = bytearray()
-        while piece := read(fd, 1 << 22):
+        size = fstat(fd).st_size
+        while size <= most and (piece := read(fd, 1 << 20)):
             content += piece
-            if len(content) > OWN_OCTETS:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
-        return bytes(content)
+            size = len(content)
+        if size > most:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
+        return content
     finally:
         close(fd)
 
 
 def replace_file(name: str, content: bytes, root: int, *, durable: bool) -> None:
-    """Makes *content* a file of ours, at once as seen by others; *durable*: also across a power cut.
+    """Make *content* a file of ours, at once as seen by others; *durable*: it is on the disk before it has its name.
 
-    Raises OSError, and then the file is as it was, unless only the last step (the directory's fsync) failed.
+    That the name is on the disk too takes an fsync of *root*. Raises OSError, and then the file is as it was.
     """
     temporary = temporary_name(name)
     try:
@@ -101,8 +103,6 @@ def replace_file(name: str, content: bytes, root: int, *, durable: bool) -> None
         with suppress(OSError):
             remove_file(temporary, root)
         raise
-    if durable:
-        fsync(root)
 
 
 def _new_file(name: str, root: int) -> int:
@@ -115,12 +115,13 @@ def _new_file(name: str, root: int) -> int:
         return openat(name, OWN_WRITE, 0o600, dir_fd=root)
 
 
-def remove_file(name: str, root: int) -> None:
-    """Removes a file of ours, if it is there. Raises OSError."""
+def remove_file(name: str, root: int) -> bool:
+    """Remove a file of ours; return whether it was there. Raises OSError."""
     try:
         unlink(name, dir_fd=root)
     except FileNotFoundError:
-        return
+        return False
+    return True
 
 
 def temporary_name(name: str) -> str:
