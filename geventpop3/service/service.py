@@ -38,6 +38,8 @@ STORE_THREADS = 8
 
 WITHOUT_MAILDROP = {**authorization.COMMANDS, **utf8.COMMANDS, **language.COMMANDS}
 
+TAKE_BACK = {**authorization.TAKE_BACK, **utf8.TAKE_BACK, **language.TAKE_BACK}
+
 
 class Host(Protocol):
     """What the service needs of the server that it is registered with."""
@@ -59,13 +61,30 @@ class Host(Protocol):
 class Session:
     """What the service remembers of one client."""
 
-    __slots__ = ("client", "name", "named_at", "timestamp", "transaction", "tries", "utf8")
+    __slots__ = (
+        "client",
+        "done_at",
+        "goodbye",
+        "name",
+        "named_at",
+        "spoken",
+        "timestamp",
+        "transaction",
+        "tries",
+        "utf8",
+    )
 
     def __init__(self, client: ClientInterface) -> None:
         self.client = client
         self.name: str | None = None
         self.named_at = 0
         """The number of the command, in this session, that gave the name."""
+        self.done_at = 0
+        """The number of the command that was the last to leave a trace here, so that it can be taken back."""
+        self.goodbye: Reply | None = None
+        """What QUIT says once UPDATE is done."""
+        self.spoken: Callable[[str], str] | None = None
+        """The client's language before it chose the present one."""
         self.timestamp: str | None = None
         self.tries = 0
         self.utf8 = False
@@ -244,26 +263,28 @@ class MaildropService:
         finally:
             # Before the reply, so that a client that returns at once finds the maildrop free.
             self.close_maildrop(transaction.maildrop)
-        if not marked:
-            return ok("goodbye")
-        return ok(f"goodbye, {len(marked)} {plural(len(marked))} removed")
+        session.goodbye = ok(f"goodbye, {len(marked)} {plural(len(marked))} removed" if marked else "goodbye")
+        return session.goodbye
 
     @handles("reply_withdrawn")
     def take_back(self, _pop3d: Host, event: Event) -> None:
-        """A plugin refused a login after all: the lock is released before the client hears so (RFC 1939 section 4).
+        """Undo a command whose ``+OK`` does not go out: a plugin or another listener refused it after all, or ate it.
 
-        Or it kept a message back, which then does not count.
+        UPDATE cannot be undone, so the reply to QUIT stays what it was: true.
         """
-        session = None if event.client is None else self._sessions.get(event.client.id)
-        if session is None or session.transaction is None:
+        client = event.client
+        session = None if client is None else self._sessions.get(client.id)
+        if session is None:
             return
-        if event.args[0] == "cmd_retr":
-            session.transaction.kept_back()
-        elif event.args[0] in authorization.LOGINS:
-            transaction, session.transaction = session.transaction, None
-            self.login_delay.forget(session.client.owner or "")
-            session.client.owner = None
-            self.close_maildrop(transaction.maildrop)
+        name = event.args[0]
+        if name in transaction.TAKE_BACK:
+            if session.transaction is not None:
+                transaction.TAKE_BACK[name](session.transaction)
+        elif name == "cmd_quit":
+            if session.goodbye is not None:
+                event.reply = session.goodbye
+        elif name in TAKE_BACK and session.done_at == client.summary.commands:
+            TAKE_BACK[name](self, session)
 
     @handles("disconnected")
     def forget(self, _pop3d: Host, event: Event) -> None:

@@ -95,6 +95,13 @@ def rset(_service: MaildropService, transaction: Transaction, event: Event) -> R
     return ok(f"{transaction.count} {plural(transaction.count)} ({transaction.octets} octets)")
 
 
+TAKE_BACK: Mapping[str, Callable[[Transaction], None]] = {
+    "cmd_retr": Transaction.kept_back,
+    "cmd_dele": Transaction.unmark,
+    "cmd_rset": Transaction.mark_again,
+}
+"""What undoes a command whose ``+OK`` did not go out; the others leave no trace."""
+
 COMMANDS: Mapping[str, Callable[[MaildropService, Transaction, Event], Reply]] = {
     "cmd_stat": stat,
     "cmd_list": list_,

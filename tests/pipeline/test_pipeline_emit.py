@@ -47,6 +47,13 @@ class Body:
             raise self.failure
 
 
+class Idle(Plugin):
+    """A plugin that is there and handles nothing."""
+
+    @handles("unregistered")
+    def ignore(self, pop3d: Pluggable, event: Event) -> None: ...
+
+
 @pytest.fixture
 def pop3d() -> Pluggable:
     return Pluggable()
@@ -330,11 +337,11 @@ class TestListenersThatFail:
         class Server(Pluggable):
             _isolated = (Exception, Deadline)
 
-        class Late(Plugin):
+        class Late(Idle):
             def plugin_register(self, pop3d: Pluggable) -> None:
                 raise Deadline
 
-        class LateToLeave(Plugin):
+        class LateToLeave(Idle):
             def plugin_unregister(self, pop3d: Pluggable) -> None:
                 raise Deadline
 
@@ -353,7 +360,7 @@ class TestListenersThatFail:
             pop3d.plugin_add("late one", Late())
         pop3d.plugin_add("leaving", LateToLeave())
         pop3d.plugin_del("leaving")
-        assert (pop3d.plugin_order(), len(errors)) == (["late"], 2)
+        assert (list(pop3d.plugin_list()), len(errors)) == (["late"], 2)
 
         other = Pluggable()
         other.on("disconnected")(late)
@@ -367,7 +374,7 @@ class TestListenersThatFail:
 
 
 class TestPluginsThatFail:
-    @each("mistake", [ValueError("oops"), Refusal("no"), 3, True, ok("no answer")])
+    @each("mistake", [ValueError("oops"), 3, True, ok("no answer")])
     def test_it_counts_as_none_and_is_reported(self, caplog: pytest.LogCaptureFixture, mistake: Any) -> None:
         caplog.clear()
         pop3d = Pluggable()
@@ -400,9 +407,8 @@ class TestPluginsThatFail:
         self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
     ) -> None:
         asked = plugin(pop3d, "plugin_error", ValueError("again"))
-        plugin_user = Plugin()
         pop3d.plugin("cmd_user")(lambda pop3d, event: 1 // 0)
-        pop3d.plugin_add("bystander", plugin_user)
+        pop3d.plugin_add("bystander", Idle())
         pop3d.send_event("cmd_user")
         assert asked == [0]
         assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
@@ -503,7 +509,7 @@ class TestChangesWhileAnEventRuns:
         asked = plugin(pop3d, "cmd_user", lambda event: pop3d.pipeline.bump_down("plugin0") and None, None, None)
         pop3d.send_event("cmd_user")
         assert asked == [0, 1, 2]
-        assert pop3d.plugin_order() == ["plugin1", "plugin0", "plugin2"]
+        assert list(pop3d.plugin_list()) == ["plugin1", "plugin0", "plugin2"]
 
     def test_a_listener_that_was_unregistered_is_not_called(self, pop3d: Pluggable) -> None:
         heard: list[str] = []
