@@ -8,6 +8,7 @@
     │   ├── StoreUnavailable         [SYS/TEMP]  cannot be done now, may succeed later
     │   │   └── RemovalIncomplete    [SYS/TEMP]  UPDATE left some marked messages in the maildrop
     │   └── StoreBroken              [SYS/PERM]  will not succeed until somebody mends it
+    ├── StoreMistake                             the author's mistake with a store
     ├── PipelineError                            the author's mistake with plugins, listeners or event names
     └── ConfigError                              the operator's mistake: one clear line
 
@@ -78,6 +79,10 @@ class StoreBroken(Refusal):
 
     default_text = "the maildrop is damaged, ask your postmaster"
     default_code = "SYS/PERM"
+
+
+class StoreMistake(PopError):
+    """A store that hands over what the interface does not allow; its text names the message."""
 
 
 class PipelineError(PopError):

@@ -195,7 +195,8 @@ class Pluggable:
 
         A callable is called ``(pop3d, event)``. Of any other object the methods are called that carry ``@handles``, for
         the events these say; *names*, if any, narrow them down. *priority*: the lowest is called first; if not given,
-        it is the object's ``priority`` attribute, or 0.
+        it is the object's ``priority`` attribute, or 0. An object that cannot serve as it is says so in a method
+        ``check_ready(pop3d)``: what that raises, the server's ``start`` raises.
 
         Raises PipelineError, and registers nothing, if a name is unknown or is ``response``, or if the listener hears
         one of the events already.
@@ -230,6 +231,13 @@ class Pluggable:
             return function
 
         return decorate
+
+    def _check_ready(self) -> None:
+        """Let each registered object that has a method ``check_ready`` raise what keeps it from serving."""
+        for origin in self._event_listeners.origins():
+            check = getattr(origin, "check_ready", None)
+            if check is not None:
+                check(self)
 
     def _unregister_all(self) -> None:
         """Remove all plugins, last first, and unregister all listeners: this server is done with.

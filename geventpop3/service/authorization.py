@@ -104,8 +104,9 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
     try:
         session.transaction = transaction = Transaction(
             maildrop,
-            service.scan(maildrop),
+            service.scan(maildrop, owner),
             client.summary,
+            owner=owner,
             present=None if session.utf8 else service.present,
             removes_retrieved=service.expiry.removes_retrieved(owner),
         )

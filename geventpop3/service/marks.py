@@ -40,7 +40,9 @@ class Transaction:
         "_snapshot",
         "_summary",
         "_unmarked",
+        "_verified",
         "maildrop",
+        "owner",
         "present",
         "removes_retrieved",
     )
@@ -51,10 +53,12 @@ class Transaction:
         messages: Sequence[Message],
         summary: SessionSummary,
         *,
+        owner: str = "",
         present: Present | None = None,
         removes_retrieved: bool = False,
     ) -> None:
         self.maildrop = maildrop
+        self.owner = owner
         self.present = present
         self.removes_retrieved = removes_retrieved
         self._retrieved: set[int] = set()
@@ -67,6 +71,7 @@ class Transaction:
         self._marks: set[int] = set()
         self._marked_last = 0
         self._unmarked: set[int] = set()
+        self._verified: set[int] | None = None
 
     @property
     def count(self) -> int:
@@ -140,6 +145,25 @@ class Transaction:
         """The message that was asked for last did not go out."""
         if self._done_at == self._summary.commands:
             self._summary.retrieved -= 1
+
+    def is_verified(self, number: int) -> bool:
+        """Return whether the octets of a message were counted in this session, and are right or corrected."""
+        return self._verified is not None and number in self._verified
+
+    def verify(self, number: int, octets: int) -> Message:
+        """Correct the octets of a message for this session, if need be; return the message as it was told so far."""
+        if self._verified is None:
+            self._verified = set()
+        self._verified.add(number)
+        snapshot = self._snapshot
+        told = snapshot[number - 1]
+        if told.octets != octets:
+            # Other sessions may have the same snapshot.
+            self._snapshot = Snapshot(snapshot.unique_ids, snapshot.octets[:], checked=True)
+            self._snapshot.octets[number - 1] = octets
+            if number not in self._marks:
+                self._octets += octets - told.octets
+        return told
 
     def keep(self, number: int) -> None:
         """This client cannot have the message itself, so it does not expire."""
