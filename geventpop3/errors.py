@@ -8,6 +8,7 @@
     │   ├── StoreUnavailable         [SYS/TEMP]  cannot be done now, may succeed later
     │   │   └── RemovalIncomplete    [SYS/TEMP]  UPDATE left some marked messages in the maildrop
     │   └── StoreBroken              [SYS/PERM]  will not succeed until somebody mends it
+    ├── StoreMistake                             the author's mistake with a store
     ├── PipelineError                            the author's mistake with plugins, listeners or event names
     ├── HandedOverError                          the author's mistake in what a function or a plugin returned
     └── ConfigError                              the operator's mistake: one clear line
@@ -80,6 +81,10 @@ class StoreBroken(Refusal):
 
     default_text = "the maildrop is damaged, ask your postmaster"
     default_code = "SYS/PERM"
+
+
+class StoreMistake(PopError):
+    """A store that hands over what the interface does not allow; its text names the message."""
 
 
 class PipelineError(PopError):

@@ -17,6 +17,7 @@ from blinker import ANY, NamedSignal
 
 from geventpop3.errors import HandedOverError, PipelineError
 from geventpop3.pipeline.interfaces import ClientInterface, CommandSummary, SessionSummary
+from geventpop3.pipeline.plugin import plain_function
 from geventpop3.wire.replies import Reply
 
 __all__ = ["Event", "EventSignal", "CommandSummary", "SessionSummary", "CATALOGUE", "signal"]
@@ -180,7 +181,11 @@ class EventSignal(NamedSignal):
     set_class = cast("type[set[Any]]", _OrderedSet)
 
     def connect(self, receiver: _Receiver, sender: Any = ANY, weak: bool = True) -> _Receiver:
-        """As blinker has it: a weak receiver (the default) is gone when nobody else refers to it."""
+        """As blinker has it: a weak receiver (the default) is gone when nobody else refers to it.
+
+        Raises PipelineError for a coroutine function, which nobody would await.
+        """
+        plain_function(receiver)
         super().connect(receiver, sender, weak)
         self.changed()
         return receiver
@@ -269,7 +274,9 @@ response = _signals.setdefault(
     "response", _PluginsOnly("response", "A reply before it goes out: name of the event it answers.")
 )
 
-reply_withdrawn = _fact("reply_withdrawn", "A plugin ate a positive reply or made it negative: name of its event.")
+reply_withdrawn = _fact(
+    "reply_withdrawn", "A positive reply was eaten or made negative: the name of its event, and that event."
+)
 command_finished = _fact("command_finished", "A command is answered and its reply is out: a CommandSummary.")
 credentials = _event("credentials", "AUTH is about to check something: name, mechanism. A negative reply refuses.")
 challenge = _fact("challenge", "AUTH sends a challenge, and its response will be waited for.")

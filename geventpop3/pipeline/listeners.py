@@ -188,6 +188,13 @@ class Listeners:
                 self._disconnect(name, listener)
         self._everywhere.clear()
 
+    def origins(self) -> list[object]:
+        """Return what was given to ``register``, each once, in order of arrival."""
+        origins: list[object] = []
+        for listeners in self._by_event.values():
+            origins += [one.origin for one in listeners if not any(_same(one.origin, other) for other in origins)]
+        return origins
+
     def receivers(self, name: str) -> tuple[Listener | Subscriber, ...]:
         """Who hears the event, by priority; at equal priority any sender's first, then in order of arrival."""
         channel = signal(name)

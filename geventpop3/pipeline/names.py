@@ -52,7 +52,8 @@ class Names:
             return
         self._check_form(name)
         if not name.startswith(VERB):
-            nearest = difflib.get_close_matches(name, self._known, n=1, cutoff=0.0)
+            nearest = [VERB + name] if VERB + name in self._known else []
+            nearest = nearest or difflib.get_close_matches(name, self._known, n=1, cutoff=0.0)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
             raise PipelineError(f"no event is called {name!r}: {hint}(add_event({name!r}) declares it)")
         verb = name.removeprefix(VERB)
@@ -76,8 +77,10 @@ class Names:
             raise PipelineError(f"an event's name is a str such as 'cmd_user', not {name!r}")
         if name == ALL:
             raise PipelineError(f"{ALL!r} stands for every event and is none itself")
-        if name != name.lower() and _NAME.fullmatch(name.lower()):
-            raise PipelineError(f"no event is called {name!r}: did you mean {name.lower()}? (names are lower case)")
+        lower = name.lower()
+        if name != lower and _NAME.fullmatch(lower):
+            meant = VERB + lower if VERB + lower in self._known else lower
+            raise PipelineError(f"no event is called {name!r}: did you mean {meant}? (names are lower case)")
         if not _NAME.fullmatch(name):
             raise PipelineError(f"no event can be called {name!r}: a name is made of a-z, 0-9 and _, a letter first")
         if name.startswith(VERB) and not _VERB.fullmatch(name.removeprefix(VERB)):

@@ -2,7 +2,7 @@
 
 This is the whole meaning of the Eat codes and of a listener's answer. No argument and no octet of an event is ever
 logged, and nothing raised by a plugin or a listener gets past ``_emit`` (but what is not ``isolated``: the end of a
-greenlet that is killed).
+greenlet that is killed). An event that only tells reaches everybody even then; the end is raised afterwards.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from geventpop3.errors import ConfigError, HandedOverError, PipelineError, Refus
 from geventpop3.pipeline.events import CATALOGUE, Event, as_reply, discard, generation, signal
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
-from geventpop3.pipeline.names import ALL, RESPONSE, Names
+from geventpop3.pipeline.names import ALL, RESPONSE, VERB, Names
 from geventpop3.pipeline.pipeline import Pipeline, Slot
 from geventpop3.pipeline.plugin import (
     EAT_ALL,
     EAT_CLIENT,
     EAT_NONE,
+    EAT_PLUGIN,
     Eat,
     FunctionPlugin,
     Handler,
@@ -39,6 +40,7 @@ from geventpop3.wire.replies import Reply, err
 logger = logging.getLogger("geventpop3.pipeline")
 
 _PLUGIN_ERROR = "plugin_error"
+_REPLY_WITHDRAWN = "reply_withdrawn"
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -129,25 +131,42 @@ class Pluggable:
         Raises PipelineError if this server knows no such event, and nothing that plugins or listeners raise.
         """
         route = self._routes()[event.name]
+        end: BaseException | None = None
         if route.plugins:
-            event.eaten = self._ask_plugins(route, event)
+            try:
+                event.eaten = self._ask_plugins(route, event)
+            except BaseException as raised:
+                if not route.tells:
+                    raise
+                end = raised
             if event.eaten:
                 return
+        said: Reply | None = None
         for receiver in route.receivers:
             if not receiver.connected:
                 continue
             before = event._reply
             try:
-                if self._watch is None:
-                    answer = receiver.function(self, event)
-                else:
-                    answer = self._watch.call(receiver, receiver.function, self, event)
-                if answer is not None:
-                    self._answered(event, answer if type(answer) is Reply else as_reply(answer))
-            except self._isolated as failure:  # one listener's failure is not another's
-                self._listener_failed(event, receiver, failure)
+                try:
+                    if self._watch is None:
+                        answer = receiver.function(self, event)
+                    else:
+                        answer = self._watch.call(receiver, receiver.function, self, event)
+                    if answer is not None:
+                        self._answered(event, answer if type(answer) is Reply else as_reply(answer))
+                except self._isolated as failure:  # one listener's failure is not another's
+                    self._listener_failed(event, receiver, failure)
+            except BaseException as raised:
+                if not route.tells:
+                    raise
+                end = end or raised
             if before is not None:
                 self._let_go(before, event._reply)
+                said = before if before.positive else said
+        if said is not None and not route.tells:
+            self._withdraw(event)
+        if end is not None:
+            raise end
 
     def _emit_to(self, listener: Any, event: Event) -> None:
         """Emit *event*, which only reports, to what was registered as *listener* and to nobody else."""
@@ -159,10 +178,10 @@ class Pluggable:
                     self._listener_failed(event, receiver, failure)
 
     def _respond(self, event: Event) -> Reply | None:
-        """What goes out for *event*: its reply as the plugins' ``response`` hook leaves it; None if it was eaten.
+        """Return the reply that goes out for *event*: as the ``response`` hook leaves it, or None if it was eaten.
 
         A plugin that puts another body in place of one has the old one in its hands, to read it or to close it; a body
-        that nothing takes the place of is closed here.
+        that nothing takes the place of is closed here. A ``+OK`` that does not go out is told as ``reply_withdrawn``.
         """
         reply = event.reply
         if reply is None:
@@ -172,10 +191,30 @@ class Pluggable:
             return reply
         hook = Event(RESPONSE, event.client, [event.name])
         hook.reply = reply
-        if self._ask_plugins(route, hook):
+        try:
+            eaten = self._ask_plugins(route, hook)
+        except BaseException:
             discard(hook.reply, self._isolated)
+            raise
+        if eaten:
+            discard(hook.reply, self._isolated)
+        now = None if eaten else hook.reply
+        if reply.positive and (now is None or not now.positive):
+            return self._insisted(event) or now
+        return now
+
+    def _withdraw(self, event: Event) -> None:
+        """Have the effects of *event* taken back if its answer, a ``+OK`` before, is none any more."""
+        now = event._reply
+        if now is None or not now.positive:
+            event.reply = self._insisted(event) or now
+
+    def _insisted(self, event: Event) -> Reply | None:
+        """Tell that the ``+OK`` to *event* does not go out; return the one of a listener that cannot take it back."""
+        if not self.wanted(_REPLY_WITHDRAWN):
             return None
-        return hook.reply
+        reply = self.send_event(_REPLY_WITHDRAWN, event.name, event, client=event.client)._reply
+        return reply if reply is not None and reply.positive else None
 
     # Listeners
 
@@ -184,7 +223,8 @@ class Pluggable:
 
         A callable is called ``(pop3d, event)``. Of any other object the methods are called that carry ``@handles``, for
         the events these say; *names*, if any, narrow them down. *priority*: the lowest is called first; if not given,
-        it is the object's ``priority`` attribute, or 0.
+        it is the object's ``priority`` attribute, or 0. An object that cannot serve as it is says so in a method
+        ``check_ready(pop3d)``: what that raises, the server's ``start`` raises.
 
         Raises PipelineError, and registers nothing, if a name is unknown or is ``response``, or if the listener hears
         one of the events already.
@@ -220,6 +260,13 @@ class Pluggable:
 
         return decorate
 
+    def _check_ready(self) -> None:
+        """Let each registered object that has a method ``check_ready`` raise what keeps it from serving."""
+        for origin in self._event_listeners.origins():
+            check = getattr(origin, "check_ready", None)
+            if check is not None:
+                check(self)
+
     def _unregister_all(self) -> None:
         """Remove all plugins, last first, and unregister all listeners: this server is done with.
 
@@ -234,14 +281,17 @@ class Pluggable:
     # Plugins
 
     def plugin(
-        self, *names: str, priority: int = 0, alias: str | None = None
+        self, *names: str, priority: int = 0, alias: str | None = None, fail_closed: bool = False
     ) -> Callable[[PluginFunction], PluginFunction]:
-        """Add the decorated function as a plugin, by its own name unless *alias* is given; it is returned unchanged."""
+        """Add the decorated function as a plugin, by its own name unless *alias* is given; it is returned unchanged.
+
+        *fail_closed* as in ``Plugin``.
+        """
         check_given("pop3d.plugin", names)
 
         def decorate(function: PluginFunction) -> PluginFunction:
             name: str = getattr(function, "__name__", "") if alias is None else alias
-            self.plugin_add(name, FunctionPlugin(function, *names, priority=priority))
+            self.plugin_add(name, FunctionPlugin(function, *names, priority=priority, fail_closed=fail_closed))
             return function
 
         return decorate
@@ -249,8 +299,8 @@ class Pluggable:
     def plugin_add(self, alias: str, plugin: Plugin, priority: int | None = None) -> int:
         """Add a plugin behind all of its priority; returns how many there are now.
 
-        Raises PipelineError, and leaves nothing behind, if the alias is taken, an event it handles is unknown, or its
-        ``plugin_register`` raises or returns False.
+        Raises PipelineError, and leaves nothing behind, if the alias is taken, if it handles no event or an unknown
+        one, or if its ``plugin_register`` raises or returns False.
         """
         return self.pipeline.push(alias, plugin, priority)
 
@@ -266,9 +316,9 @@ class Pluggable:
         """All plugins by alias, in order."""
         return {slot.alias: slot.plugin for slot in self.pipeline}
 
-    def plugin_order(self) -> list[str]:
-        """The aliases in the order in which plugins see events."""
-        return [slot.alias for slot in self.pipeline]
+    def plugin_order(self) -> list[Plugin]:
+        """Return the plugins in the order in which they see events; ``plugin_list`` has their aliases."""
+        return [slot.plugin for slot in self.pipeline]
 
     def plugin_register(self, which: str | Plugin, *names: str) -> None:
         """Let a plugin hear the events named, of those it handles; no name, or ``"all"``: all of them.
@@ -335,44 +385,71 @@ class Pluggable:
     def _ask_plugins(self, route: _Route, event: Event) -> bool:
         """Whether the event was eaten: the listeners are passed over."""
         eaten = False
+        said: Reply | None = None
+        end: BaseException | None = None
         for slot, handler in route.plugins:
             if not slot.present:
                 continue
             before = event.reply
+            eat: Eat | None = None
             try:
-                if self._watch is None:
-                    eat = handler(self, event)
-                else:
-                    eat = self._watch.call(f"plugin {slot.alias!r}", handler, self, event)
-                if eat is not None and not isinstance(eat, Eat):
-                    raise HandedOverError(f"a plugin returns an Eat code or None, not {type(eat).__name__}")
-            except self._isolated as failure:  # one plugin's failure is not another's
-                self._plugin_failed(event, slot.alias, failure)
-                eat = EAT_NONE
+                try:
+                    if self._watch is None:
+                        eat = handler(self, event)
+                    else:
+                        eat = self._watch.call(f"plugin {slot.alias!r}", handler, self, event)
+                    if eat is not None and not isinstance(eat, Eat):
+                        raise HandedOverError(f"a plugin returns an Eat code or None, not {type(eat).__name__}")
+                except self._isolated as failure:  # one plugin's failure is not another's
+                    eat = self._plugin_raised(route, event, slot, failure)
+            except BaseException as raised:
+                if not route.tells:
+                    raise
+                end = end or raised
             if before is not None:
                 self._let_go(before, event.reply)
+                said = before if before.positive else said
             if eat is None or eat is EAT_NONE:
                 continue
             if route.tells:
                 logger.debug("plugin %r cannot eat %s: it tells what has happened", slot.alias, event.name)
                 continue
+            eaten = eaten or eat is not EAT_PLUGIN
             if eat is not EAT_CLIENT:
-                return eaten or eat is EAT_ALL
-            eaten = True
+                break
+        if said is not None and not route.tells and event.name != RESPONSE:
+            self._withdraw(event)
+        if end is not None:
+            raise end
         return eaten
+
+    def _plugin_raised(self, route: _Route, event: Event, slot: Slot, exception: BaseException) -> Eat:
+        """Return the Eat code that an exception stands for; a Refusal is the reply wherever there can be one."""
+        if isinstance(exception, Refusal) and not route.tells:
+            if exception.detail is not None:
+                logger.warning("plugin %r refused %s: %s", slot.alias, _title(event), exception.detail)
+            event.reply = err(exception.text, exception.code)
+            return EAT_NONE if event.name == RESPONSE else EAT_ALL
+        reference = self._plugin_failed(event, slot.alias, exception)
+        if slot.plugin.fail_closed and event.name.startswith(VERB):
+            event.reply = _internal_error(reference)
+            return EAT_ALL
+        return EAT_NONE
 
     def _let_go(self, before: Reply, now: Reply | None) -> None:
         """Close the body of a reply that another without a body has taken the place of."""
         if now is None or now.body is None:
             discard(before, self._isolated)
 
-    def _plugin_failed(self, event: Event, alias: str, exception: BaseException) -> None:
+    def _plugin_failed(self, event: Event, alias: str, exception: BaseException) -> str:
+        """Log and tell a plugin's failure; returns its reference id."""
         reference = self._report(event, f"plugin {alias!r}", exception)
         event.reference = event.reference or reference
         if event.name != _PLUGIN_ERROR:
             # the exception may quote the secret, so the report is as secret as the event
             secret_from = None if event.secret_from is None else 0
             self._emit(Event(_PLUGIN_ERROR, event.client, [exception, alias, event.name], b"", secret_from))
+        return reference
 
     # What listeners say
 
@@ -395,7 +472,7 @@ class Pluggable:
         reference = self._report(event, str(receiver), failure)
         if isinstance(receiver, Listener):
             event.reference = event.reference or reference
-            self._answered(event, err(f"internal error, reference {reference}", "SYS/TEMP"))
+            self._answered(event, _internal_error(reference))
 
     def _report(self, event: Event, who: str, exception: BaseException) -> str:
         """Log a failure; returns its reference id."""
@@ -413,7 +490,10 @@ class Pluggable:
     # What the pipeline tells
 
     def _plugin_joining(self, slot: Slot) -> None:
-        hearing = Hearing(slot.plugin.plugin_handlers())
+        handlers = slot.plugin.plugin_handlers()
+        if not handlers and type(slot.plugin).plugin_handlers is Plugin.plugin_handlers:  # else it is on purpose
+            raise PipelineError(f"{name_of(slot.plugin)} handles no event: mark a method with @handles('cmd_user')")
+        hearing = Hearing(handlers)
         self._plugin_hearings[slot] = hearing
         try:
             self._admit(slot, hearing)
@@ -482,6 +562,10 @@ def _told(exception: BaseException) -> str:
     detail = exception.detail if isinstance(exception, Refusal) else None
     words = " ".join(f"{exception}{f' ({detail})' if detail is not None else ''}".split())
     return f"{kind.__name__}: {words}"
+
+
+def _internal_error(reference: str) -> Reply:
+    return err(f"internal error, reference {reference}", "SYS/TEMP")
 
 
 def _title(event: Event) -> str:

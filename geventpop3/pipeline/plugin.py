@@ -68,9 +68,12 @@ def check_given(decorator: str, names: tuple[object, ...]) -> None:
 
 
 def plain_function(function: AnyFunction) -> AnyFunction:
-    """*function* itself. Raises PipelineError if it is a coroutine function: gevent switches without ``async``."""
-    if inspect.iscoroutinefunction(function):
-        raise PipelineError(f"{name_of(function)} is a coroutine function, and nobody would await it")
+    """Return *function* itself. Raises PipelineError if a call makes a coroutine: gevent switches without ``async``."""
+    called = getattr(type(function), "__call__", None)  # noqa: B004  # it is looked at, not asked for
+    for each in (function, called):
+        if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
+            name = name_of(function)
+            raise PipelineError(f"{name} is a coroutine function, and nobody would await it: write def, not async def")
     return function
 
 
@@ -131,12 +134,16 @@ class Plugin:
     """The base of all plugins; nothing of it need be overridden.
 
     A handler returns an Eat code or None; at an event that only tells what has happened (``EventSignal.tells``) every
-    code means EAT_NONE. One that raises, Refusal included, counts as EAT_NONE and is reported by
-    ``plugin_error``: to refuse, set ``event.reply`` and return EAT_ALL.
+    code means EAT_NONE. A Refusal that it raises is the reply, and the event is eaten; in ``response`` it takes the
+    place of the reply. Any other exception, and a Refusal at an event that only tells, is logged, reported by
+    ``plugin_error``, and counts as EAT_NONE.
     """
 
     priority: int = 0
     """The lower, the earlier."""
+
+    fail_closed: bool = False
+    """Whether an exception that is no Refusal refuses the command: ``-ERR [SYS/TEMP]``, and the event is eaten."""
 
     def plugin_register(self, pop3d: Any) -> bool | None:  # noqa: ARG002  for those who override it
         """Called when it is added to *pop3d*: False or an exception, and it is not added."""
@@ -153,10 +160,11 @@ class Plugin:
 class FunctionPlugin(Plugin):
     """One function as a plugin."""
 
-    def __init__(self, function: Handler, *names: str, priority: int = 0) -> None:
+    def __init__(self, function: Handler, *names: str, priority: int = 0, fail_closed: bool = False) -> None:
         if not names:
             raise PipelineError("name the events that the plugin shall hear, or 'all'")
         self.priority = priority
+        self.fail_closed = fail_closed
         self._handlers = dict.fromkeys(names, called_with_event(function))
 
     def plugin_handlers(self) -> Mapping[str, Handler]:

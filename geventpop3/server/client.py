@@ -27,7 +27,7 @@ from geventpop3.server.output import Output
 from geventpop3.server.proxy import ProxyError, read_header
 from geventpop3.server.stream import PlainStream, Stream, TlsError
 from geventpop3.server.trace import Trace
-from geventpop3.wire.replies import Reply, err, ok
+from geventpop3.wire.replies import Reply, err, multiline, ok
 from geventpop3.wire.stuffing import stuff, stuff_whole
 
 if TYPE_CHECKING:
@@ -36,6 +36,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("geventpop3.server")
 
 _ids = itertools.count(1)
+
+GOODBYE = ok("goodbye")
+"""The answer to QUIT if no listener has one."""
+
+_CAPABILITIES = {
+    "TOP": ("cmd_top",),
+    "USER": ("cmd_user", "cmd_pass"),
+    "UIDL": ("cmd_uidl",),
+    "RESP-CODES": (),
+    "PIPELINING": (),
+}
+"""What CAPA says if no listener answers it, by the events that somebody must hear for it."""
 
 UNANSWERED = err("not supported here")
 """DESIGN: nobody answered, so the client is told; a client that waits for ever is the seed's fault mended."""
@@ -253,7 +265,6 @@ class Client:
 
     def run(self) -> None:
         """The session, from greeting to close; returns when it has ended, and never raises an Exception."""
-        server = self._server
         summary = self.summary
         summary.reason = "disconnected"
         self._runner = gevent.getcurrent()
@@ -276,19 +287,29 @@ class Client:
             summary.reason = "failed"
             log.exception("session %d failed, reference %s", self.id, new_reference())
         finally:
-            self._answering = None
-            self._waiting = False
-            self._output.begin_turn()
-            summary.owner = self.owner
-            summary.octets_in = self._connection.octets_in
-            summary.octets_out = self._stream.sent
+            self._end()
+
+    def _end(self) -> None:
+        """Tell of the end and let go of the peer: all of it, even if the greenlet is killed meanwhile."""
+        server = self._server
+        summary = self.summary
+        self._answering = None
+        self._waiting = False
+        self._output.begin_turn()
+        summary.owner = self.owner
+        summary.octets_in = self._connection.octets_in
+        summary.octets_out = self._stream.sent
+        try:
             if self._announced and not self._disowned:
                 server.send_event("disconnected", client=self)
-            self._stream.close()
-            # What the listeners of `disconnected` took is part of the session.
-            summary.seconds = monotonic() - self._started_at
-            if not self._disowned and server.wanted("session_finished"):
-                server.send_event("session_finished", summary, client=self)
+        finally:
+            try:
+                self._stream.close()
+            finally:
+                # What the listeners of `disconnected` took is part of the session.
+                summary.seconds = monotonic() - self._started_at
+                if not self._disowned and server.wanted("session_finished"):
+                    server.send_event("session_finished", summary, client=self)
 
     def finish(self, farewell: Reply, reason: str) -> None:
         """Say *farewell* and close: at once when idle, after the running reply otherwise."""
@@ -507,6 +528,9 @@ class Client:
         self._answering = event = Event(spec.event, self, args, raw, spec.secret_from)
         try:
             server._emit(event)
+        except BaseException:
+            discard(event.reply)  # the session ends here, and nobody else has the body
+            raise
         finally:
             self._answering = None
         if self._disowned:
@@ -549,8 +573,18 @@ class Client:
         if spec.upgrades:
             return self._offer_tls(event.args)
         if spec.closes:
-            self._connection.disconnect()
+            return GOODBYE
+        if event.name == "cmd_capa":
+            return err("no argument is allowed") if event.args else multiline("capabilities follow", self._can())
         return UNANSWERED
+
+    def _can(self) -> bytes:
+        """The capabilities of the framework (RFC 2449), and of the application's commands those that have one."""
+        server = self._server
+        tags = [tag for tag, names in _CAPABILITIES.items() if all(map(server.wanted, names))]
+        if server.offers_tls(self):
+            tags.append("STLS")
+        return "".join(f"{tag}\r\n" for tag in tags).encode("ascii")
 
     def _offer_tls(self, args: list[str]) -> Reply:
         """The answer to STLS if no listener has one (RFC 2595 section 4)."""
@@ -579,8 +613,6 @@ class Client:
         server = self._server
         if server._routes()["response"].wanted:
             changed = server._respond(event)
-            if reply.positive and (changed is None or not changed.positive):
-                server.send_event("reply_withdrawn", event.name, client=self)
             if changed is None:
                 self._connection.silence()
                 return

@@ -172,7 +172,7 @@ class POP3Server(Pluggable):
         processes accept from the same sockets, so each takes one connection at a time.
 
         Raises OSError with the address as its filename if one cannot be bound, after the event ``listener_failed`` with
-        operation, errno and text.
+        operation, errno and text; ConfigError if what is registered cannot serve: a service without an authenticator.
         """
         if self._stopping.is_set():
             raise RuntimeError("a server that was shut down is not started again: make a new one")
@@ -180,6 +180,7 @@ class POP3Server(Pluggable):
             raise RuntimeError("the process that forked this one has started this server: make a new one here")
         if self._acceptors:
             return
+        self._check_ready()
         self._clients.open()
         bound: list[Acceptor] = []
         own: list[Acceptor] = []

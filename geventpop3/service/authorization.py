@@ -23,8 +23,6 @@ from geventpop3.wire.replies import Reply, ok
 if TYPE_CHECKING:
     from geventpop3.service.service import Host, MaildropService, Session
 
-LOGINS = frozenset({"cmd_pass", "cmd_apop", "cmd_auth"})
-
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,255}")
 _NO_ANGLES = str.maketrans("<>", "()")
 _TEXT = 200
@@ -44,7 +42,7 @@ def user(service: MaildropService, _pop3d: Host, event: Event, session: Session)
         raise Refusal("nobody has a password here, use AUTH")
     expect(event.args, 1)
     session.name = name_of(event.args[0], session)
-    session.named_at = client.summary.commands
+    session.named_at = session.done_at = client.summary.commands
     return ok("send PASS")
 
 
@@ -110,8 +108,9 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
     try:
         session.transaction = transaction = Transaction(
             maildrop,
-            service.scan(maildrop),
+            service.scan(maildrop, owner),
             client.summary,
+            owner=owner,
             present=None if session.utf8 else service.present,
             removes_retrieved=service.expiry.removes_retrieved(owner),
         )
@@ -120,9 +119,30 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
         service.close_maildrop(maildrop)
         raise
     service.login_delay.note(owner)
+    session.done_at = client.summary.commands
     client.owner = owner
     pop3d.send_event("authenticated", owner, mechanism, name, client=client)
     return ok(f"{transaction.count} {plural(transaction.count)} ({transaction.octets} octets)")
+
+
+def log_out(service: MaildropService, session: Session) -> None:
+    """Take a login back whose ``+OK`` did not go out: the lock must be released before the client gets to know."""
+    transaction, session.transaction = session.transaction, None
+    client = session.client
+    owner, client.owner = client.owner, None
+    service.login_delay.forget(owner or "")
+    if transaction is not None:
+        service.close_maildrop(transaction.maildrop)
+
+
+def forget_timestamp(_service: MaildropService, session: Session) -> None:
+    """Take the greeting back: APOP needs the timestamp that was in it."""
+    session.timestamp = None
+
+
+def forget_name(_service: MaildropService, session: Session) -> None:
+    """Take USER back: PASS finds no name."""
+    session.name = None
 
 
 def greeting(text: str, hostname: str) -> tuple[str, str]:
@@ -135,6 +155,14 @@ def greeting(text: str, hostname: str) -> tuple[str, str]:
     timestamp = f"<{secrets.token_hex(12)}@{domain}>"
     return f"{text.translate(_NO_ANGLES)[:_TEXT]} {timestamp}", timestamp
 
+
+TAKE_BACK: Mapping[str, Callable[[MaildropService, Session], None]] = {
+    "connection": forget_timestamp,
+    "cmd_user": forget_name,
+    "cmd_pass": log_out,
+    "cmd_apop": log_out,
+    "cmd_auth": log_out,
+}
 
 COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply]] = {
     "cmd_user": user,

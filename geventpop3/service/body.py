@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from geventpop3.errors import StoreMistake
 from geventpop3.service.offload import Offload
 from geventpop3.stores.store import Chunks
+from geventpop3.wire.stuffing import Counter
 
 _END = b""
 
@@ -14,10 +16,11 @@ class Body(Iterator[bytes]):
     """The octets of one message, the first chunk read ahead.
 
     Reading that one when it is made means that what cannot be read is refused before ``+OK`` (RFC 1939 section 3 has no
-    way to say so afterwards). *first* is that chunk, if it was read already.
+    way to say so afterwards). *first* is that chunk, if it was read already. *mistaken* makes the error that is raised
+    for a chunk that is not bytes.
     """
 
-    __slots__ = ("_ahead", "_chunks", "_next")
+    __slots__ = ("_ahead", "_chunks", "_mistaken", "_next")
 
     def __init__(
         self,
@@ -26,11 +29,13 @@ class Body(Iterator[bytes]):
         *,
         waits: bool,
         first: bytes | None = None,
+        mistaken: Callable[[str], Exception] = StoreMistake,
     ) -> None:
         self._chunks = chunks
         self._next = _reader(chunks, offload, waits)
+        self._mistaken = mistaken
         try:
-            self._ahead: bytes | None = self._next() if first is None else first
+            self._ahead: bytes | None = self._checked(self._next() if first is None else first)
         except BaseException:
             self.close()
             raise
@@ -42,16 +47,23 @@ class Body(Iterator[bytes]):
         # Only the first chunk: what waits for a peer that does not read is held for as long as it likes.
         chunk, self._ahead = self._ahead, None
         if chunk is None:
-            chunk = self._next()
+            chunk = self._checked(self._next())
         if not chunk:
             raise StopIteration
         return chunk
 
     def close(self) -> None:
         """Let go of the message; also when it was not read to the end."""
-        close = getattr(self._chunks, "close", None)
-        if close is not None:
-            close()
+        let_go(self._chunks)
+
+    def _checked(self, chunk: object) -> bytes:
+        if isinstance(chunk, bytes):
+            return chunk
+        given, gives = type(self._chunks).__name__, type(chunk).__name__
+        raise self._mistaken(
+            f"retrieve() returned a {given} that gives a {gives}, not an iterable of bytes:"
+            " a message in one piece is (content,)"
+        )
 
 
 class Part(Iterator[bytes]):
@@ -101,7 +113,36 @@ class Watched(Iterator[bytes]):
         close(self._content)
 
 
-Content = tuple[bytes] | Body | Part | Watched
+class Counted(Iterator[bytes]):
+    """A message that calls *counted* with its octets, line ends as CRLF, when the last of it has been taken."""
+
+    __slots__ = ("_chunks", "_content", "_counted", "_counter")
+
+    def __init__(self, content: Body, counted: Callable[[int], object]) -> None:
+        self._content = content
+        self._chunks = iter(content)
+        self._counter = Counter()
+        self._counted: Callable[[int], object] | None = counted
+
+    def __iter__(self) -> Counted:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            counted, self._counted = self._counted, None
+            if counted is not None:
+                counted(self._counter.octets)
+            raise StopIteration
+        self._counter.feed(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Let go of the message."""
+        self._content.close()
+
+
+Content = tuple[bytes] | Body | Part | Watched | Counted
 """A message to be sent: in one piece, or what hands it over piece by piece."""
 
 
@@ -109,6 +150,13 @@ def close(content: Content) -> None:
     """Let go of a message."""
     if not isinstance(content, tuple):
         content.close()
+
+
+def let_go(chunks: object) -> None:
+    """Close what a store returned, if it can be closed."""
+    close = getattr(chunks, "close", None)
+    if close is not None:
+        close()
 
 
 def _reader(chunks: Iterable[bytes], offload: Offload, waits: bool) -> Callable[[], bytes]:
@@ -124,7 +172,10 @@ def _reader(chunks: Iterable[bytes], offload: Offload, waits: bool) -> Callable[
     source = iter(chunks)
 
     def take() -> bytes:
-        return next(filter(None, source), _END)
+        for chunk in source:
+            if chunk or not isinstance(chunk, bytes):
+                return chunk
+        return _END
 
     if waits:
         return lambda: offload.run(take)

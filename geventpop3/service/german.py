@@ -115,6 +115,7 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "{} message": "{} Nachricht",
         "{} messages": "{} Nachrichten",
         "{} octets": "{} Oktette",
+        "message follows": "die Nachricht folgt",
         "top of message follows": "der Anfang der Nachricht folgt",
         "message {} marked as deleted": "Nachricht {} ist zum Löschen markiert",
         "message {} is marked as deleted": "Nachricht {} ist bereits zum Löschen markiert",

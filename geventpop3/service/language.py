@@ -81,8 +81,19 @@ def lang(service: MaildropService, _pop3d: Host, event: Event, session: Session)
     language = match(wanted, service.languages)
     if language is None:
         raise Refusal("no such language here, LANG lists those that are")
-    session.client.translate = language.translate if language.texts else None
+    client = session.client
+    session.spoken = client.translate
+    session.done_at = client.summary.commands
+    client.translate = language.translate if language.texts else None
     return ok(f"{language.tag} language changed")
+
+
+def speak_as_before(_service: MaildropService, session: Session) -> None:
+    """Take LANG back: its ``+OK`` did not go out."""
+    session.client.translate = session.spoken
+
+
+TAKE_BACK: Mapping[str, Callable[[MaildropService, Session], None]] = {"cmd_lang": speak_as_before}
 
 
 def match(wanted: str, languages: Mapping[str, Language]) -> Language | None:

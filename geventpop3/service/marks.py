@@ -23,19 +23,26 @@ LISTING_LINES = 500
 class Transaction:
     """A maildrop in the TRANSACTION state.
 
+    Each command that leaves a trace here notes its number in the session, so that it can be taken back if its ``+OK``
+    does not go out: ``unmark``, ``mark_again``, ``kept_back``.
+
     *present* makes of a message what this client may have, None if it may have all. *removes_retrieved*: UPDATE removes
     what RETR sent, marked or not (RFC 2449 section 6.7, EXPIRE 0).
     """
 
     __slots__ = (
-        "_counted_at",
+        "_done_at",
         "_kept",
+        "_marked_last",
         "_marks",
         "_octets",
         "_retrieved",
         "_snapshot",
         "_summary",
+        "_unmarked",
+        "_verified",
         "maildrop",
+        "owner",
         "present",
         "removes_retrieved",
     )
@@ -46,19 +53,25 @@ class Transaction:
         messages: Sequence[Message],
         summary: SessionSummary,
         *,
+        owner: str = "",
         present: Present | None = None,
         removes_retrieved: bool = False,
     ) -> None:
         self.maildrop = maildrop
+        self.owner = owner
         self.present = present
         self.removes_retrieved = removes_retrieved
         self._retrieved: set[int] = set()
-        self._counted_at = 0
+        self._done_at = 0
+        """The number of the command that was the last to leave a trace."""
         self._kept: set[int] = set()
         self._summary = summary
         self._snapshot = Snapshot.of(messages)
         self._octets: int = sum(self._snapshot.octets)
         self._marks: set[int] = set()
+        self._marked_last = 0
+        self._unmarked: set[int] = set()
+        self._verified: set[int] | None = None
 
     @property
     def count(self) -> int:
@@ -94,17 +107,32 @@ class Transaction:
         """Mark as deleted. Raises NoSuchMessage as ``message`` does."""
         self._octets -= self.message(number).octets
         self._marks.add(number)
+        self._marked_last = number
+        self._done_at = self._summary.commands
+
+    def unmark(self) -> None:
+        """Take a DELE back whose ``+OK`` did not go out."""
+        if self._done_at == self._summary.commands:
+            self._octets += self._snapshot.octets[self._marked_last - 1]
+            self._marks.discard(self._marked_last)
 
     def unmark_all(self) -> None:
         """What RSET does."""
         self._octets += sum(self._snapshot.octets[number - 1] for number in self._marks)
-        self._marks.clear()
+        self._unmarked, self._marks = self._marks, set()
+        self._done_at = self._summary.commands
+
+    def mark_again(self) -> None:
+        """Take a RSET back whose ``+OK`` did not go out."""
+        if self._done_at == self._summary.commands:
+            self._marks = self._unmarked
+            self._octets -= sum(self._snapshot.octets[number - 1] for number in self._marks)
 
     def retrieved(self, number: int) -> None:
         """A message goes out whole."""
         summary = self._summary
         summary.retrieved += 1
-        self._counted_at = summary.commands
+        self._done_at = summary.commands
         if self.removes_retrieved:
             self._retrieved.add(number)
 
@@ -115,8 +143,27 @@ class Transaction:
 
     def kept_back(self) -> None:
         """The message that was asked for last did not go out."""
-        if self._counted_at == self._summary.commands:
+        if self._done_at == self._summary.commands:
             self._summary.retrieved -= 1
+
+    def is_verified(self, number: int) -> bool:
+        """Return whether the octets of a message were counted in this session, and are right or corrected."""
+        return self._verified is not None and number in self._verified
+
+    def verify(self, number: int, octets: int) -> Message:
+        """Correct the octets of a message for this session, if need be; return the message as it was told so far."""
+        if self._verified is None:
+            self._verified = set()
+        self._verified.add(number)
+        snapshot = self._snapshot
+        told = snapshot[number - 1]
+        if told.octets != octets:
+            # Other sessions may have the same snapshot.
+            self._snapshot = Snapshot(snapshot.unique_ids, snapshot.octets[:], checked=True)
+            self._snapshot.octets[number - 1] = octets
+            if number not in self._marks:
+                self._octets += octets - told.octets
+        return told
 
     def keep(self, number: int) -> None:
         """This client cannot have the message itself, so it does not expire."""

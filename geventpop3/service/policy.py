@@ -11,7 +11,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Literal, NamedTuple
 
-from geventpop3.errors import ConfigError, Refusal
+from geventpop3.errors import ConfigError, PipelineError, Refusal
+from geventpop3.pipeline.plugin import plain_function
 from geventpop3.wire.codes import ResponseCode
 
 LOGINS = 100_000
@@ -138,6 +139,11 @@ class LoginDelay:
 
 def _read(name: str, value: Value | PerUser) -> tuple[Value, Callable[[str], Value | None] | None]:
     before_login, of = value if isinstance(value, PerUser) else (value, None)
+    try:
+        if of is not None:
+            plain_function(of)
+    except PipelineError as mistake:
+        raise ConfigError(f"{name}: {mistake}") from None
     if before_login != NEVER and (not isinstance(before_login, int) or before_login < 0):
         raise ConfigError(f"{name}: {before_login!r} is not a whole number, 0 or more")
     return before_login, of

@@ -6,28 +6,30 @@ and with it the exclusive-access lock, however the session ended.
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator, ask
 from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.mechanisms import MECHANISMS, Mechanism
 from geventpop3.auth.secret import Secret
-from geventpop3.errors import ConfigError, Refusal
+from geventpop3.errors import ConfigError, PipelineError, Refusal, StoreBroken, StoreMistake
 from geventpop3.forks import Registration
 from geventpop3.owners import USERNAME_CASES, UsernameCase, canonical_name, canonical_owner
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
-from geventpop3.pipeline.plugin import handles
+from geventpop3.pipeline.plugin import handles, name_of, plain_function
 from geventpop3.service import authorization, language, sasl, transaction, utf8
-from geventpop3.service.body import Body
+from geventpop3.service.body import Body, let_go
 from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
 from geventpop3.service.language import DEFAULT, LANGUAGES, Language
 from geventpop3.service.marks import Transaction, plural
 from geventpop3.service.offload import CALLS_PER_THREAD, NICER, WAITING_THREADS, AuthThreads, Offload
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
-from geventpop3.stores.store import Chunks, Maildrop, Message, Store
+from geventpop3.stores.store import Chunks, Maildrop, Snapshot, Store
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline, ok
 
@@ -35,10 +37,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Check = TypeVar("Check", bound=Callable[[str, str], str | bool | None])
 
+log = logging.getLogger("geventpop3.service")
+
 PRIORITY = 1000
 STORE_THREADS = 8
 
 WITHOUT_MAILDROP = {**authorization.COMMANDS, **utf8.COMMANDS, **language.COMMANDS}
+
+TAKE_BACK = {**authorization.TAKE_BACK, **utf8.TAKE_BACK, **language.TAKE_BACK}
 
 
 class Host(Protocol):
@@ -61,13 +67,31 @@ class Host(Protocol):
 class Session:
     """What the service remembers of one client."""
 
-    __slots__ = ("abandoned", "client", "name", "named_at", "timestamp", "transaction", "tries", "utf8")
+    __slots__ = (
+        "abandoned",
+        "client",
+        "done_at",
+        "goodbye",
+        "name",
+        "named_at",
+        "spoken",
+        "timestamp",
+        "transaction",
+        "tries",
+        "utf8",
+    )
 
     def __init__(self, client: ClientInterface) -> None:
         self.client = client
         self.name: str | None = None
         self.named_at = 0
         """The number of the command, in this session, that gave the name."""
+        self.done_at = 0
+        """The number of the command that was the last to leave a trace here, so that it can be taken back."""
+        self.goodbye: Reply | None = None
+        """What QUIT says once UPDATE is done."""
+        self.spoken: Callable[[str], str] | None = None
+        """The client's language before it chose the present one."""
         self.timestamp: str | None = None
         self.tries = 0
         self.abandoned = 0
@@ -125,6 +149,7 @@ class MaildropService:
         mechanisms: Mapping[str, Mechanism] = MECHANISMS,
         may_act_as: Callable[[str, str], bool] | None = None,
     ) -> None:
+        _check_parts(store, authenticator, may_act_as)
         self.mechanisms = mechanisms
         self.may_act_as = _never if may_act_as is None else may_act_as
         self.store = store
@@ -169,6 +194,7 @@ class MaildropService:
         """
         if self._authenticator is not None:
             raise ConfigError("this service has an authenticator already")
+        _check_function("@service.authenticator", function)
         self._authenticator = FunctionAuthenticator(function)
         return function
 
@@ -180,6 +206,10 @@ class MaildropService:
         return self._authenticator
 
     # The listener
+
+    def check_ready(self, _pop3d: Host) -> None:
+        """Raise ConfigError if nobody could log in: then the server is not started."""
+        _ = self.back_end
 
     @handles("connection")
     def greet(self, pop3d: Host, event: Event) -> Reply | None:
@@ -259,26 +289,28 @@ class MaildropService:
         finally:
             # Before the reply, so that a client that returns at once finds the maildrop free.
             self.close_maildrop(transaction.maildrop)
-        if not marked:
-            return ok("goodbye")
-        return ok(f"goodbye, {len(marked)} {plural(len(marked))} removed")
+        session.goodbye = ok(f"goodbye, {len(marked)} {plural(len(marked))} removed" if marked else "goodbye")
+        return session.goodbye
 
     @handles("reply_withdrawn")
     def take_back(self, _pop3d: Host, event: Event) -> None:
-        """A plugin refused a login after all: the lock is released before the client hears so (RFC 1939 section 4).
+        """Undo a command whose ``+OK`` does not go out: a plugin or another listener refused it after all, or ate it.
 
-        Or it kept a message back, which then does not count.
+        UPDATE cannot be undone, so the reply to QUIT stays what it was: true.
         """
-        session = None if event.client is None else self._sessions.get(event.client.id)
-        if session is None or session.transaction is None:
+        client = event.client
+        session = None if client is None else self._sessions.get(client.id)
+        if session is None:
             return
-        if event.args[0] == "cmd_retr":
-            session.transaction.kept_back()
-        elif event.args[0] in authorization.LOGINS:
-            transaction, session.transaction = session.transaction, None
-            self.login_delay.forget(session.client.owner or "")
-            session.client.owner = None
-            self.close_maildrop(transaction.maildrop)
+        name = event.args[0]
+        if name in transaction.TAKE_BACK:
+            if session.transaction is not None:
+                transaction.TAKE_BACK[name](session.transaction)
+        elif name == "cmd_quit":
+            if session.goodbye is not None:
+                event.reply = session.goodbye
+        elif name in TAKE_BACK and session.done_at == client.summary.commands:
+            TAKE_BACK[name](self, session)
 
     @handles("disconnected")
     def forget(self, _pop3d: Host, event: Event) -> None:
@@ -375,23 +407,49 @@ class MaildropService:
             return self.store.open(owner)
         return self._storing.acquire(lambda maildrop: maildrop.close(), self.store.open, owner)
 
-    def scan(self, maildrop: Maildrop) -> Sequence[Message]:
-        """The snapshot of a maildrop."""
-        return self._call(maildrop, "scan", maildrop.scan)
+    def scan(self, maildrop: Maildrop, owner: str) -> Snapshot:
+        """Return the snapshot of a maildrop. Raises StoreBroken, and logs why, if it cannot be one."""
+        try:
+            return self._call(maildrop, "scan", _scan, maildrop)
+        except StoreMistake as mistake:
+            raise self._mistaken(owner, mistake) from None
 
-    def read(self, maildrop: Maildrop, unique_id: str) -> tuple[bytes] | Body:
-        """A message, opened and with its first chunk read: the chunk itself if that is all of it, else a Body."""
+    def read(self, transaction: Transaction, unique_id: str) -> tuple[bytes] | Body:
+        """Return a message, opened and with its first chunk read: the chunk itself if that is all of it, else a Body.
+
+        Raises StoreBroken, and logs why, if it is nothing that can be sent.
+        """
+        maildrop = transaction.maildrop
         waits = "retrieve" in maildrop.blocking
-        chunks = self._storing.run(maildrop.retrieve, unique_id) if waits else maildrop.retrieve(unique_id)
-        first = None
-        if type(chunks) is tuple and len(chunks) == 1:
+        chunks = self._storing.acquire(let_go, maildrop.retrieve, unique_id) if waits else maildrop.retrieve(unique_id)
+        if type(chunks) is tuple and len(chunks) == 1 and type(chunks[0]) is bytes:
             return chunks
+        first = None
+        given: object = chunks  # a type checker holds what is no iterable to be impossible here
         if isinstance(chunks, Chunks):
             # Chunks let go by themselves when they fail.
             first = chunks.ready()
-            if first is not None and chunks.complete:
+            if type(first) is bytes and chunks.complete:
                 return (first,)
-        return Body(chunks, self._storing, first=first, waits=waits)
+        elif not isinstance(given, Iterable):
+            kind = type(given).__name__
+            raise self._mistaken(
+                transaction.owner, f"retrieve() returned a {kind}, not an iterable of bytes", unique_id
+            )
+        mistaken = partial(self._mistaken, transaction.owner, unique_id=unique_id)
+        return Body(chunks, self._storing, first=first, waits=waits, mistaken=mistaken)
+
+    def verify(self, transaction: Transaction, number: int, octets: int) -> None:
+        """Log an error if a message has other octets than its store told; this session tells the right ones then."""
+        told = transaction.verify(number, octets)
+        if told.octets != octets:
+            mistake = f"message {number} has {octets} octets, and scan() told {told.octets}"
+            self._mistaken(transaction.owner, mistake, told.unique_id)
+
+    def _mistaken(self, owner: str, mistake: object, unique_id: str | None = None) -> StoreBroken:
+        which = "" if unique_id is None else f", message {unique_id!r}"
+        log.error("mistake of the store %s, maildrop of %r%s: %s", name_of(self.store), owner, which, mistake)
+        return StoreBroken()
 
     def close_maildrop(self, maildrop: Maildrop) -> None:
         """Release the lock and all else."""
@@ -399,6 +457,41 @@ class MaildropService:
 
     def _call(self, maildrop: Maildrop, name: str, method: Callable[..., R], *args: object) -> R:
         return self._storing.run(method, *args) if name in maildrop.blocking else method(*args)
+
+
+def _check_parts(store: object, authenticator: object, may_act_as: object) -> None:
+    """Raise ConfigError for what is in the wrong place; with what would be right."""
+    if not isinstance(store, Store):
+        raise ConfigError(
+            f"MaildropService: the store is {_named(store)}: give an instance of a Store, such as"
+            " MaildirStore('/srv/mail/{user}') or MemoryStore()"
+        )
+    if authenticator is not None and not isinstance(authenticator, Authenticator):
+        advice = "give an instance of an Authenticator, such as PasswordFile('/etc/pop3.passwd')"
+        if callable(authenticator) and not isinstance(authenticator, type):
+            advice = "give FunctionAuthenticator(function), or decorate it with @service.authenticator"
+        raise ConfigError(f"MaildropService: the authenticator is {_named(authenticator)}: {advice}")
+    if may_act_as is not None:
+        _check_function("MaildropService: may_act_as", may_act_as)
+
+
+def _check_function(where: str, function: object) -> None:
+    """Raise ConfigError for what is no function that can be called at once: a coroutine would count as a yes."""
+    if not callable(function) or isinstance(function, type):
+        raise ConfigError(f"{where} needs a function, not {_named(function)}")
+    try:
+        plain_function(function)
+    except PipelineError as mistake:
+        raise ConfigError(f"{where}: {mistake}") from None
+
+
+def _named(given: object) -> str:
+    return f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+
+
+def _scan(maildrop: Maildrop) -> Snapshot:
+    # Checked where it was made, which is a thread if it waits: 100,000 messages take some milliseconds.
+    return Snapshot.of(maildrop.scan())
 
 
 def _is_loopback(host: str) -> bool:

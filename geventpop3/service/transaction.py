@@ -10,10 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from geventpop3.pipeline.events import Event
-from geventpop3.service.body import Content, Part, Watched
+from geventpop3.service.body import Body, Content, Counted, Part, Watched
 from geventpop3.service.marks import Transaction, plural
 from geventpop3.wire.arguments import expect, line_count, message_number
 from geventpop3.wire.replies import Reply, multiline, ok
+from geventpop3.wire.stuffing import count_octets
 from geventpop3.wire.stuffing import top as top_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def stat(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
     """STAT: the drop listing. "+OK" followed by the number of messages and their octets, and nothing else."""
     expect(event.args, 0)
-    return ok(f"{transaction.count} {transaction.octets}")
+    return Reply(True, f"{transaction.count} {transaction.octets}")
 
 
 def list_(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
@@ -52,14 +53,30 @@ def retr(service: MaildropService, transaction: Transaction, event: Event) -> Re
         expect(event.args, 1)
     number = message_number(event.args[0])
     message = transaction.message(number)
-    body: Content = service.read(transaction.maildrop, message.unique_id)
+    read = service.read(transaction, message.unique_id)
+    body: Content = read
+    text = f"{message.octets} octets"
+    if not transaction.maildrop.counted:
+        body, text = _counted(service, transaction, number, read)
     if transaction.present is not None:
         body = transaction.present(service, body, partial(transaction.keep, number))
     if type(body) is tuple and not transaction.removes_retrieved:
         transaction.retrieved(number)
     else:
         body = Watched(body, partial(transaction.taken, number, event.client))
-    return Reply(True, f"{message.octets} octets", None, body)
+    return Reply(True, text, None, body)
+
+
+def _counted(
+    service: MaildropService, transaction: Transaction, number: int, body: tuple[bytes] | Body
+) -> tuple[Content, str]:
+    """A message of a store that does not promise to know its octets, and what the status line may tell of them."""
+    if isinstance(body, tuple):
+        service.verify(transaction, number, count_octets(body))
+        return body, f"{transaction.message(number).octets} octets"
+    if transaction.is_verified(number):
+        return body, f"{transaction.message(number).octets} octets"
+    return Counted(body, partial(service.verify, transaction, number)), "message follows"
 
 
 def top(service: MaildropService, transaction: Transaction, event: Event) -> Reply:
@@ -68,7 +85,7 @@ def top(service: MaildropService, transaction: Transaction, event: Event) -> Rep
     number = message_number(event.args[0])
     message = transaction.message(number)
     lines = line_count(event.args[1])
-    body: Content = service.read(transaction.maildrop, message.unique_id)
+    body: Content = service.read(transaction, message.unique_id)
     if transaction.present is not None:
         body = transaction.present(service, body, partial(transaction.keep, number))
     return multiline("top of message follows", Part(top_of(body, lines), body))
@@ -85,7 +102,7 @@ def dele(_service: MaildropService, transaction: Transaction, event: Event) -> R
 def noop(_service: MaildropService, _transaction: Transaction, event: Event) -> Reply:
     """NOOP."""
     expect(event.args, 0)
-    return ok()
+    return Reply(True)
 
 
 def rset(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
@@ -94,6 +111,13 @@ def rset(_service: MaildropService, transaction: Transaction, event: Event) -> R
     transaction.unmark_all()
     return ok(f"{transaction.count} {plural(transaction.count)} ({transaction.octets} octets)")
 
+
+TAKE_BACK: Mapping[str, Callable[[Transaction], None]] = {
+    "cmd_retr": Transaction.kept_back,
+    "cmd_dele": Transaction.unmark,
+    "cmd_rset": Transaction.mark_again,
+}
+"""What undoes a command whose ``+OK`` did not go out; the others leave no trace."""
 
 COMMANDS: Mapping[str, Callable[[MaildropService, Transaction, Event], Reply]] = {
     "cmd_stat": stat,

@@ -29,10 +29,22 @@ if TYPE_CHECKING:
 def utf8(_service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
     """UTF8 (section 2.1); said again it changes nothing."""
     expect(event.args, 0)
-    session.utf8 = True
-    if session.transaction is not None:  # where states are not enforced: Outlook says it after login
-        session.transaction.present = None
+    if not session.utf8:
+        session.utf8 = True
+        session.done_at = session.client.summary.commands
+        if session.transaction is not None:  # where states are not enforced: Outlook says it after login
+            session.transaction.present = None
     return ok("UTF-8 mode is on")
+
+
+def switch_off(service: MaildropService, session: Session) -> None:
+    """Take UTF8 back: its ``+OK`` did not go out."""
+    session.utf8 = False
+    if session.transaction is not None:
+        session.transaction.present = service.present
+
+
+TAKE_BACK: Mapping[str, Callable[[MaildropService, Session], None]] = {"cmd_utf8": switch_off}
 
 
 def stls(_service: MaildropService, _pop3d: Host, _event: Event, session: Session) -> Reply | None:

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 from array import array
 from collections.abc import Iterable, Mapping
+from email.message import Message as Email
 from typing import NamedTuple
 
 from geventpop3.errors import MaildropLocked, NoSuchMessage, StoreUnavailable
@@ -25,7 +26,7 @@ class _Stored(NamedTuple):
 
 
 class MemoryStore(Store):
-    """Keeps messages (raw octets, any line ends) by owner, in the order of their delivery.
+    """Keeps messages by owner, in the order of their delivery: octets with any line ends, str, or EmailMessage.
 
     A unique-id is made of the place in that order and of the content: the same program serves the same unique-ids
     again when it is restarted, and never an old one for another message. Spellings of an owner that differ as
@@ -33,18 +34,28 @@ class MemoryStore(Store):
     """
 
     def __init__(
-        self, messages: Mapping[str, Iterable[bytes]] | None = None, *, username_case: UsernameCase = "domain"
+        self,
+        messages: Mapping[str, Iterable[bytes | str | Email]] | None = None,
+        *,
+        username_case: UsernameCase = "domain",
     ) -> None:
         self._username_case: UsernameCase = username_case
         self._maildrops: dict[str, dict[str, _Stored]] = {}
         self._serials = itertools.count(1)
         self._locked: dict[str, object] = {}
         for owner, contents in (messages or {}).items():
+            if isinstance(contents, (bytes, str, Email)):
+                kind = type(contents).__name__
+                raise TypeError(f"the messages of {owner!r} are a {kind}, not a list of messages: write [message]")
             for content in contents:
                 self.deliver(owner, content)
 
-    def deliver(self, owner: str, content: bytes) -> str:
-        """Adds a message, also while a session is open (which does not see it); returns its unique-id."""
+    def deliver(self, owner: str, content: bytes | str | Email) -> str:
+        """Add a message, also while a session is open (which does not see it); return its unique-id.
+
+        A str becomes UTF-8. Raises TypeError for what is no message.
+        """
+        content = _octets_of(content)
         unique_id = f"{next(self._serials)}.{hashlib.sha256(content).hexdigest()[:24]}"
         self._maildrops.setdefault(self._key(owner), {})[unique_id] = _Stored(content, count_octets((content,)))
         return unique_id
@@ -68,8 +79,19 @@ class MemoryStore(Store):
         return True
 
 
+def _octets_of(content: object) -> bytes:
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    if isinstance(content, str):
+        return content.encode("utf-8", "surrogateescape")
+    if isinstance(content, Email):
+        return content.as_bytes()
+    raise TypeError(f"a message is bytes, str or an EmailMessage, not {type(content).__name__}")
+
+
 class _MemoryMaildrop(Maildrop):
     blocking = frozenset()
+    counted = True
 
     def __init__(self, messages: dict[str, _Stored], locked: dict[str, object], owner: str) -> None:
         self._messages = messages
@@ -79,7 +101,7 @@ class _MemoryMaildrop(Maildrop):
 
     def scan(self) -> Snapshot:
         octets = array("Q", (stored.octets for stored in self._scanned.values()))
-        return Snapshot(list(self._scanned), octets)
+        return Snapshot(list(self._scanned), octets, checked=True)
 
     def retrieve(self, unique_id: str) -> Chunks:
         if unique_id not in self._scanned:

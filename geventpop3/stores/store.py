@@ -14,6 +14,15 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
 
+from geventpop3.errors import StoreMistake
+
+UNIQUE_ID_OCTETS = 70
+"""RFC 1939 section 7: "The unique-id of a message is an arbitrary server-determined string, consisting of one to 70
+characters in the range 0x21 to 0x7E"."""
+
+_SHOWN = 80
+"""Characters of a wrong unique-id that an error shows."""
+
 
 class Message(NamedTuple):
     """One message of a maildrop.
@@ -29,21 +38,32 @@ class Message(NamedTuple):
 class Snapshot(Sequence[Message]):
     """A sequence of messages kept in columns: 100,000 of them cost two arrays, not 100,000 objects.
 
-    It is immutable by agreement, so sessions may share one.
+    It is immutable by agreement, so sessions may share one. *checked* is for stores that make the unique-ids and count
+    the octets themselves: nothing is checked again.
     """
 
-    __slots__ = ("octets", "unique_ids")
+    __slots__ = ("checked", "octets", "unique_ids")
 
-    def __init__(self, unique_ids: Sequence[str], octets: array[int]) -> None:
+    def __init__(self, unique_ids: Sequence[str], octets: array[int], *, checked: bool = False) -> None:
         self.unique_ids = unique_ids
         self.octets = octets
+        self.checked = checked
 
     @classmethod
-    def of(cls, messages: Sequence[Message]) -> Snapshot:
-        """The snapshot of any sequence of messages; a Snapshot is its own."""
-        if isinstance(messages, Snapshot):
-            return messages
-        return cls([m.unique_id for m in messages], array("Q", (m.octets for m in messages)))
+    def of(cls, scanned: object) -> Snapshot:
+        """Return the snapshot of what ``scan`` returned; a Snapshot is its own, and is checked once.
+
+        Raises StoreMistake for what is no sequence of messages, and for a message whose unique-id is illegal or another
+        message's, or whose octets are none.
+        """
+        if not isinstance(scanned, Snapshot):
+            scanned = cls(*_columns(scanned))
+        elif not scanned.checked and not (isinstance(scanned.octets, array) and scanned.octets.typecode == "Q"):
+            scanned = cls(scanned.unique_ids, _octets(scanned.octets))
+        if not scanned.checked:
+            _check(scanned)
+            scanned.checked = True
+        return scanned
 
     def __len__(self) -> int:
         return len(self.octets)
@@ -56,6 +76,67 @@ class Snapshot(Sequence[Message]):
         if isinstance(index, slice):
             return Snapshot(self.unique_ids[index], self.octets[index])
         return Message(self.unique_ids[index], self.octets[index])
+
+
+def _columns(scanned: object) -> tuple[list[str], array[int]]:
+    if not isinstance(scanned, Sequence) or isinstance(scanned, (str, bytes, bytearray)):
+        raise StoreMistake(f"scan() returned a {type(scanned).__name__}, not a sequence of messages such as a list")
+    for number, each in enumerate(scanned, 1):
+        if not isinstance(each, Message):
+            raise StoreMistake(f"message {number} is a {type(each).__name__}, not a Message")
+    return [m.unique_id for m in scanned], _octets([m.octets for m in scanned])
+
+
+def _octets(column: Iterable[object]) -> array[int]:
+    octets = array("Q")
+    for number, each in enumerate(column, 1):
+        if not isinstance(each, int) or isinstance(each, bool) or not 0 <= each < 1 << 63:
+            raise StoreMistake(f"message {number} has {each!r:.{_SHOWN}} octets, not an int that is 0 or more")
+        octets.append(each)
+    return octets
+
+
+def _check(snapshot: Snapshot) -> None:
+    """Raise StoreMistake unless the unique-ids are legal and unique, and there is one for each message."""
+    unique_ids = snapshot.unique_ids
+    if len(unique_ids) != len(snapshot.octets):
+        raise StoreMistake(
+            f"the snapshot has {len(unique_ids)} unique-ids and octets of {len(snapshot.octets)} messages"
+        )
+    if _are_fine(unique_ids):
+        return
+    numbers: dict[str, int] = {}
+    for number, unique_id in enumerate(unique_ids, 1):
+        if not isinstance(unique_id, str):
+            raise StoreMistake(f"message {number} has a unique-id that is a {type(unique_id).__name__}, not a str")
+        if not is_unique_id(unique_id):
+            raise StoreMistake(
+                f"message {number} has the unique-id {unique_id[:_SHOWN]!r} of {len(unique_id)} characters:"
+                f" one is made of 1 to {UNIQUE_ID_OCTETS} characters from '!' to '~'"
+            )
+        if unique_id in numbers:
+            raise StoreMistake(f"messages {numbers[unique_id]} and {number} have one unique-id, {unique_id!r}")
+        numbers[unique_id] = number
+
+
+def _are_fine(unique_ids: Sequence[str]) -> bool:
+    """All of them at once: 100,000 take some milliseconds. False may be wrong."""
+    if set(map(type, unique_ids)) - {str}:
+        return False
+    joined = "".join(unique_ids)
+    return (
+        joined.isascii()
+        and joined.isprintable()
+        and " " not in joined
+        and all(unique_ids)
+        and max(map(len, unique_ids), default=0) <= UNIQUE_ID_OCTETS
+        and len(set(unique_ids)) == len(unique_ids)
+    )
+
+
+def is_unique_id(text: str) -> bool:
+    """Return whether *text* is legal as a unique-id (RFC 1939 section 7)."""
+    return 0 < len(text) <= UNIQUE_ID_OCTETS and text.isascii() and text.isprintable() and " " not in text
 
 
 class Chunks(ABC, Iterator[bytes]):
@@ -79,16 +160,24 @@ class Chunks(ABC, Iterator[bytes]):
 class Maildrop(ABC):
     """One owner's mail during one session, from login to close."""
 
+    counted: bool = False
+    """Whether the octets of ``scan`` are counted by the store and so are what ``retrieve`` gives. If not, the service
+    counts what it sends, corrects the number for this session, and logs an error."""
+
     blocking: frozenset[str] = frozenset({"scan", "retrieve", "remove", "close"})
     """The methods that may wait; the others are called without a thread. May be narrowed by an instance."""
 
     @abstractmethod
     def scan(self) -> Sequence[Message]:
-        """The messages, oldest first: a snapshot, called once. Raises StoreUnavailable or StoreBroken."""
+        """The messages, oldest first: a snapshot, called once. Raises StoreUnavailable or StoreBroken.
+
+        What is no sequence, or holds an illegal unique-id, one twice, or octets that are none, is an error in the log,
+        and ``-ERR [SYS/PERM]`` to the client.
+        """
 
     @abstractmethod
     def retrieve(self, unique_id: str) -> Iterable[bytes]:
-        """The raw octets of a message, any line ends, in chunks.
+        """The raw octets of a message, any line ends, in chunks of bytes; ``(content,)`` is one in one piece.
 
         The message is opened when this returns, so that what cannot be read is refused before ``+OK``. Raises
         NoSuchMessage or StoreUnavailable; a failure while iterating must raise, never end early.

@@ -79,24 +79,44 @@ def status_line(reply: Reply) -> bytes:
 
 
 def ok(text: str = "", code: str | None = None) -> Reply:
-    """A positive single-line reply: ``+OK text``."""
+    """Return a positive single-line reply: ``+OK text``. Raises TypeError for a text or code that is no str."""
+    if type(text) is not str or code is not None:
+        _check_words(text, code)
     return Reply(True, text, code)
 
 
 def err(text: str, code: str | None = None) -> Reply:
-    """A negative reply: ``-ERR [code] text``."""
+    """Return a negative reply: ``-ERR [code] text``. Raises TypeError for a text or code that is no str."""
+    if type(text) is not str or code is not None:
+        _check_words(text, code)
     return Reply(False, text, code)
 
 
 def multiline(text: str, body: Iterable[bytes] | bytes | bytearray | memoryview) -> Reply:
     """A positive reply with a body: octets, or an iterable of chunks of octets, with any line ends.
 
-    Raises HandedOverError for a str, whose encoding nobody here knows.
+    Raises HandedOverError for anything else: for a str, whose encoding nobody here knows, too.
     """
-    given: object = body  # a type checker holds str to be impossible here
+    if type(text) is not str:
+        _check_words(text, None)
+    given: object = body  # a type checker holds what is not octets to be impossible here
     if isinstance(given, str):
         raise HandedOverError("a body is octets or an iterable of chunks of octets, not str: encode it")
+    if not isinstance(given, Iterable):
+        raise HandedOverError(f"a body is octets or an iterable of chunks of octets, not {type(given).__name__}")
     return Reply(True, text, None, (bytes(body),) if isinstance(body, (bytes, bytearray, memoryview)) else body)
+
+
+def _check_words(text: object, code: object) -> None:
+    """Raise TypeError unless the words of a reply are str."""
+    if isinstance(text, (bytes, bytearray)):
+        raise TypeError(
+            f"the text of a reply is a str, not {type(text).__name__}: decode it; a body is for multiline()"
+        )
+    if not isinstance(text, str):
+        raise TypeError(f"the text of a reply is a str, not {type(text).__name__}")
+    if code is not None and not isinstance(code, str):
+        raise TypeError(f"the response code of a reply is a str such as 'AUTH', not {type(code).__name__}")
 
 
 def _utf8(line: str) -> bytes:

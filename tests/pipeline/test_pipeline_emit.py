@@ -54,6 +54,13 @@ class Body:
             raise self.failure
 
 
+class Idle(Plugin):
+    """A plugin that is there and handles nothing."""
+
+    @handles("unregistered")
+    def ignore(self, pop3d: Pluggable, event: Event) -> None: ...
+
+
 @pytest.fixture
 def pop3d() -> Pluggable:
     return Pluggable()
@@ -339,11 +346,11 @@ class TestListenersThatFail:
         class Server(Pluggable):
             _isolated = (Exception, Deadline)
 
-        class Late(Plugin):
+        class Late(Idle):
             def plugin_register(self, pop3d: Pluggable) -> None:
                 raise Deadline
 
-        class LateToLeave(Plugin):
+        class LateToLeave(Idle):
             def plugin_unregister(self, pop3d: Pluggable) -> None:
                 raise Deadline
 
@@ -362,7 +369,7 @@ class TestListenersThatFail:
             pop3d.plugin_add("late one", Late())
         pop3d.plugin_add("leaving", LateToLeave())
         pop3d.plugin_del("leaving")
-        assert (pop3d.plugin_order(), len(errors)) == (["late"], 2)
+        assert (list(pop3d.plugin_list()), len(errors)) == (["late"], 2)
 
         other = Pluggable()
         other.on("disconnected")(late)
@@ -376,7 +383,7 @@ class TestListenersThatFail:
 
 
 class TestPluginsThatFail:
-    @each("mistake", [ValueError("oops"), Refusal("no"), 3, True, ok("no answer")])
+    @each("mistake", [ValueError("oops"), 3, True, ok("no answer")])
     def test_it_counts_as_none_and_is_reported(self, caplog: pytest.LogCaptureFixture, mistake: Any) -> None:
         caplog.clear()
         pop3d = Pluggable()
@@ -409,9 +416,8 @@ class TestPluginsThatFail:
         self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
     ) -> None:
         asked = plugin(pop3d, "plugin_error", ValueError("again"))
-        plugin_user = Plugin()
         pop3d.plugin("cmd_user")(lambda pop3d, event: 1 // 0)
-        pop3d.plugin_add("bystander", plugin_user)
+        pop3d.plugin_add("bystander", Idle())
         pop3d.send_event("cmd_user")
         assert asked == [0]
         assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
@@ -424,6 +430,207 @@ class TestPluginsThatFail:
         pop3d.send_event("cmd_user")
         assert len(heard) == 1
         assert len(caplog.records) == 2
+
+
+class TestRefusalsOfPlugins:
+    def test_a_refusal_answers_a_command_and_eats_it(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
+        asked = plugin(pop3d, "cmd_user", Refusal("go away", "AUTH"), None)
+        heard = listener(pop3d, "cmd_user", ok())
+        errors = listener(pop3d, "plugin_error")
+        event = pop3d.send_event("cmd_user", client=some_client())
+        assert (asked, heard, errors, event.eaten, event.reference) == ([0], [], [], True, None)
+        assert line(event) == "-ERR [AUTH] go away\r\n"
+        assert caplog.records == []
+
+    def test_its_detail_is_logged(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
+        plugin(pop3d, "connection", StoreUnavailable("later", detail="redis is down"))
+        assert line(pop3d.send_event("connection", client=some_client())) == "-ERR [SYS/TEMP] later\r\n"
+        assert caplog.messages == ["plugin 'plugin0' refused connection of client 7: redis is down"]
+
+    def test_it_takes_the_place_of_a_reply_that_an_earlier_plugin_gave(self, pop3d: Pluggable) -> None:
+        body = Body()
+        plugin(pop3d, "cmd_retr", lambda event: setattr(event, "reply", multiline("here", body)), Refusal("no"))
+        assert line(pop3d.send_event("cmd_retr")) == "-ERR no\r\n"
+        assert body.closed == 1
+
+    def test_in_the_response_hook_it_takes_the_place_of_the_reply(self, pop3d: Pluggable) -> None:
+        body = Body()
+        asked = plugin(pop3d, "response", Refusal("no"), None)
+        event = Event("cmd_retr", some_client())
+        event.reply = multiline("here", body)
+        assert pop3d._respond(event) == err("no")
+        assert (asked, body.closed) == ([0, 1], 1)
+
+    def test_where_nothing_can_be_refused_it_is_a_failure(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        asked = plugin(pop3d, "disconnected", Refusal("no"), None)
+        heard = listener(pop3d, "disconnected")
+        errors = listener(pop3d, "plugin_error")
+        assert pop3d.send_event("disconnected").reply is None
+        assert (asked, heard, errors) == ([0, 1], [None], [None])
+        assert "plugin 'plugin0' failed at disconnected" in caplog.text
+
+    @each("name", ["cmd_user", "cmd_xfoo"])
+    def test_one_that_fails_closed_refuses_the_command(self, caplog: pytest.LogCaptureFixture, name: str) -> None:
+        pop3d = Pluggable()
+        pop3d.add_event(name)
+        pop3d.plugin(name, fail_closed=True)(lambda pop3d, event: 1 // 0)
+        heard = listener(pop3d, name, ok())
+        errors = listener(pop3d, "plugin_error")
+        event = pop3d.send_event(name)
+        found = INTERNAL.fullmatch(line(event))
+        assert found is not None
+        assert (event.reference, event.eaten, heard, errors) == (found[1], True, [], [None])
+
+    def test_a_class_may_fail_closed_and_does_so_at_commands_alone(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Strict(Plugin):
+            fail_closed = True
+
+            @handles("all")
+            def fail(self, pop3d: Pluggable, event: Event) -> None:
+                raise ValueError
+
+        pop3d.plugin_add("strict", Strict())
+        for name in ("connection", "disconnected", "plugin_error"):
+            assert pop3d.send_event(name).reply is None
+        event = Event("cmd_noop", some_client())
+        event.reply = ok("fine")
+        assert pop3d._respond(event) == ok("fine")
+        assert INTERNAL.fullmatch(line(pop3d.send_event("cmd_noop")))
+
+
+class Killed(BaseException):
+    """As what ends a greenlet: no Exception."""
+
+
+class TestTheEndOfAGreenlet:
+    """What is raised to end a greenlet ends it, but not before a fact has reached everybody."""
+
+    def test_a_fact_reaches_everybody_and_the_first_end_is_raised_then(self, pop3d: Pluggable) -> None:
+        first = Killed()
+        heard = listener(pop3d, "disconnected", first, priority=-1)
+        again = listener(pop3d, "disconnected", Killed())
+        last = listener(pop3d, "disconnected", priority=1)
+        with pytest.raises(Killed) as caught:
+            pop3d.send_event("disconnected")
+        assert caught.value is first
+        assert len(heard) == len(again) == len(last) == 1
+
+    def test_plugins_keep_it_from_nobody_either(self, pop3d: Pluggable) -> None:
+        def kill(event: Event) -> None:
+            raise Killed(len(asked))
+
+        asked = plugin(pop3d, "disconnected", kill, kill, None)
+        heard = listener(pop3d, "disconnected")
+        with pytest.raises(Killed, match="1"):
+            pop3d.send_event("disconnected")
+        assert (asked, len(heard)) == ([0, 1, 2], 1)
+
+    def test_nor_does_who_is_killed_while_a_failure_is_told(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        plugin(pop3d, "disconnected", ValueError("oops"), None)
+        errors = listener(pop3d, "plugin_error", Killed())
+        heard = listener(pop3d, "disconnected")
+        with pytest.raises(Killed):
+            pop3d.send_event("disconnected")
+        assert len(errors) == len(heard) == 1
+
+    def test_anything_else_ends_there(self, pop3d: Pluggable) -> None:
+        def kill(event: Event) -> None:
+            raise Killed
+
+        listener(pop3d, "cmd_noop", Killed())
+        after = listener(pop3d, "cmd_noop")
+        with pytest.raises(Killed):
+            pop3d.send_event("cmd_noop")
+        asked = plugin(pop3d, "cmd_noop", kill, None)
+        with pytest.raises(Killed):
+            pop3d.send_event("cmd_noop")
+        assert (asked, after) == ([0], [])
+
+    def test_the_body_of_a_reply_is_closed_if_the_response_hook_is_ended(self, pop3d: Pluggable) -> None:
+        def kill(event: Event) -> None:
+            raise Killed
+
+        plugin(pop3d, "response", kill)
+        body = Body()
+        event = Event("cmd_retr", some_client())
+        event.reply = multiline("here", body)
+        with pytest.raises(Killed):
+            pop3d._respond(event)
+        assert body.closed == 1
+
+
+class TestWithdrawnReplies:
+    """``reply_withdrawn``: a ``+OK`` that no longer goes out."""
+
+    @pytest.fixture
+    def told(self, pop3d: Pluggable) -> list[list[Any]]:
+        told: list[list[Any]] = []
+        pop3d.on("reply_withdrawn")(lambda pop3d, event: told.append(event.args))
+        return told
+
+    @each("now", [None, err("no")])
+    def test_another_listener_withdraws_it(self, now: Reply | None) -> None:
+        pop3d, told = Pluggable(), []
+        pop3d.on("reply_withdrawn")(lambda pop3d, event: told.append(event.args))
+        listener(pop3d, "cmd_dele", ok())
+        pop3d.on("cmd_dele")(lambda pop3d, event: setattr(event, "reply", now))
+        listener(pop3d, "cmd_dele")
+        event = pop3d.send_event("cmd_dele", client=some_client())
+        assert event.reply == now
+        assert told == [["cmd_dele", event]]
+
+    def test_another_plugin_withdraws_it(self, pop3d: Pluggable, told: list[list[Any]]) -> None:
+        plugin(pop3d, "cmd_dele", lambda event: setattr(event, "reply", ok()), Refusal("no"))
+        event = pop3d.send_event("cmd_dele")
+        assert told == [["cmd_dele", event]]
+
+    @each("first", [err("no"), None])
+    def test_what_was_no_positive_answer_is_not_withdrawn(self, first: Reply | None) -> None:
+        pop3d, told = Pluggable(), []
+        pop3d.on("reply_withdrawn")(lambda pop3d, event: told.append(event.args))
+        listener(pop3d, "cmd_dele", first)
+        listener(pop3d, "cmd_dele", err("no"))
+        listener(pop3d, "cmd_dele")
+        plugin(pop3d, "response", EAT_ALL)
+        assert pop3d._respond(pop3d.send_event("cmd_dele")) is None
+        assert told == []
+
+    def test_who_cannot_take_it_back_insists(self, pop3d: Pluggable) -> None:
+        listener(pop3d, "cmd_quit", ok("gone"))
+        pop3d.on("reply_withdrawn")(lambda pop3d, event: setattr(event, "reply", ok("all is gone")))
+        plugin(pop3d, "response", EAT_ALL)
+        event = pop3d.send_event("cmd_quit")
+        assert pop3d._respond(event) == ok("all is gone")
+        pop3d.on("cmd_quit", priority=1)(lambda pop3d, event: setattr(event, "reply", err("no")))
+        assert pop3d.send_event("cmd_quit").reply == ok("all is gone")
+
+    @each("answer", [err("no"), ValueError("oops")])
+    def test_what_else_is_answered_changes_nothing(self, caplog: pytest.LogCaptureFixture, answer: Any) -> None:
+        pop3d = Pluggable()
+        listener(pop3d, "reply_withdrawn", answer)
+        listener(pop3d, "cmd_quit", ok())
+        plugin(pop3d, "response", EAT_ALL)
+        assert pop3d._respond(pop3d.send_event("cmd_quit")) is None
+
+    def test_without_listeners_nothing_is_told(self, pop3d: Pluggable) -> None:
+        listener(pop3d, "cmd_quit", ok())
+        plugin(pop3d, "response", lambda event: setattr(event, "reply", err("no")))
+        assert pop3d._respond(pop3d.send_event("cmd_quit")) == err("no")
+
+    def test_answers_to_a_fact_are_none_and_are_not_withdrawn(self, pop3d: Pluggable, told: list[list[Any]]) -> None:
+        plugin(
+            pop3d, "disconnected", *[lambda event, now=now: setattr(event, "reply", now) for now in (ok(), None, ok())]
+        )
+        pop3d.on("disconnected")(lambda pop3d, event: setattr(event, "reply", err("no")))
+        listener(pop3d, "disconnected")
+        pop3d.send_event("disconnected")
+        assert told == []
 
 
 def password() -> Event:
@@ -586,7 +793,7 @@ class TestChangesWhileAnEventRuns:
         asked = plugin(pop3d, "cmd_user", lambda event: pop3d.pipeline.bump_down("plugin0") and None, None, None)
         pop3d.send_event("cmd_user")
         assert asked == [0, 1, 2]
-        assert pop3d.plugin_order() == ["plugin1", "plugin0", "plugin2"]
+        assert list(pop3d.plugin_list()) == ["plugin1", "plugin0", "plugin2"]
 
     def test_a_listener_that_was_unregistered_is_not_called(self, pop3d: Pluggable) -> None:
         heard: list[str] = []

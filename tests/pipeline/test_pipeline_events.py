@@ -217,3 +217,13 @@ class TestSignal:
 
 def test_a_session_summary_starts_at_nothing() -> None:
     assert SessionSummary(address="::1", port=1) == SessionSummary("::1", 1, None, 0, 0, 0, 0, 0, 0.0, "")
+
+
+def test_a_receiver_that_nobody_would_await_is_not_connected() -> None:
+    async def asynchronous(sender: object, event: Event) -> None: ...
+
+    with pytest.raises(PipelineError, match=r"asynchronous is a coroutine function"):
+        events.disconnected.connect(asynchronous)
+    with pytest.raises(PipelineError, match=r"asynchronous is a coroutine function"):
+        events.signal("cmd_xlater").connect_via(None)(asynchronous)
+    assert not events.disconnected.receivers

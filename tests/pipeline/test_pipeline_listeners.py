@@ -6,6 +6,7 @@ import functools
 import gc
 import inspect
 import weakref
+from functools import partial
 from typing import Any
 
 import pytest
@@ -137,12 +138,21 @@ class TestCallables:
     def test_what_cannot_listen_is_refused(self, pop3d: Declared) -> None:
         async def asynchronous(pop3d: Pluggable, event: Event) -> None: ...
 
+        async def generator(pop3d: Pluggable, event: Event) -> Any:
+            yield
+
+        class Asynchronous:
+            async def __call__(self, pop3d: Pluggable, event: Event) -> None: ...
+
         def plain(pop3d: Pluggable, event: Event) -> None: ...
 
         mistakes: list[tuple[Any, Any, str]] = [
             (object(), ("cmd_user",), "builtins.object is not callable and no method of it carries @handles"),
             (plain, (), "name the events that .*plain shall hear"),
             (asynchronous, ("cmd_user",), "coroutine function"),
+            (partial(asynchronous), ("cmd_user",), "coroutine function"),
+            (generator, ("cmd_user",), "coroutine function"),
+            (Asynchronous(), ("cmd_user",), "Asynchronous is a coroutine function.*: write def, not async def"),
             (Ear, ("cmd_user",), "Ear is a class: register an instance of it"),
             (lambda event: None, ("cmd_user",), r"<lambda>\(event\) cannot be called \(pop3d, event\): too many"),
             ([].append, ("cmd_user",), r"list\.append\(object\) cannot be called \(pop3d, event\)"),
@@ -150,6 +160,11 @@ class TestCallables:
             (plain, ("response",), "'response' is for plugins only"),
             (plain, (plain,), "an event's name is a str"),
             (plain, ("cmd_usre",), "did you mean cmd_user"),
+            (plain, ("USER",), "did you mean cmd_user"),
+            (plain, ("user",), r"did you mean cmd_user\?"),
+            (plain, ("Quit",), "did you mean cmd_quit"),
+            (plain, ("CMD_QUIT",), "did you mean cmd_quit"),
+            (plain, ("STLS",), "did you mean cmd_stls"),
         ]
         for listener, names, why in mistakes:
             with pytest.raises(PipelineError, match=why):

@@ -46,6 +46,13 @@ class Recorder(Plugin):
         self.heard.append("unregister")
 
 
+class Idle(Plugin):
+    """A plugin that is there and hears nothing of what is tested."""
+
+    @handles("unregistered")
+    def ignore(self, pop3d: Pluggable, event: Event) -> None: ...
+
+
 class Everything(Plugin):
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -158,7 +165,7 @@ class TestAdd:
     def test_the_priority_given_overrides_the_plugins(self, pop3d: Pluggable) -> None:
         pop3d.plugin_add("one", Recorder())
         pop3d.plugin_add("two", Recorder(), priority=-1)
-        assert pop3d.plugin_order() == ["two", "one"]
+        assert list(pop3d.plugin_list()) == ["two", "one"]
 
     def test_the_pipeline_does_the_same(self, pop3d: Pluggable) -> None:
         plugin = Recorder()
@@ -245,9 +252,25 @@ class TestAdd:
 
         assert pop3d.plugin_add("chatty", Chatty()) == 1
 
-    def test_a_plain_plugin_is_a_plugin(self, pop3d: Pluggable) -> None:
-        assert pop3d.plugin_add("plain", Plugin()) == 1
-        assert not pop3d.wanted("cmd_user")
+    def test_one_that_handles_nothing_is_a_mistake_and_is_not_added(self, pop3d: Pluggable) -> None:
+        class Forgotten(Plugin):
+            def user(self, pop3d: Pluggable, event: Event) -> None: ...
+
+            def plugin_register(self, pop3d: Pluggable) -> None:
+                raise AssertionError
+
+        with pytest.raises(
+            PipelineError, match=r"Forgotten handles no event: mark a method with @handles\('cmd_user'\)"
+        ):
+            pop3d.plugin_add("forgotten", Forgotten())
+        assert pop3d.plugin_order() == []
+
+    def test_the_order_is_of_the_plugins_themselves(self, pop3d: Pluggable) -> None:
+        last, first = Idle(), Idle()
+        pop3d.plugin_add("last", last)
+        pop3d.plugin_add("first", first, priority=-1)
+        assert pop3d.plugin_order() == [first, last]
+        assert list(pop3d.plugin_list()) == ["first", "last"]
 
     def test_one_that_is_removed_while_it_registers_is_not_added(self, pop3d: Pluggable) -> None:
         class Shy(Recorder):
@@ -270,7 +293,7 @@ class TestRemove:
         assert plugin.heard == ["unregister"]
 
     def test_it_is_removed_even_if_it_fails_at_that(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
-        class Stubborn(Plugin):
+        class Stubborn(Idle):
             def plugin_unregister(self, pop3d: Pluggable) -> None:
                 raise ValueError("never")
 
@@ -294,11 +317,11 @@ class TestRemove:
         assert not pop3d.wanted("cmd_user")
 
     def test_one_may_take_another_with_it(self, pop3d: Pluggable) -> None:
-        class Leader(Plugin):
+        class Leader(Idle):
             def plugin_unregister(self, pop3d: Pluggable) -> None:
                 pop3d.plugin_del("one")
 
-        pop3d.plugin_add("one", Plugin())
+        pop3d.plugin_add("one", Idle())
         pop3d.plugin_add("leader", Leader())
         pop3d._unregister_all()
         assert pop3d.plugin_order() == []
@@ -312,9 +335,9 @@ class TestAskAfter:
         assert pop3d.plugin_get("one") is one
         assert pop3d.plugin_get(two) is two
         assert pop3d.plugin_list() == {"one": one, "two": two}
-        assert pop3d.plugin_order() == ["one", "two"]
+        assert list(pop3d.plugin_list()) == ["one", "two"]
         pop3d.pipeline.bump_up("two")
-        assert pop3d.plugin_order() == ["two", "one"]
+        assert list(pop3d.plugin_list()) == ["two", "one"]
 
     def test_what_is_not_there_is_an_error(self, pop3d: Pluggable) -> None:
         with pytest.raises(PipelineError, match="no plugin 'x'"):
@@ -405,14 +428,14 @@ class TestFunctionPlugin:
             return EAT_ALL
 
         assert pop3d.plugin("cmd_user", priority=-3)(refuse) is refuse
-        assert pop3d.plugin_order() == ["refuse"]
+        assert list(pop3d.plugin_list()) == ["refuse"]
         assert pop3d.plugin_get("refuse").priority == -3
         event = pop3d.send_event("cmd_user", "alice")
         assert (event.eaten, event.reply and event.reply.text) == (True, "go away")
 
     def test_an_alias_may_be_given(self, pop3d: Pluggable) -> None:
         pop3d.plugin("cmd_user", alias="bouncer")(lambda pop3d, event: EAT_NONE)
-        assert pop3d.plugin_order() == ["bouncer"]
+        assert list(pop3d.plugin_list()) == ["bouncer"]
 
     def test_what_has_no_name_needs_an_alias(self, pop3d: Pluggable) -> None:
         class Call:

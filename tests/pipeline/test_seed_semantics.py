@@ -111,7 +111,7 @@ class TestKept:
 class TestMended:
     def test_bump_up_past_the_head_stops_at_the_head(self, pop3d: Pluggable) -> None:
         assert pop3d.pipeline.bump_up("b", 3) == 0
-        assert pop3d.plugin_order() == ["b", "a", "c", "d"]
+        assert list(pop3d.plugin_list()) == ["b", "a", "c", "d"]
 
     def test_replace_to_a_taken_alias_is_refused_before_anything_is_done(
         self, pop3d: Pluggable, log: list[str]
@@ -119,7 +119,7 @@ class TestMended:
         with pytest.raises(PipelineError, match="the alias 'c' is taken"):
             pop3d.pipeline.replace("b", "c", Named("new", log))
         assert log == []
-        assert pop3d.plugin_order() == ["a", "b", "c", "d"]
+        assert list(pop3d.plugin_list()) == ["a", "b", "c", "d"]
         pop3d.send_event("cmd_user")
         assert log == ["a", "b", "c", "d"]
 
@@ -133,7 +133,7 @@ class TestMended:
             pop3d.plugin_add("e", failing)
         with pytest.raises(PipelineError, match="'e' could not be added"):
             pop3d.pipeline.insert_before("a", "e", failing)
-        assert pop3d.plugin_order() == ["a", "b", "c", "d"]
+        assert list(pop3d.plugin_list()) == ["a", "b", "c", "d"]
         pop3d.plugin_add("e", Named("e", log))
         pop3d.send_event("cmd_user")
         assert log == ["a", "b", "c", "d", "e"]

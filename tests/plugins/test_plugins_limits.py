@@ -879,3 +879,20 @@ def test_rules_that_make_no_sense_are_refused(rules, text):
 def test_a_trusted_network_that_is_none_is_refused():
     with pytest.raises(ConfigError, match=r"trusted network: .*192\.0\.2\.7/24"):
         LoginLimits(Rules(trusted=["192.0.2.7/24"]))
+
+
+@pytest.mark.parametrize("eaten", [False, True])
+def test_a_login_whose_reply_is_withdrawn_takes_no_place_of_its_user(make, eaten):
+    site = make(user_sessions=1)
+    open_then = []
+    site.pop3d.on("cmd_capa")(lambda pop3d, event: open_then.append(dict(site.ledger._sessions)))
+
+    @site.pop3d.plugin("response")
+    def withdraw(pop3d, event):
+        if event.args == ["cmd_pass"]:
+            event.reply = err("no")
+            return EAT_ALL if eaten else None
+        return None
+
+    site.talk("USER alice", "PASS ALICE", "CAPA")
+    assert open_then == [{}]

@@ -18,7 +18,9 @@ import required
 from gevent import socket
 
 from geventpop3 import POP3Server, err, multiline
+from geventpop3.protocol.commands import State
 from geventpop3.server import listening
+from geventpop3.server.client import Client
 from geventpop3.server.limits import LimitOptions, Limits
 from geventpop3.server.server import LINGERING, _ends
 from geventpop3.server.stream import MemoryStream
@@ -536,3 +538,25 @@ def test_a_peer_that_reset_before_we_looked_has_no_local_address():
     assert _ends(Reset(errno.ENOTCONN), ("192.0.2.1", 4)) == (("192.0.2.1", 4), ("", 0))
     with pytest.raises(OSError, match="Bad file"):
         _ends(Reset(errno.EBADF), ("192.0.2.1", 4))
+
+
+def test_the_login_deadline_is_kept_to_the_second_and_ends_with_the_login(app):
+    def client_of(**options):
+        stream = MemoryStream([])
+        return Client(
+            app(autologout=None, write_deadline=None, **options), stream, ("127.0.0.1", 1), ("127.0.0.1", 2)
+        ), stream
+
+    client, stream = client_of(login_deadline=60)
+    began = client._started_at
+    client.check_deadlines(began + 60)
+    assert (client.summary.reason, stream.aborted) == ("", False)
+    client.check_deadlines(began + 60.5)
+    assert (client.summary.reason, stream.aborted) == ("login deadline", True)
+    client, stream = client_of(login_deadline=None)
+    client.check_deadlines(began + 1e9)
+    assert not stream.aborted
+    client, stream = client_of(login_deadline=60)
+    client._connection.state = State.TRANSACTION
+    client.check_deadlines(began + 1e9)
+    assert not stream.aborted

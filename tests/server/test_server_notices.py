@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gevent
+import pytest
 from gevent.event import Event as GreenEvent
 
-from geventpop3 import err, multiline, ok
+from geventpop3 import EAT_ALL, err, multiline, ok
 from geventpop3.protocol.commands import State
 
 
@@ -120,3 +121,33 @@ def test_lines_that_are_no_commands_put_autologout_off(app, login):
     before = client._active_at
     assert peer.command(b"BOGUS").startswith(b"-ERR")
     assert client._active_at > before
+
+
+@pytest.mark.parametrize("eaten", ["command", "reply"])
+def test_a_notice_after_a_login_that_was_eaten_logs_nobody_in(app, dial, until, eaten):
+    pop3d = app()
+    pop3d.plugin("cmd_pass" if eaten == "command" else "response")(
+        lambda pop3d, event: EAT_ALL if "cmd_pass" in (event.name, event.args[0]) else None
+    )
+    passed = []
+    pop3d.on("command_finished")(lambda pop3d, event: passed.append(event.args[0].verb))
+    pop3d.start()
+    peer = dial(pop3d)
+    peer.line()
+    peer.command(b"USER x")
+    peer.send(b"PASS x\r\n")
+    until(lambda: "PASS" in passed)
+    (client,) = pop3d.clients.values()
+    gevent.spawn(client.send, ok("hello")).join()
+    assert peer.line() == b"+OK hello"
+    assert client.state is State.AUTHORIZATION
+    assert peer.command(b"STAT") == b"-ERR not allowed in the AUTHORIZATION state"
+
+
+def test_a_notice_is_said_at_once_to_who_has_only_been_greeted(pop3d, dial, until):
+    peer = dial(pop3d)
+    assert peer.line().startswith(b"+OK")
+    (client,) = pop3d.clients.values()
+    until(lambda: client._waiting)
+    gevent.spawn(client.send, ok("hello")).join()
+    assert peer.line() == b"+OK hello"

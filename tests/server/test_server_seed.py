@@ -151,6 +151,44 @@ class TestKept:
 
 
 class TestMended:
+    def test_quit_and_capa_have_an_answer_where_nobody_gives_one(self, serve, dial):
+        pop3d = serve()
+        pop3d.start()
+        peer = dial(pop3d)
+        peer.line()
+        assert peer.command(b"CAPA") == b"+OK capabilities follow"
+        assert peer.body() == b"RESP-CODES\r\nPIPELINING\r\n"
+        assert peer.command(b"CAPA all") == b"-ERR no argument is allowed"
+        assert peer.command(b"QUIT") == b"+OK goodbye"
+        assert peer.rest() == b""
+
+    def test_capa_tells_of_the_commands_that_the_application_answers(self, serve, login):
+        pop3d = serve()
+
+        @pop3d.on("cmd_user", "cmd_pass", "cmd_uidl")
+        def yes(pop3d, event):
+            return ok("yes")
+
+        told = []
+        pop3d.on("command_finished")(lambda pop3d, event: told.append(event.args[0][:3]))
+        pop3d.start()
+        peer = login(pop3d)
+        assert peer.command(b"CAPA") == b"+OK capabilities follow"
+        assert peer.body() == b"USER\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\n"
+        assert peer.command(b"QUIT") == b"+OK goodbye"
+        assert peer.rest() == b""
+        assert told[-2:] == [("CAPA", "", True), ("QUIT", "", True)]
+
+    def test_where_an_application_failed_at_quit_or_capa_it_has_not_answered(self, serve, dial, caplog):
+        pop3d = serve()
+        pop3d.on("cmd_quit", "cmd_capa")(lambda pop3d, event: 1 // 0)
+        pop3d.start()
+        peer = dial(pop3d)
+        peer.line()
+        assert peer.command(b"CAPA").startswith(b"-ERR [SYS/TEMP] internal error")
+        assert peer.command(b"QUIT").startswith(b"-ERR [SYS/TEMP] internal error")
+        assert peer.rest() == b""
+
     def test_a_command_that_nobody_answers_gets_err_and_does_not_hang_the_client(self, serve, dial):
         pop3d = serve()
         pop3d.on("cmd_user")(lambda pop3d, event: None)
@@ -158,7 +196,7 @@ class TestMended:
         peer = dial(pop3d)
         peer.line()
         assert peer.command(b"USER x") == b"-ERR not supported here"
-        assert peer.command(b"CAPA") == b"-ERR not supported here"
+        assert peer.command(b"LANG") == b"-ERR not supported here"
 
     @pytest.mark.parametrize(
         ("line", "password"),

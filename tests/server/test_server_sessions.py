@@ -7,7 +7,7 @@ import logging
 import gevent
 import pytest
 
-from geventpop3 import PipelineError, POP3Server, Refusal, err, multiline, ok
+from geventpop3 import PipelineError, POP3Server, Refusal, Reply, err, multiline, ok
 from geventpop3.errors import ConfigError
 from geventpop3.protocol.commands import State
 from geventpop3.server.stream import SocketStream
@@ -72,7 +72,7 @@ def test_pipelined_commands_are_answered_in_order_in_one_write(serve, dial):
     peer.line()
     peer.send(b"USER a\r\nPASS b\r\nNOOP\r\nNOOP\r\nQUIT\r\n")
     replies = peer.rest()
-    assert replies == b"+OK cmd_user\r\n+OK cmd_pass\r\n+OK cmd_noop\r\n+OK cmd_noop\r\n-ERR not supported here\r\n"
+    assert replies == b"+OK cmd_user\r\n+OK cmd_pass\r\n+OK cmd_noop\r\n+OK cmd_noop\r\n+OK goodbye\r\n"
     assert writes[1:] == [replies]
 
 
@@ -386,3 +386,19 @@ def test_an_eaten_reply_is_silence(pop3d, login):
 def test_options_that_do_not_exist_are_refused():
     with pytest.raises(ConfigError, match="unknown option 'tarce'"):
         POP3Server(port=0, options={"tarce": True})
+
+
+@pytest.mark.parametrize("chunks", [("text",), ["text"], (b"one", "two"), (7,)])
+def test_a_body_that_is_not_octets_is_never_ended(pop3d, login, until, caplog, chunks):
+    reasons = []
+    pop3d.on("session_finished")(lambda pop3d, event: reasons.append(event.args[0].reason))
+    pop3d.on("cmd_xbody")(lambda pop3d, event: Reply(True, "here", None, chunks))
+    peer = login(pop3d)
+    peer.send(b"XBODY\r\nNOOP\r\n")
+    assert peer.line() == b"+OK here"
+    assert peer.rest() in (b"", b"one")
+    until(lambda: reasons)
+    assert reasons == ["failed"]
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert "a reply broke off, reference " in record.getMessage()

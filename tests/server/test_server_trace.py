@@ -6,6 +6,7 @@ import pytest
 
 from geventpop3.protocol.commands import COMMANDS
 from geventpop3.protocol.connection import Rejected
+from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.trace import Trace
 from geventpop3.wire.replies import err, ok
 
@@ -54,3 +55,16 @@ def test_without_trace_nothing_is_shown(app, login, dial, traced):
     login(pop3d)
     assert dial(pop3d).rest().startswith(b"-ERR")
     assert traced() == []
+
+
+def test_what_a_peer_behind_a_proxy_hears_that_is_not_let_in_is_shown(app, dial, traced):
+    pop3d = app(options={"trace": True}, max_sessions_per_address=1, proxies=TrustedProxies(["127.0.0.0/8"]))
+    pop3d.start()
+    header = b"PROXY TCP4 192.0.2.7 198.51.100.1 40007 110\r\n"
+    first = dial(pop3d)
+    first.send(header)
+    assert first.line().startswith(b"+OK")
+    second = dial(pop3d)
+    second.send(header)
+    assert second.rest() == b"-ERR [SYS/TEMP] too many connections from your address\r\n"
+    assert traced()[-1].endswith(" S: -ERR [SYS/TEMP] too many connections from your address")

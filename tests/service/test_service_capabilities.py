@@ -237,6 +237,16 @@ def test_days_by_user_are_never_less_than_what_is_told_to_all():
     assert Expiry(PerUser("never", days.get)).after_login("dave") == "NEVER"
 
 
+async def later(owner: str) -> int:
+    return 7
+
+
+@pytest.mark.parametrize("policy", [Expiry, LoginDelay])
+def test_a_function_that_nobody_would_await_is_a_mistake(policy):
+    with pytest.raises(ConfigError, match=r"(expire|login_delay): .*later is a coroutine function"):
+        policy(PerUser(7, later))
+
+
 @pytest.mark.parametrize(
     "make_policy",
     [

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
 import pytest
 from store_contract import StoreContract, contents, scan
 
@@ -74,3 +78,30 @@ def test_spellings_that_are_one_owner_share_a_maildrop() -> None:
     maildrop.close()
     store.open("alice@X.org").close()
     store.open("alice@x.org").close()
+
+
+def test_messages_are_octets_text_or_made_by_the_email_package() -> None:
+    email = EmailMessage()
+    email["Subject"] = "one"
+    email.set_content("first\n")
+    store = MemoryStore(
+        {"alice": [email, "Subject: two\n\ngr\u00fcn\udcff\n", bytearray(b"three\n"), memoryview(b"four")]}
+    )
+    one, *others = store.messages("alice")
+    assert message_from_bytes(one, policy=policy.default).get_content() == "first\n"
+    assert others == [b"Subject: two\n\ngr\xc3\xbcn\xff\n", b"three\n", b"four"]
+    assert [len(content) for content in contents(store, "alice")] == [len(one), *map(len, others)]
+
+
+@pytest.mark.parametrize("wrong", [7, None, ["one\n"], object()])
+def test_what_is_no_message_is_refused_where_it_is_given(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"a message is bytes, str or an EmailMessage, not {type(wrong).__name__}"):
+        MemoryStore({"alice": [wrong]})
+
+
+@pytest.mark.parametrize("one", [b"one\n", "one\n", EmailMessage()])
+def test_one_message_in_place_of_a_list_is_refused(one: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"the messages of 'alice' are a \w+, not a list of messages: write \[message\]"
+    ):
+        MemoryStore({"alice": one})

@@ -102,3 +102,70 @@ def test_nothing_else_of_the_kit_imports_pytest():
     probe = "import sys, geventpop3.testing, geventpop3.testing.mail; print('pytest' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+MISTAKEN = """
+import poplib
+from geventpop3 import POP3Server
+from geventpop3.auth.function import FunctionAuthenticator
+from geventpop3.service import MaildropService
+from geventpop3.stores import Maildrop, Message, Store
+
+class Drop(Maildrop):
+    def scan(self):
+        return [Message("uid-1", 7)]
+    def retrieve(self, unique_id):
+        return (b"four\\r\\n",)
+    def remove(self, unique_ids):
+        pass
+    def close(self):
+        pass
+
+class Shelf(Store):
+    def open(self, owner):
+        return Drop()
+
+def application():
+    pop3d = POP3Server()
+    pop3d.register(MaildropService(Shelf(), FunctionAuthenticator(lambda name, password: True)))
+    return pop3d
+
+def test_over_tcp(pop3_server):
+    with pop3_server(application) as address:
+        box = poplib.POP3(*address, timeout=20)
+        box.user("alice")
+        box.pass_("secret")
+        assert box.retr(1)[0] == b"+OK 6 octets"
+        box.quit()
+
+def test_in_memory(pop3_script):
+    pop3_script(application, '''
+        S: +OK ...
+        C: USER alice
+        S: +OK ...
+        C: PASS secret
+        S: +OK ...
+        C: RETR 1
+        S: +OK 6 octets
+        S: four
+        S: .
+        C: QUIT
+        S: +OK ...''')
+
+def test_after_them(pop3_script):
+    pass
+"""
+
+
+def test_a_mistake_of_the_store_fails_the_test(tmp_path):
+    (tmp_path / "test_app.py").write_text(MISTAKEN)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    assert "3 passed, 2 errors" in done.stdout, done.stdout + done.stderr
+    said = "mistake of the store test_app.Shelf, maildrop of 'alice', message 'uid-1': message 1 has 6 octets"
+    assert done.stdout.count(f"{said}, and scan() told 7") >= 2

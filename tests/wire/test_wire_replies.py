@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,3 +131,29 @@ def test_a_changed_reply_is_a_new_one() -> None:
     reply = ok("ready")
     assert reply._replace(text="not yet", positive=False).status_line == b"-ERR not yet\r\n"
     assert reply.status_line == b"+OK ready\r\n"
+
+
+@pytest.mark.parametrize("make", [ok, err, lambda text: multiline(text, b"")])
+def test_the_text_of_a_reply_is_a_str(make: Any) -> None:
+    class Text(str):
+        __slots__ = ()
+
+    assert make(Text("fine")).text == "fine"
+    with pytest.raises(TypeError, match=r"the text of a reply is a str, not bytes: decode it"):
+        make(b"x")
+    for wrong in (None, 7, err("no")):
+        with pytest.raises(TypeError, match=f"the text of a reply is a str, not {type(wrong).__name__}"):
+            make(wrong)
+
+
+@pytest.mark.parametrize("make", [ok, err])
+def test_the_code_of_a_reply_is_a_str(make: Any) -> None:
+    assert make("x", "X-MINE").code == "X-MINE"
+    with pytest.raises(TypeError, match=r"the response code of a reply is a str such as 'AUTH', not bytes"):
+        make("x", b"AUTH")
+
+
+@pytest.mark.parametrize("wrong", [None, 7])
+def test_a_body_is_octets_or_an_iterable(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"not {type(wrong).__name__}"):
+        multiline("x", wrong)

@@ -206,9 +206,15 @@ class LoginLimits(Plugin):
             return
         if session.refused is not None and event.reply is not None and event.reply.positive:
             event.reply = telling.REPLIES[session.refused]
-            # The maildrop is open already; its lock goes with the session.
             session.client.disconnect()
         self._finish(session)
+
+    @handles("reply_withdrawn")
+    def withdrawn(self, _pop3d: Pluggable, event: Event) -> None:
+        """Give the place of a login back whose ``+OK`` does not go out: it is no session of its user."""
+        session = self._sessions.of(event.client)
+        if session is not None and event.args[0] in LOGINS:
+            self._leave(session)
 
     @handles("disconnected")
     def disconnected(self, _pop3d: Pluggable, event: Event) -> None:

@@ -18,8 +18,7 @@ from itertools import chain, compress
 from typing import NamedTuple
 
 from geventpop3.stores.maildir.listing import Fingerprint, path_of
-from geventpop3.stores.maildir.names import UNIQUE_ID_OCTETS
-from geventpop3.stores.store import Snapshot
+from geventpop3.stores.store import UNIQUE_ID_OCTETS, Snapshot
 
 FILE = "geventpop3.index"
 

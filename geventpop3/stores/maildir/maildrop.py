@@ -62,6 +62,8 @@ def refusal(error: OSError, path: str) -> StoreUnavailable | StoreBroken:
 class MaildirMaildrop(Maildrop):
     """The maildir at *path*, open as *root*; with the lock if *exclusive*. Made by MaildirStore alone."""
 
+    counted = True
+
     def __init__(self, path: str, root: int, cache: Cache, *, exclusive: bool, durable: bool) -> None:
         self._path = path
         self._root = root

@@ -10,9 +10,7 @@ import hashlib
 import os
 import re
 
-UNIQUE_ID_OCTETS = 70
-"""RFC 1939 section 7: "The unique-id of a message is an arbitrary server-determined string, consisting of one to 70
-characters in the range 0x21 to 0x7E"."""
+from geventpop3.stores.store import is_unique_id
 
 _HASHED = "sha256:"
 """Begins the unique-id of a base that is none itself; no base holds a colon, so none can be taken for another."""
@@ -28,7 +26,7 @@ _SIZE = re.compile(r",([SW])=(\d{1,18})(?=,|$)", re.ASCII)
 
 def unique_id(base: str) -> str:
     """The unique-id of the message with that base name: the base itself if it is a legal one."""
-    if 0 < len(base) <= UNIQUE_ID_OCTETS and base.isascii() and base.isprintable() and " " not in base:
+    if is_unique_id(base):
         return base
     return _HASHED + hashlib.sha256(os.fsencode(base)).hexdigest()[:60]
 
