@@ -13,9 +13,13 @@ import pytest
 from faults_pop import canonical
 from faults_serve import PASSWORD, make_maildir, make_root, stored
 
+from geventpop3.stores.maildir import journal
+from geventpop3.stores.maildir.removal import Marked
+
 TWO = (b"Subject: one\n\none\n", b"Subject: two\n\ntwo\n")
 NOBODY = 65_534
 NO_ROOM = b"-ERR [SYS/TEMP] too many connections, try again later"
+EARLIER = b"-ERR [SYS/TEMP] an earlier removal must be completed first, try again later"
 UNAVAILABLE = b"-ERR [SYS/TEMP] the maildrop is not available now, try again later"
 
 
@@ -168,7 +172,7 @@ def small_disk(place):
     subprocess.run(["umount", folder], check=True)
 
 
-def test_t32_on_a_full_disk_nothing_is_half_removed_and_mail_can_be_read(small_disk, serve):
+def test_t32_on_a_full_disk_mail_can_be_read_and_removed(small_disk, serve):
     make_root(small_disk, ["anna"])
     anna = small_disk / "anna"
     make_maildir(anna, [b"Subject: large\n\n" + b"x" * 50_000 + b"\n", *TWO])
@@ -179,14 +183,33 @@ def test_t32_on_a_full_disk_nothing_is_half_removed_and_mail_can_be_read(small_d
     before = stored(anna)
     with server.login("anna") as pop:
         assert pop.retrieve([1, 2, 3]) == [canonical(octets) for octets in before]
-        assert mark_both_and_quit(pop).startswith(b"-ERR [SYS/TEMP]")
-    assert stored(anna) == before
+        # There is no room for a journal, so the messages go one by one.
+        assert mark_both_and_quit(pop) == b"+OK goodbye, 2 messages removed"
+    assert len(stored(anna)) == 1
     assert not [path.name for path in anna.iterdir() if path.name.startswith("geventpop3.update")]
-    # One message needs no journal: so even on a full disk a maildrop can be emptied, and then there is room again.
     with server.login("anna") as pop:
         assert pop.command(b"DELE 1").startswith(b"+OK")
         assert pop.command(b"QUIT") == b"+OK goodbye, 1 message removed"
+    assert stored(anna) == []
+    assert "Traceback" not in server.written()
+
+
+def test_t32_on_a_read_only_disk_with_a_leftover_journal_mail_is_served(small_disk, serve):
+    make_root(small_disk, ["anna"])
+    anna = small_disk / "anna"
+    make_maildir(anna, TWO)
+    before = stored(anna)
+    named = [path.name.partition(":")[0] for part in ("new", "cur") for path in (anna / part).iterdir()]
+    (anna / journal.FILE).write_bytes(journal.encode(dict.fromkeys(named, Marked(""))))
+    server = serve()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    for _ in range(2):
+        with server.login("anna") as pop:
+            assert pop.retrieve([1, 2]) == [canonical(octets) for octets in before]
+            assert mark_both_and_quit(pop) == EARLIER
+    assert "cannot be finished now" in server.written()
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     with server.login("anna") as pop:
-        assert mark_both_and_quit(pop) == b"+OK goodbye, 2 messages removed"
+        assert pop.command(b"STAT") == b"+OK 0 0"
     assert stored(anna) == []
     assert "Traceback" not in server.written()
