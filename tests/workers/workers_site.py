@@ -168,7 +168,8 @@ class Site:
 
     def serving(self) -> set[int]:
         """The workers that have said that they listen and not yet that they stopped."""
-        told = [line.split() for line in (self.root / "events").read_text().splitlines()]
+        # Without a line of which only a part is written yet.
+        told = [line.split() for line in (self.root / "events").read_text().split("\n")[:-1]]
         begun = {int(pid) for name, pid in told if name == "registered"}
         return begun - {int(pid) for name, pid in told if name == "unregistered"} & begun
 
