@@ -147,8 +147,8 @@ def stored(maildir: Path) -> list[bytes]:
     """Return the messages in a Maildir, the oldest first; a server may move and remove files meanwhile."""
     deadline = time.monotonic() + SECONDS
     while True:
-        # First new, then cur: a message that is moved meanwhile is found twice, not missed, and then its old name fails.
-        found = [(maildir / part / name) for part in ("new", "cur") for name in os.listdir(maildir / part)]
+        # First new, then cur: a message that moves meanwhile is found twice, not missed, and its old name fails.
+        found = [maildir / part / name for part in ("new", "cur") for name in os.listdir(maildir / part)]
         try:
             return [path.read_bytes() for path in sorted(found, key=lambda path: path.name)]
         except FileNotFoundError:
