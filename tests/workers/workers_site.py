@@ -168,10 +168,13 @@ class Site:
 
     def serving(self) -> set[int]:
         """The workers that have said that they listen and not yet that they stopped."""
+        return self.told("registered") - self.told("unregistered")
+
+    def told(self, event: str) -> set[int]:
+        """The processes that have told of this event."""
         # Without a line of which only a part is written yet.
-        told = [line.split() for line in (self.root / "events").read_text().split("\n")[:-1]]
-        begun = {int(pid) for name, pid in told if name == "registered"}
-        return begun - {int(pid) for name, pid in told if name == "unregistered"} & begun
+        lines = [line.split() for line in (self.root / "events").read_text().split("\n")[:-1]]
+        return {int(pid) for name, pid in lines if name == event}
 
     def settled(self, count: int) -> set[int]:
         """Wait until *count* workers serve and there are no others; their numbers."""
