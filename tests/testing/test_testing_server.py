@@ -71,10 +71,7 @@ def test_places_with_tls_stay_such_at_free_ports(tmp_path, listen):
             assert box.user("alice") == b"+OK yes"
             box.quit()
         if listen:
-            box = poplib.POP3(*address, timeout=20)
-            box.stls(authority.blocking_context(check_hostname=False))
-            assert box.user("alice") == b"+OK yes"
-            box.quit()
+            talk(address)
 
 
 def test_an_address_without_tls_says_so():
@@ -88,8 +85,8 @@ def test_all_else_is_as_the_server_was_made(caplog):
     with serve(pop3d) as address:
         box = poplib.POP3(*address, timeout=20)
         assert box.getwelcome().startswith(b"+OK pop.example.org ")
-        with pytest.raises(poplib.error_proto, match="too many connections"):
-            poplib.POP3(*address, timeout=20)
+        with socket.create_connection(address, 20) as sock:
+            assert sock.recv(1000).startswith(b"-ERR [SYS/TEMP] too many connections")
         assert POP3Server.find("kept") is pop3d
         box.quit()
     assert any(record.name == "geventpop3.trace" for record in caplog.records)
