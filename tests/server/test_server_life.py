@@ -427,8 +427,23 @@ def test_a_socket_file_that_cannot_be_removed_keeps_no_other_place_open(serve, d
         dial(address)
 
 
+@pytest.mark.parametrize("folder", [True, False], ids=["the file", "the folder too"])
+def test_a_socket_file_that_somebody_has_removed_already_is_nothing_to_complain_about(tmp_path, caplog, folder):
+    home = tmp_path / "run"
+    home.mkdir()
+    sock = bind(("unix", str(home / "pop3.sock")))
+    (home / "pop3.sock").unlink()
+    if not folder:
+        home.rmdir()
+    sock.close()
+    assert sock.fileno() == -1
+    assert caplog.text == ""
+
+
 INTERRUPTED = """
+    import signal
     from geventpop3 import POP3Server
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts this with & has it ignored
     pop3d = POP3Server(port=0)
     pop3d.on("registered")(lambda pop3d, event: print(*pop3d.getsockname(), flush=True))
     pop3d.on("unregistered")(lambda pop3d, event: print("unregistered", flush=True))
