@@ -183,7 +183,7 @@ def test_serve_forever_returns_after_shutdown(serve):
     serving = gevent.spawn(pop3d.serve_forever)
     begun.wait()
     pop3d.shutdown()
-    serving.get(timeout=10)
+    serving.get(timeout=60)
     pop3d.shutdown()
     with pytest.raises(RuntimeError, match="make a new one"):
         pop3d.start()
@@ -236,7 +236,7 @@ def test_shutdown_lets_a_running_reply_finish(pop3d, login, shut_down):
     assert peer.rest() == (
         b"+OK slowly\r\n1 2\r\n2 3\r\n.\r\n-ERR [SYS/TEMP] the server is shutting down, try again later\r\n"
     )
-    stopping.get(timeout=10)
+    stopping.get(timeout=60)
 
 
 def test_shutdown_ends_within_its_grace_what_does_not_end_by_itself(pop3d, login):

@@ -23,7 +23,7 @@ from geventpop3.service.offload import CALLS_PER_THREAD, NICER, AuthThreads, Off
 from geventpop3.stores.memory import MemoryStore
 
 Event = monkey.get_original("threading", "Event")
-SECONDS = 20
+SECONDS = 60
 HUB = threading.get_native_id()
 HERE = Pbkdf2Secret(b"salt", b"", 1)
 FIELD = "{PBKDF2}" + Pbkdf2Secret(HERE.salt, HERE.derive(b"alice"), 1).text
