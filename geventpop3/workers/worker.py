@@ -26,6 +26,7 @@ from gunicorn.workers import base
 
 from geventpop3.errors import ConfigError
 from geventpop3.server.server import POP3Server
+from geventpop3.server.turns import tick
 
 BEAT_SECONDS = 1.0
 """Between two signs of life, at most; the arbiter kills a worker that has given none for its ``timeout``."""
@@ -104,7 +105,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
             logger.setLevel(self.log.error_log.level)
 
     def run(self) -> None:
-        gevent.sleep(0)  # for signals that came while the application was loaded
+        tick()  # for signals that came while the application was loaded
         if self._leaving.is_set():
             return  # without a word to anybody: it has no session yet
         self.wsgi.start([one.sock for one in self.sockets], shared=True)

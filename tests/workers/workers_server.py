@@ -65,6 +65,7 @@ def make(configured: str | None = None) -> POP3Server:
         tell("loading")
         while not (root() / "open").exists():
             gevent.sleep(0.005)
+        gevent.sleep(0.005)  # once more, for the signal that came before the file
     return pop3d
 
 
