@@ -10,11 +10,12 @@ BIN = $(VENV)/bin
 CORE = geventpop3.errors,geventpop3.owners,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline
 FAST = -m 'not slow and not client'
 
-.PHONY: help run test check core fuzz-c bench bench-quick bench-growth bench-hostile format clean
+.PHONY: help run test fast check core fuzz-c bench bench-quick bench-growth bench-hostile format clean
 
 help:
 	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
 	@echo 'make test         set up .venv and run all tests'
+	@echo 'make fast         set up .venv and run the fast tests alone'
 	@echo 'make check        formatting, lint, types, fast tests, every branch of the core: what a change must pass'
 	@echo 'make core         only the tests of wire, protocol and pipeline: every branch of them, in less than a second'
 	@echo 'make fuzz-c       the C sources beside the Python they replace, under the sanitizers of gcc'
@@ -34,6 +35,9 @@ run: $(READY)-run
 
 test: $(READY)-test
 	$(BIN)/python -m pytest $(ARGS)
+
+fast: $(READY)-test
+	$(BIN)/python -m pytest -q $(FAST) $(ARGS)
 
 check: $(READY)-dev
 	$(BIN)/ruff format --check .

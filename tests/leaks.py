@@ -13,7 +13,7 @@ import gevent
 
 from geventpop3.pipeline import events
 
-SECONDS = 5
+SECONDS = 20
 """How long what is on its way out gets, such as a thread that has returned and is not reaped yet."""
 
 FILES = Path("/proc/self/fd")

@@ -27,7 +27,7 @@ from geventpop3.stores.maildir import MaildirStore
 
 ROOT = Path(__file__).parent.parent
 MESSAGE = b"From: a@example.org\nSubject: hello\n\n.dot\nbye\n"
-SECONDS = 60
+SECONDS = 120
 
 
 @pytest.fixture(autouse=True)

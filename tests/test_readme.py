@@ -33,7 +33,7 @@ from geventpop3.testing import play, play_over_socket, serve
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-SECONDS = 60
+SECONDS = 120
 
 
 def blocks(page: Path, language: str) -> list[str]:

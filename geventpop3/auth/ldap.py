@@ -275,6 +275,8 @@ class _Server(NamedTuple):
 class Session:
     """A connection of ldap3's, translated: whatever it raises is Unreachable."""
 
+    _connection: Any = None
+
     def __init__(self, server: _Server, context: Any, seconds: float, starts_tls: bool) -> None:
         self.used = time.monotonic()
         self._ldap3 = ldap3 = _ldap3()
@@ -346,8 +348,12 @@ class Session:
 
     def close(self) -> None:
         """Close the socket, which ldap3 leaves open where opening failed."""
-        if self._connection.socket is not None:
+        if self._connection is not None and self._connection.socket is not None:
             self._connection.socket.close()
+
+    def __del__(self) -> None:
+        # Of a thread that has ended. ldap3's connection refers to itself, so its socket would stay open for a while.
+        self.close()
 
     def _entries(self, base: str, matching: str, scope: str, attribute: str | None) -> list[Entry]:
         attributes = None if attribute is None else [attribute]

@@ -51,6 +51,26 @@ class Connection(Protocol):
         """Release the connection."""
 
 
+class _Kept:
+    """The connection of one thread. It is closed at the latest when its thread has ended: a database counts them."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection: Connection | None = connection
+
+    def close(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:  # noqa: BLE001  # a driver's own; the connection is given up anyway
+                log.debug("closing a connection: %s", error)
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class _User(NamedTuple):
     secret: PasswordSecret
     owner: str
@@ -160,13 +180,10 @@ class SqlAuthenticator(SecretAuthenticator):
 
     def close(self) -> None:
         """Close the calling thread's connection; its next login opens another."""
-        connection: Connection | None = getattr(self._local, "connection", None)
-        self._local.connection = None
-        if connection is not None:
-            try:
-                connection.close()
-            except Exception as error:  # noqa: BLE001  # a driver's own; the connection is given up anyway
-                log.debug("closing a connection: %s", error)
+        kept: _Kept | None = getattr(self._local, "kept", None)
+        self._local.kept = None
+        if kept is not None:
+            kept.close()
 
     def _find(self, name: str) -> _User | None:
         rows = self._ask(name)
@@ -213,9 +230,9 @@ class SqlAuthenticator(SecretAuthenticator):
         """At most two rows. A connection that was kept may have gone stale meanwhile: then another is tried."""
         if not is_name(name):
             return ()
-        if (connection := getattr(self._local, "connection", None)) is not None:
+        if (kept := getattr(self._local, "kept", None)) is not None:
             try:
-                return self._look_up(connection, name)
+                return self._look_up(kept.connection, name)
             except Exception as error:  # noqa: BLE001  # PEP 249: each module has an Error of its own
                 log.info("the connection to the database is opened anew: %s", _text(error))
                 self.close()
@@ -228,7 +245,8 @@ class SqlAuthenticator(SecretAuthenticator):
             raise unavailable(_text(error)) from error
 
     def _opened(self) -> Connection:
-        connection = self._local.connection = self._connect()
+        connection = self._connect()
+        self._local.kept = _Kept(connection)
         return connection
 
     def _look_up(self, connection: Connection, name: str) -> Sequence[Sequence[Any]]:

@@ -220,6 +220,18 @@ class POP3Server(Pluggable):
             log.info("listening on %s", format_address(one.sockname))
         self.send_event("registered")
 
+    def start_at(self, host: str) -> list[tuple[tuple[str, int], bool]]:
+        """``start`` at free ports of *host*, one in place of each place of its own, with TLS first where that has it.
+
+        Returns host and port of each, and whether TLS comes first there. For tests of an application as it is.
+        """
+        self._places = [((host, 0), implicit_tls) for _, implicit_tls in self._places]
+        self.start()
+        return [
+            ((str(name[0]), int(name[1])), implicit_tls)
+            for name, (_, implicit_tls) in zip(self.getsocknames(), self._places, strict=True)
+        ]
+
     def serve_forever(self, *, handle_signals: bool = True) -> None:
         """``start`` if need be, and return once ``shutdown`` has been called and is done.
 

@@ -3,6 +3,7 @@
 Nothing here imports pytest but ``geventpop3.testing.plugin``, which pytest finds by itself.
 """
 
+from geventpop3.testing.errors import HandlerFailed
 from geventpop3.testing.play import Application, Mismatch, play, play_over_socket
 from geventpop3.testing.script import WAYS, Dialogue, How, ScriptError, load, parse
 from geventpop3.testing.server import Address, ServerThread, serve
@@ -12,6 +13,7 @@ __all__ = [
     "Address",
     "Application",
     "Dialogue",
+    "HandlerFailed",
     "How",
     "Mismatch",
     "ScriptError",

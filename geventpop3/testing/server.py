@@ -9,39 +9,63 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import gevent
 from gevent import monkey
 from gevent.event import Event
 
 from geventpop3.server.server import POP3Server
+from geventpop3.testing.errors import ErrorLog, get_native_ident
 from geventpop3.testing.play import Application
 
 STOP_SECONDS = 30.0
 """How long a thread that was told to stop is waited for; the server's own shutdown grace is part of it."""
 
 
-class Address(NamedTuple):
-    """Where the server listens; ``poplib.POP3(*address)`` connects to it."""
-
+class _HostAndPort(NamedTuple):
     host: str
     port: int
 
+
+class Address(_HostAndPort):
+    """Where the server listens; ``poplib.POP3(*address)`` connects to it."""
+
+    errors: list[str]
+    """What the server logged as an error, such as a handler that raised: texts with tracebacks."""
+
+    tls_ports: tuple[int, ...]
+    """The ports where TLS comes before the greeting, in the order of the server's ``tls_listen``."""
+
+    def __new__(cls, host: str, port: int) -> Self:
+        address = super().__new__(cls, host, port)
+        address.errors = []
+        address.tls_ports = ()
+        return address
+
+    @property
+    def tls_port(self) -> int:
+        """The first of ``tls_ports``. Raises LookupError if there is none."""
+        if not self.tls_ports:
+            raise LookupError("the server has no tls_listen")
+        return self.tls_ports[0]
+
     @property
     def url(self) -> str:
-        """``pop3://127.0.0.1:4711``."""
+        """``pop3://127.0.0.1:4711``; ``pop3s:`` if TLS comes first even there."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"pop3://{host}:{self.port}"
+        scheme = "pop3s" if self.port in self.tls_ports else "pop3"
+        return f"{scheme}://{host}:{self.port}"
 
 
 @contextmanager
 def serve(app: Application, host: str = "127.0.0.1") -> Iterator[Address]:
-    """Serve *app* on a free port of *host*, from a thread of its own, as long as the context lasts.
+    """Serve *app* on free ports of *host*, from a thread of its own, as long as the context lasts.
 
-    A factory is called in that thread. Where a server itself wants to listen is passed over; it is shut down in the
-    end, and so cannot be served twice. Raises what making or starting the server raises, OSError if it cannot bind;
-    TimeoutError if it does not end.
+    A factory is called in that thread. In place of each place of the server's own there is a free port, with TLS before
+    the greeting where that has it; all else is as the server was made. It is shut down in the end, and so cannot be
+    served twice. Raises what making or starting the server raises, OSError if it cannot bind; TimeoutError if it does
+    not end. Errors of the server's are in ``errors`` of the address and raise nothing.
     """
     server = ServerThread(app, host)
     address = server.start()
@@ -62,11 +86,13 @@ class ServerThread:
         self._guard = _allocate_lock()
         self._wake: Any = None  # the watcher through which other threads reach the hub, while it runs
         self._join: Callable[[float], object] = lambda _: None
+        self._errors = ErrorLog()
         self._address: Address | None = None
         self._error: BaseException | None = None
 
     def start(self) -> Address:
         """Serve, and return where once connections are accepted. Raises as ``serve`` does."""
+        self._errors.open()
         self._join = _start_native_thread(self._run)
         self._started.wait(None)
         if self._address is None:
@@ -85,10 +111,12 @@ class ServerThread:
         if not self._ended.wait(STOP_SECONDS):
             raise TimeoutError(f"the server did not stop within {STOP_SECONDS:g} seconds")
         self._join(STOP_SECONDS)
+        self._errors.close()
         if self._error is not None:
             raise self._error
 
     def _run(self) -> None:
+        self._errors.thread = get_native_ident()
         try:
             hub = gevent.get_hub()
             try:
@@ -107,9 +135,11 @@ class ServerThread:
         try:
             pop3d = self._app if isinstance(self._app, POP3Server) else self._app()
             try:
-                pop3d.start([(self._host, 0)])
-                name = pop3d.getsockname()
-                self._address = Address(str(name[0]), int(name[1]))
+                places = pop3d.start_at(self._host)
+                (host, port), _ = places[0]
+                self._address = Address(host, port)
+                self._address.errors = self._errors.errors
+                self._address.tls_ports = tuple(name[1] for name, implicit_tls in places if implicit_tls)
                 self._wake = wake
                 self._started.set()
                 stop.wait()

@@ -12,6 +12,7 @@ import pwd
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -26,6 +27,7 @@ from gunicorn.workers import base
 from geventpop3.errors import ConfigError
 from geventpop3.server.program import SignalHandlers
 from geventpop3.server.server import POP3Server
+from geventpop3.server.turns import tick
 
 BEAT_SECONDS = 1.0
 """Between two signs of life, at most; the arbiter kills a worker that has given none for its ``timeout``."""
@@ -50,6 +52,8 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         # For an application that made a hub before the fork; where nobody did, as is right, there is nothing to do.
         gevent.reinit()
         self._leaving = Event()
+        self._in_a_hurry = False
+        self._is_serving = False
         self._patience = 0.0
         if os.geteuid() == 0 and self.cfg.uid != 0:
             _leave_groups(self.cfg.uid, self.cfg.gid, initgroups=self.cfg.initgroups)
@@ -57,6 +61,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
 
     def init_signals(self) -> None:
         """TERM: leave when the sessions have ended. INT, QUIT: leave now. USR1: open log files anew."""
+        inherited = signal.getsignal(signal.SIGTERM)
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -71,6 +76,10 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         for number in handlers:
             signal.signal(number, signal.SIG_DFL)  # not the arbiter's, which this process has inherited
         self._signal_handlers = SignalHandlers(handlers)
+        # Since the fork the arbiter's handler has run here, which only queues: nobody else would act upon these.
+        for missed in _queued(inherited):
+            if missed in handlers:
+                handlers[signal.Signals(missed)]()
 
     def handle_abort(self, _sig: int, frame: FrameType | None) -> None:
         """The arbiter has waited in vain for a sign of life: say where it hangs, and die. UPDATE survives a crash."""
@@ -98,7 +107,11 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
             logger.setLevel(self.log.error_log.level)
 
     def run(self) -> None:
+        tick()  # for signals that came while the application was loaded
+        if self._leaving.is_set():
+            return  # without a word to anybody: it has no session yet
         self.wsgi.start([one.sock for one in self.sockets], shared=True)
+        self._is_serving = True
         gevent.spawn(self._beat)
         gevent.spawn(self._leave)
         self.wsgi.serve_forever(handle_signals=False)
@@ -114,13 +127,21 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
 
     def _leave(self) -> None:
         self._leaving.wait()
-        self.wsgi.drain(self._patience)
+        self.wsgi.drain(0.0 if self._in_a_hurry else self._patience)
         self.wsgi.shutdown()
 
     def _hurry(self) -> None:
-        self._patience = 0.0
+        self._in_a_hurry = True
         self._leaving.set()
-        self.wsgi.shutdown()
+        if self._is_serving:
+            self.wsgi.shutdown()
+
+
+def _queued(handler: Any) -> Iterator[int]:
+    """Yield the signals that *handler*, the arbiter's own, has queued in this process."""
+    queue = getattr(getattr(handler, "__self__", None), "SIG_QUEUE", None)
+    while queue is not None and not queue.empty():
+        yield queue.get_nowait()
 
 
 def _leave_groups(uid: int, gid: int, *, initgroups: bool) -> None:

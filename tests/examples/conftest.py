@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-SECONDS = 30
+SECONDS = 120
 
 
 @pytest.fixture

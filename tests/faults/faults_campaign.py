@@ -18,7 +18,7 @@ from statistics import median
 from time import perf_counter
 
 from faults_ledger import Ledger, Outcome, message
-from faults_pop import Pop, Refused
+from faults_pop import SECONDS, Pop, Refused
 from faults_serve import PASSWORD, Server, command_line, make_root, program
 
 OWNERS = ("anna", "bertil", "cecilia", "david")
@@ -88,7 +88,7 @@ class Campaign:
             for owner in self._in_doubt_first():
                 self.settle(server, owner)
             self._load(server, number)
-            status = server.process.wait(30)
+            status = server.process.wait(SECONDS)
         finally:
             server.kill()
         self.tally.rounds += 1
@@ -149,11 +149,11 @@ class Campaign:
         if aim is None:
             over.wait(self._chance.random() * LOAD_SECONDS)
             server.signal(number)
-        elif not aim.fired.wait(30):
-            self.ledger.violation("no QUIT was sent within 30 s")
+        elif not aim.fired.wait(SECONDS):
+            self.ledger.violation(f"no QUIT was sent within {SECONDS:g} s")
             server.kill()
         signalled = perf_counter()
-        server.process.wait(30)
+        server.process.wait(SECONDS)
         self.tally.end_seconds.append(perf_counter() - signalled)
         over.set()
         for client in clients:

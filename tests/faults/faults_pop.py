@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Sequence
 
-SECONDS = 30.0
+SECONDS = 120.0
 """How long anything that must come is waited for; nothing waits that long for what must not."""
 
 _RESET = struct.pack("ii", 1, 0)

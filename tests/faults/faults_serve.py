@@ -144,9 +144,15 @@ def make_maildir(path: Path, messages: Iterable[bytes] = ()) -> None:
 
 
 def stored(maildir: Path) -> list[bytes]:
-    """The messages in a Maildir, the oldest first."""
-    files = sorted([*maildir.glob("new/*"), *maildir.glob("cur/*")], key=lambda path: path.name)
-    return [path.read_bytes() for path in files]
+    """Return the messages in a Maildir, the oldest first; a server may move and remove files meanwhile."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        # First new, then cur: a message that moves meanwhile is found twice, not missed, and its old name fails.
+        found = [maildir / part / name for part in ("new", "cur") for name in os.listdir(maildir / part)]
+        try:
+            return [path.read_bytes() for path in sorted(found, key=lambda path: path.name)]
+        except FileNotFoundError:
+            assert time.monotonic() < deadline, "the Maildir never came to rest"
 
 
 def until(condition: Callable[[], object]) -> None:

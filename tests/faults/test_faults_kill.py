@@ -10,8 +10,8 @@ from faults_campaign import Campaign
 
 ROUNDS = 100
 SEED = 20_240_229
-LOGIN_SECONDS = 5.0
-"""Generous, for any machine: what is meant is 0.2 s, and what was measured is reported."""
+LOGIN_SECONDS = 60.0
+"""Generous, for any machine and any load: what is meant is 0.2 s, and what was measured is reported."""
 
 
 @pytest.mark.slow

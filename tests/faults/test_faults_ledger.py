@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from faults_ledger import Ledger, Outcome, message
+from faults_serve import make_maildir, stored
 
 OWNER = "anna"
 
@@ -114,3 +117,22 @@ def test_a_unique_id_is_never_used_again(ledger):
 def test_crlf_line_ends_are_the_same_message(ledger):
     show(ledger, "abcd", a=message("a").replace(b"\n", b"\r\n"))
     assert not ledger.violations
+
+
+@pytest.mark.parametrize("change", ["remove", "move"])
+def test_a_maildir_that_changes_while_it_is_read_is_read_as_it_is_then(tmp_path, monkeypatch, change):
+    """As a server changes it: UPDATE removes a message, a login moves one from new to cur."""
+    make_maildir(tmp_path, [b"first", b"last"])
+    going = tmp_path / "new" / "1700000001.M5P1.example"
+    going.write_bytes(b"going")
+    read = Path.read_bytes
+
+    def change_once(path):
+        if going.exists():
+            if change == "move":
+                (tmp_path / "cur" / f"{going.name}:2,").write_bytes(read(going))
+            going.unlink()
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", change_once)
+    assert stored(tmp_path) == ([b"first", b"going", b"last"] if change == "move" else [b"first", b"last"])

@@ -29,10 +29,12 @@ def anna(place):
     make_root(place / "mail", ["anna", "bertil"])
     maildir = place / "mail" / "anna"
     make_maildir(maildir, TWO)
-    for path in (maildir, *maildir.iterdir()):
+    # Only the directories: the server may replace its own files meanwhile.
+    parts = [maildir, *(maildir / part for part in ("new", "cur", "tmp"))]
+    for path in parts:
         path.chmod(0o777)
     yield maildir
-    for path in (maildir, *maildir.iterdir()):
+    for path in parts:
         path.chmod(0o777)
 
 

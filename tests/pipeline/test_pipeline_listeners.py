@@ -193,7 +193,8 @@ class TestCallables:
         assert heard == ["wrapped"]
 
     def test_one_without_a_signature_may_listen(self, pop3d: Declared) -> None:
-        with pytest.raises(ValueError, match="no signature"):
+        # 3.12.1 has other words than the others.
+        with pytest.raises(ValueError, match=r"(no|invalid) signature"):
             inspect.signature(getattr)
         pop3d.on("cmd_user")(getattr)
         assert pop3d.wanted("cmd_user")
@@ -543,6 +544,7 @@ class TestBlinker:
         assert ear.heard == []
 
     def test_a_server_that_is_forgotten_leaves_no_listener(self) -> None:
+        gc.collect()  # else what earlier tests left goes meanwhile
         before = {name: len(one.receivers) for name, one in CATALOGUE.items()}
 
         def forgotten_server() -> weakref.ref[Pluggable]:

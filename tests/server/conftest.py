@@ -16,7 +16,7 @@ from geventpop3.auth import Authenticator
 from geventpop3.service import MaildropService
 from geventpop3.stores.memory import MemoryStore
 
-SECONDS = 20
+SECONDS = 60
 """How long a test waits for what must come; none waits for what must not."""
 
 

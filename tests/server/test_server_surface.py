@@ -13,6 +13,7 @@ from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
 PUBLIC = {
     "life": [
         "start",
+        "start_at",
         "serve_forever",
         "drain",
         "shutdown",

@@ -729,7 +729,7 @@ def test_the_deadline_of_a_handshake_is_for_all_of_it(secured, end_of, dial, aut
 
 
 def test_a_peer_that_stalls_after_our_flight_is_ended_too(secured, end_of, dial, authority):
-    pop3d = secured(handshake_deadline=0.1)
+    pop3d = secured(handshake_deadline=1.0)
     reason = end_of(pop3d)
     peer = dial(pop3d.getsocknames()[1])
     peer.send(hello_of(authority))
@@ -838,7 +838,7 @@ def test_a_shutdown_while_stls_is_answered_is_told_over_tls_or_not_at_all(secure
 
 @BOTH_WAYS
 def test_autologout_closes_without_a_word_but_with_a_close_notify(secured, dial_tls, how):
-    pop3d = secured(autologout=0.1)
+    pop3d = secured(autologout=1.0)
     reasons = reasons_of(pop3d)
     peer = dial_tls(pop3d, how)
     login(peer)

@@ -27,7 +27,7 @@ from geventpop3.stores.memory import MemoryStore
 
 Event, Thread = monkey.get_original("threading", ["Event", "Thread"])
 Socket = monkey.get_original("socket", "socket")
-SECONDS = 20
+SECONDS = 60
 HUB = threading.get_native_id()
 HERE = Pbkdf2Secret(b"salt", b"", 1)
 FIELD = "{PBKDF2}" + Pbkdf2Secret(HERE.salt, HERE.derive(b"alice"), 1).text

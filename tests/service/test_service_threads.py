@@ -17,7 +17,7 @@ from geventpop3.stores import Chunks, Message
 from geventpop3.stores.store import Maildrop, Store
 
 Event = monkey.get_original("threading", "Event")
-SECONDS = 20
+SECONDS = 60
 
 
 @pytest.fixture

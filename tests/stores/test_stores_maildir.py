@@ -557,6 +557,37 @@ class TestWarmLogins:
         cache.put("large", index.Index.empty())
         assert cache.get("large") is None
 
+    @pytest.mark.parametrize("messages", [[484], [84], [0], [484, 0, 84], [300, 100]], ids=str)
+    def test_what_the_cache_keeps_has_a_bound_in_messages_whatever_the_indexes_have(self, messages: list[int]) -> None:
+        class Sized:
+            def __init__(self, octets: int) -> None:
+                self.octets = octets
+
+            def __len__(self) -> int:
+                return self.octets
+
+        cache = Cache(limit=1000)
+        put: dict[str, Sized] = {}
+        for number, octets in enumerate(messages * 100):
+            put[str(number)] = each = Sized(octets)
+            cache.put(str(number), each)  # type: ignore[arg-type]
+            kept = [len(one) + 16 for path, one in put.items() if path in cache]
+            assert str(number) in cache
+            assert sum(kept) <= 1000
+            # And as much as there is room for: half of the limit at least, but for one that did not fit.
+            assert sum(kept) + max(messages) + 16 > min(500, sum(len(one) + 16 for one in put.values()))
+
+    def test_an_index_that_has_grown_too_large_for_the_cache_is_not_kept_as_it_was(self) -> None:
+        cache = Cache(limit=40)
+        cache.put("grown", index.Index.empty())
+
+        class Large:
+            def __len__(self) -> int:
+                return 5
+
+        cache.put("grown", Large())  # type: ignore[arg-type]
+        assert cache.get("grown") is None
+
 
 class TestTheIndex:
     def damage(self, path: Path, content: bytes) -> None:

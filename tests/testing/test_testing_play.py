@@ -244,8 +244,8 @@ def test_a_server_that_says_less_than_expected_is_a_mismatch():
 
 
 def test_over_a_socket_a_server_is_not_waited_for_for_ever():
-    with mute() as address, pytest.raises(Mismatch, match=r"^<dialogue>:1: nothing came for 0\.01 seconds"):
-        play_over_socket(address, "S: +OK", timeout=0.01)
+    with mute() as address, pytest.raises(Mismatch, match=r"^<dialogue>:1: nothing came for 0\.1 seconds"):
+        play_over_socket(address, "S: +OK", timeout=0.1)
 
 
 def test_half_a_line_is_no_line():
@@ -294,7 +294,7 @@ def test_a_server_that_does_not_close_is_a_mismatch():
 
 def test_the_same_over_a_socket_after_a_while():
     with mute() as address, pytest.raises(Mismatch, match="nothing came for"):
-        play_over_socket(address, "S: <closed>", timeout=0.01)
+        play_over_socket(address, "S: <closed>", timeout=0.1)
 
 
 @BOTH

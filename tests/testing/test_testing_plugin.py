@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import poplib
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from geventpop3 import POP3Server, ok
-from geventpop3.testing import Mismatch, parse
+from geventpop3.testing import HandlerFailed, Mismatch, parse
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -79,23 +81,166 @@ def test_over_tcp_with_poplib(pop3_server, pop3d):
         box.quit()
 
 
-def test_pytest_finds_the_fixtures_by_itself(tmp_path):
-    (tmp_path / "test_app.py").write_text(
-        "from geventpop3 import POP3Server\n"
-        "def test_greeting(pop3_script, pop3_server):\n"
-        "    pop3_script(POP3Server, 'S: +OK ...')\n"
-        "    with pop3_server(POP3Server) as address:\n"
-        "        assert address.port\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)],
+def run_pytest(folder, text, *options):
+    """Run the tests in *text* in a process of their own."""
+    (folder / "test_app.py").write_text(textwrap.dedent(text))
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", *options, str(folder)],
         capture_output=True,
         text=True,
-        timeout=60,
-        cwd=tmp_path,
+        timeout=120,
+        cwd=folder,
+    )
+
+
+def test_pytest_finds_the_fixtures_by_itself(tmp_path):
+    done = run_pytest(
+        tmp_path,
+        """
+        from geventpop3 import POP3Server
+
+        def test_greeting(pop3_script, pop3_server):
+            pop3_script(POP3Server, 'S: +OK ...')
+            with pop3_server(POP3Server) as address:
+                assert address.port
+        """,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+# A handler that raises
+
+
+def broken():
+    """A server whose plugin raises: it is passed over, so the client notices nothing."""
+    pop3d = application()
+
+    @pop3d.plugin("cmd_user")
+    def fails(pop3d, event):
+        raise LookupError("planted")
+
+    return pop3d
+
+
+def talk(address):
+    box = poplib.POP3(*address, timeout=20)
+    assert box.user("alice") == b"+OK send PASS"
+    box.quit()
+
+
+def talk_to(server):
+    with server as address:
+        talk(address)
+        return address
+
+
+def test_a_handler_that_raised_fails_the_test(pop3_server):
+    with pytest.raises(HandlerFailed) as caught:
+        talk_to(pop3_server(broken))
+    assert "plugin 'fails' failed at cmd_user of client " in str(caught.value)
+    assert str(caught.value).endswith("LookupError: planted")
+
+
+def test_a_listener_that_raised_fails_the_test_also_where_the_client_was_answered(pop3_server):
+    def application_that_answers():
+        pop3d = application()
+
+        @pop3d.on("cmd_user", priority=1)
+        def fails(pop3d, event):
+            raise KeyError("planted")
+
+        return pop3d
+
+    with pytest.raises(HandlerFailed, match="KeyError: 'planted'"):
+        talk_to(pop3_server(application_that_answers))
+
+
+def test_who_expects_the_error_says_so(pop3_server):
+    with pop3_server(broken, errors="ignore") as address:
+        talk(address)
+        assert "planted" in address.errors[0]
+    with pop3_server(broken) as address:
+        talk(address)
+        address.errors.clear()
+
+
+def test_a_handler_that_raised_fails_a_dialogue_that_goes_as_written(pop3_script):
+    with pytest.raises(HandlerFailed, match="LookupError: planted"):
+        pop3_script(broken, SCRIPT)
+    pop3_script(broken, SCRIPT, errors="ignore")
+
+
+def test_what_fails_in_the_test_is_not_hidden_by_the_errors_of_the_server(pop3_server):
+    def fail():
+        with pop3_server(broken) as address:
+            talk(address)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+
+def test_each_server_has_its_own_errors(pop3_server):
+    with pop3_server(application) as well, pop3_server(broken, errors="ignore") as ill:
+        talk(ill)
+        talk(well)
+        assert (len(well.errors), len(ill.errors)) == (0, 1)
+
+
+def test_errors_that_others_log_are_not_the_servers(pop3_server):
+    with pop3_server(application):
+        logging.getLogger("geventpop3.pipeline").error("of this thread, which serves nobody")
+
+
+def test_what_is_logged_is_not_kept_any_more_once_the_server_has_ended(pop3_server):
+    before = list(logging.getLogger("geventpop3").handlers)
+    with pop3_server(application):
+        assert logging.getLogger("geventpop3").handlers != before
+    assert logging.getLogger("geventpop3").handlers == before
+
+
+SESSION = """
+    import poplib
+    import pytest
+    from geventpop3 import POP3Server, ok
+
+    def application():
+        pop3d = POP3Server()
+
+        @pop3d.plugin("cmd_user")
+        def fails(pop3d, event):
+            if event.argument == "mallory":
+                raise LookupError("planted")
+
+        @pop3d.on("cmd_user", "cmd_quit")
+        def yes(pop3d, event):
+            return ok()
+
+        return pop3d
+
+    @pytest.fixture(scope="session")
+    def address(pop3_server, pop3_script):
+        with pop3_server(application) as address, pop3_server(application) as other:
+            pop3_script(application, "S: +OK ...")
+            yield address
+
+    @pytest.mark.parametrize("user", ["alice", "mallory", "bob"])
+    def test_login(address, user):
+        box = poplib.POP3(*address, timeout=20)
+        box.user(user)
+        box.quit()
+"""
+
+
+@pytest.mark.parametrize("patched", [False, True], ids=["not patched", "patched"])
+def test_a_server_of_a_whole_session_fails_the_test_that_was_running(tmp_path, patched):
+    head = "from gevent import monkey; monkey.patch_all()\n" if patched else ""
+    (tmp_path / "conftest.py").write_text(head)
+    done = run_pytest(tmp_path, SESSION, "-rA")
+    assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "ERROR test_app.py::test_login[mallory] - " in done.stdout
+    assert "LookupError: planted" in done.stdout
 
 
 def test_nothing_else_of_the_kit_imports_pytest():
@@ -166,6 +311,6 @@ def test_a_mistake_of_the_store_fails_the_test(tmp_path):
         timeout=60,
         cwd=tmp_path,
     )
-    assert "3 passed, 2 errors" in done.stdout, done.stdout + done.stderr
+    assert "2 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     said = "mistake of the store test_app.Shelf, maildrop of 'alice', message 'uid-1': message 1 has 6 octets"
     assert done.stdout.count(f"{said}, and scan() told 7") >= 2

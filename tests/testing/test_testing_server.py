@@ -14,11 +14,13 @@ import weakref
 
 import gevent
 import pytest
+from authority import Authority
 from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 from geventpop3 import POP3Server, ok
 from geventpop3.auth import Authenticator
+from geventpop3.server.tls import Certificates
 from geventpop3.service import MaildropService
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.testing import Address, ServerThread, serve
@@ -52,6 +54,42 @@ def test_a_server_that_is_given_is_served_on_a_free_port_whatever_it_wants():
     # 192.0.2.0/24 is nobody's (RFC 5737): it could not be bound
     with serve(app(address="192.0.2.1", port=110)) as address:
         talk(address)
+
+
+@pytest.mark.parametrize("listen", [[], ["192.0.2.1:110"]], ids=["TLS alone", "both"])
+def test_places_with_tls_stay_such_at_free_ports(tmp_path, listen):
+    authority = Authority()
+    # 192.0.2.0/24 is nobody's (RFC 5737): it could not be bound
+    tls = {"tls": Certificates([authority.pair(tmp_path)]), "tls_listen": ["192.0.2.1:995", "192.0.2.1:996"]}
+    with serve(app(listen=listen, **tls)) as address:
+        assert len(address.tls_ports) == 2
+        assert address.tls_port == address.tls_ports[0]
+        assert (address.port in address.tls_ports) is (not listen)
+        assert address.url == f"pop3{'' if listen else 's'}://127.0.0.1:{address.port}"
+        for port in address.tls_ports:
+            box = poplib.POP3_SSL("localhost", port, context=authority.blocking_context(check_hostname=False))
+            assert box.user("alice") == b"+OK yes"
+            box.quit()
+        if listen:
+            talk(address)
+
+
+def test_an_address_without_tls_says_so():
+    with pytest.raises(LookupError, match="the server has no tls_listen"):
+        assert Address("127.0.0.1", 4711).tls_port
+
+
+def test_all_else_is_as_the_server_was_made(caplog):
+    caplog.set_level(logging.INFO, "geventpop3.trace")
+    pop3d = app(options={"trace": True}, alias="kept", max_sessions_per_address=1)
+    with serve(pop3d) as address:
+        box = poplib.POP3(*address, timeout=20)
+        assert box.getwelcome().startswith(b"+OK pop.example.org ")
+        with socket.create_connection(address, 20) as sock:
+            assert sock.recv(1000).startswith(b"-ERR [SYS/TEMP] too many connections")
+        assert POP3Server.find("kept") is pop3d
+        box.quit()
+    assert any(record.name == "geventpop3.trace" for record in caplog.records)
 
 
 def test_an_address_has_a_url():

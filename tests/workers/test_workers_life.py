@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from workers_site import Site, until
+from workers_site import SECONDS, Site, until
 
 
 def test_two_workers_serve_on_one_socket_and_each_says_that_it_does(site: Site, kind: str) -> None:
@@ -50,6 +50,29 @@ def test_a_killed_worker_is_replaced_and_the_others_serve_on(site: Site, kind: s
         assert pop.who()[0] == other
         with site.dial_worker(pids.pop()) as heir:
             assert heir.login("alice").startswith("+OK")  # its lock died with its holder
+
+
+def test_when_one_of_four_workers_is_killed_the_other_three_stay(site: Site) -> None:
+    site.start(site.command("serve", workers=4))
+    pids = site.settled(4)
+    victim = min(pids)
+    site.send(signal.SIGKILL, victim)
+    until(lambda: victim not in site.workers(), "its end")
+    found = site.settled(4)
+    assert pids - found == {victim}
+    assert not site.told("unregistered")
+
+
+def test_of_workers_that_are_too_many_only_those_leave_the_oldest_first(site: Site) -> None:
+    site.start(site.command("serve", workers=3))
+    old = site.settled(3)
+    site.send(signal.SIGTTIN)
+    (newest,) = site.settled(4) - old
+    for count in (3, 2, 1):
+        site.send(signal.SIGTTOU)
+        found = site.settled(count)
+        assert newest in found
+        assert len(site.told("unregistered")) == 4 - count
 
 
 def test_workers_that_die_young_are_waited_for_a_while_and_then_replaced(site: Site) -> None:
@@ -117,7 +140,7 @@ def test_term_lets_sessions_finish(site: Site, kind: str) -> None:
         assert pop.say("DELE 1").startswith("+OK")
         assert pop.say("QUIT").startswith("+OK")
     assert site.process is not None
-    assert site.process.wait(60) == 0
+    assert site.process.wait(SECONDS) == 0
     assert not list((site.root / "alice" / "new").iterdir())
 
 
@@ -130,7 +153,50 @@ def test_int_and_quit_end_sessions_at_once(site: Site, kind: str, number: signal
         site.send(number)
         assert pop.line().startswith("-ERR [SYS/TEMP]")
     assert site.process is not None
-    assert site.process.wait(60) == 0
+    assert site.process.wait(SECONDS) == 0
+
+
+ENDING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+
+HELD_AFTER_FORK = """
+import time
+from workers_server import root, tell
+
+def post_fork(server, worker):
+    tell("forked")
+    while not (root() / "open").exists():
+        time.sleep(0.005)
+"""
+
+
+@ENDING
+def test_a_signal_that_reaches_a_worker_before_it_has_its_handlers_ends_it(site: Site, number: signal.Signals) -> None:
+    """Else its parent, which sends each signal once, would wait for it for all of the graceful timeout."""
+    config = site.root / "held.py"
+    config.write_text(HELD_AFTER_FORK)
+    site.run(site.command("gunicorn", workers=1, config=config))
+    (pid,) = until(lambda: site.told("forked"), "a fork")
+    _end_before_it_serves(site, pid, number)
+
+
+@ENDING
+def test_a_signal_that_reaches_a_worker_while_its_server_is_made_ends_it(
+    site: Site, kind: str, number: signal.Signals
+) -> None:
+    site.environment["WORKERS_GATE"] = "yes"
+    site.run(site.command(kind, workers=1))
+    (pid,) = until(lambda: site.told("loading"), "a worker that makes its server")
+    _end_before_it_serves(site, pid, number)
+
+
+def _end_before_it_serves(site: Site, pid: int, number: signal.Signals) -> None:
+    site.send(number, pid)
+    (site.root / "open").touch()
+    until(lambda: pid not in site.workers() or pid in site.serving(), "its end")
+    assert pid not in site.told("registered")
+    assert "Traceback" not in site.written()
+    site.settled(1)
+    assert site.end() == 0
 
 
 def test_what_is_meant_for_the_parent_does_not_end_a_worker(site: Site, kind: str) -> None:
@@ -165,7 +231,7 @@ def test_a_server_that_ends_itself_is_replaced(site: Site, kind: str) -> None:
 
 @pytest.mark.slow
 def test_a_worker_whose_hub_hangs_says_where_and_is_replaced(site: Site, kind: str) -> None:
-    site.start(site.command(kind, timeout=2))
+    site.start(site.command(kind, timeout=6))  # also the time that a worker may stand still, held by a test or by load
     stuck, other = site.settled(2)
     with site.dial_worker(stuck) as pop:
         pop.sock.sendall(b"XHANG\r\n")
@@ -194,7 +260,7 @@ def test_a_new_parent_takes_over_at_usr2_and_nobody_is_refused(site: Site, kind:
             assert after.say("QUIT").startswith("+OK")
         assert before.say("QUIT").startswith("+OK")
     assert site.process is not None
-    assert site.process.wait(60) == 0
+    assert site.process.wait(SECONDS) == 0
     with site.dial() as last:
         assert last.who()[0] in site.workers(heir)
     os.kill(heir, signal.SIGTERM)
@@ -221,8 +287,7 @@ def _alive(pids: set[int]) -> set[int]:
 
 def _is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # it may also end between opening and reading
         return False
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] != "Z"

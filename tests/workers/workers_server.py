@@ -1,6 +1,7 @@
 """The server that the worker tests serve: real maildrops, and verbs that tell which process answers.
 
-What it is like is said in the environment: WORKERS_ROOT is a folder with Maildirs, ``passwords`` and ``generation``.
+What it is like is said in the environment: WORKERS_ROOT is a folder with Maildirs, ``passwords`` and ``generation``;
+with WORKERS_GATE a server takes until there is a file ``open`` in that folder to be made.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+
+import gevent
 
 from geventpop3 import POP3Server, ok
 from geventpop3.auth.passwd import PasswordFile
@@ -56,7 +59,17 @@ def make(configured: str | None = None) -> POP3Server:
     @pop3d.on("registered")
     @pop3d.on("unregistered")
     def told(_pop3d: Any, event: Any) -> None:
-        with (root() / "events").open("a") as file:
-            file.write(f"{event.name} {os.getpid()}\n")
+        tell(event.name)
 
+    if "WORKERS_GATE" in os.environ:
+        tell("loading")
+        while not (root() / "open").exists():
+            gevent.sleep(0.005)
+        gevent.sleep(0.005)  # once more, for the signal that came before the file
     return pop3d
+
+
+def tell(name: str) -> None:
+    """Tell the test what happens in this process."""
+    with (root() / "events").open("a") as file:
+        file.write(f"{name} {os.getpid()}\n")

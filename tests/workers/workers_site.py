@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from authority import NAME
 
-SECONDS = 60.0
+SECONDS = 120.0
 """How long anything that must come is waited for."""
 
 MESSAGE = b"From: a@example.org\nSubject: hello\n\n.dot\nbye\n"
@@ -168,9 +168,13 @@ class Site:
 
     def serving(self) -> set[int]:
         """The workers that have said that they listen and not yet that they stopped."""
-        told = [line.split() for line in (self.root / "events").read_text().splitlines()]
-        begun = {int(pid) for name, pid in told if name == "registered"}
-        return begun - {int(pid) for name, pid in told if name == "unregistered"} & begun
+        return self.told("registered") - self.told("unregistered")
+
+    def told(self, event: str) -> set[int]:
+        """The processes that have told of this event."""
+        # Without a line of which only a part is written yet.
+        lines = [line.split() for line in (self.root / "events").read_text().split("\n")[:-1]]
+        return {int(pid) for name, pid in lines if name == event}
 
     def settled(self, count: int) -> set[int]:
         """Wait until *count* workers serve and there are no others; their numbers."""

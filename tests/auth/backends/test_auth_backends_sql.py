@@ -1,10 +1,12 @@
 """Users in SQL: SQLite in a file, modules of every parameter style, broken rows, lost connections, hostile names."""
 
+import gc
 import logging
 import shutil
 import sqlite3
 import sys
 import threading
+import time
 import types
 from contextlib import closing
 
@@ -407,6 +409,42 @@ def test_a_thread_keeps_its_connection(make, path):
     log_in()
     assert owners == ["alice"] * 6
     assert len(opened) == 3
+
+
+def test_the_connection_of_a_thread_that_ended_is_closed(make):
+    class Told(Driver):
+        def close(self):
+            closed.append(threading.get_ident())
+
+    closed, idents = [], []
+    users = make(connect=lambda: Told([]), paramstyle="qmark")
+
+    def ask():
+        idents.append(threading.get_ident())
+        users.knows("alice")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    # In that thread, as SQLite wants it; join may return a moment before.
+    end = time.monotonic() + 60
+    while not closed and time.monotonic() < end:
+        time.sleep(0.001)
+    assert closed == idents
+
+
+def test_the_connection_of_an_authenticator_that_is_forgotten_is_closed():
+    class Told(Driver):
+        def close(self):
+            closed.append(True)
+
+    closed = []
+    users = SqlAuthenticator(lambda: Told([]), QUERY, paramstyle="qmark")
+    users.knows("alice")
+    assert closed == []
+    del users
+    gc.collect()
+    assert closed == [True]
 
 
 def test_what_changes_in_the_database_is_seen(make, path):
