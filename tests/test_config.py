@@ -67,6 +67,7 @@ def test_every_setting_can_come_from_the_file(file):
         'proxy = ["192.0.2.0/24", "2001:db8::/32"]\nauth = ["plain", "SCRAM-SHA-256"]\n'
         "durable = false\ncreate-maildirs = true\nexpire = 30\nlogin-delay = 60\nutf8-messages = 'convert'\n"
         "language = 'de'\nusername-case = 'lower'\nmax-tries = 2\nauth-threads = 4\nstore-threads = 5\n"
+        "store-threads-for = 'always'\n"
         "waiting-threads = 6\nfake-salt-key-file = '/k'\n"
         "workers = 2\nuser = 'vmail'\ngroup = 'mail'\npid-file = '/run/pop3.pid'\ngraceful-timeout = 60\n"
         "[limits]\nban-after = 5\n[[authenticator]]\nkind = 'pam'\n[[authenticator]]\nkind = 'sql'\n"
@@ -103,6 +104,7 @@ def test_every_setting_can_come_from_the_file(file):
         max_tries=2,
         auth_threads=4,
         store_threads=5,
+        store_threads_for="always",
         waiting_threads=6,
         fake_salt_key_file="/k",
         workers=2,

@@ -96,7 +96,11 @@ def make_store(settings: Settings) -> MaildirStore:
     """
     with settings.blamed("maildir"):
         store = MaildirStore(
-            settings.maildir, lock=settings.lock, durable=settings.durable, create=settings.create_maildirs
+            settings.maildir,
+            threads_for=settings.store_threads_for,
+            lock=settings.lock,
+            durable=settings.durable,
+            create=settings.create_maildirs,
         )
         with reading(store.fixed, f"mkdir -p {shlex.quote(store.fixed)}"):
             os.stat(os.path.join(store.fixed, "."))

@@ -28,6 +28,7 @@ from geventpop3.service.language import DEFAULT, LANGUAGES
 from geventpop3.service.offload import WAITING_THREADS
 from geventpop3.service.service import STORE_THREADS
 from geventpop3.service.utf8 import POLICIES
+from geventpop3.stores.maildir.mounts import THREADS_FOR
 
 PREFIX = "GEVENTPOP3_"
 
@@ -230,7 +231,14 @@ class Settings:
         "(default: a random key, which changes at a restart and tells by it which names are unknown)",
         "FILE",
     )
-    store_threads: int = _number("threads that read maildrops", checks.count, "N", STORE_THREADS)
+    store_threads: int = _number("threads that read maildrops, for each file system", checks.count, "N", STORE_THREADS)
+    store_threads_for: Literal["auto", "always", "never"] = _text(
+        "auto: read maildrops in threads where that may wait, as on network file systems; always: read all of them "
+        "there; never: only where much is to be read",
+        "|".join(THREADS_FOR),
+        "auto",
+        checks.one_of(*THREADS_FOR),
+    )
     workers: int | None = _number(
         "serve in so many processes, and restart them at SIGHUP without a session noticing; needs "
         "geventpop3[workers] (default: this process serves)",

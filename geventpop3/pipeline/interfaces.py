@@ -106,5 +106,8 @@ class ClientInterface(Protocol):
     def disconnect(self) -> None:
         """Close once the next reply is out."""
 
+    def has_gone(self) -> bool:
+        """Return whether the client has ended its input and nothing of it is left: then work for it is in vain."""
+
     def flush(self) -> None:
         """Write the replies so far, which else leave together, and wait until they are written. Raises OSError."""

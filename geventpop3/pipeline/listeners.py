@@ -90,6 +90,12 @@ class Subscriber:
             return None
 
 
+def _own_priority(function: Handler, priority: int) -> int:
+    """Return the priority that ``@handles`` gave the method, or *priority* if it gave none."""
+    own = getattr(function, "__priority__", None)
+    return own if isinstance(own, int) else priority
+
+
 def _priority(receiver: Listener | Subscriber) -> int:
     return receiver.priority
 
@@ -148,13 +154,13 @@ class Listeners:
         """Connect what ``calls_of`` said and ``check`` passed; "all": each known event *origin* hears not yet."""
         for name, function in calls.items():
             if name != ALL:
-                self._connect(name, Listener(function, priority, origin))
+                self._connect(name, Listener(function, _own_priority(function, priority), origin))
         if ALL in calls:
-            everywhere = Listener(calls[ALL], priority, origin)
+            everywhere = Listener(calls[ALL], _own_priority(calls[ALL], priority), origin)
             self._everywhere.append(everywhere)
             for name in self._names:
                 if name != RESPONSE and not self._hears(name, origin):
-                    self._connect(name, Listener(everywhere.function, priority, origin))
+                    self._connect(name, Listener(everywhere.function, everywhere.priority, origin))
 
     def declared(self, name: str) -> None:
         """An event became known: whoever hears "all" hears it too."""

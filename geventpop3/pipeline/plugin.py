@@ -45,17 +45,20 @@ def name_of(function: object) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def handles(*names: str) -> Callable[[AnyFunction], AnyFunction]:
+def handles(*names: str, priority: int | None = None) -> Callable[[AnyFunction], AnyFunction]:
     """Mark a method as the one that is called ``(pop3d, event)`` for these events; the method is returned unchanged.
 
     ``"all"``: every event that no other method of the object handles (the seed's ``_default``). A method that overrides
-    a marked one handles the same events, unless it is marked itself. Marks on one method add up.
+    a marked one handles the same events, unless it is marked itself. Marks on one method add up. *priority*: of this
+    method among listeners, in place of the object's; a plugin has one for all its methods.
     """
     check_given("handles", names)
 
     def mark(function: AnyFunction) -> AnyFunction:
         marked: Any = plain_function(_unwrapped(function))
         marked.__handles__ = (*names, *getattr(marked, "__handles__", ()))
+        if priority is not None:
+            marked.__priority__ = priority
         return function
 
     return mark

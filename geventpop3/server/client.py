@@ -257,6 +257,13 @@ class Client:
         else:
             self._connection.disconnect()
 
+    def has_gone(self) -> bool:
+        """Return whether the client has ended its input and nothing of it is left: whatever is done for it is in vain.
+
+        A client that has gone with commands under way, or that ended TLS with a word, is not found out.
+        """
+        return not self._connection.has_data and self._stream.has_ended()
+
     def flush(self) -> None:
         """Write the replies so far, which else leave together, and wait until they are written. Raises OSError."""
         self._output.flush()

@@ -64,6 +64,10 @@ class Stream(ABC):
         """Return how many of the octets ``sent`` the peer's system has taken, as far as can be told."""
         return self.sent
 
+    def has_ended(self) -> bool:
+        """Return whether the peer has ended its input, and all of it was read; False where that cannot be told."""
+        return False
+
     @abstractmethod
     def wake(self) -> None:
         """End a wait in ``recv``, now or the next one, as if the peer had ended its input."""
@@ -155,6 +159,14 @@ class SocketStream(PlainStream):
         except OSError:
             return self.sent  # a socket that has ended, or a system that cannot tell
         return self.sent - int(unsent)
+
+    def has_ended(self) -> bool:
+        try:
+            return not self._raw.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def wake(self) -> None:
         self._woken = True
@@ -294,6 +306,9 @@ class TlsStream(Stream):
 
     def acknowledged(self) -> int:
         return self._under.acknowledged()
+
+    def has_ended(self) -> bool:
+        return self._under.has_ended()
 
     def wake(self) -> None:
         self._under.wake()

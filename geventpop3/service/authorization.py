@@ -104,11 +104,11 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
         # A plugin made an -ERR of the reply to an earlier login, so the client does not know that it is in.
         transaction, session.transaction = session.transaction, None
         service.close_maildrop(transaction.maildrop)
-    maildrop = service.open_maildrop(owner)
+    maildrop = service.open_maildrop(owner, client)
     try:
         session.transaction = transaction = Transaction(
             maildrop,
-            service.scan(maildrop, owner),
+            service.scan(maildrop, owner, client),
             client.summary,
             owner=owner,
             present=None if session.utf8 else service.present,

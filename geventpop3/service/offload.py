@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
 from copy import copy
-from typing import Any, ParamSpec, TypeVar
+from time import monotonic
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import gevent
+from gevent.lock import Semaphore
 from gevent.threadpool import ThreadPool
 
 from geventpop3.errors import StoreUnavailable
@@ -33,7 +35,35 @@ NICER = 10
 """By how much the niceness of hashing threads is above the hub's. On a core that both want, the scheduler lets the hub
 go first and leaves them a tenth; all of it while the hub sleeps."""
 
+PATIENCE = 1.0
+"""Seconds after which a call counts as slow, and between two looks whether its client is still there."""
+
+EXTRA = 56
+"""Slow calls of one place in whose stead others may begin. They cost memory; eight at once can be none of them."""
+
+SHARES = 4
+"""One owner's calls take this part of a place's threads at most."""
+
 _CLOSE_SECONDS = 1.0
+
+
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> None:
+    """Go on."""
+
+
+class Call(NamedTuple):
+    """What is known of a call: whether its client has *gone*, how to *interrupt* it, and whether it *is_needed*.
+
+    One that lets go of something is needed, and never refused.
+    """
+
+    gone: Callable[[], bool] = _never
+    interrupt: Callable[[], None] = _nothing
+    is_needed: bool = False
 
 
 def cores() -> int:
@@ -42,14 +72,42 @@ def cores() -> int:
 
 
 class _Pool:
-    """The threads of one hub, and how many calls they have or wait for."""
+    """The threads of one hub, and the calls that have one or wait for one."""
 
-    __slots__ = ("niceness", "threads", "under_way")
+    __slots__ = ("_replaced", "_running", "niceness", "places", "threads", "waiting")
 
-    def __init__(self, threads: int, hub: Any, nicer: int) -> None:
-        self.threads = ThreadPool(threads, hub)
+    def __init__(self, threads: int, extra: int, hub: Any, nicer: int) -> None:
+        self.threads = ThreadPool(threads + extra, hub)
         self.niceness = min(os.getpriority(os.PRIO_PROCESS, 0) + nicer, 19) if nicer else None
-        self.under_way = 0
+        self.places = Semaphore(threads, hub)
+        self.waiting = 0
+        self._running: dict[object, float] = {}
+        self._replaced: set[object] = set()
+
+    def begin(self) -> object:
+        """A call has got a place; return what ``end`` needs."""
+        call = object()
+        self._running[call] = monotonic()
+        return call
+
+    def end(self, call: object) -> None:
+        """The call is over, and gives its place back unless another took it over."""
+        del self._running[call]
+        if call in self._replaced:
+            self._replaced.remove(call)
+        else:
+            self.places.release()
+
+    def replace_slow(self, extra: int) -> None:
+        """Let another call begin in place of one that has run for long, at most for *extra* of them at once."""
+        now = monotonic()
+        for call, since in self._running.items():
+            if len(self._replaced) >= extra:
+                return
+            if now - since >= PATIENCE and call not in self._replaced:
+                self._replaced.add(call)
+                self.places.release()
+                return
 
 
 class Offload:
@@ -58,27 +116,48 @@ class Offload:
     A pool belongs to a hub, and hubs to native threads; each hub that asks gets its own. A greenlet that is killed, or
     runs into a timeout, goes when its call has returned and not before: whatever it then lets go of, a lock or a file,
     is in nobody's use any more. *nicer* is added to the threads' niceness, where threads have one of their own (Linux).
+    *extra*: so many calls may take over ``PATIENCE`` seconds before others wait for them.
     """
 
-    def __init__(self, threads: int, queue: int, *, nicer: int = 0) -> None:
+    def __init__(self, threads: int, queue: int, *, nicer: int = 0, extra: int = 0) -> None:
         self._threads = threads
         self._queue = queue
+        self._extra = extra
         self._nicer = nicer if sys.platform == "linux" else 0
         self._pools: dict[Any, _Pool] = {}
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What *function* returns or raises; the greenlet waits meanwhile, others run.
+        """Return what *function* returns or raises; the greenlet waits meanwhile, others run.
 
         Raises StoreUnavailable if too many are waiting already.
         """
-        result, killed = self._call(function, args, kwargs)
+        result, killed = self._call(Call(), function, args, kwargs)
         if killed is not None:
             raise killed
         return result
 
-    def acquire(self, release: Callable[[R], object], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def run_call(self, call: Call, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As ``run``, with what *call* says of it. Raises StoreUnavailable once its client has gone, too."""
+        result, killed = self._call(call, function, args, kwargs)
+        if killed is not None:
+            raise killed
+        return result
+
+    def acquire(
+        self,
+        release: Callable[[R], object],
+        function: Callable[P, R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
         """As ``run``, for what must be released: if the greenlet was killed meanwhile, *release* gets the result."""
-        result, killed = self._call(function, args, kwargs)
+        return self.acquire_call(Call(), release, function, *args, **kwargs)
+
+    def acquire_call(
+        self, call: Call, release: Callable[[R], object], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """As ``acquire``, with what *call* says of it."""
+        result, killed = self._call(call, function, args, kwargs)
         if killed is not None:
             release(result)
             raise killed
@@ -95,21 +174,43 @@ class Offload:
         """Forget the threads, which are the parent's: this process is a forked child of theirs."""
         self._pools.clear()
 
-    def _call(self, function: Callable[..., R], args: Any, kwargs: Any) -> tuple[R, BaseException | None]:
-        """The result, and what was raised in this greenlet meanwhile, if anything was."""
+    def _call(self, call: Call, function: Callable[..., R], args: Any, kwargs: Any) -> tuple[R, BaseException | None]:
+        """Return the result, and what was raised in this greenlet meanwhile, if anything was."""
         pool = self._pool()
-        if pool.under_way >= self._threads + self._queue:
-            raise StoreUnavailable("the server is busy, try again later", detail="too many calls wait for a thread")
-        pool.under_way += 1
+        killed = None
+        if not pool.places.acquire(blocking=False):
+            killed = self._wait_for_place(pool, call)
+        running = pool.begin()
         try:
             outcome = pool.threads.spawn(_guarded, pool.niceness, function, args, kwargs)
-            killed = _wait(outcome)
+            killed = _wait(outcome, call, killed)
         finally:
-            pool.under_way -= 1
+            pool.end(running)
         result, error = outcome.get()
         if error is not None:
             raise killed or error
         return result, killed
+
+    def _wait_for_place(self, pool: _Pool, call: Call) -> BaseException | None:
+        """Return what was raised in this greenlet meanwhile, if the call *is_needed*; raise it otherwise."""
+        if pool.waiting >= self._queue and not call.is_needed:
+            raise StoreUnavailable("the server is busy, try again later", detail="too many calls wait for a thread")
+        thrown: BaseException | None = None
+        pool.waiting += 1
+        try:
+            while True:
+                try:
+                    if pool.places.acquire(timeout=PATIENCE):
+                        return thrown
+                except BaseException as error:
+                    if not call.is_needed:
+                        raise
+                    thrown = thrown or error
+                if not call.is_needed and call.gone():
+                    raise StoreUnavailable(detail="the client has gone, and its call was given up")
+                pool.replace_slow(self._extra)
+        finally:
+            pool.waiting -= 1
 
     def _pool(self) -> _Pool:
         hub = gevent.get_hub()
@@ -117,8 +218,65 @@ class Offload:
         if pool is None:
             for other in [other for other in self._pools if other.dead]:
                 self._pools.pop(other, None)
-            pool = self._pools[hub] = _Pool(self._threads, hub, self._nicer)
+            pool = self._pools[hub] = _Pool(self._threads, self._extra, hub, self._nicer)
         return pool
+
+
+class StoreThreads:
+    """The threads that wait for stores: a pool for each place, of which each owner has a share.
+
+    A place is what calls may have to wait for (``Store.place``), so one that is slow costs those alone who need it. One
+    owner's calls take a quarter of a pool at most. A call that takes over ``PATIENCE`` seconds has another begin in its
+    stead, up to ``EXTRA`` at once.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._pools: dict[Hashable, Offload] = {}
+        self._shares: dict[tuple[Hashable, str], _Share] = {}
+
+    def of(self, place: Hashable) -> Offload:
+        """Return the threads of a place."""
+        pool = self._pools.get(place)
+        if pool is None:
+            pool = self._pools[place] = Offload(self._threads, self._threads * CALLS_PER_THREAD, extra=EXTRA)
+        return pool
+
+    @contextlib.contextmanager
+    def share(self, place: Hashable, owner: str) -> Iterator[Offload]:
+        """Wait until *owner* has less than its share of the place's threads; within it, the calls count."""
+        key = place, owner
+        share = self._shares.get(key)
+        if share is None:
+            share = self._shares[key] = _Share(max(1, self._threads // SHARES))
+        share.users += 1
+        try:
+            with share.places:
+                yield self.of(place)
+        finally:
+            share.users -= 1
+            if not share.users:
+                del self._shares[key]
+
+    def close(self) -> None:
+        """End the threads of this hub."""
+        for pool in self._pools.values():
+            pool.close()
+
+    def disown(self) -> None:
+        """Forget the threads, which are the parent's: this process is a forked child of theirs."""
+        self._pools.clear()
+        self._shares.clear()
+
+
+class _Share:
+    """The places of one owner, and how many calls have one or wait for one."""
+
+    __slots__ = ("places", "users")
+
+    def __init__(self, places: int) -> None:
+        self.places = Semaphore(places)
+        self.users = 0
 
 
 class AuthThreads:
@@ -168,14 +326,15 @@ class AuthThreads:
             part.disown()
 
 
-def _wait(outcome: Any) -> BaseException | None:
-    """Wait until it is there, whatever is thrown into this greenlet; returns the first of that."""
-    thrown: BaseException | None = None
+def _wait(outcome: Any, call: Call, thrown: BaseException | None) -> BaseException | None:
+    """Wait until it is there, whatever is thrown into this greenlet; return the first of that, or *thrown*."""
     while not outcome.ready():
         try:
-            outcome.wait()
+            outcome.wait(PATIENCE)
         except BaseException as error:  # noqa: BLE001  # raised again once the call has returned
             thrown = thrown or error
+        if not outcome.ready() and (thrown is not None or call.gone()):
+            call.interrupt()
     return thrown
 
 

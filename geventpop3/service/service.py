@@ -1,7 +1,7 @@
 """The listener that makes a POP3 server of a store and an authenticator.
 
 It has the lowest priority and answers only what nobody answered. What it keeps of a client ends with ``disconnected``,
-and with it the exclusive-access lock, however the session ended.
+which it gets first, and with it the exclusive-access lock, however the session ended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ from geventpop3.service.body import Body, let_go
 from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
 from geventpop3.service.language import DEFAULT, LANGUAGES, Language
 from geventpop3.service.marks import Transaction, plural
-from geventpop3.service.offload import CALLS_PER_THREAD, NICER, WAITING_THREADS, AuthThreads, Offload
+from geventpop3.service.offload import (
+    CALLS_PER_THREAD,
+    NICER,
+    WAITING_THREADS,
+    AuthThreads,
+    Call,
+    Offload,
+    StoreThreads,
+)
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot, Store
 from geventpop3.wire.arguments import expect
@@ -40,6 +48,7 @@ Check = TypeVar("Check", bound=Callable[[str, str], str | bool | None])
 log = logging.getLogger("geventpop3.service")
 
 PRIORITY = 1000
+FIRST = -1_000_000
 STORE_THREADS = 8
 
 WITHOUT_MAILDROP = {**authorization.COMMANDS, **utf8.COMMANDS, **language.COMMANDS}
@@ -170,7 +179,7 @@ class MaildropService:
         self.max_tries = max_tries
         self.capabilities: dict[str, Capability] = dict(CAPABILITIES)
         self.offers: dict[Hashable, list[str]] = {}
-        self._storing = Offload(store_threads, store_threads * CALLS_PER_THREAD)
+        self._storing = StoreThreads(store_threads)
         self._converting = Offload(1, CALLS_PER_THREAD, nicer=NICER)
         self._sessions: dict[int, Session] = {}
         self._registration = Registration(self._disown)
@@ -279,7 +288,7 @@ class MaildropService:
             if expired := transaction.expired:
                 marked += self._sent(event.client, expired)
             if marked:
-                self._call(transaction.maildrop, "remove", transaction.maildrop.remove, marked)
+                self.remove(transaction.maildrop, marked)
                 event.client.summary.removed = len(marked)
         except BaseException:
             # RFC 1939 section 6: "Whether the removal was successful or not, the server then releases any
@@ -312,9 +321,9 @@ class MaildropService:
         elif name in TAKE_BACK and session.done_at == client.summary.commands:
             TAKE_BACK[name](self, session)
 
-    @handles("disconnected")
+    @handles("disconnected", priority=FIRST)
     def forget(self, _pop3d: Host, event: Event) -> None:
-        """However the session ended: nothing more is removed, and the lock is released."""
+        """Release the lock, however the session ended, and remove nothing more; before a listener that may wait."""
         if event.client is None:
             return
         session = self._sessions.pop(event.client.id, None)
@@ -401,16 +410,20 @@ class MaildropService:
         """What takes a processor many milliseconds for a message: one at a time, for all clients."""
         return self._converting.run(function, *args, **kwargs)
 
-    def open_maildrop(self, owner: str) -> Maildrop:
-        """The maildrop of *owner*, locked."""
+    def open_maildrop(self, owner: str, client: ClientInterface) -> Maildrop:
+        """Return the maildrop of *owner*, locked, for *client*: once it has gone, nothing is opened any more."""
         if self.store.opens_at_once(owner):
             return self.store.open(owner)
-        return self._storing.acquire(lambda maildrop: maildrop.close(), self.store.open, owner)
+        with self._storing.share(self.store.place(owner), owner) as threads:
+            return threads.acquire_call(Call(client.has_gone), self.close_maildrop, self.store.open, owner)
 
-    def scan(self, maildrop: Maildrop, owner: str) -> Snapshot:
+    def scan(self, maildrop: Maildrop, owner: str, client: ClientInterface) -> Snapshot:
         """Return the snapshot of a maildrop. Raises StoreBroken, and logs why, if it cannot be one."""
         try:
-            return self._call(maildrop, "scan", _scan, maildrop)
+            if "scan" not in maildrop.blocking:
+                return _scan(maildrop)
+            with self._storing.share(maildrop.place, owner) as threads:
+                return threads.run_call(Call(client.has_gone, maildrop.interrupt), _scan, maildrop)
         except StoreMistake as mistake:
             raise self._mistaken(owner, mistake) from None
 
@@ -421,7 +434,11 @@ class MaildropService:
         """
         maildrop = transaction.maildrop
         waits = "retrieve" in maildrop.blocking
-        chunks = self._storing.acquire(let_go, maildrop.retrieve, unique_id) if waits else maildrop.retrieve(unique_id)
+        if waits:
+            with self._storing.share(maildrop.place, transaction.owner) as threads:
+                chunks = threads.acquire(let_go, maildrop.retrieve, unique_id)
+        else:
+            chunks = maildrop.retrieve(unique_id)
         if type(chunks) is tuple and len(chunks) == 1 and type(chunks[0]) is bytes:
             return chunks
         first = None
@@ -437,7 +454,7 @@ class MaildropService:
                 transaction.owner, f"retrieve() returned a {kind}, not an iterable of bytes", unique_id
             )
         mistaken = partial(self._mistaken, transaction.owner, unique_id=unique_id)
-        return Body(chunks, self._storing, first=first, waits=waits, mistaken=mistaken)
+        return Body(chunks, self._storing.of(maildrop.place), first=first, waits=waits, mistaken=mistaken)
 
     def verify(self, transaction: Transaction, number: int, octets: int) -> None:
         """Log an error if a message has other octets than its store told; this session tells the right ones then."""
@@ -453,10 +470,17 @@ class MaildropService:
 
     def close_maildrop(self, maildrop: Maildrop) -> None:
         """Release the lock and all else."""
-        self._call(maildrop, "close", maildrop.close)
+        if "close" in maildrop.blocking:
+            self._storing.of(maildrop.place).run_call(Call(is_needed=True), maildrop.close)
+        else:
+            maildrop.close()
 
-    def _call(self, maildrop: Maildrop, name: str, method: Callable[..., R], *args: object) -> R:
-        return self._storing.run(method, *args) if name in maildrop.blocking else method(*args)
+    def remove(self, maildrop: Maildrop, unique_ids: list[str]) -> None:
+        """Remove messages: UPDATE."""
+        if "remove" in maildrop.blocking:
+            self._storing.of(maildrop.place).run_call(Call(is_needed=True), maildrop.remove, unique_ids)
+        else:
+            maildrop.remove(unique_ids)
 
 
 def _check_parts(store: object, authenticator: object, may_act_as: object) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 from geventpop3.errors import StoreMistake
@@ -164,6 +164,9 @@ class Maildrop(ABC):
     """Whether the octets of ``scan`` are counted by the store and so are what ``retrieve`` gives. If not, the service
     counts what it sends, corrects the number for this session, and logs an error."""
 
+    place: Hashable = None
+    """Where the calls that wait do so; see ``Store.place``."""
+
     blocking: frozenset[str] = frozenset({"scan", "retrieve", "remove", "close"})
     """The methods that may wait; the others are called without a thread. May be narrowed by an instance."""
 
@@ -198,6 +201,9 @@ class Maildrop(ABC):
         The lock is released, not only let go of with its descriptor, of which a forked child may have a copy.
         """
 
+    def interrupt(self) -> None:  # noqa: B027  # for those that can
+        """Have a ``scan`` that another thread is at raise StoreUnavailable soon: nobody waits for it any more."""
+
     def disown(self) -> None:  # noqa: B027  # for those that have a descriptor
         """Close this process's copies of descriptors in a forked child: no unlock, and no word to a server.
 
@@ -211,6 +217,13 @@ class Store(ABC):
     @abstractmethod
     def open(self, owner: str) -> Maildrop:
         """The maildrop of *owner*, locked. Raises MaildropLocked, StoreUnavailable or StoreBroken."""
+
+    def place(self, owner: str) -> Hashable:  # noqa: ARG002 (for those who override it)
+        """Return what calls for *owner* may have to wait for: a file system, a server. It never waits itself.
+
+        Each place has threads of its own, so that one which is slow costs those alone who need it.
+        """
+        return None
 
     def opens_at_once(self, owner: str) -> bool:  # noqa: ARG002 (for those who override it)
         """Whether ``open(owner)`` is known not to wait, so that it may be called without a thread."""

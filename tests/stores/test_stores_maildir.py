@@ -1299,3 +1299,32 @@ class TestTheLock:
         (three / "new/1700000004.M4P1.host").write_bytes(MESSAGE)
         assert len(ids(store)) == 4
         assert left_over(three) == {index.FILE}
+
+
+class TestForks:
+    """A descriptor that is copied, as by a fork, is the same open directory, and so the same holder of the lock."""
+
+    def test_a_lock_is_released_although_a_child_has_a_copy_of_the_descriptor(
+        self, store: MaildirStore, alice: Path
+    ) -> None:
+        maildrop = store.open("alice")
+        copy = os.dup(maildrop._root)
+        try:
+            maildrop.close()
+            store.open("alice").close()
+        finally:
+            os.close(copy)
+
+    def test_a_child_closes_its_copies_and_the_lock_stays_its_parents(self, store: MaildirStore, alice: Path) -> None:
+        (alice / "new/1.M1P1.host").write_bytes(b"one\n")
+        maildrop = store.open("alice")
+        maildrop.scan()
+        copy = os.dup(maildrop._root)
+        try:
+            maildrop.disown()
+            maildrop.disown()
+            with pytest.raises(MaildropLocked):
+                store.open("alice")
+        finally:
+            os.close(copy)
+        store.open("alice").close()

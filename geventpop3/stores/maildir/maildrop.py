@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import islice
+from time import monotonic
 
 from geventpop3.errors import NoSuchMessage, RemovalIncomplete, StoreBroken, StoreUnavailable
 from geventpop3.stores.maildir import index as indexes
@@ -25,6 +26,7 @@ from geventpop3.stores.maildir.cache import Cache
 from geventpop3.stores.maildir.index import UNKNOWN, Index
 from geventpop3.stores.maildir.listing import Finder, fingerprint, listing, path_of
 from geventpop3.stores.maildir.measure import measure
+from geventpop3.stores.maildir.mounts import Mount, Mounts
 from geventpop3.stores.maildir.names import is_shared, shared_as, states_octets
 from geventpop3.stores.maildir.opening import PARTS, Parts
 from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
@@ -45,6 +47,7 @@ BEGUN = "the removal was begun but not completed, a later login may complete it"
 UNCERTAIN = "it is not certain that all deleted messages were removed, log in again to see"
 EARLIER = "an earlier removal must be completed first, try again later"
 
+_ALL = frozenset({"scan", "retrieve", "remove", "close"})
 _BEFORE_SCAN = frozenset({"scan", "retrieve", "remove"})
 _LARGE = frozenset({"retrieve", "remove"})
 _SMALL = frozenset({"remove"})
@@ -64,16 +67,22 @@ class MaildirMaildrop(Maildrop):
 
     counted = True
 
-    def __init__(self, path: str, root: int, cache: Cache, *, exclusive: bool, durable: bool) -> None:
+    def __init__(
+        self, path: str, root: int, cache: Cache, mount: Mount, mounts: Mounts, *, exclusive: bool, durable: bool
+    ) -> None:
         self._path = path
         self._root = root
         self._parts = Parts(root, path)
         self._cache = cache
+        self.place = mount
+        self._mount = mount
+        self._mounts = mounts
+        self._is_interrupted = False
         self._exclusive = exclusive
         self._durable = durable
         self._moved: Mapping[str, str] | None = None
         self._index: Index | None = None
-        self.blocking = _BEFORE_SCAN
+        self.blocking = _ALL if mounts.waits(mount) else _BEFORE_SCAN
         known = cache.get(path)
         if known is not None and not journal.exists(root) and known.fingerprint == fingerprint(root):
             self._use(known)
@@ -86,10 +95,14 @@ class MaildirMaildrop(Maildrop):
         place = index.places.get(unique_id)
         if place is None:
             raise NoSuchMessage
+        began = monotonic()
         try:
             fd, path = self._open(unique_id, path_of(unique_id, index.tails[place]))
         except OSError as error:
             raise refusal(error, self._path) from error
+        finally:
+            if self._mount.took(monotonic() - began):
+                self._use(index)  # the next call may need a thread
         size = index.sizes[place]
         doubtful = states_octets(path) and not index.counted[place]
         if size < CHUNK_OCTETS:
@@ -142,6 +155,9 @@ class MaildirMaildrop(Maildrop):
             self._parts.close()
             system.close(root)
 
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+
     def disown(self) -> None:
         root, self._root = self._root, -1
         if root >= 0:
@@ -161,7 +177,10 @@ class MaildirMaildrop(Maildrop):
 
     def _use(self, index: Index) -> Index:
         self._index = index
-        self.blocking = _LARGE if len(index) > RELIST_AT_ONCE else _SMALL
+        if self._mounts.waits(self._mount):
+            self.blocking = _ALL
+        else:
+            self.blocking = _LARGE if len(index) > RELIST_AT_ONCE else _SMALL
         return index
 
     def _scan(self) -> Index:
@@ -181,7 +200,7 @@ class MaildirMaildrop(Maildrop):
     def _list(self, known: Index) -> tuple[Index, bool]:
         """What is in the maildir now, and whether that is worth writing to the disk."""
         tails, stamp, _ = listing(self._parts)
-        rows, missing = measure(known.unmeasured(tails), self._parts, known.places)
+        rows, missing = measure(known.unmeasured(tails), self._parts, known.places, self._go_on)
         for _ in range(ATTEMPTS):
             if not missing:
                 break
@@ -189,9 +208,13 @@ class MaildirMaildrop(Maildrop):
             later, stamp = listing(self._parts).tails, None
             tails.update(later)
             again = {each: later[each] for each in missing if each in later}
-            more, missing = measure(again, self._parts, known.places)
+            more, missing = measure(again, self._parts, known.places, self._go_on)
             rows += more
         return known.updated(tails, rows, stamp), bool(rows) or stamp is not None
+
+    def _go_on(self) -> None:
+        if self._is_interrupted:
+            raise StoreUnavailable(detail=f"maildir {self._path!r}: the client has gone, the scan was given up")
 
     def _load(self) -> Index:
         try:

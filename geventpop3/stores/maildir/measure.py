@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
@@ -36,16 +36,23 @@ class Measured(NamedTuple):
     missing: list[str]
 
 
-def measure(tails: Mapping[str, str], maildir: Parts, doubted: Container[str] = ()) -> Measured:
+def _nothing() -> None:
+    """Go on."""
+
+
+def measure(
+    tails: Mapping[str, str], maildir: Parts, doubted: Container[str] = (), go_on: Callable[[], None] = _nothing
+) -> Measured:
     """Measure these messages of the maildir; what is no regular file is left out.
 
-    *doubted*: unique-ids of messages whose names are not believed.
+    *doubted*: unique-ids of messages whose names are not believed. *go_on* is called now and then, and may raise.
     A message that cannot be read has a row nevertheless, of UNKNOWN size: it is in the maildrop, only RETR refuses.
     Raises OSError if nothing can be read now.
     """
     measured = Measured([], [])
     items = iter(tails.items())
     while batch := list(islice(items, BATCH)):
+        go_on()
         if len(batch) > 1:
             # On a cold disk all of them are read at the same time: a third of the time, or less.
             for unique_id, tail in batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Literal
 
 from geventpop3.errors import ConfigError, MaildropLocked, StoreBroken
@@ -9,6 +10,7 @@ from geventpop3.stores.maildir import lock, system
 from geventpop3.stores.maildir.cache import Cache
 from geventpop3.stores.maildir.examining import Examination
 from geventpop3.stores.maildir.maildrop import MaildirMaildrop, refusal
+from geventpop3.stores.maildir.mounts import THREADS_FOR, Mount, Mounts, ThreadsFor
 from geventpop3.stores.maildir.opening import open_root
 from geventpop3.stores.maildir.paths import Template
 from geventpop3.stores.store import Maildrop, Store
@@ -19,7 +21,9 @@ class MaildirStore(Store):
 
     *lock*: ``"exclusive"`` lets one session at a time into a maildrop (RFC 1939 section 4); ``"none"`` lets several in
     and keeps only their UPDATEs apart. *durable*: what QUIT removed stays removed through a power cut too. *create*:
-    make a maildir that is missing. Raises ConfigError.
+    make a maildir that is missing. *threads_for*: which calls a service makes in threads, where they stop no other
+    session: ``"auto"`` those to network file systems, to FUSE and to mounts that were slow lately, besides all that
+    read much; ``"always"`` all of them; ``"never"`` only those that read much. Raises ConfigError.
 
     No symbolic link is followed below the template's fixed part, and each directory there must belong to the owner of
     the maildir, to root or to this process's user.
@@ -32,6 +36,7 @@ class MaildirStore(Store):
         lock: Literal["exclusive", "none"] = "exclusive",
         durable: bool = True,
         create: bool = False,
+        threads_for: ThreadsFor = "auto",
     ) -> None:
         if lock not in ("exclusive", "none"):
             raise ConfigError(f'maildir lock {lock!r}: must be "exclusive" or "none"')
@@ -40,18 +45,30 @@ class MaildirStore(Store):
         self._durable = durable
         self._create = create
         self._cache = Cache()
+        if threads_for not in THREADS_FOR:
+            raise ConfigError(f"maildir threads_for {threads_for!r}: must be one of {', '.join(THREADS_FOR)}")
+        self._mounts = Mounts(self._template.fixed, threads_for)
 
     def open(self, owner: str) -> Maildrop:
         path = self._template.path(owner)
+        is_cold = path not in self._cache
+        if is_cold:
+            self._mounts.refresh()
+        mount = self._mounts.of(path)
+        began = monotonic()
         try:
-            root = open_root(self._template.steps(path), make=self._create and path not in self._cache)
+            root = open_root(self._template.steps(path), make=self._create and is_cold)
         except OSError as error:
             self._cache.drop(path)
             raise refusal(error, path) from error
+        finally:
+            mount.took(monotonic() - began)
         try:
             if self._exclusive and not lock.acquire(root):
                 raise MaildropLocked
-            return MaildirMaildrop(path, root, self._cache, exclusive=self._exclusive, durable=self._durable)
+            return MaildirMaildrop(
+                path, root, self._cache, mount, self._mounts, exclusive=self._exclusive, durable=self._durable
+            )
         except BaseException as error:
             system.close(root)
             if isinstance(error, OSError):
@@ -76,9 +93,20 @@ class MaildirStore(Store):
         found.root(self._template.steps(path), create=self._create)
         return found
 
-    def opens_at_once(self, owner: str) -> bool:
-        """True for a maildir that this process had open lately: then ``open`` is a handful of system calls."""
+    def place(self, owner: str) -> Mount | None:
+        """Return the mount of the owner's maildir."""
         try:
-            return self._template.path(owner) in self._cache
+            return self._mounts.of(self._template.path(owner))
+        except StoreBroken:
+            return None
+
+    def opens_at_once(self, owner: str) -> bool:
+        """Return whether this process had the maildir open lately, and its mount is one whose calls do not wait.
+
+        Then ``open`` is a handful of system calls.
+        """
+        try:
+            path = self._template.path(owner)
         except StoreBroken:
             return False
+        return path in self._cache and not self._mounts.waits(self._mounts.of(path))
