@@ -14,6 +14,7 @@ PUBLIC = {
     "life": [
         "start",
         "serve_forever",
+        "serve_in_thread",
         "drain",
         "shutdown",
         "getsockname",
