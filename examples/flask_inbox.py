@@ -5,7 +5,8 @@
     curl -u alice:sesame http://127.0.0.1:8080/notifications --json '{"subject": "Build", "text": "It passed."}'
     curl -u alice:sesame pop3://127.0.0.1:1110/1
 
-What a mail client removes is gone from the web page. Other ports: ``flask_inbox.py WEB_PORT POP3_PORT``.
+What a mail client removes is gone from the web page. Other ports: ``flask_inbox.py WEB_PORT POP3_PORT``. With
+``flask run`` or gunicorn the server is started in another way: see docs/embedding.md.
 """
 
 # ruff: noqa: E402  what uses sockets is imported after the patch

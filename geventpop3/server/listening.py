@@ -57,6 +57,12 @@ def bind(address: Address, backlog: int = BACKLOG) -> socket.socket:
         raise
 
 
+def take_over(descriptor: int) -> socket.socket:
+    """Return the gevent socket of a *descriptor* that this process has inherited; closing it closes the descriptor."""
+    os.set_inheritable(descriptor, False)
+    return socket.socket(fileno=descriptor)
+
+
 def _bind_inet(host: str, port: int | str, backlog: int) -> socket.socket:
     family, kind, protocol, _, sockaddr = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
+import gevent
 from gevent import monkey
 
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
 get_ident = monkey.get_original("_thread", "get_ident")
 """Return the number of the current native thread."""
+
+_JOIN_SECONDS = 1.0
+"""The time that a thread has to end after what ran in it."""
 
 
 class Signal:
@@ -43,3 +50,49 @@ class Signal:
 def is_alive(ident: int) -> bool:
     """Return whether a native thread of this number runs."""
     return ident in sys._current_frames()
+
+
+class HubThread:
+    """A native thread with an event loop of its own: *begin* runs in it, then *go_on*, and the loop ends after them.
+
+    It keeps no program running: *end*, which has to make *go_on* return, is called when the interpreter exits. Only for
+    a process that is not monkey-patched.
+    """
+
+    __slots__ = ("_begin", "_begun", "_end", "_error", "_go_on", "_thread")
+
+    def __init__(self, begin: Callable[[], object], go_on: Callable[[], object], end: Callable[[], object]) -> None:
+        self._begin = begin
+        self._go_on = go_on
+        self._end = end
+        self._begun = Signal()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="geventpop3", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, and return once *begin* has. Raises what *begin* raises; then the thread has ended."""
+        # A daemon thread that is in the event loop while the interpreter ends could abort the process.
+        atexit.register(self._at_exit)
+        self._thread.start()
+        self._begun.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            try:
+                self._begin()
+            except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
+                self._error = error
+                return
+            finally:
+                self._begun.set()
+            self._go_on()
+        finally:
+            gevent.get_hub().destroy(destroy_loop=True)
+            atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        self._end()
+        self._thread.join(_JOIN_SECONDS)

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar, Unpack
 
 import gevent
-from gevent import socket
+from gevent import monkey, socket
 from gevent.event import Event as GreenEvent
 
 from geventpop3.errors import ConfigError, PipelineError
@@ -34,7 +34,7 @@ from geventpop3.server.clients import Clients
 from geventpop3.server.greenlets import ServerGreenlet, hold, make_normal, make_wary
 from geventpop3.server.limits import TICK, LimitOptions, Limits, check_options
 from geventpop3.server.listening import BUSY, Acceptor, bind, prepare
-from geventpop3.server.native import Signal, get_ident, is_alive
+from geventpop3.server.native import HubThread, Signal, get_ident, is_alive
 from geventpop3.server.peercert import name_of_client
 from geventpop3.server.program import ending_by_signals, set_up_logging
 from geventpop3.server.proxy import TrustedProxies
@@ -242,11 +242,27 @@ class POP3Server(Pluggable):
         set_up_logging()
         with ending_by_signals(self.shutdown) if handle_signals else nullcontext():
             self.start()
-            try:
-                self._ended.wait()
-            finally:
-                # Also when an exception ends the wait: sessions are told, and UPDATE is finished.
-                self.shutdown()
+            self._wait()
+
+    def serve_in_thread(self) -> None:
+        """Serve in a native thread with an event loop of its own, for a program that blocks; return once it listens.
+
+        ``shutdown``, from any thread, ends the server and the thread; it is called at the end of the program, too.
+        Raises what ``start`` raises, and RuntimeError in a monkey-patched process or for a server that was started.
+        """
+        if monkey.is_module_patched("threading"):
+            raise RuntimeError("threads are greenlets in this monkey-patched process: call start(), and it serves")
+        if self._acceptors and not self._stopping.is_set():
+            raise RuntimeError("this server is started already")
+        set_up_logging()
+        HubThread(self.start, self._wait, self.shutdown).start()
+
+    def _wait(self) -> None:
+        """Wait for the end. If an exception ends the wait, sessions are told all the same, and UPDATE is finished."""
+        try:
+            self._ended.wait()
+        finally:
+            self.shutdown()
 
     def drain(self, seconds: float) -> bool:
         """Accept no more and wait until all sessions have ended by themselves; whether they have within *seconds*.

@@ -1,7 +1,8 @@
 """Several processes behind one listening socket, looked after by gunicorn's arbiter; needs geventpop3[workers].
 
 ``gunicorn -k geventpop3.workers.Worker module:pop3d`` serves an application's server, ``serve`` the one that a function
-builds. Whoever imports this has gunicorn, or an ImportError that says what to install.
+builds, and ``Beside`` one beside a WSGI application in ``gunicorn -k gevent``. Whoever imports this has gunicorn, or an
+ImportError that says what to install.
 """
 
 try:
@@ -10,7 +11,8 @@ except ImportError:
     raise ImportError("several workers need an extra: pip install 'geventpop3[workers]'") from None
 
 from geventpop3.workers.arbiter import inherits
+from geventpop3.workers.beside import Beside
 from geventpop3.workers.serving import aside, bind, identity, serve
 from geventpop3.workers.worker import Worker
 
-__all__ = ["Worker", "serve", "bind", "inherits", "identity", "aside"]
+__all__ = ["Worker", "Beside", "serve", "bind", "inherits", "identity", "aside"]

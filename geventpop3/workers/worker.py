@@ -91,7 +91,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         """The server, as gunicorn's own import refuses what cannot be called. Raises AppImportError."""
         app = self.app
         try:
-            found = _imported(app.app_uri) if isinstance(app, WSGIApplication) else app.wsgi()
+            found = imported(app.app_uri) if isinstance(app, WSGIApplication) else app.wsgi()
         except ConfigError as error:
             # The operator's mistake is a line, not a traceback; with this status gunicorn gives up or tries again.
             self.log.error("a worker cannot begin: %s", error)
@@ -100,11 +100,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
             raise AppImportError(f"this worker serves a POP3Server, not a {type(found).__name__}")
         self.wsgi = found
         self._patience = max(0.0, self.cfg.graceful_timeout - found.limits.shutdown_grace - LAST_SECONDS)
-        logger = logging.getLogger("geventpop3")
-        if not logger.hasHandlers():
-            # The application says nothing of logs: our lines go where gunicorn's go, and like them show the pid.
-            logger.handlers = list(self.log.error_log.handlers)
-            logger.setLevel(self.log.error_log.level)
+        log_as_gunicorn(self.log)
 
     def run(self) -> None:
         tick()  # for signals that came while the application was loaded
@@ -161,8 +157,19 @@ def _leave_groups(uid: int, gid: int, *, initgroups: bool) -> None:
     os.setgid(gid or own)
 
 
-def _imported(uri: str) -> Any:
-    """What ``module:name`` or ``module:name()`` stands for; the name is ``pop3d`` if there is none."""
+def log_as_gunicorn(log: Any) -> None:
+    """Write our lines where gunicorn's go, with the pid, unless the application has set up logging."""
+    logger = logging.getLogger("geventpop3")
+    if not logger.hasHandlers():
+        logger.handlers = list(log.error_log.handlers)
+        logger.setLevel(log.error_log.level)
+
+
+def imported(uri: str) -> Any:
+    """Return what ``module:name`` or ``module:name()`` stands for; the name is ``pop3d`` if there is none.
+
+    Raises AppImportError.
+    """
     module, _, name = uri.partition(":")
     name, call, rest = (name or "pop3d").partition("()")
     if not name.isidentifier() or rest:

@@ -15,6 +15,7 @@ PUBLIC = {
         "start",
         "start_at",
         "serve_forever",
+        "serve_in_thread",
         "drain",
         "shutdown",
         "getsockname",

@@ -1,0 +1,171 @@
+"""A POP3 server beside a WSGI application, in the workers of ``gunicorn -k gevent``.
+
+The hooks of gunicorn's configuration file start it and end it. The arbiter binds before it forks, so that no worker
+finds the address taken, and keeps the sockets as long as it lives: clients wait in the kernel's queue while workers
+change.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+from gevent import monkey
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+
+from geventpop3.errors import ConfigError
+from geventpop3.server import listening
+from geventpop3.server.addresses import parse_address
+from geventpop3.server.server import POP3Server
+from geventpop3.workers.arbiter import STOP_PATIENCE
+from geventpop3.workers.serving import bind
+from geventpop3.workers.worker import LAST_SECONDS, imported, log_as_gunicorn
+
+VARIABLE = "GUNICORN_POP3_FD"
+"""The environment variable by which an arbiter hands its sockets to the one that replaces it (SIGUSR2)."""
+
+LOOK_SECONDS = 0.5
+"""Between two looks whether gunicorn has told the worker to leave."""
+
+
+class Beside:
+    """The hooks that serve *app* at *listen* in each gevent worker of gunicorn; one for each configuration file.
+
+    *app* is ``"module:name"`` or ``"module:function()"``, imported in each worker after the WSGI application, or a
+    function that returns the server. *listen* are texts as ``POP3Server`` takes them; the server's own places are not
+    bound, but a place at a port of its ``tls_listen`` has TLS from the start.
+
+    Raises ConfigError.
+    """
+
+    def __init__(self, app: str | Callable[[], POP3Server], listen: Iterable[str]) -> None:
+        if isinstance(listen, str):
+            raise ConfigError(f"{listen!r} is one place: a list of them is wanted, [{listen!r}]")
+        self._app = app
+        self._listen = list(dict.fromkeys(listen))
+        for text in self._listen:
+            parse_address(text)
+        if not self._listen:
+            raise ConfigError("there is no place to listen at")
+        self._serving: _Serving | None = None
+
+    def pre_fork(self, server: Any, worker: Any) -> None:
+        """Bind in the arbiter what is not bound yet. Raises HaltServer, at which gunicorn ends and says why."""
+        _check_worker_class(type(worker))
+        _listeners.hold(self, server)
+
+    def post_worker_init(self, worker: Any) -> None:
+        """Serve in this worker, which is monkey-patched and has its event loop by now."""
+        self._serving = _Serving(worker, self._made(worker), _listeners.hand_over())
+
+    def worker_exit(self, _server: Any, _worker: Any) -> None:
+        """End the server of this worker, if one was started in this process."""
+        if self._serving is not None:
+            self._serving.end()
+
+    def _made(self, worker: Any) -> POP3Server:
+        try:
+            found = imported(self._app) if isinstance(self._app, str) else self._app()
+            if not isinstance(found, POP3Server):
+                raise ConfigError(f"Beside serves a POP3Server, and {self._app!r} is a {type(found).__name__}")
+            if found.getsocknames():
+                raise ConfigError("the server is started already: leave that to Beside")
+        except ConfigError as error:
+            raise _cannot_begin(worker, str(error)) from None
+        return found
+
+
+class _Listeners:
+    """The listening sockets of this arbiter, by address.
+
+    They outlive a Beside: gunicorn executes the configuration file again at SIGHUP.
+    """
+
+    def __init__(self) -> None:
+        self._descriptors: dict[str, int] = {}
+        self._holder: tuple[Beside, Any] | None = None
+
+    def hold(self, beside: Beside, server: Any) -> None:
+        """Bind the places of *beside* that are not bound, and close those that its configuration no longer has."""
+        if self._holder is not None and self._holder[0] is not beside and self._holder[1] is server.cfg:
+            raise HaltServer("one Beside for each gunicorn: its server may listen at several places", 1)
+        begins = self._holder is None
+        self._holder = beside, server.cfg
+        self._descriptors.update(json.loads(os.environ.pop(VARIABLE, "{}")))
+        for text in self._descriptors.keys() - set(beside._listen):
+            os.close(self._descriptors.pop(text))
+        for text in beside._listen:
+            if text not in self._descriptors:
+                self._bind(text, server, begins=begins)
+        # gunicorn gives this environment to the arbiter that replaces it.
+        server.cfg.env_orig[VARIABLE] = json.dumps(self._descriptors)
+
+    def _bind(self, text: str, server: Any, *, begins: bool) -> None:
+        try:
+            # A patched arbiter has an event loop anyway, and gunicorn's worker makes its own.
+            patched = monkey.is_module_patched("threading")
+            found = listening.bind(parse_address(text)).detach() if patched else bind([text])[0]
+        except OSError as error:
+            reason = f"POP3 cannot listen at {error.filename}: {error.strerror}"
+            if begins:
+                raise HaltServer(reason, 1) from None
+            server.log.error("%s; it is tried again at the next worker", reason)
+            return
+        os.set_inheritable(found, True)
+        self._descriptors[text] = found
+
+    def hand_over(self) -> list[Any]:
+        """Return the sockets; they are this process's, a worker's, from now on."""
+        sockets = [listening.take_over(descriptor) for descriptor in self._descriptors.values()]
+        self._descriptors.clear()
+        return sockets
+
+
+_listeners = _Listeners()
+
+
+class _Serving:
+    """A server that was started in a worker, and its end, which begins when gunicorn tells the worker to leave.
+
+    Both servers leave at once: the arbiter kills a worker whose HTTP requests have used all its time.
+    """
+
+    def __init__(self, worker: Any, pop3d: POP3Server, sockets: list[Any]) -> None:
+        if not sockets:
+            raise _cannot_begin(worker, "no socket is there: pre_fork = pop3.pre_fork is wanted in the same file")
+        log_as_gunicorn(worker.log)
+        self._worker = worker
+        self._pop3d = pop3d
+        left = max(0.0, worker.cfg.graceful_timeout - LAST_SECONDS)
+        self._grace = min(pop3d.limits.shutdown_grace, left)
+        self._patience = min(STOP_PATIENCE, left - self._grace)
+        pop3d.start(sockets, shared=True)
+        self._leaving = gevent.spawn(self._leave)
+
+    def _leave(self) -> None:
+        while self._worker.alive:
+            gevent.sleep(LOOK_SECONDS)
+        self._pop3d.drain(self._patience)
+        self._pop3d.shutdown(self._grace)
+
+    def end(self) -> None:
+        """Wait for the end; in a child that this worker has forked, which serves nothing, it comes at once."""
+        self._worker.alive = False  # it still is if its parent is gone, or an exception ends it
+        self._leaving.join()
+
+
+def _check_worker_class(found: type) -> None:
+    from gunicorn.workers.ggevent import GeventWorker
+
+    if not issubclass(found, GeventWorker):
+        raise HaltServer(f"POP3 needs workers with an event loop: -k gevent, not {found.__name__}", 1)
+
+
+def _cannot_begin(worker: Any, text: str) -> SystemExit:
+    """The operator's mistake, as a line in the log and the status at which gunicorn gives up."""
+    worker.log.error("a worker cannot begin: %s", text)
+    return SystemExit(Arbiter.WORKER_BOOT_ERROR)
