@@ -375,7 +375,7 @@ def test_the_table_of_rooms_has_every_room() -> None:
 def test_the_log_lines_have_the_fields_that_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "geventpop3.access")
     log = AccessLog()
-    log.session_finished(None, SimpleNamespace(args=[SessionSummary()]))
+    log.session_finished(None, SimpleNamespace(args=[SessionSummary()], client=None))
     log.authentication_failed(None, SimpleNamespace(args=["mallory", "USER"], client=None))
     shown = block("text", "geventpop3.access", ROOT / "docs/operating.md").splitlines()
     for record, line in zip(caplog.records, shown, strict=True):

@@ -45,6 +45,11 @@ class SessionSummary:
     """Why the session ended, in a word or two."""
 
 
+def name_of_session(client: ClientInterface) -> str:
+    """Return what begins each log line of a session, whatever wrote it: ``address=127.0.0.1 id=3``."""
+    return f"address={client.peer[0]} id={client.id}"
+
+
 class ClientInterface(Protocol):
     """One client as applications see it: ``event.client``."""
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 from geventpop3.errors import ConfigError, HandedOverError, PipelineError, Refusal
 from geventpop3.pipeline.events import CATALOGUE, Event, as_reply, discard, generation, signal
-from geventpop3.pipeline.interfaces import ClientInterface
+from geventpop3.pipeline.interfaces import ClientInterface, name_of_session
 from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
 from geventpop3.pipeline.names import ALL, RESPONSE, VERB, Names
 from geventpop3.pipeline.pipeline import Pipeline, Slot
@@ -569,4 +569,4 @@ def _internal_error(reference: str) -> Reply:
 
 
 def _title(event: Event) -> str:
-    return event.name if event.client is None else f"{event.name} of client {event.client.id}"
+    return event.name if event.client is None else f"{event.name} of {name_of_session(event.client)}"

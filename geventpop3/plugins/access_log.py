@@ -1,7 +1,7 @@
 """One log line for each session and for each failed login, of ``key=value`` fields that no client can forge.
 
-    session user=alice address=127.0.0.1 commands=7 retrieved=2 removed=1 octets_in=71 octets_out=1204 seconds=0.012 ...
-    authentication_failed address=127.0.0.1 mechanism=USER user=alice
+    session user=alice address=127.0.0.1 id=3 commands=7 retrieved=2 removed=1 octets_in=71 ...
+    authentication_failed address=127.0.0.1 id=3 mechanism=USER user=alice
 
 A value that could be read as anything else than one value is quoted; what cannot be seen is escaped. In the second
 line what the client chose comes last, so a rule that bans addresses finds the right one.
@@ -34,10 +34,11 @@ class AccessLog:
     def session_finished(self, _pop3d: Any, event: Event) -> None:
         summary: SessionSummary = event.args[0]
         self.logger.info(
-            "session user=%s address=%s commands=%d retrieved=%d removed=%d"
+            "session user=%s address=%s id=%s commands=%d retrieved=%d removed=%d"
             " octets_in=%d octets_out=%d seconds=%.3f reason=%s",
             field(summary.owner),
             field(summary.address),
+            _id(event),
             summary.commands,
             summary.retrieved,
             summary.removed,
@@ -52,8 +53,16 @@ class AccessLog:
         name, mechanism = [*event.args, None][:2]
         address = None if event.client is None else event.client.peer[0]
         self.logger.warning(
-            "authentication_failed address=%s mechanism=%s user=%s", field(address), field(mechanism), field(name)
+            "authentication_failed address=%s id=%s mechanism=%s user=%s",
+            field(address),
+            _id(event),
+            field(mechanism),
+            field(name),
         )
+
+
+def _id(event: Event) -> str:
+    return "-" if event.client is None else str(event.client.id)
 
 
 def field(value: str | None) -> str:

@@ -54,6 +54,8 @@ class Rejected(NamedTuple):
     reply: Reply
     verb: str
     octets: int
+    line: bytes = b""
+    """The line, where it is short enough and names no command; it may hold a secret."""
 
 
 class Response(NamedTuple):
@@ -174,7 +176,7 @@ class Connection:
         verb, args, line, _ = plain
         spec = self.commands.get(verb)
         if spec is None:
-            return self._rejected(_UNKNOWN)
+            return self._rejected(_UNKNOWN, line)
         return self._found(spec, args, line)
 
     def send(self, reply: Reply) -> bytes:
@@ -244,7 +246,7 @@ class Connection:
         if line is TOO_LONG:
             return self._rejected(_TOO_LONG)
         if _NUL in line or _CR in line:
-            return self._rejected(_CONTROLS)
+            return self._rejected(_CONTROLS, line)
         trimmed = line.strip(_BLANKS)
         if not trimmed:
             return self._rejected(_EMPTY)
@@ -252,7 +254,7 @@ class Connection:
         # bytes.upper() knows ASCII alone; str.upper() would make "SS" of a sharp s, and a PASS of what is none.
         spec = self.commands.get(head.upper().decode("latin-1"))
         if spec is None:
-            return self._rejected(_UNKNOWN)
+            return self._rejected(_UNKNOWN, line)
         if spec.verbatim:
             tail = line.lstrip(_BLANKS)[len(head) :]
             args = [_text(tail[1:])] if tail else []
@@ -279,13 +281,13 @@ class Connection:
         except binascii.Error:
             return _MALFORMED
 
-    def _rejected(self, reply: Reply, verb: str = "") -> Rejected:
+    def _rejected(self, reply: Reply, line: bytes = b"") -> Rejected:
         self._bad += 1
         before_login = self.state is State.AUTHORIZATION
         if self._bad >= (self._bad_before_login if before_login else self._bad_after_login):
             self._last_words = True
             reply = reply._replace(text=f"{reply.text}, too many bad commands")
-        return Rejected(reply, verb, self._lines.octets)
+        return Rejected(reply, "", self._lines.octets, line)
 
 
 def _text(octets: bytes) -> str:

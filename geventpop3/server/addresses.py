@@ -67,6 +67,11 @@ def check_place(host: str, port: int | str) -> None:
         raise ConfigError(f"{host!r} is no host alone: listen takes texts, such as ['127.0.0.1:1110', '[::1]:1110']")
 
 
+def plain_host(host: str) -> str:
+    """Return the IPv4 address that a socket for IPv6 and IPv4 shows as ``::ffff:192.0.2.1``; any other as it is."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
 def format_address(sockname: Any) -> str:
     """``127.0.0.1:110``, ``[::1]:110`` or ``unix:/path``, of what a socket says of its own address."""
     if isinstance(sockname, (str, bytes)):

@@ -18,9 +18,11 @@ import gevent
 
 from geventpop3.errors import PipelineError, Refusal
 from geventpop3.pipeline.events import CommandSummary, Event, SessionSummary, discard
+from geventpop3.pipeline.interfaces import name_of_session
 from geventpop3.pipeline.pluggable import new_reference
 from geventpop3.protocol.commands import CommandSpec, State, redact
 from geventpop3.protocol.connection import Command, Connection, Rejected, Response, Want
+from geventpop3.server.addresses import plain_host
 from geventpop3.server.blocking import HELD_SECONDS
 from geventpop3.server.limits import OUTPUT_OCTETS, RECV_OCTETS
 from geventpop3.server.output import Output
@@ -126,7 +128,7 @@ class Client:
             bad_before_login=limits.bad_before_login,
             bad_after_login=limits.bad_after_login,
         )
-        self._trace = Trace(self.id) if server.trace else None
+        self._trace = Trace(name_of_session(self)) if server.trace else None
         self._data: dict[str, Any] | None = None
         self._announced = False
         self._disowned = False
@@ -220,7 +222,8 @@ class Client:
             if self._trace is not None:
                 self._trace.reply(notice)
                 if notice.body is not None:
-                    self._trace.body(len(body))
+                    self._trace.chunk(body)
+                    self._trace.end_body()
             yield self._connection.send(notice) + body
 
     def challenge(self, data: bytes) -> bytes | None:
@@ -292,7 +295,7 @@ class Client:
                 summary.reason = error.strerror or str(error) or type(error).__name__
         except Exception:
             summary.reason = "failed"
-            log.exception("session %d failed, reference %s", self.id, new_reference())
+            log.exception("session %s failed, reference %s", name_of_session(self), new_reference())
         finally:
             self._end()
 
@@ -393,9 +396,11 @@ class Client:
         self._proxied_tls = proxied.secure
         if proxied.peer is None or proxied.local is None:
             return None
-        self.peer, self.local = proxied.peer, proxied.local
-        self.summary.address, self.summary.port = proxied.peer
-        return server._move_client(self, proxied.peer)
+        self.peer, self.local = (plain_host(proxied.peer[0]), proxied.peer[1]), proxied.local
+        if self._trace is not None:
+            self._trace = Trace(name_of_session(self))
+        self.summary.address, self.summary.port = self.peer
+        return server._move_client(self, self.peer)
 
     def _turn_away(self, refusal: Reply) -> None:
         self.summary.reason = "refused"
@@ -439,7 +444,7 @@ class Client:
         """A peer that does not get as far as a command is worth one line, unless it was we who ended it."""
         if self.summary.reason == "disconnected":
             self.summary.reason = f"{what}: {error.strerror or error}"
-            log.info("session %d from %s: %s", self.id, self.peer[0], self.summary.reason)
+            log.info("session %s: %s", name_of_session(self), self.summary.reason)
 
     def _greet(self) -> None:
         server = self._server
@@ -628,7 +633,7 @@ class Client:
             reply = self._translated(reply)
         status_line = self._connection.send(reply)
         if self._trace is not None:
-            self._trace.reply(reply)
+            self._trace.reply(reply, event.name)
         if reply.body is None:
             self._output.put(status_line)
         else:
@@ -650,7 +655,8 @@ class Client:
                 raise _BodyFailed from error
             self._output.put(whole)
             if self._trace is not None:
-                self._trace.body(len(whole) - len(status_line))
+                self._trace.chunk(whole[len(status_line) :])
+                self._trace.end_body()
             return
         self._output.put(status_line)
         octets = 0
@@ -666,6 +672,8 @@ class Client:
                 if chunk is None:
                     break
                 octets += len(chunk)
+                if self._trace is not None:
+                    self._trace.chunk(chunk)
                 self._output.put(chunk)
                 if octets > OUTPUT_OCTETS:
                     self._breathe()
@@ -673,13 +681,15 @@ class Client:
             self.writing = False
             discard(reply)
         if self._trace is not None:
-            self._trace.body(octets)
+            self._trace.end_body()
 
     def _report_body(self, error: Exception) -> None:
         if isinstance(error, Refusal):
-            log.warning("session %d: a reply broke off: %s (%s)", self.id, error, error.detail)
+            log.warning("session %s: a reply broke off: %s (%s)", name_of_session(self), error, error.detail)
         else:
-            log.error("session %d: a reply broke off, reference %s", self.id, new_reference(), exc_info=error)
+            log.error(
+                "session %s: a reply broke off, reference %s", name_of_session(self), new_reference(), exc_info=error
+            )
 
     def _say_farewell(self, farewell: Reply) -> None:
         farewell = self._translated(farewell)

@@ -27,7 +27,7 @@ from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
-from geventpop3.server.addresses import Address, check_place, format_address, parse_address, unix_path
+from geventpop3.server.addresses import Address, check_place, format_address, parse_address, plain_host, unix_path
 from geventpop3.server.blocking import Threads, Watch
 from geventpop3.server.client import Client
 from geventpop3.server.clients import Clients
@@ -558,7 +558,7 @@ class POP3Server(Pluggable):
 
     def _turn_away(self, stream: SocketStream, host: str, refusal: Reply) -> None:
         if self.trace:
-            Trace(host).reply(refusal)
+            Trace(f"address={host}").reply(refusal)
         lingers = len(self._turned_away) < LINGERING
         self._turned_away[stream] = gevent.getcurrent()
         try:
@@ -636,4 +636,4 @@ def _ends(sock: socket.socket, address: Any) -> tuple[tuple[str, int], tuple[str
         if error.errno not in (errno.ENOTCONN, errno.EINVAL, errno.ECONNRESET):
             raise
         local = ("", 0)
-    return address[:2], local
+    return (plain_host(address[0]), address[1]), local

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 
 from geventpop3.protocol.commands import CommandSpec, redact
@@ -11,42 +12,81 @@ from geventpop3.wire.replies import Reply
 
 log = logging.getLogger("geventpop3.trace")
 
+SHOWN = frozenset({"cmd_capa", "cmd_list", "cmd_uidl"})
+"""The commands whose bodies are shown; those of the others are mail."""
+
+SHOWN_OCTETS = 4096
+"""The octets of such a body that are shown; the rest is counted."""
+
+LINE_CHARACTERS = 64
+"""The characters of a line that was no command that are shown."""
+
+_LOGIN = re.compile(r"(\s*(?:USER|PASS|APOP|AUTH|LOGIN)).*", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
+"""A word that may be a response of SASL in base64, sent where none was expected."""
+
 
 class Trace:
-    """One session's dialogue; *who* begins its lines: the client's id, or the address of a peer that has none."""
+    """One session's dialogue; *who* begins its lines: ``address=127.0.0.1 id=3``, or the address of a peer alone."""
 
-    __slots__ = ("_who",)
+    __slots__ = ("_body", "_is_secret_next", "_octets", "_who")
 
-    def __init__(self, who: int | str) -> None:
+    def __init__(self, who: str) -> None:
         self._who = who
+        self._is_secret_next = False
+        self._body: bytearray | None = None
+        self._octets = 0
 
     def command(self, spec: CommandSpec, args: Sequence[str]) -> None:
-        """What the client said."""
+        """Show a command."""
+        # What comes next and is no command may be the password, or the response of a mechanism.
+        self._is_secret_next = spec.secret_from is not None or spec.verb == "USER"
         log.info("%s C: %s", self._who, _visible(f"{spec.verb} {redact(spec, args)}".rstrip()))
 
     def rejected(self, rejected: Rejected) -> None:
-        """What the client said that was no command; it may be a password in the wrong place, so only its size."""
-        log.info("%s C: (%s, %d octets)", self._who, rejected.verb or "no command", rejected.octets)
+        """Show a line that was no command, or not allowed; only its size where it may be a password."""
+        what = rejected.verb or "no command"
+        if rejected.line and not self._is_secret_next:
+            text = rejected.line.decode("utf-8", "replace")
+            shown = _LOGIN.sub(r"\1 ****", _SECRET.sub("****", text[:LINE_CHARACTERS]))
+            more = "..." if len(text) > LINE_CHARACTERS else ""
+            log.info("%s C: %s%s (%s, %d octets)", self._who, _visible(shown), more, what, rejected.octets)
+        else:
+            log.info("%s C: (%s, %d octets)", self._who, what, rejected.octets)
 
-    def reply(self, reply: Reply) -> None:
-        """What we said: to a command, as a greeting or a farewell, or unasked."""
+    def reply(self, reply: Reply, event: str = "") -> None:
+        """Show a status line: the reply to the command of *event*, a greeting, a farewell or a notice."""
+        self._octets = 0
+        self._body = bytearray() if event in SHOWN and reply.positive else None
         log.info("%s S: %s", self._who, _visible(reply.status_line.decode("utf-8", "replace").rstrip()))
 
-    def body(self, octets: int) -> None:
-        """How much followed."""
-        log.info("%s S: (%d octets)", self._who, octets)
+    def chunk(self, octets: bytes) -> None:
+        """Note a part of a body, which is shown at its end."""
+        self._octets += len(octets)
+        if self._body is not None:
+            self._body += octets[: SHOWN_OCTETS - len(self._body)]
+
+    def end_body(self) -> None:
+        """Show a body, or how long it was."""
+        if self._body is not None:
+            lines = self._body.decode("utf-8", "replace").split("\r\n")
+            for line in lines[:-1]:
+                log.info("%s S: %s", self._who, _visible(line))
+            if self._octets == len(self._body):
+                return
+        log.info("%s S: (%d octets)", self._who, self._octets)
 
     def challenge(self, data: bytes) -> None:
-        """What we asked within AUTH; only its size, as passwords can be guessed against SCRAM's last one (RFC 5802)."""
+        """Show a challenge by its size alone, as passwords can be guessed against SCRAM's last one (RFC 5802)."""
         log.info("%s S: + (challenge, %d octets)", self._who, len(data))
 
     def response(self, octets: int) -> None:
-        """What the client answered; it may be the password itself, so only the size of the line."""
+        """Show that the client answered; it may be the password itself, so only the size of the line."""
         log.info("%s C: (response, %d octets)", self._who, octets)
 
 
 def _visible(text: str) -> str:
-    """*text* with what a terminal would obey, or nobody would see, escaped as in Python."""
+    """Return *text* with what a terminal would obey, or nobody would see, escaped as in Python."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

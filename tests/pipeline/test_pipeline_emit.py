@@ -32,6 +32,7 @@ INTERNAL = re.compile(r"-ERR \[SYS/TEMP\] internal error, reference ([0-9a-f]{8}
 
 class SomeClient:
     id = 7
+    peer = ("192.0.2.7", 50000)
 
 
 def some_client() -> Any:
@@ -264,7 +265,7 @@ class TestAnswers:
         event = pop3d.send_event("cmd_stat", client=some_client())
         assert line(event) == "-ERR [SYS/TEMP] the maildrop is not available now, try again later\r\n"
         assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
-        assert "listen refused cmd_stat of client 7: /srv/mail/alice: EIO" in caplog.text
+        assert "listen refused cmd_stat of address=192.0.2.7 id=7: /srv/mail/alice: EIO" in caplog.text
 
 
 class TestListenersThatFail:
@@ -280,7 +281,7 @@ class TestListenersThatFail:
         assert match is not None
         assert match[1] == event.reference
         assert [record.levelname for record in caplog.records] == ["ERROR"]
-        assert f"failed at cmd_stat of client 7, reference {event.reference}" in caplog.text
+        assert f"failed at cmd_stat of address=192.0.2.7 id=7, reference {event.reference}" in caplog.text
         assert "listener test_pipeline_emit.listener.<locals>.listen" in caplog.text
         assert "Traceback" in caplog.text
 
@@ -395,7 +396,9 @@ class TestPluginsThatFail:
         event = pop3d.send_event("cmd_user", client=client)
         assert (asked, heard, event.eaten, event.reply) == ([0, 1], [None], False, None)
         assert event.reference is not None
-        assert f"plugin 'plugin0' failed at cmd_user of client 7, reference {event.reference}" in caplog.text
+        assert (
+            f"plugin 'plugin0' failed at cmd_user of address=192.0.2.7 id=7, reference {event.reference}" in caplog.text
+        )
         [report] = reports
         assert report.client is client
         exception, alias, name = report.args
@@ -445,7 +448,7 @@ class TestRefusalsOfPlugins:
     def test_its_detail_is_logged(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
         plugin(pop3d, "connection", StoreUnavailable("later", detail="redis is down"))
         assert line(pop3d.send_event("connection", client=some_client())) == "-ERR [SYS/TEMP] later\r\n"
-        assert caplog.messages == ["plugin 'plugin0' refused connection of client 7: redis is down"]
+        assert caplog.messages == ["plugin 'plugin0' refused connection of address=192.0.2.7 id=7: redis is down"]
 
     def test_it_takes_the_place_of_a_reply_that_an_earlier_plugin_gave(self, pop3d: Pluggable) -> None:
         body = Body()
@@ -921,7 +924,7 @@ class TestResponse:
     ) -> None:
         plugin(pop3d, "response", ValueError("oops"))
         assert pop3d._respond(self.answered(ok("0 0"))) == ok("0 0")
-        assert "plugin 'plugin0' failed at response of client 7" in caplog.text
+        assert "plugin 'plugin0' failed at response of address=192.0.2.7 id=7" in caplog.text
 
     def test_all_of_a_plugin_hears_responses_too(self, pop3d: Pluggable) -> None:
         class Ear(Plugin):

@@ -17,6 +17,7 @@ from geventpop3.wire.replies import Reply, err, ok
 
 class SomeClient:
     id = 7
+    peer = ("192.0.2.7", 50000)
 
 
 def some_client() -> Any:

@@ -42,7 +42,7 @@ def test_session_is_one_line_with_user_address_counts_and_octets(pop3d, caplog):
     pop3d.send_event("session_finished", summary, client=client())
     (record,) = caplog.records
     assert record.getMessage() == (
-        "session user=alice address=127.0.0.1 commands=7 retrieved=2 removed=1 "
+        "session user=alice address=127.0.0.1 id=1 commands=7 retrieved=2 removed=1 "
         "octets_in=71 octets_out=1204 seconds=0.012 reason=quit"
     )
     assert (record.name, record.levelno) == ("geventpop3.access", logging.INFO)
@@ -51,7 +51,7 @@ def test_session_is_one_line_with_user_address_counts_and_octets(pop3d, caplog):
 def test_session_without_a_login_has_no_user(pop3d, caplog):
     pop3d.send_event("session_finished", SessionSummary(address="::1", reason="login deadline"), client=client())
     assert caplog.messages == [
-        "session user=- address=::1 commands=0 retrieved=0 removed=0 octets_in=0 octets_out=0 seconds=0.000 "
+        "session user=- address=::1 id=1 commands=0 retrieved=0 removed=0 octets_in=0 octets_out=0 seconds=0.000 "
         'reason="login deadline"'
     ]
 
@@ -60,14 +60,14 @@ def test_failed_login_is_a_warning_with_what_the_client_chose_at_the_end(pop3d, 
     pop3d.send_event("authentication_failed", "x address=192.0.2.1\n", "USER", client=client())
     (record,) = caplog.records
     assert record.getMessage() == (
-        r'authentication_failed address=192.0.2.7 mechanism=USER user="x address\x3d192.0.2.1\n"'
+        r'authentication_failed address=192.0.2.7 id=1 mechanism=USER user="x address\x3d192.0.2.1\n"'
     )
     assert record.levelno == logging.WARNING
 
 
 def test_failed_login_may_come_without_mechanism_and_client(pop3d, caplog):
     pop3d.send_event("authentication_failed", "alice")
-    assert caplog.messages == ["authentication_failed address=- mechanism=- user=alice"]
+    assert caplog.messages == ["authentication_failed address=- id=- mechanism=- user=alice"]
 
 
 def test_another_logger_may_be_given(caplog):

@@ -350,7 +350,7 @@ def test_the_trace_shows_the_dialogue_and_no_secret(app, dial, caplog):
     peer = dial(pop3d)
     peer.send(b"USER alice\r\nPASS open sesame\r\nRETR 1\r\nBOGUS line\r\nQUIT\r\n")
     peer.rest()
-    lines = [record.getMessage().partition(" ")[2] for record in caplog.records if record.name == "geventpop3.trace"]
+    lines = [record.getMessage().split(" ", 2)[2] for record in caplog.records if record.name == "geventpop3.trace"]
     assert lines == [
         "S: +OK pop.example.org POP3 server ready",
         "C: USER alice",
@@ -360,7 +360,7 @@ def test_the_trace_shows_the_dialogue_and_no_secret(app, dial, caplog):
         "C: RETR 1",
         "S: +OK here",
         "S: (24 octets)",
-        "C: (no command, 12 octets)",
+        "C: BOGUS line (no command, 12 octets)",
         "S: -ERR unknown command",
         "C: QUIT",
         "S: +OK yes",

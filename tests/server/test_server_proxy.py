@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 from contextlib import suppress
@@ -297,7 +298,7 @@ def test_a_bad_header_closes_without_a_word_and_with_one_line(proxied, dial, qui
     until(lambda: summaries)
     assert summaries[0].reason.startswith("no PROXY header: ")
     (line,) = quiet()
-    assert line.endswith(f" from 127.0.0.1: {summaries[0].reason}")
+    assert re.fullmatch(rf"session address=127\.0\.0\.1 id=\d+: {re.escape(summaries[0].reason)}", line)
     assert seen == []
     assert not pop3d.clients
 

@@ -44,7 +44,7 @@ class TestKept:
         peer.send(b"USER alice\r\nPASS open sesame\r\nAPOP alice c4c9334bac560ecc979e58001b3e22fb\r\nQUIT\r\n")
         peer.rest()
         traced = [record.getMessage() for record in caplog.records if record.name == "geventpop3.trace"]
-        assert [line.partition(" ")[2] for line in traced if " C: " in line][:2] == ["C: USER alice", "C: PASS ****"]
+        assert [line.split(" ", 2)[2] for line in traced if " C: " in line][:2] == ["C: USER alice", "C: PASS ****"]
         assert not any("sesame" in line or "c4c9" in line for line in traced)
 
     def test_no_dialogue_is_logged_without_options_trace(self, pop3d, login, caplog):

@@ -284,7 +284,7 @@ def test_a_timeout_of_the_applications_own_does_not_end_the_session(pop3d, login
     peer = login(pop3d)
     assert peer.command(b"STAT").startswith(b"-ERR [SYS/TEMP] internal error")
     assert peer.command(b"NOOP") == b"+OK yes"
-    assert "failed at cmd_stat of client" in caplog.text
+    assert "failed at cmd_stat of address=127.0.0.1 id=" in caplog.text
 
 
 def test_a_timeout_of_a_listener_keeps_nobody_from_hearing_that_a_client_is_gone(pop3d, login, until, caplog):

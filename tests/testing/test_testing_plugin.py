@@ -138,7 +138,7 @@ def talk_to(server):
 def test_a_handler_that_raised_fails_the_test(pop3_server):
     with pytest.raises(HandlerFailed) as caught:
         talk_to(pop3_server(broken))
-    assert "plugin 'fails' failed at cmd_user of client " in str(caught.value)
+    assert "plugin 'fails' failed at cmd_user of address=127.0.0.1 id=" in str(caught.value)
     assert str(caught.value).endswith("LookupError: planted")
 
 

@@ -31,19 +31,19 @@ REPLIES = {
 
 def delayed(pop3d: Pluggable, client: ClientInterface, address: str, name: str, seconds: float) -> None:
     """A login waits."""
-    log.info("login_delayed address=%s seconds=%g user=%s", field(address), seconds, _shown(name))
+    log.info("login_delayed address=%s id=%d seconds=%g user=%s", field(address), client.id, seconds, _shown(name))
     pop3d.send_event("login_delayed", address, name, seconds, client=client)
 
 
 def refused(pop3d: Pluggable, client: ClientInterface, address: str, name: str, reason: Reason) -> None:
     """A login, or a connection, is refused."""
-    log.info("login_refused address=%s reason=%s user=%s", field(address), reason, _shown(name))
+    log.info("login_refused address=%s id=%d reason=%s user=%s", field(address), client.id, reason, _shown(name))
     pop3d.send_event("login_refused", address, name, reason, client=client)
 
 
 def banned(pop3d: Pluggable, client: ClientInterface, address: str, seconds: float) -> None:
     """An address is banned from now on."""
-    log.warning("address_banned address=%s seconds=%g", field(address), seconds)
+    log.warning("address_banned address=%s id=%d seconds=%g", field(address), client.id, seconds)
     pop3d.send_event("address_banned", address, seconds, client=client)
 
 
