@@ -48,6 +48,13 @@ class Registration:
 
 _registrations: dict[int, Registration] = {}
 
+_left: list[object] = []
+
+
+def leave_to_parent(connection: object) -> None:
+    """Keep *connection* as it is for ever: closing it, or freeing it, would say goodbye in the parent's name."""
+    _left.append(connection)
+
 
 def _call(method: WeakMethod[Method] | None) -> None:
     function = None if method is None else method()

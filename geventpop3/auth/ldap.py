@@ -12,6 +12,7 @@ one connection, on which every bind sets anew who is asking; it is opened anew w
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
 import threading
@@ -242,7 +243,7 @@ class LdapAuthenticator(Authenticator):
     def _ask(self, question: Callable[[Directory], T]) -> T:
         """The answer of the first server that has one; a connection that was kept may have gone stale meanwhile."""
         session: Session | None = getattr(self._local, "session", None)
-        if session is not None and time.monotonic() - session.used < IDLE_SECONDS:
+        if session is not None and session.is_ours() and time.monotonic() - session.used < IDLE_SECONDS:
             try:
                 return question(session)
             except Unreachable as error:
@@ -279,6 +280,7 @@ class Session:
 
     def __init__(self, server: _Server, context: Any, seconds: float, starts_tls: bool) -> None:
         self.used = time.monotonic()
+        self._process = os.getpid()
         self._ldap3 = ldap3 = _ldap3()
         tls = ldap3.Tls()
 
@@ -345,6 +347,10 @@ class Session:
         if result["result"] not in (SUCCESS, NO_SUCH_OBJECT):
             raise Unreachable(_said("the reading of an entry", result))
         return [value for entry in entries for value in entry.values]
+
+    def is_ours(self) -> bool:
+        """Return whether this process has opened it: a forked child has a copy of its parent's."""
+        return self._process == os.getpid()
 
     def close(self) -> None:
         """Close the socket, which ldap3 leaves open where opening failed."""

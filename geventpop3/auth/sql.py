@@ -7,6 +7,7 @@ that was seen, as with a password file. Each thread has its own connection; one 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
 import sys
@@ -23,6 +24,7 @@ from geventpop3.auth.schemes import hash_password, parse_secret
 from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret
 from geventpop3.auth.threads import CALLING_THREAD, Threads
 from geventpop3.errors import ConfigError
+from geventpop3.forks import leave_to_parent
 
 log = logging.getLogger("geventpop3.auth")
 
@@ -52,16 +54,26 @@ class Connection(Protocol):
 
 
 class _Kept:
-    """The connection of one thread. It is closed at the latest when its thread has ended: a database counts them."""
+    """The connection of one thread. It is closed at the latest when its thread has ended: a database counts them.
 
-    __slots__ = ("connection",)
+    A forked child has a copy, which it neither uses nor closes: a driver that closes says goodbye to the server.
+    """
+
+    __slots__ = ("_process", "connection")
 
     def __init__(self, connection: Connection) -> None:
         self.connection: Connection | None = connection
+        self._process = os.getpid()
+
+    def is_ours(self) -> bool:
+        """Return whether this process has opened it."""
+        return self._process == os.getpid()
 
     def close(self) -> None:
         connection, self.connection = self.connection, None
-        if connection is not None:
+        if connection is not None and not self.is_ours():
+            leave_to_parent(connection)
+        elif connection is not None:
             try:
                 connection.close()
             except Exception as error:  # noqa: BLE001  # a driver's own; the connection is given up anyway
@@ -230,7 +242,8 @@ class SqlAuthenticator(SecretAuthenticator):
         """At most two rows. A connection that was kept may have gone stale meanwhile: then another is tried."""
         if not is_name(name):
             return ()
-        if (kept := getattr(self._local, "kept", None)) is not None:
+        kept: _Kept | None = getattr(self._local, "kept", None)
+        if kept is not None and kept.connection is not None and kept.is_ours():
             try:
                 return self._look_up(kept.connection, name)
             except Exception as error:  # noqa: BLE001  # PEP 249: each module has an Error of its own

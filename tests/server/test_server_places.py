@@ -66,3 +66,14 @@ def test_pairs_are_as_sockets_have_them() -> None:
         check_place(host, port)
     with bind(("", 0)) as every:
         assert every.getsockname()[0] in ("0.0.0.0", "::")
+
+
+def test_a_client_that_has_vanished_is_noticed_within_four_minutes(pop3d: POP3Server, login: Any) -> None:
+    login(pop3d)
+    (client,) = pop3d.clients.values()
+    assert client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    idle, interval, probes = (
+        client.sock.getsockopt(socket.IPPROTO_TCP, option)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    )
+    assert idle + interval * probes == 240

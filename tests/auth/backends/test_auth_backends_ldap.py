@@ -318,6 +318,16 @@ def test_a_connection_that_is_kept_remembers_no_password(server, make):
     assert "secret" not in str(users._local.session._connection.request)
 
 
+def test_a_forked_child_does_not_use_the_connection_of_its_parent(server, make, monkeypatch):
+    users = make(server.url, DN)
+    users.authenticate("alice", "secret")
+    before = users._local.session
+    with monkeypatch.context() as child:
+        child.setattr("geventpop3.auth.ldap.os.getpid", lambda: -1)
+        assert users.authenticate("alice", "secret") == "alice"
+        assert users._local.session is not before
+
+
 def test_the_connection_of_a_thread_that_ended_is_closed(server, make):
     users = make(server.url, DN)
     sockets = []

@@ -411,6 +411,34 @@ def test_a_thread_keeps_its_connection(make, path):
     assert len(opened) == 3
 
 
+def test_a_forked_child_neither_uses_nor_closes_the_connection_of_its_parent(make, monkeypatch):
+    class Told(Driver):
+        def cursor(self):
+            used.append(self)
+            return super().cursor()
+
+        def close(self):
+            closed.append(self)
+
+    used, closed, opened = [], [], []
+
+    def connect():
+        opened.append(Told([]))
+        return opened[-1]
+
+    users = make(connect=connect, paramstyle="qmark")
+    users.knows("alice")
+    with monkeypatch.context() as child:
+        child.setattr("geventpop3.auth.sql.os.getpid", lambda: -1)
+        users.knows("alice")
+        gc.collect()
+        assert used == opened
+        assert len(opened) == 2
+        assert closed == []
+        users.close()
+        assert closed == [opened[1]]
+
+
 def test_the_connection_of_a_thread_that_ended_is_closed(make):
     class Told(Driver):
         def close(self):
