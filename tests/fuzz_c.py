@@ -126,14 +126,14 @@ def status(dice: random.Random) -> tuple[Any, ...]:
 
 def tables() -> dict[str, dict[str, Case]]:
     """By module, by function."""
-    from geventpop3.wire import plain, stuffing
+    from geventpop3.wire import fast_path, stuffing
 
     return {
         "geventpop3.wire._speedups": {
             "encode_chunk": Case(chunk, stuffing.encode_chunk_in_python),
             "stuff_whole": Case(whole, stuffing.stuff_whole_in_python),
-            "plain_command": Case(line, plain.plain_command_in_python),
-            "plain_status_line": Case(status, plain.plain_status_line_in_python),
+            "plain_command": Case(line, fast_path.plain_command_in_python),
+            "plain_status_line": Case(status, fast_path.plain_status_line_in_python),
         },
     }
 

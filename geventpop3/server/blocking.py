@@ -14,9 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 import gevent
 from gevent.threadpool import ThreadPool
 
-from geventpop3.errors import Refusal
+from geventpop3.errors import Refusal, ResponseCode
 from geventpop3.server.turns import Turns
-from geventpop3.wire.codes import ResponseCode
 
 log = logging.getLogger("geventpop3.server")
 

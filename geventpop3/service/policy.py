@@ -11,9 +11,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Literal, NamedTuple
 
-from geventpop3.errors import ConfigError, PipelineError, Refusal
+from geventpop3.errors import ConfigError, PipelineError, Refusal, ResponseCode
 from geventpop3.pipeline.plugin import plain_function
-from geventpop3.wire.codes import ResponseCode
 
 LOGINS = 100_000
 """Logins that are remembered at most, whatever the delay: about 20 MB. Over it the oldest are forgotten."""

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final
 from gevent.monkey import get_original
 
 from geventpop3.auth.mechanisms import text
-from geventpop3.errors import AuthenticationFailed, Refusal
+from geventpop3.errors import AuthenticationFailed, Refusal, ResponseCode
 from geventpop3.pipeline.events import Event
 from geventpop3.service.body import Content, Part, close
 from geventpop3.wire.arguments import expect
-from geventpop3.wire.codes import ResponseCode
 from geventpop3.wire.replies import Reply, ok
 from geventpop3.wire.surrogate import HEADER_OCTETS, Rewrite, header_end, rewrite_header, surrogate
 

@@ -1,4 +1,4 @@
-/* The inner loops of wire/stuffing.py and wire/plain.py in C: optional, for speed alone. Those modules say in Python what
+/* The inner loops of wire/stuffing.py and wire/fast_path.py in C: optional, for speed alone. Those modules say in Python what
  * they do, and the same tests hold for both. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

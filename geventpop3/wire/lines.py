@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from geventpop3.wire.plain import Plain, plain_command
+from geventpop3.wire.fast_path import Plain, plain_command
 
 LINE_OCTETS: Final = 1024
 """RFC 2449 section 4 allows 255 octets for a command with its CRLF; four times that is tolerated."""

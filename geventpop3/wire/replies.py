@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from geventpop3.errors import HandedOverError
-from geventpop3.wire.plain import plain_status_line
+from geventpop3.wire.fast_path import plain_status_line
 
 LINE_OCTETS = 512
 """RFC 2449 section 4: "The maximum length of the first line of a command response (including the initial greeting)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from table import each
 
-from geventpop3.errors import RemovalIncomplete
-from geventpop3.wire.codes import ResponseCode
+from geventpop3.errors import RemovalIncomplete, ResponseCode
 from geventpop3.wire.replies import err
 
 

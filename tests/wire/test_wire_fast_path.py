@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from table import each
 
-from geventpop3.wire import plain
+from geventpop3.wire import fast_path
 from geventpop3.wire.lines import LineBuffer
 from geventpop3.wire.replies import LINE_OCTETS, Reply
 
-IN_C = plain.plain_command is not plain.plain_command_in_python
+IN_C = fast_path.plain_command is not fast_path.plain_command_in_python
 
 LINES = st.lists(
     st.sampled_from([b"NOOP", b"RETR", b"x", b"1", b" ", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\xff", b"V" * 39])
@@ -28,15 +28,15 @@ LINES = st.lists(
 def ways(request: pytest.FixtureRequest) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Both functions; all that asks for them holds for both implementations."""
     if request.param == "in Python":
-        return plain.plain_command_in_python, plain.plain_status_line_in_python
+        return fast_path.plain_command_in_python, fast_path.plain_status_line_in_python
     if not IN_C:
         required.missing("the accelerator, for want of a C compiler,")
-    return plain.plain_command, plain.plain_status_line
+    return fast_path.plain_command, fast_path.plain_status_line
 
 
 def test_without_the_accelerator_python_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "geventpop3.wire._speedups", None)
-    spec = importlib.util.find_spec("geventpop3.wire.plain")
+    spec = importlib.util.find_spec("geventpop3.wire.fast_path")
     assert spec is not None
     assert spec.loader is not None
     again = importlib.util.module_from_spec(spec)
@@ -84,7 +84,7 @@ def test_a_line_begins_where_it_is_said_to_and_keeps_to_its_limit(
 
 @given(LINES)
 def test_what_is_plain_is_what_the_long_way_makes_of_it(octets: bytes) -> None:
-    for command in (plain.plain_command, plain.plain_command_in_python):
+    for command in (fast_path.plain_command, fast_path.plain_command_in_python):
         found = command(octets, 0, 1024)
         if found is not None:
             verb, args, line, end = found
@@ -134,5 +134,5 @@ def test_the_largest_limit_is_a_limit(ways: tuple[Callable[..., Any], Callable[.
 
 @given(st.booleans(), st.text(max_size=20))
 def test_a_plain_status_line_is_the_one_of_the_reply(positive: bool, text: str) -> None:
-    for status_line in (plain.plain_status_line, plain.plain_status_line_in_python):
+    for status_line in (fast_path.plain_status_line, fast_path.plain_status_line_in_python):
         assert status_line(positive, text, LINE_OCTETS) in (None, Reply(positive, text).status_line)
