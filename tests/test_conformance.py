@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geventpop3 import POP3Server
-from geventpop3.auth.function import FunctionAuthenticator
+from geventpop3.auth.authenticator import FunctionAuthenticator
 from geventpop3.service import MaildropService
 from geventpop3.service.policy import PerUser
 from geventpop3.stores.memory import MemoryStore

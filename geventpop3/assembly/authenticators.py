@@ -20,10 +20,10 @@ from geventpop3.assembly.advice import reading
 from geventpop3.assembly.trial import masked, secrets_of, within_seconds
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.chain import Chain
-from geventpop3.auth.endpoint import Endpoint
-from geventpop3.auth.jwks import ALGORITHMS
 from geventpop3.auth.ldap import LdapAuthenticator, UserDn, Users, UserSearch
-from geventpop3.auth.oauth import IntrospectionVerifier, JwtVerifier, same_name
+from geventpop3.auth.oauth.json_endpoint import Endpoint
+from geventpop3.auth.oauth.jwks import ALGORITHMS
+from geventpop3.auth.oauth.verifiers import IntrospectionVerifier, JwtVerifier, same_name
 from geventpop3.auth.pam import PamAuthenticator
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import MARKERS, SqlAuthenticator

@@ -2,19 +2,56 @@
 
 An authenticator says whose maildrop a name and a password open, or None; it never says why not. A back end that cannot
 answer raises StoreUnavailable, which is ``[SYS/TEMP]`` and not ``[AUTH]`` (RFC 3206 section 4).
+
+Its slow parts run in the calling thread, unless its user has ``Threads`` for them. Hashing burns a processor, so more
+of it at once than there are cores only takes memory; waiting for a server costs nothing, so many calls may wait. The
+two kinds of work never share threads: a slow server keeps no password from being hashed. Two back ends share no threads
+that wait: a silent server keeps nobody from another server, and no file from being read.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, Self, TypeVar
 
 from geventpop3.auth.secret import Secret
-from geventpop3.auth.threads import Threads
+from geventpop3.errors import HandedOverError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Threads(Protocol):
+    """Runs functions; either method returns or raises what the function does.
+
+    Raises StoreUnavailable if too many are waiting already.
+    """
+
+    def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What takes a processor some milliseconds."""
+
+    def wait(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What may wait, for a disk or a server."""
+
+    def apart(self) -> Threads:
+        """Return the threads of one back end of several: it alone has those that wait, all share those that hash."""
+
+
+class CallingThread:
+    """No threads: everything is done at once by whoever asks."""
+
+    def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*args, **kwargs)
+
+    def wait(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*args, **kwargs)
+
+    def apart(self) -> Self:
+        return self
+
+
+CALLING_THREAD = CallingThread()
 
 
 class Authenticator(ABC):
@@ -129,3 +166,30 @@ def ask(
         return method(*args, **kwargs)
     run = threads.compute if authenticator.hashes() else threads.wait
     return run(method, *args, **kwargs)
+
+
+class FunctionAuthenticator(Authenticator):
+    """Asks ``function(name, password)``, which gets exactly what the client sent, an empty password too.
+
+    It returns the owner of the maildrop, or True if that is the name, or None or False if they are wrong. It may raise
+    StoreUnavailable. It is called in a thread and may block, unless *at_once* promises that it never does.
+    """
+
+    def __init__(self, function: Callable[[str, str], str | bool | None], *, at_once: bool = False) -> None:
+        self.function = function
+        self.at_once = at_once
+
+    def authenticate(self, name: str, password: str) -> str | None:
+        """As every authenticator. Raises HandedOverError if the function returns what is no answer."""
+        answer = self.function(name, password)
+        if answer is None or answer is False:
+            return None
+        if answer is True:
+            return name
+        if isinstance(answer, str) and answer:
+            return answer
+        what = "an empty string" if answer == "" else f"a {type(answer).__name__}"
+        raise HandedOverError(f"an authenticator's function returned {what}; expected an owner, True, False or None")
+
+    def answers_at_once(self) -> bool:
+        return self.at_once

@@ -19,9 +19,15 @@ from copy import copy
 from time import monotonic
 from typing import ParamSpec, Self, TypeVar
 
-from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator, ask
+from geventpop3.auth.authenticator import (
+    CALLING_THREAD,
+    Authenticator,
+    SecretAuthenticator,
+    Threads,
+    TokenAuthenticator,
+    ask,
+)
 from geventpop3.auth.secret import Secret
-from geventpop3.auth.threads import CALLING_THREAD, Threads
 from geventpop3.errors import ConfigError, StoreUnavailable
 
 P = ParamSpec("P")

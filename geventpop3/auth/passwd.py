@@ -24,12 +24,17 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Self
 
-from geventpop3.auth.authenticator import SecretAuthenticator
+from geventpop3.auth.authenticator import CALLING_THREAD, SecretAuthenticator, Threads
 from geventpop3.auth.credentials import spellings
-from geventpop3.auth.kinds import all_are_clear, none_is_clear, scram_iterations
 from geventpop3.auth.schemes import DigestSecret, parse_secret
-from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret
-from geventpop3.auth.threads import CALLING_THREAD, Threads
+from geventpop3.auth.secret import (
+    ClearSecret,
+    PasswordSecret,
+    ScramSecret,
+    all_are_clear,
+    none_is_clear,
+    scram_iterations,
+)
 from geventpop3.errors import ConfigError
 from geventpop3.owners import UsernameCase, canonical_name
 

@@ -8,7 +8,7 @@ import hmac
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import partial
 from typing import Self
 
@@ -220,3 +220,29 @@ def _scram_keys(hash_name: str, password: bytes, salt: bytes, iterations: int) -
     salted = hashlib.pbkdf2_hmac(name, password, salt, iterations)
     client_key = hmac.digest(salted, b"Client Key", name)
     return hashlib.new(name, client_key).digest(), hmac.digest(salted, b"Server Key", name)
+
+
+# All users of a back end: one secret of each kind stands for the others. A mechanism that some user cannot use is not
+# offered, because a client that could use it would try no other.
+
+
+def all_are_clear(kinds: Iterable[Secret]) -> bool:
+    """Whether there are users, and each has a clear-text secret."""
+    kinds = list(kinds)
+    return bool(kinds) and all(isinstance(kind, ClearSecret) for kind in kinds)
+
+
+def none_is_clear(kinds: Iterable[Secret]) -> bool:
+    """Whether nobody has a clear-text secret."""
+    return not any(isinstance(kind, ClearSecret) for kind in kinds)
+
+
+def scram_iterations(kinds: Iterable[Secret], hash_name: str) -> tuple[int, ...]:
+    """The different iteration counts of SCRAM keys; empty if some user has neither these nor a clear-text secret."""
+    counts = []
+    for kind in kinds:
+        if isinstance(kind, ScramSecret) and kind.hash_name == hash_name:
+            counts.append(kind.iterations)
+        elif not isinstance(kind, ClearSecret):
+            return ()
+    return tuple(counts)

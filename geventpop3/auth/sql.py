@@ -17,12 +17,17 @@ from contextlib import closing
 from copy import copy
 from typing import Any, NamedTuple, Protocol, Self
 
-from geventpop3.auth.authenticator import SecretAuthenticator
+from geventpop3.auth.authenticator import CALLING_THREAD, SecretAuthenticator, Threads
 from geventpop3.auth.credentials import is_name, spellings, unavailable
-from geventpop3.auth.kinds import all_are_clear, none_is_clear, scram_iterations
 from geventpop3.auth.schemes import hash_password, parse_secret
-from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret
-from geventpop3.auth.threads import CALLING_THREAD, Threads
+from geventpop3.auth.secret import (
+    ClearSecret,
+    PasswordSecret,
+    ScramSecret,
+    all_are_clear,
+    none_is_clear,
+    scram_iterations,
+)
 from geventpop3.errors import ConfigError
 from geventpop3.forks import leave_to_parent
 

@@ -12,8 +12,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator, ask
-from geventpop3.auth.function import FunctionAuthenticator
+from geventpop3.auth.authenticator import (
+    Authenticator,
+    FunctionAuthenticator,
+    SecretAuthenticator,
+    TokenAuthenticator,
+    ask,
+)
 from geventpop3.auth.mechanisms import MECHANISMS, Mechanism
 from geventpop3.auth.secret import Secret
 from geventpop3.errors import ConfigError, PipelineError, Refusal, StoreBroken, StoreMistake

@@ -13,7 +13,7 @@ import pytest
 from clients_maildrop import make_maildir
 
 from geventpop3 import POP3Server
-from geventpop3.auth.function import FunctionAuthenticator
+from geventpop3.auth.authenticator import FunctionAuthenticator
 from geventpop3.errors import StoreUnavailable
 from geventpop3.service import MaildropService
 from geventpop3.stores import Maildrop

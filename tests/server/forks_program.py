@@ -29,7 +29,7 @@ import gevent  # noqa: E402
 from gevent import socket  # noqa: E402
 
 from geventpop3 import POP3Server, ok  # noqa: E402
-from geventpop3.auth.function import FunctionAuthenticator  # noqa: E402
+from geventpop3.auth.authenticator import FunctionAuthenticator  # noqa: E402
 from geventpop3.server.tls import Certificates  # noqa: E402
 from geventpop3.service import MaildropService  # noqa: E402
 from geventpop3.stores.maildir import MaildirStore  # noqa: E402

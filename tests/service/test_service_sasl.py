@@ -13,11 +13,10 @@ import required
 
 from geventpop3 import err, ok
 from geventpop3.auth import Authenticator, ClearSecret, ScramSecret, SecretAuthenticator
-from geventpop3.auth.authenticator import TokenAuthenticator
+from geventpop3.auth.authenticator import FunctionAuthenticator, TokenAuthenticator
 from geventpop3.auth.chain import Chain
-from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.mechanisms import MECHANISMS, Challenge, CheckPassword, CheckToken, Mechanism, Request
-from geventpop3.auth.mechanisms.identity import acting
+from geventpop3.auth.mechanisms.dialogue import acting
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.errors import ConfigError, MaildropLocked, StoreUnavailable
 from geventpop3.server.stream import MemoryStream

@@ -252,7 +252,7 @@ def test_nothing_else_of_the_kit_imports_pytest():
 MISTAKEN = """
 import poplib
 from geventpop3 import POP3Server
-from geventpop3.auth.function import FunctionAuthenticator
+from geventpop3.auth.authenticator import FunctionAuthenticator
 from geventpop3.service import MaildropService
 from geventpop3.stores import Maildrop, Message, Store
 

@@ -1,14 +1,29 @@
-"""SASL mechanisms (RFC 4422), one module each, found by the table MECHANISMS. Pure: what they need done they ask for.
+"""SASL mechanisms (RFC 4422), found by the table MECHANISMS. Pure: what they need done they ask for.
 
-A mechanism yields requests (``requests``) and returns an Identity; ``exchange`` drives it.
+A mechanism yields requests (``dialogue``) and returns an Identity; ``exchange`` drives it.
 """
 
 from collections.abc import Mapping
 
+from geventpop3.auth.mechanisms.bearer import OAUTHBEARER, XOAUTH2
 from geventpop3.auth.mechanisms.cram_md5 import CRAM_MD5
+from geventpop3.auth.mechanisms.dialogue import (
+    Challenge,
+    CheckPassword,
+    CheckToken,
+    ClearTextRefused,
+    Compute,
+    CredentialsRejected,
+    Dialogue,
+    FindOwner,
+    Identity,
+    LastWords,
+    LookUp,
+    MayActAs,
+    Request,
+)
 from geventpop3.auth.mechanisms.exchange import exchange
 from geventpop3.auth.mechanisms.external import EXTERNAL
-from geventpop3.auth.mechanisms.identity import ClearTextRefused, CredentialsRejected, Dialogue, Identity
 from geventpop3.auth.mechanisms.login import LOGIN
 from geventpop3.auth.mechanisms.mechanism import (
     BINDING,
@@ -21,21 +36,8 @@ from geventpop3.auth.mechanisms.mechanism import (
     available,
     scram_secrets,
 )
-from geventpop3.auth.mechanisms.oauthbearer import OAUTHBEARER
 from geventpop3.auth.mechanisms.plain import PLAIN
-from geventpop3.auth.mechanisms.requests import (
-    Challenge,
-    CheckPassword,
-    CheckToken,
-    Compute,
-    FindOwner,
-    LastWords,
-    LookUp,
-    MayActAs,
-    Request,
-)
 from geventpop3.auth.mechanisms.scram import SCRAM_SHA_1, SCRAM_SHA_1_PLUS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS
-from geventpop3.auth.mechanisms.xoauth2 import XOAUTH2
 
 MECHANISMS: Mapping[str, Mechanism] = {
     "EXTERNAL": EXTERNAL,

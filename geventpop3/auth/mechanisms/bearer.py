@@ -1,4 +1,8 @@
-"""What OAUTHBEARER and XOAUTH2 share: a bearer token (RFC 6750), and bad news that come as one more challenge."""
+"""OAUTHBEARER (RFC 7628) and XOAUTH2: a bearer token (RFC 6750), and bad news that come as one more challenge.
+
+OAUTHBEARER has a GS2 header and key/value pairs. XOAUTH2 is what Google and Microsoft had before, and what most clients
+still send.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,17 @@ import json
 import re
 from collections.abc import Mapping
 
-from geventpop3.auth.mechanisms.identity import CredentialsRejected, Dialogue, Identity
-from geventpop3.auth.mechanisms.requests import CheckToken, LastWords
+from geventpop3.auth.mechanisms.dialogue import (
+    Challenge,
+    CheckToken,
+    CredentialsRejected,
+    Dialogue,
+    Identity,
+    LastWords,
+)
+from geventpop3.auth.mechanisms.mechanism import TOKENS, Context, Mechanism
+from geventpop3.auth.mechanisms.text import name_of, name_of_gs2
+from geventpop3.errors import Refusal
 
 _CREDENTIALS = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 """RFC 6750 section 2.1; the scheme is compared without case (RFC 7628 section 4), the token holds no control octet."""
@@ -24,3 +37,41 @@ def bearing(name: str | None, credentials: bytes, news: Mapping[str, str | None]
         yield from LastWords(json.dumps({key: value for key, value in news.items() if value is not None}).encode())
         raise CredentialsRejected("" if name is None else name)
     return Identity(owner if name is None else name, None, owner)
+
+
+_OAUTHBEARER = re.compile(rb"[ny],(?:a=([^,\0\x01]+))?,\x01((?:[A-Za-z]+=[\t\n\r -~]*\x01)*)\x01")
+"""RFC 7628 section 3.1; no channel is bound, so of GS2's flags "p" is refused."""
+
+
+def _oauthbearer(context: Context) -> Dialogue:
+    found = _OAUTHBEARER.fullmatch((yield from Challenge(b"")))
+    if found is None:
+        raise Refusal("malformed message of OAUTHBEARER")
+    name = None if found[1] is None else name_of_gs2(found[1])
+    # Of host and port nothing is known here but what the client says: it may have come through a proxy. "Unknown
+    # key/value pairs MUST be ignored by the server."
+    given = [pair[5:] for pair in found[2].split(b"\x01") if pair.startswith(b"auth=")]
+    if len(given) > 1:
+        raise Refusal("malformed message of OAUTHBEARER, more than one token")
+    news = {
+        "status": "invalid_token",
+        "scope": context.scope,
+        "openid-configuration": context.openid_configuration,
+    }
+    return (yield from bearing(name, given[0] if given else b"", news))
+
+
+OAUTHBEARER = Mechanism(_oauthbearer, needs=(frozenset({TOKENS}),), clear_text=True)
+
+_XOAUTH2 = re.compile(rb"user=([^\x01]*)\x01auth=([^\x01]*)\x01\x01")
+
+
+def _xoauth2(context: Context) -> Dialogue:
+    found = _XOAUTH2.fullmatch((yield from Challenge(b"")))
+    if found is None:
+        raise Refusal("malformed message of XOAUTH2")
+    news = {"status": "401", "schemes": "bearer", "scope": context.scope}
+    return (yield from bearing(name_of(found[1]), found[2], news))
+
+
+XOAUTH2 = Mechanism(_xoauth2, needs=(frozenset({TOKENS}),), clear_text=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets
 
-from geventpop3.auth.mechanisms.identity import CredentialsRejected, Dialogue, proven
+from geventpop3.auth.mechanisms.dialogue import Challenge, CredentialsRejected, Dialogue, LookUp, proven
 from geventpop3.auth.mechanisms.mechanism import CLEAR_SECRETS, Context, Mechanism
-from geventpop3.auth.mechanisms.requests import Challenge, LookUp
 from geventpop3.auth.mechanisms.text import name_of
 from geventpop3.auth.secret import ClearSecret
 from geventpop3.errors import Refusal

@@ -9,9 +9,8 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from geventpop3.auth.mechanisms.identity import ClearTextRefused, Dialogue, Identity
+from geventpop3.auth.mechanisms.dialogue import Challenge, ClearTextRefused, Dialogue, Identity, LastWords, Request
 from geventpop3.auth.mechanisms.mechanism import Context, Mechanism, available, possible
-from geventpop3.auth.mechanisms.requests import Challenge, LastWords, Request
 from geventpop3.errors import Refusal
 
 

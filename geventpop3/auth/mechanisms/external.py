@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from geventpop3.auth.mechanisms.identity import Dialogue, proven
+from geventpop3.auth.mechanisms.dialogue import Challenge, Dialogue, proven
 from geventpop3.auth.mechanisms.mechanism import CERTIFICATE, Context, Mechanism
-from geventpop3.auth.mechanisms.requests import Challenge
 from geventpop3.auth.mechanisms.text import name_of
 from geventpop3.errors import AuthenticationFailed
 

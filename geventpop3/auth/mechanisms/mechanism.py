@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from geventpop3.auth.mechanisms.identity import Dialogue
+from geventpop3.auth.mechanisms.dialogue import Dialogue
 from geventpop3.auth.secret import SCRAM_ITERATIONS
 
 PASSWORDS = "an authenticator of passwords"

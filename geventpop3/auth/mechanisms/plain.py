@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from geventpop3.auth.mechanisms.identity import Dialogue, acting
+from geventpop3.auth.mechanisms.dialogue import Challenge, CheckPassword, Dialogue, acting
 from geventpop3.auth.mechanisms.mechanism import PASSWORDS, Context, Mechanism
-from geventpop3.auth.mechanisms.requests import Challenge, CheckPassword
 from geventpop3.auth.mechanisms.text import name_of, password_of
 from geventpop3.errors import Refusal
 

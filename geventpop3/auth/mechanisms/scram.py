@@ -15,8 +15,15 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any
 
-from geventpop3.auth.mechanisms.gs2 import name_of_gs2
-from geventpop3.auth.mechanisms.identity import CredentialsRejected, Dialogue, proven
+from geventpop3.auth.mechanisms.dialogue import (
+    Challenge,
+    Compute,
+    CredentialsRejected,
+    Dialogue,
+    LookUp,
+    Request,
+    proven,
+)
 from geventpop3.auth.mechanisms.mechanism import (
     BINDING,
     CLEAR_SECRETS,
@@ -25,7 +32,7 @@ from geventpop3.auth.mechanisms.mechanism import (
     available,
     scram_secrets,
 )
-from geventpop3.auth.mechanisms.requests import Challenge, Compute, LookUp, Request
+from geventpop3.auth.mechanisms.text import name_of_gs2
 from geventpop3.auth.secret import SCRAM_HASHES, SCRAM_SALT_OCTETS, ClearSecret, ScramSecret
 from geventpop3.errors import Refusal
 

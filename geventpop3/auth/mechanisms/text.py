@@ -11,7 +11,7 @@ import re
 
 from geventpop3.auth.saslprep import saslprep
 from geventpop3.auth.secret import PASSWORD_OCTETS
-from geventpop3.errors import AuthenticationFailed
+from geventpop3.errors import AuthenticationFailed, Refusal
 
 NAME_OCTETS = 255
 """The longest name. RFC 4616 section 2 asks for this much, and no address of mail is longer."""
@@ -60,3 +60,17 @@ def _text(octets: bytes, limit: int, what: str, errors: str) -> str:
     if _CONTROLS.search(text):
         raise AuthenticationFailed(f"the {what} holds NUL, CR or LF")
     return text
+
+
+_BAD_ESCAPE = re.compile(rb"=(?!2C|3D)")
+
+
+def name_of_gs2(octets: bytes) -> str:
+    """The name that a saslname stands for, prepared. Raises Refusal, AuthenticationFailed.
+
+    RFC 5802 section 5.1: "If the server receives a username that contains '=' not followed by either '2C' or '3D',
+    then the server MUST fail the authentication."
+    """
+    if _BAD_ESCAPE.search(octets):
+        raise Refusal("malformed name: an equals sign that is no escape")
+    return name_of(octets.replace(b"=2C", b",").replace(b"=3D", b"="))

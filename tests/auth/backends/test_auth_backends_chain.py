@@ -2,11 +2,15 @@
 
 import pytest
 
-from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator
+from geventpop3.auth.authenticator import (
+    CALLING_THREAD,
+    Authenticator,
+    FunctionAuthenticator,
+    SecretAuthenticator,
+    TokenAuthenticator,
+)
 from geventpop3.auth.chain import Chain
-from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.auth.secret import ClearSecret, ScramSecret
-from geventpop3.auth.threads import CALLING_THREAD
 from geventpop3.errors import ConfigError, StoreUnavailable
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from geventpop3.auth.authenticator import FunctionAuthenticator
 from geventpop3.auth.credentials import is_name, password_octets, unavailable
-from geventpop3.auth.function import FunctionAuthenticator
 from geventpop3.errors import StoreUnavailable
 
 

@@ -15,10 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geventpop3.auth import jwks, oauth
-from geventpop3.auth.endpoint import Endpoint
-from geventpop3.auth.jwks import GivenKeys, parse_keys
-from geventpop3.auth.oauth import IntrospectionVerifier, JwtVerifier
+from geventpop3.auth.oauth import IntrospectionVerifier, JwtVerifier, jwks, verifiers
+from geventpop3.auth.oauth.json_endpoint import Endpoint
+from geventpop3.auth.oauth.jwks import GivenKeys, parse_keys
 from geventpop3.errors import ConfigError, StoreUnavailable
 
 ALICE = "alice@example.org"
@@ -588,7 +587,7 @@ def test_a_refused_token_is_not_remembered(issuer, asking):
 
 
 def test_what_is_remembered_is_bounded_and_holds_no_token(issuer, asking, monkeypatch):
-    monkeypatch.setattr(oauth, "CACHED", 3)
+    monkeypatch.setattr(verifiers, "CACHED", 3)
     verifier = asking()
     for number in range(5):
         issuer.active[f"token-{number}"] = active(secret="x" * 1000)
@@ -670,7 +669,7 @@ def test_an_owner_has_one_form_before_a_policy_compares_it(given_keys, issuer):
     assert given_keys().check_token("zo\u00eb@example.org", token) == "zo\u00eb@Example.ORG"
     assert given_keys().check_token(None, token) == "zo\u00eb@Example.ORG"
     assert given_keys().check_token("Zo\u00eb@example.org", token) is None
-    keep = given_keys(policy=partial(oauth.same_name, username_case="keep"))
+    keep = given_keys(policy=partial(verifiers.same_name, username_case="keep"))
     assert keep.check_token("zo\u00eb@example.org", token) is None
     asked = []
     given_keys(policy=lambda owner, name: asked.append((owner, name))).check_token("x", token)

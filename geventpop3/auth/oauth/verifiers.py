@@ -20,8 +20,8 @@ from urllib.parse import quote_plus
 
 from geventpop3.auth.authenticator import TokenAuthenticator
 from geventpop3.auth.credentials import is_name, unavailable
-from geventpop3.auth.endpoint import Endpoint, EndpointError
-from geventpop3.auth.jwks import ALGORITHMS, GivenKeys, Keys, PublishedKeys
+from geventpop3.auth.oauth.json_endpoint import Endpoint, EndpointError
+from geventpop3.auth.oauth.jwks import ALGORITHMS, GivenKeys, Keys, PublishedKeys
 from geventpop3.errors import ConfigError, StoreUnavailable
 from geventpop3.owners import UsernameCase, canonical_name
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from geventpop3.auth.credentials import unavailable
-from geventpop3.auth.endpoint import Endpoint, EndpointError
+from geventpop3.auth.oauth.json_endpoint import Endpoint, EndpointError
 
 if TYPE_CHECKING:
     from jwt import PyJWK

@@ -1,4 +1,6 @@
-"""What a mechanism asks for: it does nothing itself, it yields one of these and goes on with the answer.
+"""The dialogue of a mechanism: the requests that it yields, the identity that it returns, and the steps that end it.
+
+A mechanism does nothing itself; it yields one of these and goes on with the answer.
 
     Challenge(data)                         the client's response, decoded
     LastWords(data)                         the client's response, which no longer matters
@@ -16,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from geventpop3.auth.secret import Secret
+from geventpop3.errors import AuthenticationFailed
 
 A = TypeVar("A")
 
@@ -88,3 +91,53 @@ class Compute(Request[A]):
     """The answer is ``function()``, best called in a thread for hashing."""
 
     function: Callable[[], A] = field(repr=False)
+
+
+class Identity(NamedTuple):
+    """What a mechanism returns: *owner* is whose maildrop opens.
+
+    *authentication* is whose credentials they were, *authorization* whom the client asked to act as, if it did.
+    """
+
+    authentication: str
+    authorization: str | None
+    owner: str
+
+
+Dialogue = Generator[Request[Any], Any, Identity]
+"""A mechanism at work."""
+
+
+class CredentialsRejected(AuthenticationFailed):
+    """The credentials are wrong; *name* is whom the client said it was, for the log and for limits."""
+
+    def __init__(self, name: str, text: str | None = None) -> None:
+        self.name = name
+        super().__init__(text)
+
+
+class ClearTextRefused(AuthenticationFailed):
+    """A password or a token may not cross this connection; no try, because nothing was checked."""
+
+    default_text = "a clear-text login is not allowed on this connection"
+
+
+def proven(name: str, authorization: str | None) -> Dialogue:
+    """The end of a mechanism in which a secret or a certificate has proven *name*. Raises CredentialsRejected."""
+    return (yield from acting(name, (yield from FindOwner(name)), authorization))
+
+
+def acting(name: str, owner: str | None, authorization: str | None) -> Dialogue:
+    """The end of a mechanism that found the *owner* of *name*, if any. Raises CredentialsRejected.
+
+    Only who has proven a name learns whether it may act as another.
+    """
+    if owner is None:
+        raise CredentialsRejected(name)
+    if authorization is None or authorization == name:
+        return Identity(name, authorization, owner)
+    allowed = yield from MayActAs(name, authorization)
+    other = (yield from FindOwner(authorization)) if allowed else None
+    if other is None:
+        raise CredentialsRejected(name, "these credentials do not open the maildrop of another user")
+    return Identity(name, authorization, other)

@@ -9,8 +9,8 @@ import pytest
 import trustme
 from backends_issuer import Issuer
 
-from geventpop3.auth import endpoint
-from geventpop3.auth.endpoint import Endpoint, EndpointError
+from geventpop3.auth.oauth import json_endpoint
+from geventpop3.auth.oauth.json_endpoint import Endpoint, EndpointError
 from geventpop3.errors import ConfigError
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -84,7 +84,7 @@ def test_an_answer_may_end_in_every_way_of_http(issuer, jwks, answer):
         (OK + b"\r\n" + b"[" * 200_000, "no JSON"),
         (OK + b"\r\n[]", "no JSON object"),
         (OK + b"\r\nnull", "no JSON object"),
-        (OK + b"\r\n" + b"x" * endpoint.RESPONSE_OCTETS, "more than 262144 octets"),
+        (OK + b"\r\n" + b"x" * json_endpoint.RESPONSE_OCTETS, "more than 262144 octets"),
     ],
 )
 def test_whatever_else_comes_is_one_error(issuer, jwks, answer, complaint):
@@ -119,7 +119,7 @@ def test_an_answer_that_drips_or_stalls_is_cut_in_time(issuer, begin):
 
 def test_an_answer_whose_pieces_come_in_time_is_cut_all_the_same(issuer, jwks, monkeypatch):
     clock = iter([0.0, 0.0, 5.0])
-    monkeypatch.setattr(endpoint, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(json_endpoint, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     given_up = threading.Event()
     issuer.answer = (piece for piece in (b"x", given_up.wait) if isinstance(piece, bytes) or piece() is None)
     try:
