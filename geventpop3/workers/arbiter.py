@@ -19,7 +19,7 @@ from gunicorn.errors import HaltServer
 
 from geventpop3.errors import ConfigError
 from geventpop3.server.addresses import format_address
-from geventpop3.workers.patience import Patience
+from geventpop3.workers.backoff import Patience
 
 STOP_PATIENCE = 2.0
 """Seconds that sessions have to end by themselves when the service ends. With the time that running replies then get,

@@ -20,7 +20,7 @@ from faults_pop import SECONDS
 from faults_serve import PASSWORD, make_maildir, make_root, stored, until
 
 from geventpop3.auth.schemes import hash_password
-from geventpop3.stores.maildir.body import CHUNK_OCTETS
+from geventpop3.stores.maildir.chunks import CHUNK_OCTETS
 
 ATTACKERS = Path(__file__).parents[2] / "benchmarks" / "attackers.py"
 ATTACKERS_PASSWORD = b"secret"

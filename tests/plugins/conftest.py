@@ -9,9 +9,9 @@ import pytest
 import required
 from limits_site import Site, Time
 
-from geventpop3.plugins.limits import shared
+from geventpop3.plugins.limits import redis
 
-SHIPPED = {name: getattr(shared, name) for name in ("CALL_SECONDS", "SOCKET_SECONDS")}
+SHIPPED = {name: getattr(redis, name) for name in ("CALL_SECONDS", "SOCKET_SECONDS")}
 """The deadlines as they are, which no test but those about them has."""
 
 
@@ -19,7 +19,7 @@ SHIPPED = {name: getattr(shared, name) for name in ("CALL_SECONDS", "SOCKET_SECO
 def shipped_deadlines(monkeypatch: pytest.MonkeyPatch, patience_with_slow_machines: None) -> None:
     """The deadlines as they are."""
     for name, seconds in SHIPPED.items():
-        monkeypatch.setattr(shared, name, seconds)
+        monkeypatch.setattr(redis, name, seconds)
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def site(make: Any) -> Site:
 @pytest.fixture(autouse=True)
 def patience_with_slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     """No deadline of ours may pass because a machine is busy."""
-    monkeypatch.setattr(shared, "CALL_SECONDS", 60.0)
-    monkeypatch.setattr(shared, "SOCKET_SECONDS", 60.0)
+    monkeypatch.setattr(redis, "CALL_SECONDS", 60.0)
+    monkeypatch.setattr(redis, "SOCKET_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="session")

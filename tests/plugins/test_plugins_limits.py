@@ -12,9 +12,9 @@ from geventpop3.auth.mechanisms import CredentialsRejected, LookUp, Mechanism
 from geventpop3.errors import ConfigError
 from geventpop3.pipeline.events import signal
 from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
-from geventpop3.plugins.limits.bans import Bans
-from geventpop3.plugins.limits.gates import Gates
-from geventpop3.plugins.limits.subjects import user_key
+from geventpop3.plugins.limits.ban_timer import Bans
+from geventpop3.plugins.limits.concurrency import Gates
+from geventpop3.plugins.limits.keys import user_key
 
 BANNED = "-ERR [SYS/TEMP] too many failed logins from your address, try again later"
 FAILED = "-ERR [AUTH] authentication failed"
@@ -334,7 +334,7 @@ def test_the_end_of_a_ban_is_told_when_its_time_has_come():
 
 
 def test_bans_beyond_a_bound_end_untold(time, monkeypatch):
-    monkeypatch.setattr("geventpop3.plugins.limits.bans.REMEMBERED", 2)
+    monkeypatch.setattr("geventpop3.plugins.limits.ban_timer.REMEMBERED", 2)
     ended = []
     bans = Bans(time, ended.append)
     for address in "abc":

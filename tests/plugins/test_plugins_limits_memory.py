@@ -3,7 +3,7 @@
 import pytest
 
 from geventpop3.plugins.limits import MemoryLedger, Rules
-from geventpop3.plugins.limits.memory import Deadlines, Hits
+from geventpop3.plugins.limits.ledger import Deadlines, Hits
 
 RULES = Rules(ban_after=3)
 

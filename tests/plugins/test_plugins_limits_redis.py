@@ -14,7 +14,7 @@ from limits_site import HERE, THERE
 
 from geventpop3.errors import ConfigError
 from geventpop3.plugins.limits import Entry, Reason, RedisLedger, Rules
-from geventpop3.plugins.limits import shared as module
+from geventpop3.plugins.limits import redis as module
 
 needs_redis = pytest.mark.service
 required.module("redis")
@@ -364,13 +364,13 @@ PATCHED = """
     import sys
     import gevent
     from geventpop3.plugins.limits import RedisLedger, Rules
-    from geventpop3.plugins.limits import shared
+    from geventpop3.plugins.limits import redis
 
     def no_threads(*args):
         raise AssertionError("a native thread in a process that gevent has patched")
 
-    shared.ThreadPool = no_threads
-    shared.CALL_SECONDS = shared.SOCKET_SECONDS = 60.0
+    redis.ThreadPool = no_threads
+    redis.CALL_SECONDS = redis.SOCKET_SECONDS = 60.0
     RULES = Rules(ban_after=50)
     ledger = RedisLedger(sys.argv[1])
     calls = [gevent.spawn(ledger.failed, RULES, "192.0.2.7", f"user{n}", "") for n in range(20)]

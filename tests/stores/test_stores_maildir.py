@@ -21,7 +21,8 @@ from maildir_kernel import Clock, Crash, Kernel, left_over, make_maildir, names
 from store_contract import MESSAGE, StoreContract, contents, remove, remove_all, scan
 
 from geventpop3.errors import ConfigError, MaildropLocked, Refusal, StoreBroken, StoreUnavailable
-from geventpop3.stores.maildir import MaildirStore, body, index, measure, system
+from geventpop3.stores.maildir import MaildirStore, index, measure, system
+from geventpop3.stores.maildir import chunks as reading
 from geventpop3.stores.maildir.cache import Cache
 from geventpop3.stores.store import Chunks, Maildrop, Store
 from geventpop3.wire.stuffing import count_octets
@@ -362,7 +363,7 @@ class TestALieInANameThatOnlyReadingShows:
         self.check(store, tmp_path, how, caplog)
 
     @pytest.mark.parametrize("how", ["ready", "next"])
-    @pytest.mark.parametrize("size", [body.CHUNK_OCTETS, 2 * body.CHUNK_OCTETS, 300_000])
+    @pytest.mark.parametrize("size", [reading.CHUNK_OCTETS, 2 * reading.CHUNK_OCTETS, 300_000])
     def test_a_message_of_several(
         self, store: MaildirStore, alice: Path, tmp_path: Path, how: str, size: int, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -390,10 +391,10 @@ class TestALieInANameThatOnlyReadingShows:
         maildrop = store.open("alice")
         assert maildrop.scan()[0].octets == 600_000
         closed = maildrop.retrieve(self.LIE)
-        assert isinstance(closed, body.Counted)
+        assert isinstance(closed, reading.Counted)
         closed.close()
         assert self.read(maildrop, how) == content
-        assert isinstance(maildrop.retrieve(self.LIE), body.Body)
+        assert isinstance(maildrop.retrieve(self.LIE), reading.Body)
         maildrop.close()
 
 
@@ -919,7 +920,7 @@ class TestReading:
     def test_ready_says_none_on_a_system_without_the_flag(
         self, chunks: Chunks, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(body, "_NOWAIT", None)
+        monkeypatch.setattr(reading, "_NOWAIT", None)
         assert chunks.ready() is None
         assert b"".join(chunks) == self.CONTENT
 
@@ -1008,7 +1009,7 @@ class TestReadingAtOnce:
 
     @pytest.fixture
     def maildrop(self, store: MaildirStore, alice: Path, kernel: Kernel) -> Iterator[Maildrop]:
-        for number, content in enumerate((MESSAGE, b"", b"x" * 4096, b"x" * body.CHUNK_OCTETS), 1):
+        for number, content in enumerate((MESSAGE, b"", b"x" * 4096, b"x" * reading.CHUNK_OCTETS), 1):
             (alice / f"cur/{number}.h").write_bytes(content)
         maildrop = store.open("alice")
         maildrop.scan()
@@ -1044,7 +1045,7 @@ class TestReadingAtOnce:
 
     def test_is_not_for_what_is_large(self, maildrop: Maildrop, kernel: Kernel) -> None:
         read = maildrop.retrieve("4.h")
-        assert isinstance(read, body.Body)
+        assert isinstance(read, reading.Body)
         assert kernel.names == ["openat", "fstat"]
         assert set(b"".join(read)) == {ord("x")}
 
@@ -1058,7 +1059,7 @@ class TestReadingAtOnce:
         assert b"".join(maildrop.retrieve("1.h")) == MESSAGE
 
     def test_is_not_for_a_system_without_the_flag(self, maildrop: Maildrop, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(body, "_NOWAIT", None)
+        monkeypatch.setattr(reading, "_NOWAIT", None)
         assert b"".join(maildrop.retrieve("1.h")) == MESSAGE
 
     @pytest.mark.parametrize("raised", [MemoryError, KeyboardInterrupt])

@@ -19,8 +19,16 @@ from geventpop3.errors import ConfigError, StoreBroken, StoreUnavailable
 from geventpop3.stores import Maildrop, Message, Snapshot, Store
 from geventpop3.stores.maildir import index, journal
 from geventpop3.stores.maildir.index import UNKNOWN, Index, Row, decode
-from geventpop3.stores.maildir.listing import Finder, Listing, base_of, path_of
-from geventpop3.stores.maildir.names import delivery_time, is_shared, shared_unique_id, stated_octets, unique_id
+from geventpop3.stores.maildir.listing import Finder, Listing
+from geventpop3.stores.maildir.names import (
+    base_of,
+    delivery_time,
+    is_shared,
+    path_of,
+    shared_unique_id,
+    stated_octets,
+    unique_id,
+)
 from geventpop3.stores.maildir.paths import Template
 from geventpop3.stores.maildir.removal import Marked
 

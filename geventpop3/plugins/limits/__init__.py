@@ -4,10 +4,9 @@
 or, with the extra ``redis``, in a Redis server that processes and machines share.
 """
 
-from geventpop3.plugins.limits.ledger import Entry, Failure, Ledger, Reason, Standing
-from geventpop3.plugins.limits.memory import MemoryLedger
+from geventpop3.plugins.limits.ledger import Entry, Failure, Ledger, MemoryLedger, Reason
 from geventpop3.plugins.limits.plugin import LoginLimits
-from geventpop3.plugins.limits.rules import Rules
-from geventpop3.plugins.limits.shared import RedisLedger
+from geventpop3.plugins.limits.redis import RedisLedger
+from geventpop3.plugins.limits.rules import Rules, Standing
 
 __all__ = ["LoginLimits", "Rules", "MemoryLedger", "RedisLedger", "Ledger", "Standing", "Failure", "Entry", "Reason"]

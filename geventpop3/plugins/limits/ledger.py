@@ -1,16 +1,29 @@
 """What is remembered of addresses and users: the interface between the limits and where they are kept.
 
-An address, a user and an owner are keys here (see ``subjects``), never what a client sent. No method raises: a ledger
+An address, a user and an owner are keys here (see ``keys``), never what a client sent. No method raises: a ledger
 that cannot answer lets logins pass.
+
+The ledger in this process is bounded, so that no flood of addresses or names grows it. Each of its tables forgets by
+time, and beyond its bound the key that was quiet longest. Bans, failures of addresses and failures of names are tables
+of their own, so that made-up names make nobody's failures forgotten but those of names.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+from typing import NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from geventpop3.plugins.limits.rules import Rules
+from geventpop3.plugins.limits.rules import (
+    FAMILIAR_ADDRESSES,
+    FAMILIAR_SECONDS,
+    MINUTE,
+    UNDER_WAY_SECONDS,
+    Rules,
+    Standing,
+)
 
 
 class Reason(enum.StrEnum):
@@ -28,22 +41,6 @@ class Reason(enum.StrEnum):
     """Too many tries of the user, from other addresses, wait for their turn."""
     USER_SESSIONS = "user-sessions"
     """The user has too many sessions."""
-
-
-class Standing(NamedTuple):
-    """What is held against a login that is about to be checked."""
-
-    banned: bool
-    too_often: bool
-    """Whether the address has tried as often as it may."""
-    failures: int
-    """Of the address, within the window."""
-    user_failures: int
-    """Of the user name, within the window, as far as they concern this address: see ``Ledger``."""
-    turn: float = 0.0
-    """Seconds until the turn of this try among those of the user."""
-    crowded: bool = False
-    """Whether too many tries of the user wait, so that this one got no turn."""
 
 
 class Failure(NamedTuple):
@@ -108,3 +105,185 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Let go of threads and connections; what is asked later opens them again."""
+
+
+KEYS = 20_000
+"""Keys of one table. Tables full of keys with one failure each are 11 MB, with all the failures that count 80 MB.
+Those of what is under way take 32 MB more, those of familiar addresses 54 MB."""
+
+
+class Hits:
+    """When something happened lately, with a tag, by key."""
+
+    def __init__(self, keys: int) -> None:
+        self._keys = keys
+        self._hits: OrderedDict[str, list[tuple[float, str]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    def add(self, key: str, tag: str, now: float, window: float, most: int) -> None:
+        """One more, of which the last *most* are kept."""
+        hits = self._hits.setdefault(key, [])
+        hits.append((now, tag))
+        del hits[:-most]
+        # The latest to the end, so the first is the one that was quiet longest.
+        self._hits.move_to_end(key)
+        while len(self._hits) > self._keys or now - next(iter(self._hits.values()))[-1][0] >= window:
+            self._hits.popitem(last=False)
+
+    def count(self, key: str, now: float, window: float, tag: str | None = None) -> int:
+        """How many within the window, of those with the tag if there is one."""
+        return sum(now - then < window and tag in (None, other) for then, other in self._hits.get(key, ()))
+
+    def reached(self, key: str, now: float, window: float, most: int) -> bool:
+        """Whether there are *most* within the window."""
+        hits = self._hits.get(key, ())
+        return len(hits) >= most and now - hits[-most][0] < window
+
+    def has(self, key: str, tag: str, now: float, window: float) -> bool:
+        """Whether there is one with the tag within the window."""
+        return any(tag == other and now - then < window for then, other in self._hits.get(key, ()))
+
+    def forget(self, key: str, tag: str | None = None) -> None:
+        """All of them, or those with the tag."""
+        hits = self._hits.get(key, [])
+        hits[:] = [hit for hit in hits if tag is not None and hit[1] != tag]
+        if not hits:
+            self._hits.pop(key, None)
+
+
+class Deadlines:
+    """Until when something holds, by key."""
+
+    def __init__(self, keys: int) -> None:
+        self._keys = keys
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def set(self, key: str, now: float, seconds: float) -> None:
+        """It holds from now on, so long."""
+        self._until[key] = now + seconds
+        self._until.move_to_end(key)
+        while len(self._until) > self._keys or next(iter(self._until.values())) <= now:
+            self._until.popitem(last=False)
+
+    def holds(self, key: str, now: float) -> bool:
+        """Whether it still does."""
+        return self._until.get(key, now) > now
+
+    def until(self, key: str, now: float) -> float:
+        """Until when; *now* if it does not hold."""
+        return max(self._until.get(key, now), now)
+
+    def drop(self, key: str) -> None:
+        """It holds no more."""
+        self._until.pop(key, None)
+
+
+class MemoryLedger:
+    """The default ledger. *clock* tells seconds, *keys* is the most that one table holds."""
+
+    def __init__(self, *, clock: Callable[[], float] = monotonic, keys: int = KEYS) -> None:
+        self._clock = clock
+        self._bans = Deadlines(keys)
+        self._seen = Deadlines(keys)
+        self._tries = Hits(keys)
+        self._failures = Hits(keys)
+        self._user_failures = Hits(keys)
+        self._logins = Hits(keys)
+        self._under_way = Hits(keys)
+        self._turns = Deadlines(keys)
+        self._familiar = Hits(keys)
+        self._sessions: dict[str, set[str]] = {}
+        """Not bounded here: the server bounds its sessions, and none of them may be forgotten."""
+
+    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False, session: str = "") -> Standing:
+        now = self._clock()
+        too_often, most = False, rules.address_logins_per_minute
+        if trying and most is not None:
+            too_often = self._tries.reached(address, now, MINUTE, most)
+            if not too_often:
+                self._tries.add(address, "", now, MINUTE, most)
+        banned = self._bans.holds(address, now)
+        failures = self._failures.count(address, now, rules.window)
+        if self._familiar.has(user, address, now, FAMILIAR_SECONDS):
+            user_failures = self._user_failures.count(user, now, rules.window, address)
+            return Standing(banned, too_often, failures, user_failures, rules.user_delay(user_failures))
+        user_failures = self._user_failures.count(user, now, rules.window)
+        turn, crowded = 0.0, False
+        if user and session and not (banned or too_often):
+            turn, crowded = self._take_turn(rules, user, session, user_failures, now)
+        return Standing(banned, too_often, failures, user_failures, turn, crowded)
+
+    def _take_turn(self, rules: Rules, user: str, session: str, user_failures: int, now: float) -> tuple[float, bool]:
+        self._under_way.forget(user, session)
+        delay = rules.user_delay(user_failures + self._under_way.count(user, now, UNDER_WAY_SECONDS))
+        queue = self._turns.until(user, now) - now
+        if queue > rules.user_patience:
+            return 0.0, True
+        turn = queue + delay
+        if turn > 0:
+            self._turns.set(user, now, turn)
+        if rules.user_failures_kept:
+            self._under_way.add(user, session, now, UNDER_WAY_SECONDS, rules.user_failures_kept)
+        return turn, False
+
+    def settled(self, user: str, session: str) -> None:
+        self._under_way.forget(user, session)
+
+    def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
+        now = self._clock()
+        self._under_way.forget(user, session)
+        before = self._user_failures.count(user, now, rules.window)
+        if fingerprint:
+            known = self._seen.holds(fingerprint, now)
+            self._seen.set(fingerprint, now, rules.window)
+            if known:
+                return Failure(counted=False, banned=False, user_failures=before)
+        if user and rules.user_failures_kept:
+            self._user_failures.add(user, address, now, rules.window, rules.user_failures_kept)
+        if rules.failures_kept:
+            self._failures.add(address, user, now, rules.window, rules.failures_kept)
+        if rules.ban_after is None or self._failures.count(address, now, rules.window) < rules.ban_after:
+            return Failure(counted=True, banned=False, user_failures=before)
+        self._bans.set(address, now, rules.ban_seconds)
+        self._failures.forget(address)
+        return Failure(counted=True, banned=True, user_failures=before)
+
+    def entered(self, rules: Rules, address: str, user: str, owner: str, session: str) -> Entry:
+        now = self._clock()
+        before = self._user_failures.count(user, now, rules.window)
+        self._failures.forget(address, user)
+        self._user_failures.forget(user, address)
+        self._under_way.forget(user, session)
+        if user:
+            self._familiar.forget(user, address)
+            self._familiar.add(user, address, now, FAMILIAR_SECONDS, FAMILIAR_ADDRESSES)
+        most, rate = rules.user_sessions, rules.user_logins_per_minute
+        if most is not None and len(self._sessions.get(owner, ())) >= most:
+            return Entry(Reason.USER_SESSIONS, before)
+        if rate is not None:
+            if self._logins.reached(owner, now, MINUTE, rate):
+                return Entry(Reason.USER_RATE, before)
+            self._logins.add(owner, "", now, MINUTE, rate)
+        if most is not None:
+            self._sessions.setdefault(owner, set()).add(session)
+        return Entry(None, before)
+
+    def left(self, owner: str, session: str) -> None:
+        sessions = self._sessions.get(owner, set())
+        sessions.discard(session)
+        if not sessions:
+            self._sessions.pop(owner, None)
+
+    def release(self, address: str) -> bool:
+        self._failures.forget(address)
+        was_banned = self._bans.holds(address, self._clock())
+        self._bans.drop(address)
+        return was_banned
+
+    def close(self) -> None:
+        """There is nothing to let go of."""

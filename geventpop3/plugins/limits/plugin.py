@@ -14,16 +14,93 @@ import gevent
 
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline.events import Event
+from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.pipeline.plugin import EAT_ALL, Eat, Plugin, handles
-from geventpop3.plugins.limits import telling
-from geventpop3.plugins.limits.bans import Bans
-from geventpop3.plugins.limits.gates import Gates
-from geventpop3.plugins.limits.ledger import Ledger, Reason
-from geventpop3.plugins.limits.memory import MemoryLedger
+from geventpop3.plugins.limits import reports
+from geventpop3.plugins.limits.ban_timer import Bans
+from geventpop3.plugins.limits.concurrency import Gates
+from geventpop3.plugins.limits.keys import Networks, address_key, fingerprint, parse_address, user_key
+from geventpop3.plugins.limits.ledger import Ledger, MemoryLedger, Reason
 from geventpop3.plugins.limits.rules import Rules
-from geventpop3.plugins.limits.session import Session, Sessions
-from geventpop3.plugins.limits.subjects import Networks, address_key, fingerprint, parse_address, user_key
+
+
+class Session:
+    """One client, and its login that is under way."""
+
+    __slots__ = (
+        "address",
+        "at_gate",
+        "client",
+        "fingerprint",
+        "name",
+        "owner",
+        "refused",
+        "tried",
+        "under_way",
+        "user",
+        "waited",
+    )
+
+    def __init__(self, client: ClientInterface, address: str) -> None:
+        self.client = client
+        self.address = address
+        self.name = ""
+        """What USER said last."""
+        self.owner: str | None = None
+        """Whose session this is, once the ledger counts it."""
+        self.at_gate = False
+        """Whether a login of this client is being checked."""
+        self.under_way = False
+        """Whether the ledger counts a try of the user, of which it has not been told the outcome."""
+        self.begin("", "")
+
+    def begin(self, user: str, fingerprint: str) -> None:
+        """A login begins; *user* is the key of its name, if that is known before it is checked."""
+        self.user = user
+        self.fingerprint = fingerprint
+        self.tried = False
+        """Whether it is counted as a try of the address."""
+        self.waited = 0.0
+        """Seconds that it has been made to wait."""
+        self.refused: Reason | None = None
+        """Why it fails although the password was right."""
+
+
+class Sessions:
+    """The clients by id; None for those that no limit holds for: of trusted networks, and without an address."""
+
+    def __init__(self, trusted: Networks) -> None:
+        self._trusted = trusted
+        self._sessions: dict[int, Session | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def of(self, client: ClientInterface | None) -> Session | None:
+        """What is known of a client."""
+        if client is None:
+            return None
+        if client.id not in self._sessions:
+            address = parse_address(client.peer[0])
+            free = address is None or address in self._trusted
+            self._sessions[client.id] = None if free or address is None else Session(client, address_key(address))
+        return self._sessions[client.id]
+
+    def knows(self, session: Session) -> bool:
+        """Whether this is what is known of its client now."""
+        return self._sessions.get(session.client.id) is session
+
+    def gone(self, client: ClientInterface | None) -> Session | None:
+        """Forget a client; returns what was known of it."""
+        return None if client is None else self._sessions.pop(client.id, None)
+
+    def all_gone(self) -> list[Session]:
+        """Forget them all; returns those that limits held for."""
+        sessions = [session for session in self._sessions.values() if session is not None]
+        self._sessions.clear()
+        return sessions
+
 
 LOGINS = ("cmd_pass", "cmd_apop", "cmd_auth")
 
@@ -72,7 +149,7 @@ class LoginLimits(Plugin):
     def plugin_register(self, pop3d: Pluggable) -> None:
         if self._pop3d is not None:
             raise PipelineError("these limits are another server's: make others, which may share the ledger")
-        for name in telling.EVENTS:
+        for name in reports.EVENTS:
             pop3d.add_event(name)
         # Not the `response` hook: that one would hear the reply to every command.
         pop3d.register(self._answered, *LOGINS, priority=AFTERWARDS)
@@ -176,7 +253,7 @@ class LoginLimits(Plugin):
             seconds = self.rules.ban_seconds
             session.client.disconnect()
             self._bans.add(session.address, seconds)
-            telling.banned(pop3d, session.client, session.address, seconds)
+            reports.banned(pop3d, session.client, session.address, seconds)
         self._wait_late(pop3d, session, name, failure.user_failures)
 
     @handles("authenticated")
@@ -196,7 +273,7 @@ class LoginLimits(Plugin):
             session.owner = owner
         else:
             session.refused = entry.refused
-            telling.refused(pop3d, session.client, session.address, name, entry.refused)
+            reports.refused(pop3d, session.client, session.address, name, entry.refused)
         self._wait_late(pop3d, session, name, entry.user_failures)
 
     def _answered(self, _pop3d: Pluggable, event: Event) -> None:
@@ -205,7 +282,7 @@ class LoginLimits(Plugin):
         if session is None:
             return
         if session.refused is not None and event.reply is not None and event.reply.positive:
-            event.reply = telling.REPLIES[session.refused]
+            event.reply = reports.REPLIES[session.refused]
             session.client.disconnect()
         self._finish(session)
 
@@ -273,7 +350,7 @@ class LoginLimits(Plugin):
         more = seconds - session.waited
         if more > 0:
             session.waited = seconds
-            telling.delayed(pop3d, session.client, session.address, name, more)
+            reports.delayed(pop3d, session.client, session.address, name, more)
             self._sleep(more)
 
     def _wait_late(self, pop3d: Pluggable, session: Session, name: str, user_failures: int) -> None:
@@ -283,14 +360,14 @@ class LoginLimits(Plugin):
 
     def _refuse(self, pop3d: Pluggable, event: Event, session: Session, name: str, reason: Reason) -> Eat:
         self._finish(session)
-        telling.refused(pop3d, session.client, session.address, name, reason)
-        event.reply = telling.REPLIES[reason]
+        reports.refused(pop3d, session.client, session.address, name, reason)
+        event.reply = reports.REPLIES[reason]
         session.client.disconnect()
         return EAT_ALL
 
     def _ban_ended(self, address: str) -> None:
         if self._pop3d is not None:
-            telling.released(self._pop3d, address)
+            reports.released(self._pop3d, address)
 
     def _finish(self, session: Session) -> None:
         """The login that was under way, if one was, is over."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from geventpop3.errors import ConfigError
-from geventpop3.plugins.limits.ledger import Standing
 
 MINUTE = 60.0
 
@@ -100,3 +100,19 @@ class Rules:
 
 def _step(delays: Sequence[float], failures: int) -> float:
     return delays[min(failures, len(delays)) - 1] if failures and delays else 0.0
+
+
+class Standing(NamedTuple):
+    """What is held against a login that is about to be checked."""
+
+    banned: bool
+    too_often: bool
+    """Whether the address has tried as often as it may."""
+    failures: int
+    """Of the address, within the window."""
+    user_failures: int
+    """Of the user name, within the window, as far as they concern this address: see ``Ledger``."""
+    turn: float = 0.0
+    """Seconds until the turn of this try among those of the user."""
+    crowded: bool = False
+    """Whether too many tries of the user wait, so that this one got no turn."""

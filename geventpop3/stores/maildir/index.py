@@ -17,7 +17,8 @@ from heapq import merge
 from itertools import chain, compress
 from typing import NamedTuple
 
-from geventpop3.stores.maildir.listing import Fingerprint, path_of
+from geventpop3.stores.maildir.listing import Fingerprint
+from geventpop3.stores.maildir.names import path_of
 from geventpop3.stores.store import UNIQUE_ID_OCTETS, Snapshot
 
 FILE = "geventpop3.index"

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from geventpop3.stores.maildir import system
-from geventpop3.stores.maildir.names import base_digest, is_base, is_shared, shared_as, unique_id
+from geventpop3.stores.maildir.names import base_digest, is_base, is_shared, path_of, shared_as, unique_id
 from geventpop3.stores.maildir.opening import PARTS, Parts
 
 RACY_NS = 2_000_000_000
@@ -91,17 +91,6 @@ class Finder:
         if self._alone is None:
             self._alone = {base_digest(each): each for each in self._listed.tails if not is_shared(each)}
         return self._alone
-
-
-def path_of(unique_id: str, tail: str) -> str:
-    """The path, relative to the maildir, of the message with that unique-id and tail."""
-    directory = "new/" if tail.startswith("n") else "cur/"
-    return directory + unique_id + tail[1:] if is_base(unique_id) else directory + tail[1:]
-
-
-def base_of(unique_id: str, tail: str) -> str:
-    """The base name of the message with that unique-id and tail."""
-    return unique_id if is_base(unique_id) else tail[1:].partition(":")[0]
 
 
 def _list_once(maildir: Parts) -> tuple[dict[str, str], frozenset[str]]:

@@ -21,13 +21,13 @@ from time import monotonic
 from geventpop3.errors import NoSuchMessage, RemovalIncomplete, StoreBroken, StoreUnavailable
 from geventpop3.stores.maildir import index as indexes
 from geventpop3.stores.maildir import journal, lock, system
-from geventpop3.stores.maildir.body import CHUNK_OCTETS, Body, Counted, let_go, read_at_hand
 from geventpop3.stores.maildir.cache import Cache
+from geventpop3.stores.maildir.chunks import CHUNK_OCTETS, Body, Counted, let_go, read_at_hand
 from geventpop3.stores.maildir.index import UNKNOWN, Index
-from geventpop3.stores.maildir.listing import Finder, fingerprint, listing, path_of
+from geventpop3.stores.maildir.listing import Finder, fingerprint, listing
 from geventpop3.stores.maildir.measure import measure
 from geventpop3.stores.maildir.mounts import Mount, Mounts
-from geventpop3.stores.maildir.names import is_shared, shared_as, states_octets
+from geventpop3.stores.maildir.names import is_shared, path_of, shared_as, states_octets
 from geventpop3.stores.maildir.opening import PARTS, Parts
 from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot

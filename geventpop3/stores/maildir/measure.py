@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from geventpop3.stores.maildir import system
 from geventpop3.stores.maildir.index import UNKNOWN, Row
-from geventpop3.stores.maildir.listing import base_of, path_of
-from geventpop3.stores.maildir.names import delivery_time, stated_octets
+from geventpop3.stores.maildir.names import base_of, delivery_time, path_of, stated_octets
 from geventpop3.stores.maildir.opening import Parts
 from geventpop3.wire.stuffing import Counter, count_octets
 

@@ -83,3 +83,14 @@ def stated_octets(base: str, size: int) -> int | None:
         return None
     octets = int(stated["W"])
     return octets if size <= octets <= 2 * size else None
+
+
+def path_of(unique_id: str, tail: str) -> str:
+    """The path, relative to the maildir, of the message with that unique-id and tail."""
+    directory = "new/" if tail.startswith("n") else "cur/"
+    return directory + unique_id + tail[1:] if is_base(unique_id) else directory + tail[1:]
+
+
+def base_of(unique_id: str, tail: str) -> str:
+    """The base name of the message with that unique-id and tail."""
+    return unique_id if is_base(unique_id) else tail[1:].partition(":")[0]

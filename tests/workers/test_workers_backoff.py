@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geventpop3.workers.patience import LONGEST_SECONDS, STEADY_SECONDS, Patience
+from geventpop3.workers.backoff import LONGEST_SECONDS, STEADY_SECONDS, Patience
 
 
 def waits(patience: Patience, lives: list[float], workers: int) -> list[float]:

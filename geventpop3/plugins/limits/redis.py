@@ -17,10 +17,9 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 from geventpop3.errors import ConfigError
-from geventpop3.plugins.limits import scripts
-from geventpop3.plugins.limits.ledger import Entry, Failure, Reason, Standing
-from geventpop3.plugins.limits.memory import MemoryLedger
-from geventpop3.plugins.limits.rules import FAMILIAR_ADDRESSES, FAMILIAR_SECONDS, UNDER_WAY_SECONDS, Rules
+from geventpop3.plugins.limits import redis_scripts
+from geventpop3.plugins.limits.ledger import Entry, Failure, MemoryLedger, Reason
+from geventpop3.plugins.limits.rules import FAMILIAR_ADDRESSES, FAMILIAR_SECONDS, UNDER_WAY_SECONDS, Rules, Standing
 
 log = logging.getLogger("geventpop3.limits")
 
@@ -73,12 +72,12 @@ class RedisLedger:
         self._shared_clock = clock
         self._clock = clock or monotonic
         self._spare = MemoryLedger(clock=self._clock) if spare is None else spare
-        self._standing = self._redis.register_script(scripts.STANDING)
-        self._settled = self._redis.register_script(scripts.SETTLED)
-        self._failed = self._redis.register_script(scripts.FAILED)
-        self._entered = self._redis.register_script(scripts.ENTERED)
-        self._renew = self._redis.register_script(scripts.RENEW)
-        self._release = self._redis.register_script(scripts.RELEASE)
+        self._standing = self._redis.register_script(redis_scripts.STANDING)
+        self._settled = self._redis.register_script(redis_scripts.SETTLED)
+        self._failed = self._redis.register_script(redis_scripts.FAILED)
+        self._entered = self._redis.register_script(redis_scripts.ENTERED)
+        self._renew = self._redis.register_script(redis_scripts.RENEW)
+        self._release = self._redis.register_script(redis_scripts.RELEASE)
         self._pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
         self._resting_until: float | None = None
         self._sessions: dict[str, str] = {}

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geventpop3.auth.saslprep import saslprep
-from geventpop3.plugins.limits.subjects import (
+from geventpop3.plugins.limits.keys import (
     NAME_CHARACTERS,
     Networks,
     address_key,
