@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from geventpop3.server.clients import DESCRIPTORS_PER_SESSION, OTHER_DESCRIPTORS
+from geventpop3.server.admission import DESCRIPTORS_PER_SESSION, OTHER_DESCRIPTORS
 
 ENOUGH = 10_000 * DESCRIPTORS_PER_SESSION + 5_000  # for the largest crowd of the benchmarks
 BESIDE = 64  # sessions that come and go beside a crowd that stays

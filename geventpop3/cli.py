@@ -42,8 +42,8 @@ from geventpop3.config import Settings
 from geventpop3.demo import MESSAGES, instructions, prepare
 from geventpop3.errors import AuthenticationFailed, ConfigError
 from geventpop3.owners import canonical_name
+from geventpop3.server.acceptor import bind
 from geventpop3.server.addresses import parse_address
-from geventpop3.server.listening import bind
 from geventpop3.server.server import POP3Server
 from geventpop3.version import __version__
 

@@ -9,7 +9,7 @@ from typing import Any
 import trustme
 from gevent import ssl as green_ssl
 
-from geventpop3.server.tls import Pair
+from geventpop3.server.tls.certificates import Pair
 
 NAME = "pop.example.org"
 

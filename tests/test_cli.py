@@ -254,7 +254,7 @@ def test_host_that_is_not_known_is_one_line_that_names_it(site, capsys, monkeypa
     def unknown(*_asked, **_how):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr("geventpop3.server.listening.socket.getaddrinfo", unknown)
+    monkeypatch.setattr("geventpop3.server.acceptor.socket.getaddrinfo", unknown)
     assert cli.main(["serve", *site.arguments, "--listen", "pop.invalid:0"]) == 2
     assert capsys.readouterr().err == (
         "geventpop3: error: listen: pop.invalid:0: Name or service not known (from --listen)\n"

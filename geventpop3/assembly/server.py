@@ -18,11 +18,11 @@ from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.config import Settings
 from geventpop3.errors import ConfigError
 from geventpop3.plugins.access_log import AccessLog
+from geventpop3.server.acceptor import bind
 from geventpop3.server.addresses import parse_address
-from geventpop3.server.listening import bind
 from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.server import POP3Server
-from geventpop3.server.tls import Certificates
+from geventpop3.server.tls.certificates import Certificates
 from geventpop3.service import MaildropService
 from geventpop3.stores.maildir import MaildirStore
 

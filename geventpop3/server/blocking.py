@@ -15,7 +15,7 @@ import gevent
 from gevent.threadpool import ThreadPool
 
 from geventpop3.errors import Refusal, ResponseCode
-from geventpop3.server.turns import Turns
+from geventpop3.server.fairness import Turns
 
 log = logging.getLogger("geventpop3.server")
 

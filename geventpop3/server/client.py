@@ -27,7 +27,8 @@ from geventpop3.server.blocking import HELD_SECONDS
 from geventpop3.server.limits import OUTPUT_OCTETS, RECV_OCTETS
 from geventpop3.server.output import Output
 from geventpop3.server.proxy import ProxyError, read_header
-from geventpop3.server.stream import PlainStream, Stream, TlsError
+from geventpop3.server.stream import PlainStream, Stream
+from geventpop3.server.tls.stream import TlsError
 from geventpop3.server.trace import Trace
 from geventpop3.wire.replies import Reply, err, multiline, ok
 from geventpop3.wire.stuffing import stuff, stuff_whole

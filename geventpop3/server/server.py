@@ -27,21 +27,22 @@ from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
+from geventpop3.server.acceptor import BUSY, Acceptor, bind, prepare
 from geventpop3.server.addresses import Address, check_place, format_address, parse_address, plain_host, unix_path
+from geventpop3.server.admission import Clients
 from geventpop3.server.blocking import Threads, Watch
 from geventpop3.server.client import Client
-from geventpop3.server.clients import Clients
+from geventpop3.server.fairness import Turns, tick
 from geventpop3.server.greenlets import ServerGreenlet, hold, make_normal, make_wary
 from geventpop3.server.limits import TICK, LimitOptions, Limits, check_options
-from geventpop3.server.listening import BUSY, Acceptor, bind, prepare
 from geventpop3.server.native import HubThread, Signal, get_ident, is_alive
-from geventpop3.server.peercert import name_of_client
 from geventpop3.server.program import ending_by_signals, set_up_logging
 from geventpop3.server.proxy import TrustedProxies
-from geventpop3.server.stream import PlainStream, SocketStream, TlsError, TlsStream
-from geventpop3.server.tls import Certificates, accept
+from geventpop3.server.stream import PlainStream, SocketStream
+from geventpop3.server.tls.certificates import Certificates, accept
+from geventpop3.server.tls.der import name_of_client
+from geventpop3.server.tls.stream import TlsError, TlsStream
 from geventpop3.server.trace import Trace
-from geventpop3.server.turns import Turns, tick
 from geventpop3.wire.replies import Reply, err
 
 log = logging.getLogger("geventpop3.server")

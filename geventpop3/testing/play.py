@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from geventpop3.server.client import Client
 from geventpop3.server.server import POP3Server
-from geventpop3.server.stream import MemoryStream
+from geventpop3.testing.memory_stream import MemoryStream
 from geventpop3.testing.script import Dialogue, How, Kind, Step, load, parse, transcribe
 
 Application = POP3Server | Callable[[], POP3Server]

@@ -18,7 +18,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from geventpop3.errors import ConfigError
-from geventpop3.server import listening
+from geventpop3.server import acceptor
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.server import POP3Server
 from geventpop3.workers.arbiter import STOP_PATIENCE
@@ -108,7 +108,7 @@ class _Listeners:
         try:
             # A patched arbiter has an event loop anyway, and gunicorn's worker makes its own.
             patched = monkey.is_module_patched("threading")
-            found = listening.bind(parse_address(text)).detach() if patched else bind([text])[0]
+            found = acceptor.bind(parse_address(text)).detach() if patched else bind([text])[0]
         except OSError as error:
             reason = f"POP3 cannot listen at {error.filename}: {error.strerror}"
             if begins:
@@ -120,7 +120,7 @@ class _Listeners:
 
     def hand_over(self) -> list[Any]:
         """Return the sockets; they are this process's, a worker's, from now on."""
-        sockets = [listening.take_over(descriptor) for descriptor in self._descriptors.values()]
+        sockets = [acceptor.take_over(descriptor) for descriptor in self._descriptors.values()]
         self._descriptors.clear()
         return sockets
 

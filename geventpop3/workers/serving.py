@@ -21,7 +21,7 @@ from gunicorn.glogging import Logger
 from gunicorn.pidfile import Pidfile
 
 from geventpop3.errors import ConfigError
-from geventpop3.server import listening
+from geventpop3.server import acceptor
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.server import POP3Server
 from geventpop3.workers.arbiter import Arbiter
@@ -98,7 +98,7 @@ def bind(addresses: Iterable[str]) -> list[int]:
         bound: list[int] = []
         try:
             for text in addresses:
-                bound.append(listening.bind(parse_address(text)).detach())  # noqa: PERF401  # closed if another fails
+                bound.append(acceptor.bind(parse_address(text)).detach())  # noqa: PERF401  # closed if another fails
         except BaseException:
             for descriptor in bound:
                 os.close(descriptor)

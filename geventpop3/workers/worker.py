@@ -25,9 +25,9 @@ from gunicorn.errors import AppImportError
 from gunicorn.workers import base
 
 from geventpop3.errors import ConfigError
+from geventpop3.server.fairness import tick
 from geventpop3.server.program import SignalHandlers
 from geventpop3.server.server import POP3Server
-from geventpop3.server.turns import tick
 
 BEAT_SECONDS = 1.0
 """Between two signs of life, at most; the arbiter kills a worker that has given none for its ``timeout``."""

@@ -17,9 +17,9 @@ from faults_serve import PASSWORD, make_maildir, make_root, stored
 from geventpop3 import POP3Server
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.server.client import Client
-from geventpop3.server.stream import MemoryStream
 from geventpop3.service import MaildropService
 from geventpop3.stores.maildir import MaildirStore
+from geventpop3.testing.memory_stream import MemoryStream
 
 MAIL = [b"Subject: one\n\n.dot\nMail: x\n", b"Mail: y\n", b""]
 LOGIN = b"USER anna\r\nPASS %s\r\n" % PASSWORD

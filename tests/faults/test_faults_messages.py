@@ -16,9 +16,9 @@ from faults_serve import PASSWORD, make_maildir, make_root, stored, until
 from geventpop3 import POP3Server
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.server.client import Client
-from geventpop3.server.stream import MemoryStream
 from geventpop3.service import MaildropService
 from geventpop3.stores.maildir import MaildirStore
+from geventpop3.testing.memory_stream import MemoryStream
 
 TWO = (b"Subject: one\n\none\n", b"Subject: two\n\ntwo\n")
 MEBIBYTE = 1 << 20

@@ -12,10 +12,10 @@ from geventpop3 import POP3Server
 from geventpop3.auth import ClearSecret, Secret, SecretAuthenticator
 from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
 from geventpop3.server.client import Client
-from geventpop3.server.stream import MemoryStream
 from geventpop3.service import MaildropService
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.stores.store import Maildrop, Store
+from geventpop3.testing.memory_stream import MemoryStream
 
 HERE, THERE = "192.0.2.7", "198.51.100.1"
 EVENTS = ("login_delayed", "login_refused", "address_banned", "address_released")

@@ -14,7 +14,7 @@ from geventpop3.plugins.limits.keys import (
     parse_address,
     user_key,
 )
-from geventpop3.server.clients import address_key as server_address_key
+from geventpop3.server.admission import address_key as server_address_key
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from geventpop3.errors import ConfigError
-from geventpop3.server.certificates import end_point_of, names_of
-from geventpop3.server.hello import HELLO_OCTETS, Hello, read_hello
-from geventpop3.server.tls import Certificates, Pair
+from geventpop3.server.tls import Certificates
+from geventpop3.server.tls.certificates import Pair
+from geventpop3.server.tls.client_hello import HELLO_OCTETS, Hello, read_hello
+from geventpop3.server.tls.der import end_point_of, names_of
 
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pop.example.org")])
 EC_KEY = ec.generate_private_key(ec.SECP256R1())

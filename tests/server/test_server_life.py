@@ -19,7 +19,7 @@ from gevent.event import Event as GreenEvent
 from geventpop3 import POP3Server, handles, multiline, ok
 from geventpop3.errors import ConfigError
 from geventpop3.pipeline import events
-from geventpop3.server.listening import bind
+from geventpop3.server.acceptor import bind
 
 
 def test_port_0_picks_a_free_one(pop3d):

@@ -19,11 +19,11 @@ from gevent import socket
 
 from geventpop3 import POP3Server, err, multiline
 from geventpop3.protocol.commands import State
-from geventpop3.server import listening
+from geventpop3.server import acceptor as accepting
 from geventpop3.server.client import Client
 from geventpop3.server.limits import LimitOptions, Limits
 from geventpop3.server.server import LINGERING, _ends
-from geventpop3.server.stream import MemoryStream
+from geventpop3.testing.memory_stream import MemoryStream
 
 
 def session_reasons(pop3d):
@@ -159,18 +159,18 @@ def test_over_the_limit_for_one_address_only_that_address_is_turned_away(app, lo
 
 
 def test_no_more_sessions_are_let_in_than_there_are_descriptors_for(monkeypatch, caplog):
-    from geventpop3.server import clients
+    from geventpop3.server import admission
 
     caplog.set_level("INFO")
-    monkeypatch.setattr(clients.resource, "getrlimit", lambda which: (1600, 1600))
-    assert clients.affordable(300) == 300
+    monkeypatch.setattr(admission.resource, "getrlimit", lambda which: (1600, 1600))
+    assert admission.affordable(300) == 300
     assert not caplog.text
-    assert clients.affordable(301) == 300
-    assert clients.affordable(None) == 300
+    assert admission.affordable(301) == 300
+    assert admission.affordable(None) == 300
     assert "at most 300 sessions at once" in caplog.text
-    monkeypatch.setattr(clients.resource, "getrlimit", lambda which: (clients.resource.RLIM_INFINITY,) * 2)
-    assert clients.affordable(None) > 10**9
-    assert clients.affordable(5) == 5
+    monkeypatch.setattr(admission.resource, "getrlimit", lambda which: (admission.resource.RLIM_INFINITY,) * 2)
+    assert admission.affordable(None) > 10**9
+    assert admission.affordable(5) == 5
 
 
 def test_who_is_turned_away_is_not_counted(app, login, dial, until):
@@ -195,7 +195,7 @@ def test_who_is_turned_away_is_not_counted(app, login, dial, until):
     ],
 )
 def test_an_ipv6_network_of_64_bits_counts_as_one_address(host, key):
-    from geventpop3.server.clients import address_key
+    from geventpop3.server.admission import address_key
 
     assert address_key(host) == key
 
@@ -288,7 +288,7 @@ def test_an_accept_failure_is_told_once_waited_out_and_does_not_end_the_server(s
     pop3d.start()
     (acceptor,) = pop3d._acceptors
     failures = [0]
-    accept = listening.StreamServer.do_read
+    accept = accepting.StreamServer.do_read
 
     def failing(self):
         if failures[0] < 3:
@@ -296,7 +296,7 @@ def test_an_accept_failure_is_told_once_waited_out_and_does_not_end_the_server(s
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return accept(self)
 
-    monkeypatch.setattr(listening.StreamServer, "do_read", failing)
+    monkeypatch.setattr(accepting.StreamServer, "do_read", failing)
     # Each failed attempt sends one waiting peer away with a word; in the end one is served.
     for _ in range(3):
         assert dial(pop3d).line() == b"-ERR [SYS/TEMP] too many connections, try again later"
@@ -311,7 +311,7 @@ def test_a_peer_that_went_before_it_was_accepted_is_nothing(serve, dial, monkeyp
     told = []
     pop3d.on("listener_failed")(lambda pop3d, event: told.append(event.args))
     pop3d.start()
-    accept = listening.StreamServer.do_read
+    accept = accepting.StreamServer.do_read
     aborted = []
 
     def failing(self):
@@ -320,7 +320,7 @@ def test_a_peer_that_went_before_it_was_accepted_is_nothing(serve, dial, monkeyp
             raise OSError(errno.ECONNABORTED, "gone")
         return accept(self)
 
-    monkeypatch.setattr(listening.StreamServer, "do_read", failing)
+    monkeypatch.setattr(accepting.StreamServer, "do_read", failing)
     assert dial(pop3d).line().startswith(b"+OK")
     assert aborted
     assert not told
@@ -474,7 +474,7 @@ def test_an_acceptor_without_its_spare_descriptor_goes_on(monkeypatch):
     def none_left(*_):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    acceptor = listening.Acceptor(listening.bind(("127.0.0.1", 0)), lambda *_: None, lambda *_: None)
+    acceptor = accepting.Acceptor(accepting.bind(("127.0.0.1", 0)), lambda *_: None, lambda *_: None)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", none_left)
         acceptor._turn_away()  # nobody is there
@@ -490,9 +490,9 @@ def test_a_failure_to_accept_that_is_no_exhaustion_is_told_and_turns_nobody_away
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     told = []
-    acceptor = listening.Acceptor(listening.bind(("127.0.0.1", 0)), lambda *_: None, told.append)
+    acceptor = accepting.Acceptor(accepting.bind(("127.0.0.1", 0)), lambda *_: None, told.append)
     acceptor.start()
-    monkeypatch.setattr(listening.StreamServer, "do_read", failing)
+    monkeypatch.setattr(accepting.StreamServer, "do_read", failing)
     monkeypatch.setattr(acceptor, "_turn_away", lambda: told.append("turned away"))
     assert acceptor.do_read() is None
     until(lambda: told)
@@ -502,7 +502,7 @@ def test_a_failure_to_accept_that_is_no_exhaustion_is_told_and_turns_nobody_away
 
 def test_a_socket_option_that_the_system_lacks_is_done_without(monkeypatch):
     monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT", raising=False)
-    with listening.bind(("127.0.0.1", 0)) as sock:
+    with accepting.bind(("127.0.0.1", 0)) as sock:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 

@@ -10,7 +10,7 @@ from geventpop3.pipeline.events import Event
 from geventpop3.server.client import Client
 from geventpop3.server.limits import Limits
 from geventpop3.server.output import Output
-from geventpop3.server.stream import MemoryStream
+from geventpop3.testing.memory_stream import MemoryStream
 
 HERE = ("127.0.0.1", 1), ("127.0.0.1", 110)
 

@@ -10,9 +10,9 @@ from gevent import socket
 
 from geventpop3 import POP3Server
 from geventpop3.errors import ConfigError
-from geventpop3.server import listening
+from geventpop3.server import acceptor
+from geventpop3.server.acceptor import bind
 from geventpop3.server.addresses import check_place
-from geventpop3.server.listening import bind
 
 
 def test_a_port_in_use_is_named_by_an_application_too() -> None:
@@ -31,7 +31,7 @@ def test_an_error_keeps_its_type_and_number(monkeypatch: pytest.MonkeyPatch) -> 
     def unknown(*_asked: Any, **_how: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(listening.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(acceptor.socket, "getaddrinfo", unknown)
     for host, shown in (("pop.invalid", "pop.invalid:110"), ("::1%none", "[::1%none]:110"), ("", ":110")):
         with pytest.raises(OSError, match="not known") as caught:
             bind((host, 110))

@@ -22,8 +22,8 @@ from proxyprotocol.v2 import ProxyProtocolV2
 from geventpop3.errors import ConfigError
 from geventpop3.server.client import Client
 from geventpop3.server.proxy import V1_OCTETS, V2_OCTETS, Proxied, ProxyError, TrustedProxies, read_header
-from geventpop3.server.stream import MemoryStream
 from geventpop3.server.tls import Certificates
+from geventpop3.testing.memory_stream import MemoryStream
 
 GREETING = b"+OK pop.example.org POP3 server ready"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

@@ -27,8 +27,10 @@ from geventpop3.protocol.commands import State
 from geventpop3.server import server as server_module
 from geventpop3.server import stream as stream_module
 from geventpop3.server.client import Client
-from geventpop3.server.stream import MemoryStream, TlsError
-from geventpop3.server.tls import Certificates, accept
+from geventpop3.server.tls import Certificates
+from geventpop3.server.tls.certificates import accept
+from geventpop3.server.tls.stream import TlsError
+from geventpop3.testing.memory_stream import MemoryStream
 
 BOTH_WAYS = pytest.mark.parametrize("how", ["implicit", "stls"])
 GREETING = b"+OK pop.example.org POP3 server ready\r\n"

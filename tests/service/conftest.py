@@ -10,9 +10,9 @@ import pytest
 from geventpop3 import POP3Server
 from geventpop3.auth import Authenticator
 from geventpop3.server.client import Client
-from geventpop3.server.stream import MemoryStream
 from geventpop3.service import MaildropService
 from geventpop3.stores.memory import MemoryStore
+from geventpop3.testing.memory_stream import MemoryStream
 
 MAIL = [
     b"Subject: one\n\nfirst\n",

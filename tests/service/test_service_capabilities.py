@@ -11,10 +11,10 @@ import pytest
 from geventpop3 import EAT_ALL, EAT_NONE, Event, err, errors
 from geventpop3.auth import Authenticator
 from geventpop3.errors import ConfigError, Refusal, ResponseCode
-from geventpop3.server.stream import MemoryStream
 from geventpop3.service import policy
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
 from geventpop3.stores.memory import MemoryStore
+from geventpop3.testing.memory_stream import MemoryStream
 from geventpop3.wire.replies import err as error_reply
 
 IN_BOTH = ["TOP", "USER", "SASL PLAIN LOGIN", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"]

@@ -10,8 +10,8 @@ import pytest
 from geventpop3 import EAT_ALL, err, ok
 from geventpop3.auth import ClearSecret, SecretAuthenticator
 from geventpop3.errors import MaildropLocked, RemovalIncomplete, StoreUnavailable
-from geventpop3.server.stream import MemoryStream
 from geventpop3.stores.memory import MemoryStore
+from geventpop3.testing.memory_stream import MemoryStream
 
 
 def test_stat_list_uidl_and_retr_agree(app):

@@ -9,7 +9,7 @@ import pytest
 from gevent.event import Event as GreenEvent
 
 from geventpop3 import err, multiline, ok
-from geventpop3.server.stream import MemoryStream
+from geventpop3.testing.memory_stream import MemoryStream
 
 SECONDS = 20
 LOGIN = "USER alice\r\nPASS alice\r\n"

@@ -12,10 +12,10 @@ import pytest
 import geventpop3
 from geventpop3 import errors, ok
 from geventpop3.errors import Refusal, RemovalIncomplete, StoreUnavailable
-from geventpop3.server.stream import MemoryStream
 from geventpop3.service.german import TEXTS
 from geventpop3.service.language import LANGUAGES, Language, match
 from geventpop3.stores.maildir import maildrop
+from geventpop3.testing.memory_stream import MemoryStream
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply
 

@@ -19,11 +19,11 @@ from geventpop3.auth.mechanisms import MECHANISMS, Challenge, CheckPassword, Che
 from geventpop3.auth.mechanisms.dialogue import acting
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.errors import ConfigError, MaildropLocked, StoreUnavailable
-from geventpop3.server.stream import MemoryStream
 from geventpop3.service import MaildropService
 from geventpop3.service.policy import PerUser
 from geventpop3.service.sasl import ABANDONED
 from geventpop3.stores.memory import MemoryStore
+from geventpop3.testing.memory_stream import MemoryStream
 
 FAILED = "-ERR [AUTH] authentication failed"
 CANCELLED = "-ERR authentication cancelled"

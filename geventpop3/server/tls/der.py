@@ -1,14 +1,14 @@
 """What TLS needs to know of its own certificate, read from its DER form: the names it is for, the binding it gives.
 
-DER (X.690 section 8.1) is a tag, a length and contents, which may be such again. Only our own certificates are read
-here, never a peer's.
+DER (X.690 section 8.1) is a tag, a length and contents, which may be such again. Only the DER of our own
+certificates is read here. Of a client's certificate, which OpenSSL has verified and read, the name is taken.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 _SEQUENCE: Final = 0x30
 _OBJECT_IDENTIFIER: Final = 0x06
@@ -114,3 +114,17 @@ def _elements(octets: bytes) -> Iterator[_Element]:
         if at > len(octets):
             raise ValueError("no certificate in DER form: it is cut off")
         yield _Element(tag, octets[start:at])
+
+
+def name_of_client(certificate: Mapping[str, Any] | None) -> str | None:
+    """The name in what ``SSLObject.getpeercert()`` returns: the first rfc822Name, else the common name, else None."""
+    if not certificate:
+        return None
+    for kind, value in certificate.get("subjectAltName", ()):
+        if kind == "email":
+            return str(value)
+    for relative_name in certificate.get("subject", ()):
+        for key, value in relative_name:
+            if key == "commonName":
+                return str(value)
+    return None

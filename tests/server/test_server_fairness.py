@@ -10,8 +10,8 @@ import textwrap
 import gevent
 import pytest
 
+from geventpop3.server.fairness import PollCounter, Turns
 from geventpop3.server.limits import PAUSE, SLICE
-from geventpop3.server.turns import PollCounter, Turns
 
 LOOPS = pytest.mark.parametrize("loop", ["libev-cext", "libuv-cffi"])
 
@@ -31,7 +31,7 @@ def run(program, loop):
 
 COUNTED = """
     import sys, gevent
-    from geventpop3.server.turns import Turns
+    from geventpop3.server.fairness import Turns
     loop = gevent.get_hub().loop
     turns = Turns()
     turns.start(loop)
@@ -58,7 +58,7 @@ def test_a_wait_is_counted_and_nothing_else_is(loop):
 UNHELD = """
     import gevent
     from gevent.event import Event
-    from geventpop3.server.turns import Turns
+    from geventpop3.server.fairness import Turns
     gevent.get_hub().print_exception = lambda *_: None
     turns = Turns()
     turns.start(gevent.get_hub().loop)
@@ -79,15 +79,15 @@ IDLE = """
     import gevent
     from gevent import socket
     from geventpop3 import POP3Server, ok
-    from geventpop3.server import client, turns
+    from geventpop3.server import client, fairness
 
     import logging
 
     logging.disable()  # by this clock, the loop was held for a second
     clock, pauses = [0.0], []
     client.monotonic = lambda: clock[0]
-    give_way = turns.Turns.give_way
-    turns.Turns.give_way = lambda self: (pauses.append(clock[0]), give_way(self))
+    give_way = fairness.Turns.give_way
+    fairness.Turns.give_way = lambda self: (pauses.append(clock[0]), give_way(self))
     pop3d = POP3Server(port=0)
     pop3d.on("cmd_user")(lambda pop3d, event: ok("yes"))
 

@@ -16,9 +16,10 @@ from weakref import WeakKeyDictionary
 import gevent
 
 from geventpop3.errors import ConfigError
-from geventpop3.server.certificates import end_point_of, names_of
-from geventpop3.server.hello import read_hello
-from geventpop3.server.stream import PlainStream, TlsError, TlsStream, words
+from geventpop3.server.stream import PlainStream
+from geventpop3.server.tls.client_hello import read_hello
+from geventpop3.server.tls.der import end_point_of, names_of
+from geventpop3.server.tls.stream import TlsError, TlsStream, words
 
 PROTOCOL = "pop3"
 """The ALPN name of POP3 (RFC 7301's registry, "pop3")."""

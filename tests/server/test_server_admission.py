@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from geventpop3.server.clients import FULL_FOR_YOU, Clients
+from geventpop3.server.admission import FULL_FOR_YOU, Clients
 from geventpop3.server.limits import Limits
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"

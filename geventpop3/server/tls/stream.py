@@ -1,0 +1,159 @@
+"""The server's side of TLS: a stream over another stream, which carries the records."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+
+from geventpop3.server.fairness import tick
+from geventpop3.server.stream import PlainStream, Stream
+
+_TLS_OCTETS = 4096
+"""Octets of TLS that are read at once: key updates in them keep OpenSSL a few milliseconds, and everybody else."""
+
+_HANDSHAKE_OCTETS = 262144
+"""Octets that a peer may send in a handshake: OpenSSL takes chains of certificates of up to 100 KiB."""
+
+_FRUITLESS_OCTETS = 65536
+"""Octets of TLS that a peer may send in a row with nothing in them, or make us say without taking them."""
+
+
+class TlsError(OSError):
+    """TLS failed, or never began; the text is for the log and holds nothing that the peer said."""
+
+
+def words(reason: str) -> str:
+    """OpenSSL's name for a mistake, as a person would say it."""
+    return reason.replace("_", " ").lower()
+
+
+class TlsStream(Stream):
+    """The server's side of TLS over another stream, which carries the records; ``handshake`` comes first.
+
+    The records are made and read in memory, so what of a peer's input is dealt with at once is for us to say: OpenSSL
+    on a socket goes on as long as there are key updates to read, and no other greenlet runs meanwhile.
+    """
+
+    secure = True
+
+    def __init__(self, under: PlainStream, context: ssl.SSLContext) -> None:
+        self.sock = under.sock
+        self.sent = under.sent
+        self._under = under
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._unsent = b""
+        self._sending = False
+        self.tls: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def handshake(self, received: bytes) -> None:
+        """Agree on the keys; *received* is what the peer has said already. Raises OSError."""
+        octets = len(received)
+        self._incoming.write(received)
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._under.send_all(self._take())
+            except ssl.SSLError as error:
+                raise self._failed(error) from error
+            data = self._under.recv(_TLS_OCTETS)
+            if not data:
+                raise TlsError("the peer went")
+            octets += len(data)
+            if octets > _HANDSHAKE_OCTETS:
+                raise TlsError("the handshake is too long")
+            self._incoming.write(data)
+        self._under.send_all(self._take())
+
+    def recv(self, size: int) -> bytes:
+        fruitless = 0
+        while True:
+            try:
+                # b"" is the peer's close_notify. A peer that goes without one has said as much: what is not a whole
+                # line was no command, and nothing else depends on where the input ended.
+                return self.tls.read(size)
+            except ssl.SSLWantReadError:
+                self._offer()
+            except ssl.SSLError as error:
+                raise self._failed(error) from error
+            if fruitless > _FRUITLESS_OCTETS:
+                raise TlsError("too much TLS and nothing in it")
+            if len(self._unsent) > _FRUITLESS_OCTETS:
+                raise TlsError("the peer makes TLS talk and does not listen")
+            if fruitless:
+                tick()
+            data = self._under.recv(_TLS_OCTETS)
+            if not data:
+                return b""
+            fruitless += len(data)
+            self._incoming.write(data)
+
+    def send_all(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data)
+        self._sending = True
+        try:
+            while rest:
+                written = self.tls.write(rest)  # a record
+                self._under.send_all(self._take())
+                self.sent += written
+                rest = rest[written:]
+        except ssl.SSLError as error:
+            raise self._failed(error) from error
+        finally:
+            self._sending = False
+
+    def acknowledged(self) -> int:
+        return self._under.acknowledged()
+
+    def has_ended(self) -> bool:
+        return self._under.has_ended()
+
+    def wake(self) -> None:
+        self._under.wake()
+
+    def abort(self) -> None:
+        self._under.abort()
+
+    def close(self) -> None:
+        self._say_goodbye()
+        self._under.close()
+
+    def bury(self) -> None:
+        self._under.bury()
+
+    def disown(self) -> None:
+        self._under.disown()
+
+    def linger(self) -> None:
+        self._say_goodbye()
+        self._under.linger()
+
+    def _say_goodbye(self) -> None:
+        """RFC 8446 section 6.1: "Each party MUST send a "close_notify" alert before closing its write side"."""
+        # The alert is made, and then the peer's is looked for, which need not have come.
+        with suppress(ssl.SSLError):
+            self.tls.unwrap()
+        self._offer()
+
+    def _failed(self, error: ssl.SSLError) -> TlsError:
+        self._offer()  # the alert that tells the peer
+        return TlsError(words(error.reason or "protocol error"))
+
+    def _offer(self) -> None:
+        """Send what TLS itself has to say, as far as the peer takes it at once: no deadline watches over a wait here.
+
+        The rest goes in front of what is sent next.
+        """
+        if self._sending:
+            return  # another greenlet, in the middle of a record: it takes this along
+        self._unsent = self._take()
+        if self._unsent:
+            self._unsent = self._unsent[self._under.offer(self._unsent) :]
+
+    def _take(self) -> bytes:
+        """The records to send."""
+        taken = self._unsent + self._outgoing.read()
+        self._unsent = b""
+        return taken
