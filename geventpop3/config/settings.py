@@ -25,8 +25,8 @@ from geventpop3.errors import ConfigError
 from geventpop3.owners import USERNAME_CASES
 from geventpop3.server.addresses import parse_address
 from geventpop3.service.language import DEFAULT, LANGUAGES
-from geventpop3.service.offload import WAITING_THREADS
 from geventpop3.service.service import STORE_THREADS
+from geventpop3.service.threads import WAITING_THREADS
 from geventpop3.service.utf8 import POLICIES
 from geventpop3.stores.maildir.mounts import THREADS_FOR
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from geventpop3.errors import StoreMistake
-from geventpop3.service.offload import Offload
+from geventpop3.service.threads import Offload
 from geventpop3.stores.store import Chunks
 from geventpop3.wire.stuffing import Counter
 

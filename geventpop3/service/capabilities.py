@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.service import sasl
+from geventpop3.service.session import Host
 from geventpop3.version import __version__
 
 if TYPE_CHECKING:
-    from geventpop3.service.service import Host, MaildropService
+    from geventpop3.service.service import MaildropService
 
-Capability = Callable[["MaildropService", "Host", ClientInterface], str | None]
+Capability = Callable[["MaildropService", Host, ClientInterface], str | None]
 """What stands behind the tag for this client: ``""`` for nothing, None to leave the capability out."""
 
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from geventpop3.errors import Refusal
 from geventpop3.pipeline.events import Event
-from geventpop3.service.german import TEXTS as GERMAN
+from geventpop3.service.language_de import TEXTS as GERMAN
+from geventpop3.service.session import Host, Session
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline, ok
 
 if TYPE_CHECKING:
-    from geventpop3.service.service import Host, MaildropService, Session
+    from geventpop3.service.service import MaildropService
 
 DEFAULT: Final = "i-default"
 """RFC 2277 section 4.5: the language of who has not chosen any; "understandable by an English-speaking person"."""

@@ -32,12 +32,13 @@ from geventpop3.auth.secret import SCRAM_HASHES, SCRAM_ITERATIONS
 from geventpop3.errors import AuthenticationFailed, HandedOverError, Refusal
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
-from geventpop3.service.authorization import log_in, reject
+from geventpop3.service.login import log_in, reject
+from geventpop3.service.session import Host, Session
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline
 
 if TYPE_CHECKING:
-    from geventpop3.service.service import Host, MaildropService, Session
+    from geventpop3.service.service import MaildropService
 
 ABANDONED = 20
 """AUTH commands of a connection that come to nothing before anything is looked up; with the last it is closed.

@@ -10,7 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 from geventpop3.auth.authenticator import (
     Authenticator,
@@ -27,12 +27,14 @@ from geventpop3.owners import USERNAME_CASES, UsernameCase, canonical_name, cano
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.plugin import handles, name_of, plain_function
-from geventpop3.service import authorization, language, sasl, transaction, utf8
+from geventpop3.service import commands, language, login, sasl, utf8
 from geventpop3.service.body import Body, let_go
 from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
 from geventpop3.service.language import DEFAULT, LANGUAGES, Language
-from geventpop3.service.marks import Transaction, plural
-from geventpop3.service.offload import (
+from geventpop3.service.open_maildrop import Transaction, plural
+from geventpop3.service.policy import Expiry, LoginDelay, PerUser
+from geventpop3.service.session import Host, Session
+from geventpop3.service.threads import (
     CALLS_PER_THREAD,
     NICER,
     WAITING_THREADS,
@@ -41,7 +43,6 @@ from geventpop3.service.offload import (
     Offload,
     StoreThreads,
 )
-from geventpop3.service.policy import Expiry, LoginDelay, PerUser
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot, Store
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline, ok
@@ -56,62 +57,9 @@ PRIORITY = 1000
 FIRST = -1_000_000
 STORE_THREADS = 8
 
-WITHOUT_MAILDROP = {**authorization.COMMANDS, **utf8.COMMANDS, **language.COMMANDS}
+WITHOUT_MAILDROP = {**login.COMMANDS, **utf8.COMMANDS, **language.COMMANDS}
 
-TAKE_BACK = {**authorization.TAKE_BACK, **utf8.TAKE_BACK, **language.TAKE_BACK}
-
-
-class Host(Protocol):
-    """What the service needs of the server that it is registered with."""
-
-    hostname: str
-    greeting: str
-    handle_connects: bool
-
-    def offers_tls(self, client: ClientInterface) -> bool:
-        """Whether STLS would work for this client now."""
-
-    def tls_facts(self, client: ClientInterface) -> tuple[str | None, bytes | None]:
-        """The name that the client's verified certificate is for, and the binding of its TLS channel; None without."""
-
-    def send_event(self, name: str, /, *args: Any, client: ClientInterface | None = None) -> Event:
-        """Tell plugins and listeners."""
-
-
-class Session:
-    """What the service remembers of one client."""
-
-    __slots__ = (
-        "abandoned",
-        "client",
-        "done_at",
-        "goodbye",
-        "name",
-        "named_at",
-        "spoken",
-        "timestamp",
-        "transaction",
-        "tries",
-        "utf8",
-    )
-
-    def __init__(self, client: ClientInterface) -> None:
-        self.client = client
-        self.name: str | None = None
-        self.named_at = 0
-        """The number of the command, in this session, that gave the name."""
-        self.done_at = 0
-        """The number of the command that was the last to leave a trace here, so that it can be taken back."""
-        self.goodbye: Reply | None = None
-        """What QUIT says once UPDATE is done."""
-        self.spoken: Callable[[str], str] | None = None
-        """The client's language before it chose the present one."""
-        self.timestamp: str | None = None
-        self.tries = 0
-        self.abandoned = 0
-        """AUTH commands that came to nothing and were no tries."""
-        self.utf8 = False
-        self.transaction: Transaction | None = None
+TAKE_BACK = {**login.TAKE_BACK, **utf8.TAKE_BACK, **language.TAKE_BACK}
 
 
 class MaildropService:
@@ -234,7 +182,7 @@ class MaildropService:
         if not isinstance(authenticator, SecretAuthenticator) or not authenticator.has_clear_secrets():
             return None
         session = self._session(event.client)
-        text, session.timestamp = authorization.greeting(pop3d.greeting, pop3d.hostname)
+        text, session.timestamp = login.greeting(pop3d.greeting, pop3d.hostname)
         return ok(text)
 
     @handles(*WITHOUT_MAILDROP)
@@ -244,7 +192,7 @@ class MaildropService:
             return None
         return WITHOUT_MAILDROP[event.name](self, pop3d, event, self._session(event.client))
 
-    @handles(*transaction.COMMANDS)
+    @handles(*commands.COMMANDS)
     def transact(self, _pop3d: Host, event: Event) -> Reply | None:
         """The commands of the TRANSACTION state."""
         if event.reply is not None or event.client is None:
@@ -252,7 +200,7 @@ class MaildropService:
         session = self._sessions.get(event.client.id)
         if session is None or session.transaction is None:
             raise Refusal("log in first")
-        return transaction.COMMANDS[event.name](self, session.transaction, event)
+        return commands.COMMANDS[event.name](self, session.transaction, event)
 
     @handles("cmd_auth")
     def auth(self, pop3d: Host, event: Event) -> Reply | None:
@@ -317,9 +265,9 @@ class MaildropService:
         if session is None:
             return
         name = event.args[0]
-        if name in transaction.TAKE_BACK:
+        if name in commands.TAKE_BACK:
             if session.transaction is not None:
-                transaction.TAKE_BACK[name](session.transaction)
+                commands.TAKE_BACK[name](session.transaction)
         elif name == "cmd_quit":
             if session.goodbye is not None:
                 event.reply = session.goodbye

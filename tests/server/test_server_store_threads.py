@@ -10,7 +10,7 @@ import pytest
 from gevent import monkey
 
 from geventpop3 import POP3Server
-from geventpop3.service import MaildropService, offload
+from geventpop3.service import MaildropService, threads
 from geventpop3.stores import Message
 from geventpop3.stores.store import Maildrop, Store
 
@@ -20,7 +20,7 @@ SECONDS = 60
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offload, "PATIENCE", 0.02)
+    monkeypatch.setattr(threads, "PATIENCE", 0.02)
 
 
 class Shelf(Store):

@@ -22,7 +22,7 @@ from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.schemes import Pbkdf2Secret
 from geventpop3.auth.sql import SqlAuthenticator
 from geventpop3.errors import StoreUnavailable
-from geventpop3.service.offload import CALLS_PER_THREAD, NICER, AuthThreads, Offload, cores
+from geventpop3.service.threads import CALLS_PER_THREAD, NICER, AuthThreads, Offload, cores
 from geventpop3.stores.memory import MemoryStore
 
 Event, Thread = monkey.get_original("threading", ["Event", "Thread"])

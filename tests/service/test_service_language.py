@@ -12,8 +12,8 @@ import pytest
 import geventpop3
 from geventpop3 import errors, ok
 from geventpop3.errors import Refusal, RemovalIncomplete, StoreUnavailable
-from geventpop3.service.german import TEXTS
 from geventpop3.service.language import LANGUAGES, Language, match
+from geventpop3.service.language_de import TEXTS
 from geventpop3.stores.maildir import maildrop
 from geventpop3.testing.memory_stream import MemoryStream
 from geventpop3.wire.arguments import expect
@@ -215,7 +215,7 @@ def test_every_text_of_ours_is_in_the_table():
             if all(GERMAN.translate(text) == text for text in filled):
                 missing.append(f"{path.relative_to(PACKAGE)}: {template}")
     assert found > 80
-    assert missing == [], "write these into geventpop3/service/german.py"
+    assert missing == [], "write these into geventpop3/service/language_de.py"
 
 
 def test_texts_that_are_put_together_elsewhere_are_in_the_table():

@@ -10,8 +10,8 @@ from gevent import monkey
 from gevent.event import Event as GreenletEvent
 
 from geventpop3.errors import StoreUnavailable
-from geventpop3.service import offload
-from geventpop3.service.offload import Call, Offload, StoreThreads
+from geventpop3.service import threads as pools
+from geventpop3.service.threads import Call, Offload, StoreThreads
 
 Event = monkey.get_original("threading", "Event")
 SECONDS = 60
@@ -36,7 +36,7 @@ class Slow:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offload, "PATIENCE", 0.02)
+    monkeypatch.setattr(pools, "PATIENCE", 0.02)
 
 
 @pytest.fixture

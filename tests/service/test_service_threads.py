@@ -12,7 +12,7 @@ from gevent.event import Event as GreenletEvent
 
 from geventpop3.errors import Refusal, StoreUnavailable
 from geventpop3.service.body import Body, Watched
-from geventpop3.service.offload import Offload
+from geventpop3.service.threads import Offload
 from geventpop3.stores import Chunks, Message
 from geventpop3.stores.store import Maildrop, Store
 
@@ -276,7 +276,7 @@ def test_100000_messages_are_listed_in_pieces():
     from array import array
 
     from geventpop3.pipeline.interfaces import SessionSummary
-    from geventpop3.service.marks import LISTING_LINES, Transaction
+    from geventpop3.service.open_maildrop import LISTING_LINES, Transaction
     from geventpop3.stores import Snapshot
 
     snapshot = Snapshot([str(n) for n in range(100_000)], array("Q", [5] * 100_000))

@@ -15,11 +15,11 @@ from geventpop3 import ok
 from geventpop3.auth import ClearSecret, SecretAuthenticator
 from geventpop3.errors import ConfigError, StoreUnavailable
 from geventpop3.service import utf8
-from geventpop3.service.offload import NICER
+from geventpop3.service.downgrade import HEADER_OCTETS, rewrite_header
+from geventpop3.service.threads import NICER
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.stores.store import Chunks
 from geventpop3.testing.memory_stream import MemoryStream
-from geventpop3.wire.surrogate import HEADER_OCTETS, rewrite_header
 
 FOREIGN = "From: Fréd <f@example.com>\r\nSubject: Grüße\r\n\r\nbödy\r\n.\r\nend\r\n".encode()
 EIGHT_BIT = "Subject: plain\r\n\r\nbödy\r\n".encode()

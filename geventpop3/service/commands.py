@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from geventpop3.pipeline.events import Event
 from geventpop3.service.body import Body, Content, Counted, Part, Watched
-from geventpop3.service.marks import Transaction, plural
+from geventpop3.service.open_maildrop import Transaction, plural
 from geventpop3.wire.arguments import expect, line_count, message_number
 from geventpop3.wire.replies import Reply, multiline, ok
 from geventpop3.wire.stuffing import count_octets

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from table import each
 
-from geventpop3.wire import surrogate as module
-from geventpop3.wire.surrogate import HEADER_OCTETS, header_end, rewrite_header, surrogate
+from geventpop3.service import downgrade as module
+from geventpop3.service.downgrade import HEADER_OCTETS, header_end, rewrite_header, surrogate
 
 INVALID = "invalid@internationalized-address.invalid"
 

@@ -11,17 +11,18 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from geventpop3.auth.mechanisms import ClearTextRefused
+from geventpop3.auth.mechanisms import ClearTextRefused, text
 from geventpop3.auth.secret import ClearSecret
 from geventpop3.errors import AuthenticationFailed, Refusal
 from geventpop3.pipeline.events import Event
-from geventpop3.service.marks import Transaction, plural
-from geventpop3.service.utf8 import name_of, password_of
+from geventpop3.service.open_maildrop import Transaction, plural
+from geventpop3.service.session import Host, Session
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, ok
 
 if TYPE_CHECKING:
-    from geventpop3.service.service import Host, MaildropService, Session
+    from geventpop3.service.service import MaildropService
+
 
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,255}")
 _NO_ANGLES = str.maketrans("<>", "()")
@@ -169,3 +170,36 @@ COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply]]
     "cmd_pass": password,
     "cmd_apop": apop,
 }
+
+
+# Names and passwords (RFC 6856 section 2.2)
+
+
+def name_of(name: str, session: Session) -> str:
+    """The name that a client gave, in the form that names have in all mechanisms: prepared (SASLprep, RFC 4013).
+
+    In UTF-8 mode raises AuthenticationFailed for what is not UTF-8 or cannot be prepared; without it such a name stays
+    as it is.
+    """
+    try:
+        return text.name_of(_octets(name))
+    except AuthenticationFailed:
+        if session.utf8:
+            raise
+        return name
+
+
+def password_of(password: str, session: Session) -> str:
+    """The password that a client gave, in UTF-8 mode prepared. Raises AuthenticationFailed as ``name_of`` does.
+
+    Without UTF-8 mode it is what RFC 1939 has: octets. What was hashed when a user typed "m²" is not what SASLprep
+    makes of it, and those whose client never heard of UTF8 are to get at their mail.
+    """
+    return text.password_of(_octets(password)) if session.utf8 else password
+
+
+def _octets(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a plugin's surrogates, which stand for no octets: not UTF-8 either
+        return text.encode("utf-8", "surrogatepass")
