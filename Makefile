@@ -6,7 +6,7 @@ ARGS =
 VENV = .venv
 BIN = $(VENV)/bin
 
-# Floors 0 to 3: every branch of them is tested.
+# Layers 0 to 3, and what is as pure: every branch of them is tested.
 CORE = geventpop3.errors,geventpop3.owners,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline,geventpop3.service.downgrade
 FAST = -m 'not slow and not client'
 

@@ -50,7 +50,7 @@ setup(
         "dev": [*TEST, "ruff>=0.9"],
     },
     entry_points={
-        "console_scripts": ["geventpop3 = geventpop3.cli:main"],
+        "console_scripts": ["geventpop3 = geventpop3.cli.main:main"],
         "pytest11": ["geventpop3 = geventpop3.testing.plugin"],
     },
     classifiers=[

@@ -2,6 +2,6 @@
 
 import sys
 
-from geventpop3.cli import main
+from geventpop3.cli.main import main
 
 sys.exit(main())

@@ -8,7 +8,7 @@ from pathlib import Path
 import leaks
 import pytest
 
-WATCHED = {"server", "service", "testing", "clients", "test_scripts.py", "stores", "auth", "assembly", "plugins"}
+WATCHED = {"server", "service", "testing", "clients", "test_scripts.py", "stores", "auth", "cli", "plugins"}
 TESTS = Path(__file__).parent
 
 

@@ -1,4 +1,4 @@
-"""What plugins and listeners may rely on of the other rooms: a client, and the summaries that observers are told.
+"""What plugins and listeners may rely on of the other packages: a client, and the summaries that observers are told.
 
 Shapes only: the server makes the clients, whoever counts fills the summaries.
 """

@@ -1,1 +1,1 @@
-"""The gevent side: sockets in, greenlets, deadlines. The only room that knows sockets."""
+"""The gevent side: sockets in, greenlets, deadlines. The only package that knows sockets."""

@@ -12,7 +12,7 @@ import pytest
 from authority import Authority
 from workers_site import SECONDS, Pop, Site, until
 
-from geventpop3 import cli
+from geventpop3.cli.main import main
 
 
 def command(site: Site, *flags: str, workers: int = 2) -> list[str]:
@@ -144,7 +144,7 @@ def test_tls_comes_first_at_the_ports_that_the_settings_say(site: Site) -> None:
 def test_what_cannot_be_is_one_line(
     site: Site, flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["serve", f"--maildir={site.root}/{{user}}", f"--passwords={site.root}/passwords", *flags]) == 2
+    assert main(["serve", f"--maildir={site.root}/{{user}}", f"--passwords={site.root}/passwords", *flags]) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -152,7 +152,7 @@ def test_tls_needs_a_port_that_is_known(site: Site, capsys: pytest.CaptureFixtur
     pair = Authority().pair(site.root)
     tls = ["--tls-listen=127.0.0.1:0", f"--tls-cert={pair.certificate}", f"--tls-key={pair.key}"]
     served = [f"--maildir={site.root}/{{user}}", f"--passwords={site.root}/passwords", "--workers=2"]
-    assert cli.main(["serve", *served, *tls]) == 2
+    assert main(["serve", *served, *tls]) == 2
     assert "tls-listen: 127.0.0.1:0: with workers TLS needs a port of its own" in capsys.readouterr().err
 
 
@@ -160,7 +160,7 @@ def test_an_address_in_use_is_blamed_on_its_setting(site: Site, capsys: pytest.C
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"--listen=127.0.0.1:{taken.getsockname()[1]}"
         served = [f"--maildir={site.root}/{{user}}", f"--passwords={site.root}/passwords", "--workers=2"]
-        assert cli.main(["serve", *served, listen]) == 2
+        assert main(["serve", *served, listen]) == 2
     assert "listen: 127.0.0.1:" in (said := capsys.readouterr().err)
     assert "Address already in use" in said
 
@@ -173,7 +173,7 @@ def test_the_extra_is_named_where_it_is_missing(
     monkeypatch.delattr("geventpop3.workers", raising=False)
     monkeypatch.setitem(sys.modules, "gunicorn", None)
     served = [f"--maildir={site.root}/{{user}}", f"--passwords={site.root}/passwords", "--workers=2"]
-    assert cli.main(["serve", *served]) == 2
+    assert main(["serve", *served]) == 2
     assert "workers: several workers need an extra: pip install 'geventpop3[workers]'" in capsys.readouterr().err
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from geventpop3.config import KeptSecret
+from geventpop3.cli.tables import KeptSecret
 from geventpop3.errors import ConfigError
 
 T = TypeVar("T")

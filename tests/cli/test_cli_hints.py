@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from geventpop3.assembly import advice
-from geventpop3.config import load
+from geventpop3.cli import hints
+from geventpop3.cli.settings import load
 from geventpop3.errors import ConfigError
 
 SETTINGS = load({"maildir": "/m/{user}", "passwords": "/p"}, {})
@@ -26,17 +26,17 @@ SETTINGS = load({"maildir": "/m/{user}", "passwords": "/p"}, {})
     ],
 )
 def test_an_address_that_cannot_be_bound_is_told_with_what_to_do(number, place, words):
-    with pytest.raises(ConfigError, match="^listen: " + re.escape(words)), advice.binding(SETTINGS, "listen"):
+    with pytest.raises(ConfigError, match="^listen: " + re.escape(words)), hints.binding(SETTINGS, "listen"):
         raise OSError(number, os.strerror(number), place)
 
 
 def test_what_fails_without_a_word_of_the_system_is_told_as_it_is():
-    with pytest.raises(ConfigError, match=r"^listen: None: odd"), advice.binding(SETTINGS, "listen"):
+    with pytest.raises(ConfigError, match=r"^listen: None: odd"), hints.binding(SETTINGS, "listen"):
         raise OSError("odd")
 
 
 def said(path, error):
-    with pytest.raises(ConfigError) as caught, advice.reading(str(path), "make it"):
+    with pytest.raises(ConfigError) as caught, hints.reading(str(path), "make it"):
         raise error
     return str(caught.value)
 
@@ -52,13 +52,13 @@ def test_a_file_that_may_not_be_read_is_told_with_who_would_read_it(tmp_path, mo
     path = tmp_path / "secret"
     path.touch()
     assert said(path, ConfigError("odd")) == "odd"
-    monkeypatch.setattr(advice.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(hints.os, "access", lambda path, mode: False)
     denied = PermissionError(errno.EACCES, "Permission denied")
-    assert said(path, denied) == f"{path}: Permission denied; {advice.who()} must be able to read it"
+    assert said(path, denied) == f"{path}: Permission denied; {hints.who()} must be able to read it"
     inside = path / "in what is no folder"
-    assert said(inside, ConfigError("odd")) == f"odd; this is {advice.who()}"
+    assert said(inside, ConfigError("odd")) == f"odd; this is {hints.who()}"
 
 
 def test_who_has_no_account_is_a_number(monkeypatch):
-    monkeypatch.setattr(advice.os, "geteuid", lambda: 3_000_017)
-    assert advice.who() == "the user 3000017"
+    monkeypatch.setattr(hints.os, "geteuid", lambda: 3_000_017)
+    assert hints.who() == "the user 3000017"

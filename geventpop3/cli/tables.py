@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from geventpop3.config.checks import Check, secret, text
-from geventpop3.config.nearest import did_you_mean
+from geventpop3.cli.values import Check, did_you_mean, secret, text
 from geventpop3.errors import ConfigError
 
 SECRET_OCTETS = 4096

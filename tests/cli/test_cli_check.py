@@ -11,9 +11,10 @@ from contextlib import suppress
 import pytest
 import required
 
-from geventpop3 import cli
-from geventpop3.assembly import check_maildir, make_server, nowhere
-from geventpop3.config import load
+from geventpop3.cli.build import make_server, nowhere
+from geventpop3.cli.check import check_maildir
+from geventpop3.cli.main import main
+from geventpop3.cli.settings import load
 from geventpop3.errors import ConfigError
 from geventpop3.testing import play
 
@@ -100,12 +101,12 @@ def test_the_fixed_part_is_never_made_by_serving(site, create):
 def test_the_command_says_what_it_saw(site, capsys):
     path = site.mail.parent / "pop3.toml"
     path.write_text(f'maildir = "{site.mail}/{{domain}}/{{local}}"\npasswords = "{site.mail.parent}/users"\n')
-    assert cli.main(["check", str(path), "--login", "alice@example.org"]) == 0
+    assert main(["check", str(path), "--login", "alice@example.org"]) == 0
     user = pwd.getpwuid(os.geteuid()).pw_name
     line = f"the Maildir of alice@example.org, for the user {user}: {site.alice}"
     assert capsys.readouterr().out == f"{line}\n{path}: in order\n"
     aside(site.alice / "cur")
-    assert cli.main(["check", str(path), "--login", "alice@example.org"]) == 2
+    assert main(["check", str(path), "--login", "alice@example.org"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("geventpop3: error: maildir: the Maildir of alice@example.org, for the user ")
     assert f"{site.alice}/cur: is a symbolic link" in error

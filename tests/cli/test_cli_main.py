@@ -20,12 +20,15 @@ import pytest
 import required
 
 import geventpop3
-from geventpop3 import __version__, cli, demo
+from geventpop3 import __version__
 from geventpop3.auth.passwd import PasswordFile
+from geventpop3.cli import demo, passwd, serve
+from geventpop3.cli.main import main
+from geventpop3.cli.settings import load
 from geventpop3.errors import ConfigError
 from geventpop3.stores.maildir import MaildirStore
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MESSAGE = b"From: a@example.org\nSubject: hello\n\n.dot\nbye\n"
 SECONDS = 120
 
@@ -117,13 +120,13 @@ def log_in(where, name="alice", password="sesame open"):
 
 def test_version_is_said(capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main(["--version"])
+        main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"geventpop3 {__version__}\n"
 
 
 def test_without_a_command_it_says_its_help_and_fails(capsys):
-    assert cli.main([]) == 2
+    assert main([]) == 2
     words = capsys.readouterr()
     assert words.out == ""
     for command in ("serve", "passwd", "check", "demo"):
@@ -143,7 +146,7 @@ def test_without_a_command_it_says_its_help_and_fails(capsys):
 )
 def test_help_of_each_command_needs_no_manual(command, words, capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main([command, "--help"])
+        main([command, "--help"])
     assert caught.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
     for word in words:
@@ -209,7 +212,7 @@ def test_module_can_be_run():
 def test_mistake_is_one_line_and_exit_status_2(arguments, words, site, capsys, monkeypatch):
     monkeypatch.chdir(site.folder)
     given = [text for each in arguments for text in (site.arguments if each == "SITE" else [each])]
-    assert cli.main(given) == 2
+    assert main(given) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("geventpop3: error: ")
@@ -222,10 +225,10 @@ def test_mistake_in_environment_or_file_is_told_from_where(site, capsys, monkeyp
     path = site.folder / "x.toml"
     path.write_text("trace = 3\n")
     monkeypatch.setenv("GEVENTPOP3_CONFIG", str(path))
-    assert cli.main(["serve", *site.arguments]) == 2
+    assert main(["serve", *site.arguments]) == 2
     assert capsys.readouterr().err == f"geventpop3: error: trace: 3 is neither true nor false (from {path})\n"
     monkeypatch.setenv("GEVENTPOP3_TRACE", "perhaps")
-    assert cli.main(["serve", *site.arguments]) == 2
+    assert main(["serve", *site.arguments]) == 2
     assert capsys.readouterr().err == (
         "geventpop3: error: trace: the text 'perhaps' is neither true nor false (from GEVENTPOP3_TRACE)\n"
     )
@@ -235,7 +238,7 @@ def test_an_error_is_all_that_is_said(site, capsys, caplog):
     caplog.set_level("INFO")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert cli.main(["serve", *site.arguments, "--listen", where]) == 2
+        assert main(["serve", *site.arguments, "--listen", where]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert caplog.messages == []
 
@@ -243,7 +246,7 @@ def test_an_error_is_all_that_is_said(site, capsys, caplog):
 def test_port_in_use_is_one_line_that_names_it(site, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert cli.main(["serve", *site.arguments, "--listen", "127.0.0.1:0", "--listen", where]) == 2
+        assert main(["serve", *site.arguments, "--listen", "127.0.0.1:0", "--listen", where]) == 2
     assert capsys.readouterr().err == (
         f"geventpop3: error: listen: {where}: Address already in use; another program listens there, "
         "stop it or choose another address (from --listen)\n"
@@ -255,7 +258,7 @@ def test_host_that_is_not_known_is_one_line_that_names_it(site, capsys, monkeypa
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr("geventpop3.server.acceptor.socket.getaddrinfo", unknown)
-    assert cli.main(["serve", *site.arguments, "--listen", "pop.invalid:0"]) == 2
+    assert main(["serve", *site.arguments, "--listen", "pop.invalid:0"]) == 2
     assert capsys.readouterr().err == (
         "geventpop3: error: listen: pop.invalid:0: Name or service not known (from --listen)\n"
     )
@@ -285,7 +288,7 @@ def test_served_maildrop_is_read_and_the_session_is_one_line_of_the_log(site):
         box.quit()
         line = process.wait_for("geventpop3.access: session ")
         assert re.fullmatch(
-            r"user=alice address=127\.0\.0\.1 commands=5 retrieved=1 removed=1 octets_in=\d+ octets_out=\d+ "
+            r"user=alice address=127\.0\.0\.1 id=1 commands=5 retrieved=1 removed=1 octets_in=\d+ octets_out=\d+ "
             r"seconds=\d+\.\d{3} reason=quit",
             line,
         )
@@ -302,7 +305,7 @@ def test_wrong_password_is_a_warning_and_no_octet_of_it_is_logged(site):
         with pytest.raises(poplib.error_proto):
             log_in(where, "alice", "canary in a mine")
         line = process.wait_for("authentication_failed ")
-        assert line == "address=127.0.0.1 mechanism=USER user=alice"
+        assert line == "address=127.0.0.1 id=1 mechanism=USER user=alice"
         log_in(where).quit()
         process.wait_for("reason=quit")
         assert process.end(signal.SIGINT) == 0
@@ -347,7 +350,7 @@ def signals(monkeypatch):
     """What was installed for which signal."""
     handlers = {}
     monkeypatch.setattr(
-        cli.gevent, "signal_handler", lambda number, handler, *args: handlers.update({number: lambda: handler(*args)})
+        serve.gevent, "signal_handler", lambda number, handler, *args: handlers.update({number: lambda: handler(*args)})
     )
     return handlers
 
@@ -357,48 +360,48 @@ def test_served_is_what_was_made_once_it_listens(monkeypatch, signals, asks):
     did = []
     pop3d = SimpleNamespace(start=lambda: did.append("start"), serve_forever=lambda: did.append("serve"))
     pop3d.shutdown = pop3d.reload_certificates = list
-    monkeypatch.setattr(cli, "make_server", lambda settings, listening: pop3d)
-    monkeypatch.setattr(cli, "_log_to_stderr", lambda settings: None)
-    monkeypatch.setattr(cli, "_raise_descriptor_limit", lambda: did.append("limit"))
-    settings = cli.config.load({"maildir": "x", "passwords": "x"}, {})
-    assert cli.run(settings, (lambda pop3d: did.append("ready")) if asks else None) == 0
+    monkeypatch.setattr(serve, "make_server", lambda settings, listening: pop3d)
+    monkeypatch.setattr(serve, "_log_to_stderr", lambda settings: None)
+    monkeypatch.setattr(serve, "_raise_descriptor_limit", lambda: did.append("limit"))
+    settings = load({"maildir": "x", "passwords": "x"}, {})
+    assert serve.run(settings, (lambda pop3d: did.append("ready")) if asks else None) == 0
     assert did == ["limit", "start", *(["ready"] if asks else []), "serve"]
     assert set(signals) == {signal.SIGHUP}
 
 
 def test_short_autologout_is_warned_of(site, monkeypatch, caplog):
-    monkeypatch.setattr(cli, "make_server", lambda settings, listening: (_ for _ in ()).throw(ConfigError("enough")))
-    monkeypatch.setattr(cli, "_log_to_stderr", lambda settings: None)
-    assert cli.main(["serve", *site.arguments, "--autologout", "599.5"]) == 2
+    monkeypatch.setattr(serve, "make_server", lambda settings, listening: (_ for _ in ()).throw(ConfigError("enough")))
+    monkeypatch.setattr(serve, "_log_to_stderr", lambda settings: None)
+    assert main(["serve", *site.arguments, "--autologout", "599.5"]) == 2
     assert caplog.messages == ["autologout after 599.5 seconds: RFC 1939 asks for at least 600"]
 
 
 def test_trace_is_logged_whatever_the_log_level(site, monkeypatch):
     wanted = []
-    monkeypatch.setattr(cli.logging, "basicConfig", lambda **how: wanted.append(how["level"]))
-    logger = cli.logging.getLogger("geventpop3.trace")
+    monkeypatch.setattr(serve.logging, "basicConfig", lambda **how: wanted.append(how["level"]))
+    logger = serve.logging.getLogger("geventpop3.trace")
     before = logger.level
     try:
-        settings = cli.config.load({"maildir": "x", "passwords": "x", "log_level": "error", "trace": True}, {})
-        cli._log_to_stderr(settings)
+        settings = load({"maildir": "x", "passwords": "x", "log_level": "error", "trace": True}, {})
+        serve._log_to_stderr(settings)
         assert wanted == ["ERROR"]
-        assert logger.isEnabledFor(cli.logging.INFO)
+        assert logger.isEnabledFor(serve.logging.INFO)
     finally:
         logger.setLevel(before)
 
 
 def test_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch, caplog):
     asked = []
-    monkeypatch.setattr(cli.resource, "getrlimit", lambda which: (256, 4096))
-    monkeypatch.setattr(cli.resource, "setrlimit", lambda which, limits: asked.append((which, limits)))
-    cli._raise_descriptor_limit()
+    monkeypatch.setattr(serve.resource, "getrlimit", lambda which: (256, 4096))
+    monkeypatch.setattr(serve.resource, "setrlimit", lambda which, limits: asked.append((which, limits)))
+    serve._raise_descriptor_limit()
     assert asked == [(resource.RLIMIT_NOFILE, (4096, 4096))]
 
     def refuse(which, limits):
         raise ValueError("not allowed to raise maximum limit")
 
-    monkeypatch.setattr(cli.resource, "setrlimit", refuse)
-    cli._raise_descriptor_limit()
+    monkeypatch.setattr(serve.resource, "setrlimit", refuse)
+    serve._raise_descriptor_limit()
     assert caplog.messages == ["the limit of open files stays at 256: not allowed to raise maximum limit"]
 
 
@@ -425,7 +428,7 @@ def terminal(monkeypatch):
             return answer
 
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-        monkeypatch.setattr(cli.getpass, "getpass", getpass)
+        monkeypatch.setattr(passwd.getpass, "getpass", getpass)
         return asked
 
     return will_type
@@ -437,7 +440,7 @@ def terminal(monkeypatch):
 def test_password_is_one_line_of_standard_input(tmp_path, monkeypatch, capsys, octets):
     path = tmp_path / "passwords"
     give_stdin(monkeypatch, octets)
-    assert cli.main(["passwd", str(path), "alice", "--stdin", "--scheme", "plain"]) == 0
+    assert main(["passwd", str(path), "alice", "--stdin", "--scheme", "plain"]) == 0
     assert capsys.readouterr().out == "alice: added (PLAIN)\n"
     assert path.read_text() == "alice:{PLAIN}sesame \n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -447,7 +450,7 @@ def test_password_is_asked_for_twice_and_hashed(tmp_path, terminal, capsys):
     path = tmp_path / "passwords"
     path.write_text("# ours\nalice:{PLAIN}old\nbob:{PLAIN}x\n")
     asked = terminal("sesame", "sesame")
-    assert cli.main(["passwd", str(path), "alice", "--scheme", "PBKDF2"]) == 0
+    assert main(["passwd", str(path), "alice", "--scheme", "PBKDF2"]) == 0
     assert asked == ["Password of alice: ", "Again: "]
     assert capsys.readouterr().out == "alice: changed (PBKDF2)\n"
     assert "sesame" not in path.read_text()
@@ -469,7 +472,7 @@ def test_password_is_asked_for_twice_and_hashed(tmp_path, terminal, capsys):
 )
 def test_password_that_is_no_password_changes_nothing(tmp_path, terminal, capsys, typed, words):
     terminal(*typed)
-    assert cli.main(["passwd", str(tmp_path / "passwords"), "alice"]) == 2
+    assert main(["passwd", str(tmp_path / "passwords"), "alice"]) == 2
     assert capsys.readouterr().err.startswith(f"geventpop3: error: {words}")
     assert os.listdir(tmp_path) == []
 
@@ -478,7 +481,7 @@ def test_password_that_is_no_password_changes_nothing(tmp_path, terminal, capsys
 def test_password_logs_in_as_it_is_typed_and_as_it_is_prepared(tmp_path, terminal, scheme):
     path = tmp_path / "passwords"
     terminal("m\u00b2\u00a0\U0001d538", "m\u00b2\u00a0\U0001d538")
-    assert cli.main(["passwd", str(path), "alice", "--scheme", scheme]) == 0
+    assert main(["passwd", str(path), "alice", "--scheme", scheme]) == 0
     users = PasswordFile(path)
     for password in ("m\u00b2\u00a0\U0001d538", "m2 A"):  # what PASS brings, and what PLAIN does
         assert users.authenticate("alice", password) == "alice"
@@ -488,29 +491,29 @@ def test_password_logs_in_as_it_is_typed_and_as_it_is_prepared(tmp_path, termina
 
 def test_password_with_characters_younger_than_saslprep_is_taken(tmp_path, terminal):
     terminal("\U0001f98a fox", "\U0001f98a fox")
-    assert cli.main(["passwd", str(tmp_path / "passwords"), "alice", "--scheme", "PBKDF2"]) == 0
+    assert main(["passwd", str(tmp_path / "passwords"), "alice", "--scheme", "PBKDF2"]) == 0
     assert PasswordFile(tmp_path / "passwords").authenticate("alice", "\U0001f98a fox") == "alice"
 
 
 def test_ctrl_c_at_the_prompt_is_no_traceback(tmp_path, terminal):
     terminal(KeyboardInterrupt())
-    assert cli.main(["passwd", str(tmp_path / "passwords"), "alice"]) == 130
+    assert main(["passwd", str(tmp_path / "passwords"), "alice"]) == 130
     assert os.listdir(tmp_path) == []
 
 
 def test_without_a_terminal_stdin_must_be_asked_for(tmp_path, monkeypatch, capsys):
     give_stdin(monkeypatch, b"sesame\n")
-    assert cli.main(["passwd", str(tmp_path / "passwords"), "alice"]) == 2
+    assert main(["passwd", str(tmp_path / "passwords"), "alice"]) == 2
     assert capsys.readouterr().err == "geventpop3: error: standard input is no terminal to ask at; use --stdin\n"
 
 
 def test_user_can_be_removed(tmp_path, capsys):
     path = tmp_path / "passwords"
     path.write_text("alice:{PLAIN}x\nbob:{PLAIN}x\n")
-    assert cli.main(["passwd", str(path), "alice", "--delete"]) == 0
+    assert main(["passwd", str(path), "alice", "--delete"]) == 0
     assert capsys.readouterr().out == "alice: removed\n"
     assert path.read_text() == "bob:{PLAIN}x\n"
-    assert cli.main(["passwd", str(path), "alice", "--delete"]) == 2
+    assert main(["passwd", str(path), "alice", "--delete"]) == 2
     assert capsys.readouterr().err == f"geventpop3: error: {path}: there is no user 'alice'\n"
 
 
@@ -558,13 +561,13 @@ def would_run(monkeypatch):
         ready(SimpleNamespace(getsockname=lambda: ("127.0.0.1", 4711)))
         return 0
 
-    monkeypatch.setattr(cli, "run", run)
+    monkeypatch.setattr(demo, "run", run)
     return served
 
 
 def test_demo_goes_to_a_free_port_if_its_own_is_taken(tmp_path, would_run, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_is_taken", lambda text: True)
-    assert cli.main(["demo", str(tmp_path)]) == 0
+    monkeypatch.setattr(demo, "_is_taken", lambda text: True)
+    assert main(["demo", str(tmp_path)]) == 0
     assert would_run[0].listen == ("127.0.0.1:0",)
     said = capsys.readouterr().out
     assert said.startswith("127.0.0.1:1110 is taken, so this is another port.\n")
@@ -572,28 +575,28 @@ def test_demo_goes_to_a_free_port_if_its_own_is_taken(tmp_path, would_run, monke
 
 
 def test_demo_keeps_to_the_port_that_was_asked_for(tmp_path, would_run, monkeypatch):
-    monkeypatch.setattr(cli, "_is_taken", lambda text: True)
+    monkeypatch.setattr(demo, "_is_taken", lambda text: True)
     monkeypatch.setenv("GEVENTPOP3_LISTEN", "127.0.0.1:2")
-    assert cli.main(["demo", str(tmp_path), "--listen", "127.0.0.1:1", "--trace"]) == 0
+    assert main(["demo", str(tmp_path), "--listen", "127.0.0.1:1", "--trace"]) == 0
     assert would_run[0].listen == ("127.0.0.1:1",)
     assert would_run[0].trace is True
 
 
 def test_demo_keeps_its_own_port_if_it_is_free(tmp_path, would_run, monkeypatch):
-    monkeypatch.setattr(cli, "_is_taken", lambda text: False)
-    assert cli.main(["demo", str(tmp_path)]) == 0
+    monkeypatch.setattr(demo, "_is_taken", lambda text: False)
+    assert main(["demo", str(tmp_path)]) == 0
     assert would_run[0].listen == ("127.0.0.1:1110",)
 
 
 def test_port_is_taken_if_somebody_listens_there():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert cli._is_taken(f"127.0.0.1:{server.getsockname()[1]}")
-    assert not cli._is_taken("127.0.0.1:0")
-    assert not cli._is_taken("unix:/nonexistent/s")  # another failure, which serving will tell
+        assert demo._is_taken(f"127.0.0.1:{server.getsockname()[1]}")
+    assert not demo._is_taken("127.0.0.1:0")
+    assert not demo._is_taken("unix:/nonexistent/s")  # another failure, which serving will tell
 
 
 def test_demo_of_a_folder_with_braces_is_served_from_it(tmp_path, would_run):
-    assert cli.main(["demo", str(tmp_path / "{x}"), "--messages", "3"]) == 0
+    assert main(["demo", str(tmp_path / "{x}"), "--messages", "3"]) == 0
     maildrop = MaildirStore(would_run[0].maildir).open(demo.USER)
     try:
         assert len(maildrop.scan()) == 3
@@ -639,7 +642,7 @@ def test_check_finds_a_configuration_in_order_and_listens_nowhere(site, certific
             'auth = "plain"',
             f'fake-salt-key-file = "{site.passwords}"',  # any octets will do, if there are enough of them
         )
-        assert cli.main(["check", path]) == 0
+        assert main(["check", path]) == 0
     assert capsys.readouterr().out == f"{path}: in order\n"
 
 
@@ -664,7 +667,7 @@ def test_check_finds_a_configuration_in_order_and_listens_nowhere(site, certific
 )
 def test_check_tells_what_is_wrong_in_one_line(site, capsys, lines, complaint):
     path = configuration(site, *lines)
-    assert cli.main(["check", path]) == 2
+    assert main(["check", path]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"geventpop3: error: {complaint}")
     assert error.count("\n") == 1
@@ -676,7 +679,7 @@ def test_check_finds_a_key_that_is_another_certificates(site, certificate, capsy
     other = trustme.CA(key_type=trustme.KeyType.ECDSA).issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
     other.private_key_pem.write_to_path(certificate.key)
     path = configuration(site, f'tls-cert = "{certificate.chain}"', f'tls-key = "{certificate.key}"')
-    assert cli.main(["check", path]) == 2
+    assert main(["check", path]) == 2
     error = capsys.readouterr().err
     assert error.startswith(
         f"geventpop3: error: tls-cert: TLS certificate {certificate.chain}, key {certificate.key}: "
@@ -688,7 +691,7 @@ def test_check_misses_an_extra_that_serving_would_miss(site, monkeypatch, capsys
     monkeypatch.setitem(sys.modules, "geventpop3.workers", None)
     monkeypatch.delattr(geventpop3, "workers", raising=False)
     path = configuration(site, "workers = 2")
-    assert cli.main(["check", path]) == 2
+    assert main(["check", path]) == 2
     assert capsys.readouterr().err.startswith("geventpop3: error: workers: ")
 
 

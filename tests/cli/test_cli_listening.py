@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from geventpop3.assembly import listening, nowhere
-from geventpop3.config import load
+from geventpop3.cli.build import listening, nowhere
+from geventpop3.cli.settings import load
 from geventpop3.errors import ConfigError
 
 NEEDED = {"maildir": "/m/{user}", "passwords": "/p"}

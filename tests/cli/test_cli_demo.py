@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from geventpop3 import demo
 from geventpop3.auth.passwd import PasswordFile, set_password
+from geventpop3.cli import demo
 from geventpop3.errors import ConfigError
 
 

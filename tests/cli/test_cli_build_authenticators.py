@@ -13,13 +13,13 @@ from contextlib import closing
 import pytest
 import required
 
-from geventpop3.assembly.authenticators import KINDS, make_authenticator
 from geventpop3.auth.chain import Chain
 from geventpop3.auth.oauth import IntrospectionVerifier, JwtVerifier
 from geventpop3.auth.pam import PamAuthenticator, _library
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import SqlAuthenticator
-from geventpop3.config import load
+from geventpop3.cli.build_authenticators import KINDS, make_authenticator
+from geventpop3.cli.settings import load
 from geventpop3.errors import ConfigError, StoreUnavailable
 
 with warnings.catch_warnings():

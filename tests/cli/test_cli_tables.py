@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from geventpop3.config import KeptSecret, Key, read_table
-from geventpop3.config.checks import (
+from geventpop3.cli.tables import KeptSecret, Key, read_table
+from geventpop3.cli.values import (
     count,
     count_or_off,
     delay,

@@ -5,13 +5,13 @@ What is said tells what was given, what is wanted, and how to write it where onl
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_network
 from typing import Any, Literal, cast
 
-from geventpop3.config.nearest import did_you_mean
 from geventpop3.errors import ConfigError
 
 Check = Callable[[Any], Any]
@@ -181,3 +181,17 @@ def _some(value: str, name: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+RESEMBLES = 0.7
+"""``port`` is not taken for ``proxy`` (0.67), nor for anything else that a server must not be told by mistake."""
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """``: did you mean NAME?``, to be put behind what is said; nothing if no name resembles it.
+
+    *prefix* is what all of them begin with, which makes nobody resemble another.
+    """
+    bare = [each.removeprefix(prefix) for each in known]
+    near = difflib.get_close_matches(name.removeprefix(prefix), bare, 1, RESEMBLES)
+    return f": did you mean {prefix}{near[0]}?" if near else ""

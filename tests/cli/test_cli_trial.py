@@ -13,11 +13,12 @@ from contextlib import closing
 import pytest
 import required
 
-from geventpop3 import cli
-from geventpop3.assembly import hidden_maildirs, trial
-from geventpop3.assembly.maildirs import LISTED
-from geventpop3.assembly.trial import masked, secrets_of, within_seconds
-from geventpop3.config import KeptSecret, Settings
+from geventpop3.cli import trial
+from geventpop3.cli.check import LISTED, hidden_maildirs
+from geventpop3.cli.main import main
+from geventpop3.cli.settings import Settings
+from geventpop3.cli.tables import KeptSecret
+from geventpop3.cli.trial import masked, secrets_of, within_seconds
 from geventpop3.errors import ConfigError
 
 with warnings.catch_warnings():
@@ -47,7 +48,7 @@ def check(site, capsys):
         path = site / "geventpop3.toml"
         head = f'maildir = "{site}/mail/{{user}}"\npasswords = "{site}/users"\n'
         path.write_text(head + "\n".join(lines).replace("FOLDER", str(site)))
-        status = cli.main(["check", *options, str(path)])
+        status = main(["check", *options, str(path)])
         error = capsys.readouterr().err
         assert CANARY not in error
         return status, error

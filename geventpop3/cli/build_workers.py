@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from geventpop3.assembly.advice import binding
-from geventpop3.assembly.server import Listening, make_server, nowhere
-from geventpop3.config import Settings
+from geventpop3.cli.build import Listening, make_server, nowhere
+from geventpop3.cli.hints import binding
+from geventpop3.cli.settings import Settings
 from geventpop3.errors import ConfigError
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.server import POP3Server

@@ -8,16 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from geventpop3.assembly.advice import binding, reading
-from geventpop3.assembly.authenticators import make_authenticator
-from geventpop3.assembly.limits import make_limits
 from geventpop3.auth.mechanisms import MECHANISMS
-from geventpop3.config import Settings
+from geventpop3.cli.build_authenticators import make_authenticator
+from geventpop3.cli.hints import binding, reading
+from geventpop3.cli.settings import NAMES, Settings
+from geventpop3.cli.tables import Key, read_table
+from geventpop3.cli.trial import within_seconds
+from geventpop3.cli.values import count, count_or_off, delay, delays, duration, networks
 from geventpop3.errors import ConfigError
 from geventpop3.plugins.access_log import AccessLog
+from geventpop3.plugins.limits import LoginLimits, RedisLedger, Rules
 from geventpop3.server.acceptor import bind
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.proxy import TrustedProxies
@@ -152,3 +155,36 @@ def _certificates(settings: Settings) -> Certificates | None:
         return Certificates(
             zip(certificates, keys or [None] * len(certificates), strict=True), client_ca=settings.tls_client_ca
         )
+
+
+RULES: Mapping[str, Key] = {
+    "delays": Key(delays),
+    "user_delays": Key(delays),
+    "user_patience": Key(delay),
+    "window": Key(duration),
+    "ban_after": Key(count_or_off),
+    "ban_seconds": Key(duration),
+    "at_once": Key(count),
+    "patience": Key(delay),
+    "address_logins_per_minute": Key(count_or_off),
+    "user_logins_per_minute": Key(count_or_off),
+    "user_sessions": Key(count_or_off),
+    "trusted": Key(lambda value: () if value == [] else networks(value)),
+}
+"""The fields of ``Rules``; false switches off what can be."""
+
+SHARED: Mapping[str, Key] = {"redis": Key(is_secret=True), "prefix": Key(), "key": Key(is_secret=True)}
+"""What processes share. An address of Redis may hold a password."""
+
+
+def make_limits(content: Mapping[str, Any], *, check: bool = False) -> LoginLimits:
+    """The plugin. Raises ConfigError; if *check* is true also where Redis does not answer as it should."""
+    given = read_table(content, {**RULES, **SHARED}, NAMES)
+    redis, key = given.pop("redis", None), given.pop("key", None)
+    prefix = {"prefix": given.pop("prefix")} if "prefix" in given else {}
+    if redis is None and prefix:
+        raise ConfigError("prefix: is for the keys in Redis, so redis must be given")
+    ledger = None if redis is None else RedisLedger(redis.read(), **prefix)
+    if check and ledger is not None:
+        within_seconds("redis", ledger.check)
+    return LoginLimits(Rules(**given), ledger, key=None if key is None else key.read().encode("utf-8"))

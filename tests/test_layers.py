@@ -4,7 +4,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "geventpop3"
 ROOT = "__init__"  # geventpop3/__init__.py: the public names, on top of what they are taken from
 
-# A module imports what is on lower floors, and its own room.
-FLOORS = {
+# A module imports lower layers and its own package.
+LAYERS = {
     "errors": 0,
     "forks": 0,
     "version": 0,
@@ -28,20 +28,42 @@ FLOORS = {
     ROOT: 4,
     "plugins": 5,
     "testing": 5,
-    "config": 5,
-    "demo": 5,
     "workers": 5,
-    "assembly": 6,
     "cli": 7,
     "__main__": 8,
 }
+# The imports within a package that are still part of a circle: each module, and those of its circle that it imports.
+# None is added; one that is gone is taken out.
+CIRCLES: dict[str, set[str]] = {
+    "server.admission": {"server.client"},
+    "server.client": {"server.server"},
+    "server.server": {"server.admission", "server.client"},
+    "service.capabilities": {"service.sasl", "service.service", "service.session"},
+    "service.commands": {"service.open_maildrop", "service.service"},
+    "service.language": {"service.service", "service.session"},
+    "service.login": {"service.open_maildrop", "service.service", "service.session"},
+    "service.open_maildrop": {"service.utf8"},
+    "service.sasl": {"service.login", "service.service", "service.session"},
+    "service.service": {
+        "service.capabilities",
+        "service.commands",
+        "service.language",
+        "service.login",
+        "service.open_maildrop",
+        "service.sasl",
+        "service.session",
+        "service.utf8",
+    },
+    "service.session": {"service.open_maildrop"},
+    "service.utf8": {"service.service", "service.session"},
+}
 # Lower, and yet out of sight: the pipeline knows Reply, not POP3, and nothing of maildrops.
 UNSEEN = {"pipeline": {"protocol", "auth", "stores"}}
-CORE = {room for room, floor in FLOORS.items() if floor <= 3}
+CORE = {name for name, layer in LAYERS.items() if layer <= 3}
 # Sockets are the server's. The test kit is a client: it plays dialogues over a plain socket from the test's own thread.
 SOCKETS = {"socket", "ssl", "gevent.socket", "gevent.server", "gevent.ssl", "gevent.baseserver"}
 # What is assembled may trust an authority of its own: a context, and no connection.
-SOCKETS_OF = {"server": SOCKETS, "testing": {"socket"}, "assembly": {"ssl"}}
+SOCKETS_OF = {"server": SOCKETS, "testing": {"socket"}, "cli": {"ssl"}}
 LOOPS = {"gevent", "select", "selectors", "asyncio"}
 
 
@@ -54,8 +76,8 @@ def imported(tree: ast.AST, package: str) -> Iterator[str]:
             parents = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
             module = ".".join([*parents, *filter(None, [node.module])])
             yield from (f"{module}.{alias.name}" for alias in node.names)
-            # `from geventpop3 import wire` asks for the room, not for the public names.
-            if not (module == "geventpop3" and all(alias.name in FLOORS for alias in node.names)):
+            # `from geventpop3 import wire` asks for the package, not for the public names.
+            if not (module == "geventpop3" and all(alias.name in LAYERS for alias in node.names)):
                 yield module
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -63,7 +85,7 @@ def imported(tree: ast.AST, package: str) -> Iterator[str]:
                 yield node.args[0].value
 
 
-def room_of(path: PurePosixPath) -> str:
+def package_of(path: PurePosixPath) -> str:
     return path.parts[0].removesuffix(".py")
 
 
@@ -73,31 +95,31 @@ def within(name: str, packages: set[str]) -> bool:
 
 def breaches(path: PurePosixPath, source: str) -> list[str]:
     """What *source*, which is or would be geventpop3/*path*, imports although it may not; one line each."""
-    room = room_of(path)
-    if room not in FLOORS:
-        return [f"{path} has no floor"]
+    own = package_of(path)
+    if own not in LAYERS:
+        return [f"{path} has no layer"]
     package = ".".join(["geventpop3", *path.parts[:-1]])
     found = []
     for name in sorted(set(imported(ast.parse(source), package))):
         parts = name.split(".")
         if parts[0] == "geventpop3":
-            target = parts[1] if len(parts) > 1 and parts[1] in FLOORS else ROOT
-            below = FLOORS[target] < FLOORS[room] + (room == ROOT)
-            if target != room and (not below or target in UNSEEN.get(room, ())):
-                found.append(f"{path} (floor {FLOORS[room]}) imports {name} (floor {FLOORS[target]})")
-            elif target == room and len(path.parts) > 2 and is_sibling_folder(path, parts):
+            target = parts[1] if len(parts) > 1 and parts[1] in LAYERS else ROOT
+            below = LAYERS[target] < LAYERS[own] + (own == ROOT)
+            if target != own and (not below or target in UNSEEN.get(own, ())):
+                found.append(f"{path} (layer {LAYERS[own]}) imports {name} (layer {LAYERS[target]})")
+            elif target == own and len(path.parts) > 2 and is_sibling_folder(path, parts):
                 found.append(f"{path} imports {name}, a folder beside its own")
-        elif within(name, SOCKETS) and not within(name, SOCKETS_OF.get(room, set())):
+        elif within(name, SOCKETS) and not within(name, SOCKETS_OF.get(own, set())):
             found.append(f"{path} imports {name}: sockets are for server/")
-        elif within(name, LOOPS) and room in CORE:
-            found.append(f"{path} imports {name}: floors 0 to 3 are pure")
-        elif within(name, {"pytest", "_pytest"}) and room != "testing":
+        elif within(name, LOOPS) and own in CORE:
+            found.append(f"{path} imports {name}: layers 0 to 3 are pure")
+        elif within(name, {"pytest", "_pytest"}) and own != "testing":
             found.append(f"{path} imports {name}: only testing/ knows pytest")
     return found
 
 
 def is_sibling_folder(path: PurePosixPath, parts: list[str]) -> bool:
-    """Drivers are folders in a room, as stores/maildir/: they are on one floor and do not see each other."""
+    """Drivers are folders in a package, as stores/maildir/: they are on one layer and do not see each other."""
     return len(parts) > 2 and parts[2] != path.parts[1] and (PACKAGE / parts[1] / parts[2]).is_dir()
 
 
@@ -110,6 +132,67 @@ def test_no_module_imports_upward_or_sideways_or_reaches_for_sockets() -> None:
     assert found == []
 
 
+def module_name(path: PurePosixPath) -> str:
+    return ".".join([*path.parts[:-1], path.stem] if path.stem != "__init__" else path.parts[:-1])
+
+
+def circles(sources: Mapping[PurePosixPath, str]) -> dict[str, set[str]]:
+    """Return the modules that import themselves through others of their package, and which of these each imports."""
+    modules = {module_name(path) for path in sources}
+    arrows: dict[str, set[str]] = {}
+    for path, source in sources.items():
+        package = ".".join(["geventpop3", *path.parts[:-1]])
+        names = {name.removeprefix("geventpop3.") for name in imported(ast.parse(source), package)}
+        mine = module_name(path)
+        # `from geventpop3.stores import store` is an import of the module, not of the names of its package.
+        for_modules = {name.rpartition(".")[0] for name in names if name in modules}
+        for_names = {name.rpartition(".")[0] for name in names if name not in modules}
+        found = {name for name in names & modules if name in for_names or name not in for_modules}
+        arrows[mine] = {name for name in found if name.partition(".")[0] == package_of(path)} - {mine}
+    reached = {module: reachable(module, arrows) for module in arrows}
+    within_circles = {
+        module: {target for target in targets if module in reached.get(target, ())}
+        for module, targets in arrows.items()
+    }
+    return {module: targets for module, targets in within_circles.items() if targets}
+
+
+def reachable(module: str, arrows: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        more = arrows.get(waiting.pop(), set()) - found
+        found |= more
+        waiting += more
+    return found
+
+
+def test_no_modules_of_a_package_import_each_other() -> None:
+    assert circles({path: (PACKAGE / path).read_text("utf-8") for path in MODULES}) == CIRCLES
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"wire/a.py": "from geventpop3.wire import b", "wire/b.py": "from geventpop3.wire.a import x"}, ["a", "b"]),
+        ({"wire/a.py": "if TYPE_CHECKING:\n    from .b import x", "wire/b.py": "from .a import x"}, ["a", "b"]),
+        (
+            {
+                "wire/a.py": "from .b import x",
+                "wire/b.py": "def f():\n    from .c import x",
+                "wire/c.py": "from . import a",
+            },
+            ["a", "b", "c"],
+        ),
+        ({"wire/a.py": "from .b import x", "wire/b.py": "from .c import x", "wire/c.py": "import enum"}, []),
+        ({"wire/__init__.py": "from .a import x", "wire/a.py": "from geventpop3.wire import b", "wire/b.py": ""}, []),
+    ],
+)
+def test_a_planted_circle_is_found(sources: dict[str, str], expected: list[str]) -> None:
+    found = circles({PurePosixPath(path): source for path, source in sources.items()})
+    assert set(found) == {f"wire.{name}" for name in expected}
+
+
 @pytest.mark.parametrize(
     ("path", "source"),
     [
@@ -119,7 +202,7 @@ def test_no_module_imports_upward_or_sideways_or_reaches_for_sockets() -> None:
         ("wire/lines.py", "from geventpop3 import Reply"),
         ("wire/lines.py", "from .. import pipeline"),
         ("wire/lines.py", "from ..pipeline.events import Event"),
-        ("wire/lines.py", "def later():\n    from geventpop3.cli import main"),
+        ("wire/lines.py", "def later():\n    from geventpop3.cli.main import main"),
         ("wire/lines.py", "if TYPE_CHECKING:\n    from geventpop3.pipeline import events"),
         ("wire/lines.py", "importlib.import_module('geventpop3.server')"),
         ("wire/lines.py", "import gevent"),
@@ -136,10 +219,10 @@ def test_no_module_imports_upward_or_sideways_or_reaches_for_sockets() -> None:
         ("service/service.py", "from geventpop3 import POP3Server"),
         ("service/threads.py", "from gevent import socket"),
         ("server/server.py", "from geventpop3.service import MaildropService"),
-        ("plugins/limits.py", "from gevent.ssl import SSLContext"),
-        ("plugins/limits.py", "import pytest"),
-        ("plugins/limits.py", "from geventpop3.testing import scripts"),
-        ("__init__.py", "from geventpop3.cli import main"),
+        ("plugins/limits/plugin.py", "from gevent.ssl import SSLContext"),
+        ("plugins/limits/plugin.py", "import pytest"),
+        ("plugins/limits/plugin.py", "from geventpop3.testing import scripts"),
+        ("__init__.py", "from geventpop3.cli.main import main"),
         ("testing/plugin.py", "from gevent import socket"),
         ("novelty/module.py", "import os"),
     ],
@@ -155,10 +238,10 @@ def test_a_planted_breach_is_found(path: str, source: str) -> None:
         ("stores/maildir/index.py", "from ..store import Message\nfrom . import journal"),
         ("server/listener.py", "import socket\nfrom gevent.server import StreamServer"),
         ("service/threads.py", "from gevent.threadpool import ThreadPool"),
-        ("plugins/limits.py", "from geventpop3 import Plugin, handles"),
+        ("plugins/limits/plugin.py", "from geventpop3 import Plugin, handles"),
         ("testing/plugin.py", "import pytest"),
         ("__init__.py", "from geventpop3.server.server import POP3Server"),
-        ("cli.py", "from geventpop3.service import MaildropService"),
+        ("cli/build.py", "from geventpop3.service import MaildropService"),
     ],
 )
 def test_an_import_from_below_is_allowed(path: str, source: str) -> None:

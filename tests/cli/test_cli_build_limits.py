@@ -8,7 +8,7 @@ import sys
 import pytest
 import required
 
-from geventpop3.assembly.limits import RULES, make_limits
+from geventpop3.cli.build import RULES, make_limits
 from geventpop3.errors import ConfigError
 from geventpop3.plugins.limits import MemoryLedger, RedisLedger, Rules
 

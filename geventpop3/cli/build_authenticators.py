@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from geventpop3.assembly.advice import reading
-from geventpop3.assembly.trial import masked, secrets_of, within_seconds
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.chain import Chain
 from geventpop3.auth.ldap import LdapAuthenticator, UserDn, Users, UserSearch
@@ -27,8 +25,11 @@ from geventpop3.auth.oauth.verifiers import IntrospectionVerifier, JwtVerifier, 
 from geventpop3.auth.pam import PamAuthenticator
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import MARKERS, SqlAuthenticator
-from geventpop3.config import NAMES, Key, Settings, did_you_mean, read_table
-from geventpop3.config.checks import delay, duration, one_of, switch, table, text, texts
+from geventpop3.cli.hints import reading
+from geventpop3.cli.settings import NAMES, Settings
+from geventpop3.cli.tables import Key, read_table
+from geventpop3.cli.trial import masked, secrets_of, within_seconds
+from geventpop3.cli.values import delay, did_you_mean, duration, one_of, switch, table, text, texts
 from geventpop3.errors import ConfigError
 from geventpop3.owners import UsernameCase
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import required
 
-from geventpop3 import cli
-from geventpop3.assembly import make_server, nowhere
 from geventpop3.auth.chain import Chain
-from geventpop3.config import load
+from geventpop3.cli.build import make_server, nowhere
+from geventpop3.cli.main import main
+from geventpop3.cli.settings import load
 from geventpop3.service import MaildropService
 from geventpop3.testing import play
 
@@ -49,7 +49,7 @@ def shown(tmp_path):
 
 
 def test_the_example_is_in_order(shown, capsys):
-    assert cli.main(["check", "--offline", str(shown)]) == 0
+    assert main(["check", "--offline", str(shown)]) == 0
     said = capsys.readouterr()
     assert (said.out, said.err) == (f"{shown}: in order\n", "")
 
@@ -57,7 +57,7 @@ def test_the_example_is_in_order(shown, capsys):
 @pytest.mark.parametrize("missing", ["users", "fake-salt.key", "ldap.secret", "redis.url", "customers.db"])
 def test_each_file_that_it_names_is_looked_at(shown, capsys, missing):
     (shown.parent / missing).unlink()
-    assert cli.main(["check", "--offline", str(shown)]) == 2
+    assert main(["check", "--offline", str(shown)]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("geventpop3: error: ")
@@ -68,7 +68,7 @@ def test_each_file_that_it_names_is_looked_at(shown, capsys, missing):
 @pytest.mark.parametrize("key", ["bind-dn", "survey", "issuer", "ban-after", "expire", "utf8-messages"])
 def test_each_key_that_is_misspelt_is_told_with_the_nearest(shown, capsys, key):
     shown.write_text(re.sub(rf"^{key} =", f"{key}x =", shown.read_text(), flags=re.M))
-    assert cli.main(["check", "--offline", str(shown)]) == 2
+    assert main(["check", "--offline", str(shown)]) == 2
     error = capsys.readouterr().err
     assert f"'{key}x': unknown key: did you mean {key}?" in error
     assert error.count("\n") == 1
@@ -117,7 +117,7 @@ def test_every_setting_of_the_service_reaches_it(tmp_path, monkeypatch):
             seen.update(options, chain=isinstance(authenticator, Chain))
             super().__init__(store, authenticator, **options)
 
-    monkeypatch.setattr("geventpop3.assembly.server.MaildropService", Service)
+    monkeypatch.setattr("geventpop3.cli.build.MaildropService", Service)
     (tmp_path / "users").write_text("alice:{PLAIN}sesame\n")
     given = {"maildir": f"{tmp_path}/{{user}}", "passwords": str(tmp_path / "users"), "create_maildirs": True}
     given |= {"expire": "0", "utf8_messages": "refuse", "auth_threads": "2", "store_threads": "3", "auth": ["PLAIN"]}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from geventpop3.config import Settings
+from geventpop3.cli.settings import Settings
 from geventpop3.errors import ConfigError
 
 _OF_ADDRESSES = {
@@ -61,3 +62,10 @@ def _of_file(path: str, how_to_make: str) -> str:
     except OSError:
         return f"; this is {who()}"
     return "" if os.access(path, os.R_OK) else f"; {who()} must be able to read it"
+
+
+def say(text: str) -> int:
+    """To standard output, at once; returns the exit status of what went well."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+    return 0

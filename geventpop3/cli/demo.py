@@ -1,24 +1,35 @@
-"""A maildrop to try things on: a folder with one user, a password file and real messages, awkward ones among them.
+"""``geventpop3 demo``, a maildrop to try things on: a folder with one user, a password file and real messages.
 
-What is in the folder already stays: a second run changes nothing, except that an empty maildrop is filled again.
+Awkward messages are among them. What is in the folder already stays: a second run changes nothing, except that an empty
+maildrop is filled again.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
+import dataclasses
+import errno
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
+from typing import Any
 
 from geventpop3.auth.passwd import PasswordFile, set_password
 from geventpop3.auth.schemes import hash_password
+from geventpop3.cli.hints import say
+from geventpop3.cli.serve import run
+from geventpop3.cli.settings import load
 from geventpop3.errors import ConfigError
+from geventpop3.server.acceptor import bind
+from geventpop3.server.addresses import parse_address
+from geventpop3.server.server import POP3Server
 
 USER = "alice"
 PASSWORD = "wonderland"  # noqa: S105  it is printed, and opens a maildrop of made-up mail
@@ -158,3 +169,42 @@ def _deliver(maildir: Path, number: int, message: bytes) -> None:
     temporary = maildir / "tmp" / name
     temporary.write_bytes(message)
     temporary.rename(maildir / "new" / name)
+
+
+def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
+    """Add ``demo`` to the *commands* of a parser; *layout* is that of its help."""
+    parser = commands.add_parser("demo", help="make a maildrop of real messages and serve it", **layout)
+    parser.add_argument("folder", metavar="DIR", help="where; what is in it already stays")
+    about = "where to listen; default 127.0.0.1:1110, or any free port"
+    parser.add_argument("--listen", metavar="HOST:PORT", help=about)
+    parser.add_argument("--messages", metavar="N", default=str(MESSAGES), help=f"how many messages; default {MESSAGES}")
+    parser.add_argument("--trace", action="store_true", help="log the dialogue of every session, passwords masked")
+    parser.set_defaults(run=command)
+
+
+# demo
+
+
+def command(arguments: argparse.Namespace) -> int:
+    if not (arguments.messages.isascii() and arguments.messages.isdigit() and len(arguments.messages) < 7):
+        raise ConfigError(f"--messages: {arguments.messages!r} is not a whole number below 1,000,000")
+    flags = {"listen": None if arguments.listen is None else [arguments.listen]}
+    demo = prepare(arguments.folder, int(arguments.messages))
+    given = {"maildir": demo.template, "passwords": demo.passwords, "trace": arguments.trace, **flags}
+    settings = load(given, {})
+    if arguments.listen is None and _is_taken(settings.listen[0]):
+        say(f"{settings.listen[0]} is taken, so this is another port.")
+        settings = dataclasses.replace(settings, listen=("127.0.0.1:0",))
+
+    def ready(pop3d: POP3Server) -> None:
+        say(instructions(demo, pop3d.getsockname()))
+
+    return run(settings, ready)
+
+
+def _is_taken(text: str) -> bool:
+    try:
+        bind(parse_address(text)).close()
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from geventpop3 import config
-from geventpop3.config import Settings, did_you_mean, load
+from geventpop3.cli.settings import Settings, load
+from geventpop3.cli.settings import settings as every_setting
+from geventpop3.cli.values import did_you_mean
 from geventpop3.errors import ConfigError
 
 NEEDED = {"maildir": "/srv/mail/{user}", "passwords": "/etc/pop3.passwd"}
@@ -73,7 +74,7 @@ def test_every_setting_can_come_from_the_file(file):
         "[limits]\nban-after = 5\n[[authenticator]]\nkind = 'pam'\n[[authenticator]]\nkind = 'sql'\n"
     )
     settings = load({}, {}, path)
-    names = {field.name for field, _ in config.settings()}
+    names = {field.name for field, _ in every_setting()}
     assert set(settings.origins) == names
     assert settings == Settings(
         listen=("127.0.0.1:110", "[::1]:110"),
@@ -319,7 +320,7 @@ def test_what_fails_later_is_blamed_on_the_setting_and_its_origin():
 
 
 def test_every_field_but_the_origins_is_a_setting():
-    names = [field.name for field, _ in config.settings()]
+    names = [field.name for field, _ in every_setting()]
     assert [field.name for field in dataclasses.fields(Settings)] == [*names, "origins"]
 
 
@@ -381,7 +382,7 @@ def test_mail_is_kept_so_many_days_or_for_ever(given_days, days):
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
-@given(st.sampled_from([field.name for field, _ in config.settings()]), st.text())
+@given(st.sampled_from([field.name for field, _ in every_setting()]), st.text())
 def test_any_text_is_a_value_or_a_config_error(name, text):
     flags = {**NEEDED, name: text}
     try:

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from geventpop3.auth.mechanisms import MECHANISMS
-from geventpop3.config import checks
-from geventpop3.config.checks import Check
-from geventpop3.config.nearest import did_you_mean
-from geventpop3.config.tables import by_name, shown
+from geventpop3.cli import values
+from geventpop3.cli.tables import by_name, shown
+from geventpop3.cli.values import Check, did_you_mean
 from geventpop3.errors import ConfigError
 from geventpop3.owners import USERNAME_CASES
 from geventpop3.server.addresses import parse_address
@@ -56,14 +55,14 @@ class Setting:
 def _addresses(value: Any) -> tuple[str, ...]:
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not given or not all(isinstance(each, str) for each in given):
-        raise ConfigError(f"{checks.shown(value)} is not HOST:PORT or a list of them, such as 127.0.0.1:1110")
+        raise ConfigError(f"{values.shown(value)} is not HOST:PORT or a list of them, such as 127.0.0.1:1110")
     for each in given:
         parse_address(each)
     return tuple(given)
 
 
 def _mechanisms(value: Any) -> tuple[str, ...]:
-    return tuple(checks.one_of(*MECHANISMS)(each.upper()) for each in checks.texts(value))
+    return tuple(values.one_of(*MECHANISMS)(each.upper()) for each in values.texts(value))
 
 
 def _read_number(text: str) -> object:
@@ -87,7 +86,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 # A field of each sort, by what its flag takes; without a default it must be given.
 
 
-def _text(about: str, metavar: str, default: Any = None, check: Check = checks.text) -> Any:
+def _text(about: str, metavar: str, default: Any = None, check: Check = values.text) -> Any:
     return _field(Setting(about, check, metavar=metavar), default)
 
 
@@ -96,7 +95,7 @@ def _number(about: str, check: Check, metavar: str, default: Any = None) -> Any:
 
 
 def _switch(about: str, default: bool = False) -> Any:
-    return _field(Setting(about, checks.switch, _read_truth, is_switch=True), default)
+    return _field(Setting(about, values.switch, _read_truth, is_switch=True), default)
 
 
 def _several(about: str, check: Check, metavar: str, default: tuple[str, ...] = ()) -> Any:
@@ -130,12 +129,12 @@ class Settings:
     tls_cert: tuple[str, ...] = _several(
         "a certificate chain in PEM; with it STLS is offered too. Several may be given: the first is the default, "
         "the others are chosen by the name that a client asks for. Changed files are noticed",
-        checks.texts,
+        values.texts,
         "FILE",
     )
     tls_key: tuple[str, ...] = _several(
         "the private key of each certificate, in the same order; none if they are in the certificates' files",
-        checks.texts,
+        values.texts,
         "FILE",
     )
     tls_client_ca: str | None = _text(
@@ -143,7 +142,7 @@ class Settings:
     )
     proxy: tuple[str, ...] = _several(
         "a network of trusted proxies, whose connections begin with a PROXY header, may be given several times",
-        checks.networks,
+        values.networks,
         "NETWORK",
     )
     auth: tuple[str, ...] = _several(
@@ -167,92 +166,92 @@ class Settings:
         "FILE",
     )
     authenticator: tuple[Mapping[str, Any], ...] = _in_file(
-        "back ends that know users, in the order in which they are asked", checks.tables, ()
+        "back ends that know users, in the order in which they are asked", values.tables, ()
     )
-    limits: Mapping[str, Any] | None = _in_file("limits on logins", checks.table, None)
-    hostname: str | None = _text("the name in the greeting (default: this machine's)", "NAME", check=checks.hostname)
+    limits: Mapping[str, Any] | None = _in_file("limits on logins", values.table, None)
+    hostname: str | None = _text("the name in the greeting (default: this machine's)", "NAME", check=values.hostname)
     allow_plaintext: bool = _switch(
         "let clients log in with a clear-text password over connections that others can read; without it only "
         "from this machine"
     )
     autologout: float = _number(
         "end a session after so many seconds without a command; RFC 1939 asks for at least 600",
-        checks.seconds,
+        values.seconds,
         "SECONDS",
         600,
     )
     login_deadline: float = _number(
-        "end a connection that has not logged in after so many seconds", checks.seconds, "SECONDS", 60
+        "end a connection that has not logged in after so many seconds", values.seconds, "SECONDS", 60
     )
-    max_sessions: int = _number("so many sessions at once", checks.count, "N", 10_000)
+    max_sessions: int = _number("so many sessions at once", values.count, "N", 10_000)
     max_sessions_per_address: int | None = _number(
         "so many sessions at once from one IPv4 address or one IPv6 /64 (default: no bound but --max-sessions)",
-        checks.count,
+        values.count,
         "N",
     )
     lock: Literal["exclusive", "none"] = _text(
         "exclusive: one session at a time into a maildrop, as RFC 1939 has it; none: any number",
         "exclusive|none",
         "exclusive",
-        checks.one_of("exclusive", "none"),
+        values.one_of("exclusive", "none"),
     )
     expire: int | Literal["never"] | None = _number(
         "days that the site keeps mail, as CAPA tells, or never if none is removed but by its owner; "
         "at 0 QUIT removes what was fetched (default: nothing is told)",
-        checks.days,
+        values.days,
         "DAYS|never",
     )
-    login_delay: int = _number("a user may log in once in so many seconds (0: at any time)", checks.whole, "SECONDS", 0)
+    login_delay: int = _number("a user may log in once in so many seconds (0: at any time)", values.whole, "SECONDS", 0)
     utf8_messages: str = _text(
         "what becomes of a message whose header is UTF-8 where the client has not asked for UTF-8 mode",
         "|".join(POLICIES),
         "as-is",
-        checks.one_of(*POLICIES),
+        values.one_of(*POLICIES),
     )
     language: str = _text(
-        "the language of who asks for 'LANG *': " + ", ".join(LANGUAGES), "TAG", DEFAULT, checks.one_of(*LANGUAGES)
+        "the language of who asks for 'LANG *': " + ", ".join(LANGUAGES), "TAG", DEFAULT, values.one_of(*LANGUAGES)
     )
     username_case: Literal["domain", "lower", "keep"] = _text(
         "what case means in the names of users: 'domain': nothing behind the last @ (RFC 5321); 'lower': nothing; "
         "'keep': another case is another user. What means nothing is written in lower case",
         "|".join(USERNAME_CASES),
         "domain",
-        checks.one_of(*USERNAME_CASES),
+        values.one_of(*USERNAME_CASES),
     )
-    max_tries: int = _number("close a connection after so many failed logins", checks.count, "N", 3)
+    max_tries: int = _number("close a connection after so many failed logins", values.count, "N", 3)
     auth_threads: int | None = _number(
-        "threads that check passwords (default: one for each processor)", checks.count, "N"
+        "threads that check passwords (default: one for each processor)", values.count, "N"
     )
     waiting_threads: int = _number(
-        "threads of each back end that asks others and waits for them", checks.count, "N", WAITING_THREADS
+        "threads of each back end that asks others and waits for them", values.count, "N", WAITING_THREADS
     )
     fake_salt_key_file: str | None = _text(
         "a file with at least 16 random octets, of which the salts are made that SCRAM shows for unknown names "
         "(default: a random key, which changes at a restart and tells by it which names are unknown)",
         "FILE",
     )
-    store_threads: int = _number("threads that read maildrops, for each file system", checks.count, "N", STORE_THREADS)
+    store_threads: int = _number("threads that read maildrops, for each file system", values.count, "N", STORE_THREADS)
     store_threads_for: Literal["auto", "always", "never"] = _text(
         "auto: read maildrops in threads where that may wait, as on network file systems; always: read all of them "
         "there; never: only where much is to be read",
         "|".join(THREADS_FOR),
         "auto",
-        checks.one_of(*THREADS_FOR),
+        values.one_of(*THREADS_FOR),
     )
     workers: int | None = _number(
         "serve in so many processes, and restart them at SIGHUP without a session noticing; needs "
         "geventpop3[workers] (default: this process serves)",
-        checks.count,
+        values.count,
         "N",
     )
     user: str | None = _text("whom the workers become once the ports are bound", "NAME")
     group: str | None = _text("the group that the workers become (default: the user's own)", "NAME")
     pid_file: str | None = _text("where the number of the workers' parent is written", "FILE")
     graceful_timeout: int = _number(
-        "seconds that a worker which leaves lets its sessions go on", checks.count, "SECONDS", 30
+        "seconds that a worker which leaves lets its sessions go on", values.count, "SECONDS", 30
     )
     trace: bool = _switch("log the dialogue of every session, passwords masked")
-    log_level: str = _text("how much to log: " + ", ".join(LOG_LEVELS), "LEVEL", "info", checks.one_of(*LOG_LEVELS))
+    log_level: str = _text("how much to log: " + ", ".join(LOG_LEVELS), "LEVEL", "info", values.one_of(*LOG_LEVELS))
 
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

@@ -1,0 +1,1 @@
+"""The command ``geventpop3``: its subcommands, its settings, and what is built of them."""

@@ -1,0 +1,146 @@
+"""``geventpop3 check``: make all that serving needs without listening, and look at Maildirs as a login would."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import string
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from geventpop3.cli.build import make_server, make_store, nowhere
+from geventpop3.cli.build_workers import check_processes
+from geventpop3.cli.hints import say, who
+from geventpop3.cli.settings import Settings, load
+from geventpop3.errors import ConfigError
+from geventpop3.owners import UsernameCase, canonical_name
+
+log = logging.getLogger("geventpop3.cli")
+
+
+def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
+    """Add ``check`` to the *commands* of a parser; *layout* is that of its help."""
+    about = "check a configuration file and all it names, without serving"
+    parser = commands.add_parser("check", help=about, **layout)
+    parser.add_argument("file", metavar="CONFIG", help="a configuration file in TOML")
+    about = "look, too, at the Maildir of this user as the first login would; changes nothing"
+    parser.add_argument("--login", metavar="USER", help=about)
+    parser.add_argument("--offline", action="store_true", help="ask no other servers, as LDAP, OAuth or Redis")
+    parser.set_defaults(run=command)
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Make everything that serving needs and ask the servers that logins need, but listen nowhere."""
+    settings = load({}, {}, arguments.file)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
+    check_processes(settings)
+    make_server(settings, nowhere, check=not arguments.offline)
+    for complaint in hidden_maildirs(settings):
+        log.warning("%s", complaint)
+    if arguments.login is not None:
+        say(check_maildir(settings, canonical_name(arguments.login, settings.username_case)))
+    return say(f"{arguments.file}: in order")
+
+
+def check_maildir(settings: Settings, owner: str) -> str:
+    """Return a line about the maildir of *owner*, looked at as the user that the workers become; changes nothing.
+
+    Raises ConfigError that says all that would fail.
+    """
+    store = make_store(settings)
+    with settings.blamed("maildir"), _as_worker(settings):
+        found = store.examine(owner)
+        if found.complaints:
+            raise ConfigError(f"the Maildir of {owner}, for {who()}: {'; '.join(found.complaints)}")
+        missing = "; the first login makes what is missing" if found.missing else ""
+        return f"the Maildir of {owner}, for {who()}: {found.path}{missing}"
+
+
+@contextmanager
+def _as_worker(settings: Settings) -> Iterator[None]:
+    """Within it the process has the rights of a worker, if it may take them: root's workers may be another user."""
+    if settings.workers is None or os.geteuid() != 0 or (settings.user is None and settings.group is None):
+        yield
+        return
+    from geventpop3 import workers
+
+    wanted = workers.identity(settings.user, settings.group)
+    group, groups = os.getegid(), os.getgroups()
+    gid = wanted.get("group", group)
+    try:
+        if settings.user is None:
+            os.setgroups([gid])
+        else:
+            os.initgroups(settings.user, gid)
+        os.setegid(gid)
+        os.seteuid(wanted.get("user", 0))
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+LISTED = 20
+"""The most folders that are named; of the others there is the number."""
+
+
+def hidden_maildirs(settings: Settings) -> Iterator[str]:
+    """Yield a line for each folder below the template that ``username-case`` hides, with what to do about it."""
+    case = settings.username_case
+    count = 0
+    for path, wanted in _hidden(os.path.abspath(settings.maildir), case):
+        count += 1
+        if count <= LISTED:
+            todo = f"is there too: move the mail there, or delete {path}" if os.path.lexists(wanted) else "is its name"
+            yield f"{path}: no login reaches it, because username-case is {case}: {wanted} {todo}"
+    if count > LISTED:
+        yield f"{count - LISTED} more folders like these"
+
+
+def _hidden(template: str, case: UsernameCase) -> Iterator[tuple[str, str]]:
+    """Yield the folders whose names no login leads to, and the paths that logins look at instead."""
+    paths = [os.sep]
+    for part in template.split(os.sep)[1:]:
+        fields = [(text, field) for text, field, _, _ in string.Formatter().parse(part)]
+        if all(field is None for _, field in fields):
+            paths = [os.path.join(path, "".join(text for text, _ in fields)) for path in paths]
+            continue
+        pattern = re.compile("".join(re.escape(text) + ("(.+)" if field is not None else "") for text, field in fields))
+        names = [field for _, field in fields if field is not None]
+        found: list[str] = []
+        for path in paths:
+            for name in _folders(path):
+                match = pattern.fullmatch(name)
+                if match is None:
+                    continue
+                values = [
+                    _canonical(name_of, value, case) for name_of, value in zip(names, match.groups(), strict=True)
+                ]
+                rest = iter(values)
+                wanted = "".join(text + (next(rest) if field is not None else "") for text, field in fields)
+                if wanted == name:
+                    found.append(os.path.join(path, name))
+                else:
+                    yield os.path.join(path, name), os.path.join(path, wanted)
+        paths = found
+
+
+def _canonical(field: str, value: str, case: UsernameCase) -> str:
+    if field == "domain":
+        return canonical_name(f"@{value}", case)[1:]
+    if field == "local":
+        return canonical_name(value, "keep" if case == "domain" else case)
+    return canonical_name(value, case)
+
+
+def _folders(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    except OSError:
+        # The folder of the first placeholder is known to be readable; of the others a login will tell.
+        return []

@@ -1,0 +1,82 @@
+"""The command ``geventpop3``: serve, passwd, check, demo.
+
+Whatever its user got wrong is one line on standard error, ``geventpop3: error: ...``, and exit status 2. It patches
+nothing: the bundled store and authenticator are blocking code that the service runs in threads of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from geventpop3.cli import check, demo, passwd, serve
+from geventpop3.cli.values import did_you_mean
+from geventpop3.errors import ConfigError
+from geventpop3.version import __version__
+
+ABOUT = """\
+A POP3 server for Maildirs.
+
+  geventpop3 demo DIR                     a maildrop to try things on, served at 127.0.0.1:1110
+  geventpop3 passwd FILE USER             give a user a password
+  geventpop3 serve --maildir 'DIR/{user}' --passwords FILE
+                                          serve the users' mail
+  geventpop3 check CONFIG                 see whether a configuration file would work
+
+"geventpop3 COMMAND --help" tells the rest."""
+
+
+_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
+"""What argparse says of a command or a scheme that there is not: the name, and those that there are."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises ConfigError for what it does not understand, with the nearest that it does."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # Overridden because each command's own parser comes by here, and only it knows its options.
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            option = next((each for each in unknown if each.startswith("--")), "").partition("=")[0].replace("_", "-")
+            hint = did_you_mean(option, re.findall(r"--[a-z0-9-]+", self.format_usage()), "--")
+            self._refuse(f"unrecognized arguments: {' '.join(unknown)}", hint)
+        return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        found = _CHOICE.search(message)
+        hint = "" if found is None else did_you_mean(found[1], re.findall(r"[\w-]+", found[2]))
+        self._refuse(message, hint)
+
+    def _refuse(self, message: str, hint: str) -> NoReturn:
+        raise ConfigError(message + (hint or f"; see {self.prog} --help"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(argv)
+        if arguments.run is None:
+            parser.print_help(sys.stderr)
+            return 2
+        return arguments.run(arguments)  # type: ignore[no-any-return]  # a Namespace is untyped
+    except ConfigError as error:
+        sys.stderr.write(f"geventpop3: error: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    layout: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    parser = _Parser("geventpop3", description=ABOUT, **layout)
+    parser.add_argument("--version", action="version", version=f"geventpop3 {__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for command in (serve, passwd, check, demo):
+        command.add_parser(commands, layout)
+    return parser

@@ -1,0 +1,131 @@
+"""``geventpop3 serve``: its options, and a server that runs until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import resource
+import signal
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import gevent
+
+from geventpop3.cli.build import listening, make_server
+from geventpop3.cli.build_workers import check_alone, serve_with_workers
+from geventpop3.cli.settings import CONFIG, Setting, Settings, flag, load, settings, variable
+from geventpop3.server.server import POP3Server
+
+log = logging.getLogger("geventpop3.cli")
+
+RFC_AUTOLOGOUT = 600
+"""RFC 1939 section 3: "Such a timer MUST be of at least 10 minutes' duration"."""
+
+NOTES = """\
+examples:
+  geventpop3 serve --maildir '/srv/mail/{user}' --passwords /etc/pop3.passwd
+  geventpop3 serve --maildir '/srv/mail/{domain}/{local}' --passwords /etc/pop3.passwd \\
+      --listen 127.0.0.1:110 --listen '[::1]:110' --max-sessions 2000
+  geventpop3 serve --config /etc/geventpop3.toml --trace
+  geventpop3 serve --config /etc/geventpop3.toml --listen 0.0.0.0:110 \\
+      --tls-listen 0.0.0.0:995 --tls-cert /etc/ssl/pop.pem --tls-key /etc/ssl/pop.key
+
+Each option is also a key of the configuration file, and an environment variable
+GEVENTPOP3_..., in which several addresses are separated by blanks. The command line
+goes before the environment, that before the file. /etc/geventpop3.toml may say:
+
+  listen = ["127.0.0.1:110", "[::1]:110"]
+  maildir = "/srv/mail/{user}"
+  passwords = "/etc/pop3.passwd"
+  max-sessions = 2000
+
+LDAP, SQL, PAM and OAuth ([[authenticator]] tables) and limits on logins ([limits]) can be
+set in the file alone. "geventpop3 check FILE" looks whether it would work.
+
+SIGTERM or Ctrl-C ends it: running replies are finished, the other sessions are told.
+With --workers SIGTERM lets sessions end by themselves first, and SIGHUP reloads."""
+
+
+def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
+    """Add ``serve`` to the *commands* of a parser; *layout* is that of its help."""
+    parser = commands.add_parser("serve", help="serve Maildirs", epilog=NOTES, **layout)
+    for field, of in settings():
+        if not of.is_in_file_alone:
+            _add_setting(parser, field, of)
+    parser.add_argument("--config", metavar="FILE", help="a configuration file in TOML [GEVENTPOP3_CONFIG]")
+    parser.set_defaults(run=command)
+
+
+def _add_setting(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], of: Setting) -> None:
+    about = f"{of.help} [{variable(field.name)}]"
+    default = field.default
+    if default is dataclasses.MISSING:
+        about += "; must be given"
+    elif default not in (None, ()) and not of.is_switch:
+        about += f"; default {default[0] if of.is_repeatable else default}"
+    more: dict[str, Any] = {"metavar": of.metavar}
+    if of.is_switch:
+        more = {"action": argparse.BooleanOptionalAction}
+    elif of.is_repeatable:
+        more["action"] = "append"
+    parser.add_argument(flag(field.name), dest=field.name, default=None, help=about, **more)
+
+
+# serve
+
+
+def command(arguments: argparse.Namespace) -> int:
+    path = arguments.config or os.environ.get(CONFIG) or None
+    reload = partial(load, vars(arguments), os.environ, path)
+    settings = reload()
+    if settings.workers is not None:
+        _log_to_stderr(settings)
+        _warn(settings)
+        _raise_descriptor_limit()
+        serve_with_workers(settings, reload)
+    check_alone(settings)
+    return run(settings)
+
+
+def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -> int:
+    """Serve until a signal ends it; *ready* is called when the server listens. Returns the exit status."""
+    _log_to_stderr(settings)
+    _warn(settings)
+    pop3d = make_server(settings, listening)
+    _raise_descriptor_limit()
+    # Certificates and passwords are followed anyway; an operator's habit of SIGHUP must not end the server.
+    gevent.signal_handler(signal.SIGHUP, pop3d.reload_certificates)
+    pop3d.start()
+    if ready is not None:
+        ready(pop3d)
+    pop3d.serve_forever()
+    return 0
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    process = "" if settings.workers is None else "[%(process)d] "
+    log_format = f"%(asctime)s {process}%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(format=log_format, level=settings.log_level.upper())
+    # What no line of ours shows is not looked up for each of them (the standard library's "Optimization" of logging).
+    logging._srcfile = None
+    logging.logThreads = logging.logMultiprocessing = False
+    logging.logProcesses = settings.workers is not None
+    if settings.trace:
+        logging.getLogger("geventpop3.trace").setLevel(logging.INFO)
+
+
+def _warn(settings: Settings) -> None:
+    if settings.autologout < RFC_AUTOLOGOUT:
+        log.warning("autologout after %g seconds: RFC 1939 asks for at least %d", settings.autologout, RFC_AUTOLOGOUT)
+
+
+def _raise_descriptor_limit() -> None:
+    """As many open files as the system lets us have: each session is one, or more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        log.warning("the limit of open files stays at %d: %s", soft, error)
