@@ -361,16 +361,16 @@ def test_the_table_of_events_is_the_catalogue() -> None:
     assert all(answers[name] == "any" for name in CATALOGUE if name.startswith("cmd_"))
 
 
-def test_the_table_of_rooms_has_every_room() -> None:
+def test_the_table_of_packages_has_every_package() -> None:
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
-    table = text[: text.index("Floors 0 to 3 are pure")]
-    rooms = {
+    table = text[: text.index("Layers 0 to 3 are pure")]
+    packages = {
         path.name for path in (ROOT / "geventpop3").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     named = {
         name.rstrip("/") for name in re.findall(r"`([\w.]+/?)`", "\n".join(re.findall(r"^\|[^|]+\|", table, re.M)))
     }
-    assert named == rooms - {"__init__.py"}
+    assert named == packages - {"__init__.py"}
 
 
 def test_the_log_lines_have_the_fields_that_are_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -25,9 +25,9 @@ from geventpop3 import EAT_ALL, err, multiline, ok
 from geventpop3.errors import ConfigError
 from geventpop3.protocol.commands import State
 from geventpop3.server import server as server_module
-from geventpop3.server import stream as stream_module
 from geventpop3.server.client import Client
 from geventpop3.server.tls import Certificates
+from geventpop3.server.tls import stream as stream_module
 from geventpop3.server.tls.certificates import accept
 from geventpop3.server.tls.stream import TlsError
 from geventpop3.testing.memory_stream import MemoryStream

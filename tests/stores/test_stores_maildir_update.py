@@ -20,7 +20,7 @@ from store_contract import MESSAGE, contents, remove, scan
 from geventpop3.errors import NoSuchMessage, Refusal, RemovalIncomplete, StoreUnavailable
 from geventpop3.stores.maildir import MaildirStore, index, journal, listing
 from geventpop3.stores.maildir.maildrop import BEGUN, NOTHING_REMOVED, UNCERTAIN
-from geventpop3.stores.maildir.names import shared_unique_id, unique_id
+from geventpop3.stores.maildir.names import base_of, shared_unique_id, unique_id
 from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.maildir.removal import Marked
 from geventpop3.stores.store import Maildrop
@@ -876,7 +876,7 @@ class TestSessions:
         tails = listing.listing(parts).tails
         parts.close()
         os.close(root)
-        assert {listing.base_of(each, tail) for each, tail in tails.items()} == {*KEPT, *MARKED}
+        assert {base_of(each, tail) for each, tail in tails.items()} == {*KEPT, *MARKED}
 
 
 def begin_update(world: World, *, unlinked: int) -> None:
