@@ -285,7 +285,7 @@ def test_served_maildrop_is_read_and_the_session_is_one_line_of_the_log(site):
         box.quit()
         line = process.wait_for("geventpop3.access: session ")
         assert re.fullmatch(
-            r"user=alice address=127\.0\.0\.1 commands=5 retrieved=1 removed=1 octets_in=\d+ octets_out=\d+ "
+            r"user=alice address=127\.0\.0\.1 id=1 commands=5 retrieved=1 removed=1 octets_in=\d+ octets_out=\d+ "
             r"seconds=\d+\.\d{3} reason=quit",
             line,
         )
@@ -302,7 +302,7 @@ def test_wrong_password_is_a_warning_and_no_octet_of_it_is_logged(site):
         with pytest.raises(poplib.error_proto):
             log_in(where, "alice", "canary in a mine")
         line = process.wait_for("authentication_failed ")
-        assert line == "address=127.0.0.1 mechanism=USER user=alice"
+        assert line == "address=127.0.0.1 id=1 mechanism=USER user=alice"
         log_in(where).quit()
         process.wait_for("reason=quit")
         assert process.end(signal.SIGINT) == 0
