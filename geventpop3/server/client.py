@@ -347,6 +347,7 @@ class Client:
     def disown(self) -> None:
         """Close this process's copy of the connection without a trace: a forked child's (see ``geventpop3.forks``)."""
         self._disowned = True
+        self._connection.closing = True
         self._stream.disown()
 
     def check_deadlines(self, now: float) -> None:
@@ -625,6 +626,8 @@ class Client:
         server = self._server
         if server._routes()["response"].wanted:
             changed = server._respond(event)
+            if self._disowned:
+                raise gevent.GreenletExit  # a plugin forked, and this is the child
             if changed is None:
                 self._connection.silence()
                 return

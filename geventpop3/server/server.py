@@ -10,6 +10,7 @@ import _socket
 import errno
 import itertools
 import logging
+import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -34,7 +35,7 @@ from geventpop3.server.clients import Clients
 from geventpop3.server.greenlets import ServerGreenlet, hold, make_normal, make_wary
 from geventpop3.server.limits import TICK, LimitOptions, Limits, check_options
 from geventpop3.server.listening import BUSY, Acceptor, bind, prepare
-from geventpop3.server.native import HubThread, Signal, get_ident, is_alive
+from geventpop3.server.native import HubThread, Signal, allocate_lock, get_ident, sign_of_life
 from geventpop3.server.peercert import name_of_client
 from geventpop3.server.program import ending_by_signals, set_up_logging
 from geventpop3.server.proxy import TrustedProxies
@@ -147,6 +148,10 @@ class POP3Server(Pluggable):
         self._ended = GreenEvent()
         self._heard = Signal()
         self._done = Signal()
+        self._life = allocate_lock()
+        """Held while it is decided which thread's event loop the server belongs to, or that it has none."""
+        self._thread: Callable[[], object] = _nobody
+        self._spawned: set[gevent.Greenlet] = set()
         self._disowned = False
         self._registration: Registration | None = None
         if alias is not None:
@@ -174,12 +179,23 @@ class POP3Server(Pluggable):
         Raises OSError with the address as its filename if one cannot be bound, after the event ``listener_failed`` with
         operation, errno and text; ConfigError if what is registered cannot serve: a service without an authenticator.
         """
-        if self._stopping.is_set():
-            raise RuntimeError("a server that was shut down is not started again: make a new one")
         if self._disowned:
             raise RuntimeError("the process that forked this one has started this server: make a new one here")
-        if self._acceptors:
+        if self._acceptors and not self._stopping.is_set():
             return
+        with self._life:
+            if self._stopping.is_set():
+                raise RuntimeError("a server that was shut down is not started again: make a new one")
+            self._hub, self._thread = gevent.get_hub(), sign_of_life()
+        try:
+            self._start(listen, shared)
+        except BaseException:
+            with self._life:
+                if not self._stopping.is_set():
+                    self._hub = None  # it may be started again, by any thread
+            raise
+
+    def _start(self, listen: Iterable[Place] | None, shared: bool) -> None:
         self._check_ready()
         self._clients.open()
         bound: list[Acceptor] = []
@@ -209,7 +225,6 @@ class POP3Server(Pluggable):
             return
         self._acceptors = bound
         self._bound_here = own
-        self._hub = gevent.get_hub()
         self._turns.start(self._hub.loop)
         self._watches = [ServerGreenlet.spawn(self._watch_deadlines)]
         if self.tls is not None:
@@ -241,7 +256,12 @@ class POP3Server(Pluggable):
         """
         set_up_logging()
         with ending_by_signals(self.shutdown) if handle_signals else nullcontext():
-            self.start()
+            try:
+                self.start()
+            except RuntimeError:
+                if self._stopping.is_set():
+                    return  # another thread was quicker with shutdown
+                raise
             self._wait()
 
     def serve_in_thread(self) -> None:
@@ -286,8 +306,11 @@ class POP3Server(Pluggable):
         """
         if self._done.is_set() or self._disowned:
             return
-        hub = self._hub
-        if hub is not None and hub.thread_ident != get_ident():
+        with self._life:
+            hub = self._hub
+            if hub is None:
+                self._stopping.set()  # nobody starts it any more
+        if hub is not None and (self._thread() is None or hub.thread_ident != get_ident()):
             self._shut_down_in(hub, grace)
             return
         self._begin_shutdown(grace)
@@ -299,24 +322,31 @@ class POP3Server(Pluggable):
 
     def _begin_shutdown(self, grace: float | None) -> None:
         self._heard.set()
-        if not self._stopping.is_set():
+        if self._ending is None and not self._done.is_set():
             self._stopping.set()
-            self._ending = ServerGreenlet.spawn(self._shut_down, self.limits.shutdown_grace if grace is None else grace)
+            self._ending = ServerGreenlet.spawn(self._shut_down, self._grace(grace))
+
+    def _grace(self, grace: float | None) -> float:
+        return self.limits.shutdown_grace if grace is None else grace
 
     def _shut_down_in(self, hub: Any, grace: float | None) -> None:
-        """Have the thread of *hub* do it, and wait for it as long as it is there."""
+        """Have the thread of *hub* do it, and wait for it as long as it is there and can be at it."""
+        most = self._grace(grace) + 2 * _KILL_SECONDS + _UPDATE_SECONDS + _HEARD_SECONDS
         try:
             hub.loop.run_callback_threadsafe(self._begin_shutdown, grace)
         except Exception as error:  # noqa: BLE001  # whatever a loop says that is gone
             log.debug("the event loop of the server is gone: %s", error)
         waited = 0.0
         while not self._done.wait(_LOOK_SECONDS):
-            if hub.loop is None or not is_alive(hub.thread_ident):
+            if hub.loop is None or self._thread() is None:
                 self._bury()
                 return
             waited += _LOOK_SECONDS
             if waited >= _HEARD_SECONDS and not self._heard.is_set():
                 log.warning("not shut down yet: the thread that serves has not run its event loop for %g s", waited)
+                return
+            if waited >= most:  # a listener of `unregistered` waits for this very call, perhaps
+                log.warning("not shut down yet, after %g s: something that it waits for does not end", waited)
                 return
 
     def _shut_down(self, grace: float) -> None:
@@ -340,6 +370,7 @@ class POP3Server(Pluggable):
         for client in self._clients:
             client.bury("shutdown")
             self._clients.leave(client)
+        self._watches = []
         self._part()
         self._finished()
 
@@ -382,14 +413,18 @@ class POP3Server(Pluggable):
     def _greenlets(self) -> list[gevent.Greenlet]:
         """All greenlets that this server has started and that have not ended, but for those that end it."""
         sessions = (client.greenlet for client in self._clients)
-        ours = (*sessions, *self._turned_away.values(), *self._watches, self._ending)
+        ours = (*sessions, *self._turned_away.values(), *self._watches, *self._spawned, self._ending)
         return [greenlet for greenlet in ours if greenlet is not None]
 
     def _before_fork(self) -> None:
         make_wary(self._greenlets())
+        for one in self._acceptors:
+            one.home = os.getpid()
 
     def _after_fork(self) -> None:
         make_normal(self._greenlets())
+        for one in self._acceptors:
+            one.home = None
 
     def _disown(self) -> None:
         """Close a child's copies of what this server owns, and keep its greenlets from running there."""
@@ -407,7 +442,8 @@ class POP3Server(Pluggable):
         self._turns.stop()
         self._threads.disown()
         _left_by_fork.append(self._clients)
-        self._acceptors, self._bound_here, self._watches, self._turned_away = [], [], [], {}
+        self._acceptors, self._bound_here, self._watches = [], [], []
+        self._turned_away, self._spawned = {}, set()
         self._clients = Clients(self.limits)
         if self.alias is not None and _aliases.get(self.alias) is self:
             del _aliases[self.alias]
@@ -478,6 +514,16 @@ class POP3Server(Pluggable):
             raise PipelineError(f"{spec.verb} is a command of POP3 already: listen to {spec.event!r} to answer it")
         self._commands[spec.verb] = spec
         self.add_event(spec.event)
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> gevent.Greenlet:
+        """Run *function* in a greenlet beside the sessions, and never in a forked child; return the greenlet.
+
+        For plugins that do something now and then. ``shutdown`` does not end it.
+        """
+        greenlet = ServerGreenlet.spawn(function, *args)
+        self._spawned.add(greenlet)
+        greenlet.rawlink(self._spawned.discard)
+        return greenlet
 
     def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what *function* returns or raises; it runs in a native thread, and other sessions run meanwhile.
@@ -554,7 +600,8 @@ class POP3Server(Pluggable):
         try:
             client.run()
         finally:
-            self._clients.leave(client)
+            if not self._disowned:  # else it was never one of this process
+                self._clients.leave(client)
 
     def _turn_away(self, stream: SocketStream, host: str, refusal: Reply) -> None:
         if self.trace:
@@ -588,6 +635,10 @@ class POP3Server(Pluggable):
     def _watch_certificates(self) -> None:
         while not self._stopping.wait(RELOAD_SECONDS):
             self.reload_certificates()
+
+
+def _nobody() -> None:
+    """No thread has started the server."""
 
 
 def _reload(certificates: Certificates) -> tuple[bool, str | None]:

@@ -21,7 +21,7 @@ from geventpop3 import POP3Server, err, multiline
 from geventpop3.protocol.commands import State
 from geventpop3.server import listening
 from geventpop3.server.client import Client
-from geventpop3.server.limits import LimitOptions, Limits
+from geventpop3.server.limits import SEGMENT_OCTETS, LimitOptions, Limits
 from geventpop3.server.server import LINGERING, _ends
 from geventpop3.server.stream import MemoryStream
 
@@ -466,8 +466,11 @@ def test_progress_is_what_the_peer_takes_not_what_our_system_buffers(app, dial, 
             break
     assert client._stream.sent == sent
     now = output._mark[0]
-    assert not output.is_stuck(now + 61, Limits())
-    assert output.is_stuck(now + 200, Limits())
+    segment = client._stream.segment()
+    assert segment > SEGMENT_OCTETS  # on loopback; elsewhere some 1,400
+    longest = 60 * segment / SEGMENT_OCTETS
+    assert not output.is_stuck(now + longest + 1, Limits())
+    assert output.is_stuck(now + 2 * longest + 2, Limits())
 
 
 def test_an_acceptor_without_its_spare_descriptor_goes_on(monkeypatch):
