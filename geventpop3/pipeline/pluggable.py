@@ -130,7 +130,10 @@ class Pluggable:
         Who is added or connected meanwhile hears the next event; who is removed meanwhile is not called any more.
         Raises PipelineError if this server knows no such event, and nothing that plugins or listeners raise.
         """
-        route = self._routes()[event.name]
+        routes = self._event_routes
+        if routes.generation != generation.latest:
+            routes = self._new_routes()
+        route = routes[event.name]
         end: BaseException | None = None
         if route.plugins:
             try:
@@ -153,7 +156,11 @@ class Pluggable:
                     else:
                         answer = self._watch.call(receiver, receiver.function, self, event)
                     if answer is not None:
-                        self._answered(event, answer if type(answer) is Reply else as_reply(answer))
+                        reply = answer if type(answer) is Reply else as_reply(answer)
+                        if event._reply is None and reply.positive:
+                            event._reply = reply
+                        else:
+                            self._answered(event, reply)
                 except self._isolated as failure:  # one listener's failure is not another's
                     self._listener_failed(event, receiver, failure)
             except BaseException as raised:

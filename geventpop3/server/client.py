@@ -457,7 +457,9 @@ class Client:
             self._answering = None
         if self._disowned:
             raise gevent.GreenletExit  # a listener forked, and this is the child
-        self._note_held(event, monotonic())
+        now = monotonic()
+        if now - self._since > self._turns.slice:
+            self._note_held(event, now)
         reply = event.reply
         if reply is None and not event.eaten and server.handle_connects:
             reply = event.reply = ok(server.greeting)
@@ -548,10 +550,10 @@ class Client:
             self._answering = None
         if self._disowned:
             raise gevent.GreenletExit  # a listener forked, and this is the child
+        reply = event.reply
         if event.eaten:
             server.send_event("command_eaten", event.name, client=self)
-        reply = event.reply
-        if reply is None and not event.eaten:
+        elif reply is None:
             reply = event.reply = self._otherwise(event, spec)
         if reply is not None:
             self._reply(event, reply)

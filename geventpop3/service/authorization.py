@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from geventpop3.auth.mechanisms import ClearTextRefused
 from geventpop3.auth.secret import ClearSecret
 from geventpop3.errors import AuthenticationFailed, Refusal
+from geventpop3.owners import canonical_name, canonical_owner
 from geventpop3.pipeline.events import Event
 from geventpop3.service.marks import Transaction, plural
 from geventpop3.service.utf8 import name_of, password_of
@@ -27,6 +28,8 @@ _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,255}")
 _NO_ANGLES = str.maketrans("<>", "()")
 _TEXT = 200
 """Characters of the text: what is longer must not push the timestamp off the line (RFC 2449 section 4, 512 octets)."""
+
+_SEND_PASS = ok("send PASS")
 
 _NOBODY = ClearSecret(secrets.token_bytes(16))
 
@@ -43,7 +46,7 @@ def user(service: MaildropService, _pop3d: Host, event: Event, session: Session)
     expect(event.args, 1)
     session.name = name_of(event.args[0], session)
     session.named_at = session.done_at = client.summary.commands
-    return ok("send PASS")
+    return _SEND_PASS
 
 
 def password(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
@@ -98,7 +101,7 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
     From here on the owner has its canonical form. Raises StoreBroken for an owner that has none.
     """
     client = session.client
-    owner, name = service.canonical_owner(owner), service.canonical_name(name)
+    owner, name = canonical_owner(owner, service.username_case), canonical_name(name, service.username_case)
     service.login_delay.check(owner)
     if session.transaction is not None:
         # A plugin made an -ERR of the reply to an earlier login, so the client does not know that it is in.
@@ -122,7 +125,8 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
     session.done_at = client.summary.commands
     client.owner = owner
     pop3d.send_event("authenticated", owner, mechanism, name, client=client)
-    return ok(f"{transaction.count} {plural(transaction.count)} ({transaction.octets} octets)")
+    count = transaction.count
+    return Reply(True, f"{count} {plural(count)} ({transaction.octets} octets)")
 
 
 def log_out(service: MaildropService, session: Session) -> None:
