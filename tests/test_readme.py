@@ -16,6 +16,7 @@ import ssl
 import subprocess
 import sys
 import tomllib
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ from geventpop3 import POP3Server, config, ok
 from geventpop3.auth.passwd import set_password
 from geventpop3.pipeline.events import CATALOGUE, SessionSummary
 from geventpop3.plugins import AccessLog
+from geventpop3.service import MaildropService
+from geventpop3.stores.memory import MemoryStore
 from geventpop3.testing import play, play_over_socket, serve
 
 ROOT = Path(__file__).parent.parent
@@ -144,6 +147,28 @@ def test_the_plugin_turns_away_whom_it_should() -> None:
         play(pop3d, "S: +OK ...\nC: USER mallory\nS: -ERR [AUTH] come back tomorrow\nS: <closed>")
     finally:
         pop3d.shutdown()
+
+
+def plain(name: str) -> str:
+    return b64encode(f"\0{name}\0sesame".encode()).decode()
+
+
+@pytest.mark.parametrize("name", ["mallory", "alice"])
+def test_plugins_that_turn_away_a_name_do_so_at_auth_too(name: str) -> None:
+    curfew = run(block("python", "class Curfew"))["Curfew"]()
+    curfew.closed.add("mallory")
+    closed = run(block("python", "class Closed", ROOT / "docs" / "plugins.md"))["Closed"]()
+    for plugin, refusal in ((curfew, "come back tomorrow\nS: <closed>"), (closed, "this account is closed")):
+        pop3d = POP3Server()
+        service = MaildropService(MemoryStore())
+        service.authenticator(lambda name, password: password == "sesame")
+        pop3d.register(service)
+        pop3d.plugin_add("plugin", plugin)
+        answer = f"-ERR [AUTH] {refusal}" if name == "mallory" else "+OK 0 messages (0 octets)"
+        try:
+            play(pop3d, f"S: +OK ...\nC: AUTH PLAIN {plain(name)}\nS: {answer}")
+        finally:
+            pop3d.shutdown()
 
 
 def test_the_subscriber_is_told_of_a_session(capsys: pytest.CaptureFixture[str]) -> None:

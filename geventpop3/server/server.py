@@ -90,7 +90,7 @@ class POP3Server(Pluggable):
     fields of ``Limits``.
     """
 
-    _isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception, gevent.Timeout)
+    _isolated: ClassVar[tuple[type[BaseException], ...]] = (*Pluggable._isolated, gevent.Timeout)
 
     def __init__(
         self,

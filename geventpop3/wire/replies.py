@@ -49,7 +49,7 @@ class Reply(NamedTuple):
         if status not in ("+OK", "-ERR"):
             is_near = status.strip("+-").upper() in ("OK", "ERR")
             found = f"not with {status!r}" if is_near else f"and these {len(line)} characters do not"
-            raise HandedOverError(f"a reply begins with +OK or -ERR, {found}")
+            raise HandedOverError(f"a reply begins with +OK or -ERR, {found}: ok(), err() and multiline() make replies")
         code = None
         if text.startswith("[") and "]" in text:
             code, _, text = text[1:].partition("]")
