@@ -5,6 +5,9 @@ docs/testing.md is the business of tests/testing/test_testing_docs.py, but for i
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 import itertools
 import logging
 import poplib
@@ -21,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -29,6 +32,7 @@ from geventpop3 import POP3Server, config, ok
 from geventpop3.auth.passwd import set_password
 from geventpop3.pipeline.events import CATALOGUE, SessionSummary
 from geventpop3.plugins import AccessLog
+from geventpop3.server.limits import Limits
 from geventpop3.service import MaildropService
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.testing import play, play_over_socket, serve
@@ -383,6 +387,17 @@ def test_the_table_of_events_is_the_catalogue() -> None:
     answers = dict(rows)
     assert {name for name, who in answers.items() if who == "plugins"} == {"response"}
     assert all(answers[name] == "any" for name in CATALOGUE if name.startswith("cmd_"))
+
+
+def test_the_tables_of_keywords_are_the_keywords() -> None:
+    text = (ROOT / "docs/server.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|(.*)$", text, re.M)
+    signature = inspect.signature(POP3Server).parameters.values()
+    keywords = {each.name: each.default for each in signature if each.kind is not each.VAR_KEYWORD}
+    bounds = {each.name: each.default for each in dataclasses.fields(Limits)}
+    assert [(name, ast.literal_eval(default)) for name, default, _ in rows] == [*keywords.items(), *bounds.items()]
+    can_be_off = {name for name, hint in get_type_hints(Limits).items() if type(None) in get_args(hint)}
+    assert {name for name, _, rest in rows if rest.endswith("| yes |")} == can_be_off
 
 
 def test_the_table_of_rooms_has_every_room() -> None:

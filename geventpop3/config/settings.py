@@ -213,8 +213,9 @@ class Settings:
         "the language of who asks for 'LANG *': " + ", ".join(LANGUAGES), "TAG", DEFAULT, checks.one_of(*LANGUAGES)
     )
     username_case: Literal["domain", "lower", "keep"] = _text(
-        "what case means in the names of users: 'domain': nothing behind the last @ (RFC 5321); 'lower': nothing; "
-        "'keep': another case is another user. What means nothing is written in lower case",
+        "how names of users are compared: 'domain': the domain behind the last @ without case (RFC 5321), the rest "
+        "with case; 'lower': the whole name without case; 'keep': the whole name with case. A part that is compared without "
+        "case is in lower case from then on",
         "|".join(USERNAME_CASES),
         "domain",
         checks.one_of(*USERNAME_CASES),

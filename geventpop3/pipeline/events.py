@@ -61,7 +61,12 @@ def as_reply(answer: object) -> Reply:
     )
 
 
-def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = (Exception,)) -> None:
+FAILURES: tuple[type[BaseException], ...] = (Exception, SystemExit)
+"""What the code of an application may raise without harm to others. A library's ``sys.exit`` must not end the server,
+because any client could bring it about."""
+
+
+def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = FAILURES) -> None:
     """Close the body of a reply that does not go out, if it can be closed; what that raises is logged."""
     if reply is None or reply.body is None:
         return

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from geventpop3.errors import ConfigError, HandedOverError, PipelineError, Refusal
-from geventpop3.pipeline.events import CATALOGUE, Event, as_reply, discard, generation, signal
+from geventpop3.pipeline.events import CATALOGUE, FAILURES, Event, as_reply, discard, generation, signal
 from geventpop3.pipeline.interfaces import ClientInterface, name_of_session
 from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
@@ -90,10 +90,9 @@ def new_reference() -> str:
 class Pluggable:
     """What a server is to applications: events, listeners and plugins. Usable without any server."""
 
-    _isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception, SystemExit)
-    """What plugins and listeners may raise without harm to others; the rest gets through. A library's ``sys.exit`` must
-    not end the server, because any client could bring it about. A subclass may know more kinds of failure: a deadline
-    that is no Exception."""
+    _isolated: ClassVar[tuple[type[BaseException], ...]] = FAILURES
+    """What plugins and listeners may raise without harm to others; the rest gets through. A subclass may know more
+    kinds of failure: a deadline that is no Exception."""
 
     _watch: Watch | None = None
     """Calls plugins and listeners in our place, if a subclass wants to look at that."""

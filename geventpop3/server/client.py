@@ -293,7 +293,7 @@ class Client:
             # A peer that resets, or that was dropped at a deadline: nothing of ours went wrong.
             if summary.reason == "disconnected":
                 summary.reason = error.strerror or str(error) or type(error).__name__
-        except Exception:
+        except self._server._isolated:
             summary.reason = "failed"
             log.exception("session %s failed, reference %s", name_of_session(self), new_reference())
         finally:

@@ -79,7 +79,10 @@ def status_line(reply: Reply) -> bytes:
 
 
 def ok(text: str = "", code: str | None = None) -> Reply:
-    """Return a positive single-line reply: ``+OK text``. Raises TypeError for a text or code that is no str."""
+    """Return a positive single-line reply: ``+OK text``. Raises TypeError for a text or code that is no str.
+
+    A control character in the text goes out as ``?``: texts often hold data, which must not turn answers into failures.
+    """
     if type(text) is not str or code is not None:
         _check_words(text, code)
     return Reply(True, text, code)

@@ -43,7 +43,7 @@ def some_client() -> Any:
 class Body:
     """A body that knows whether it was closed."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self, failure: BaseException | None = None) -> None:
         self.closed = 0
         self.failure = failure
 
@@ -556,6 +556,12 @@ class TestRefusalsOfPlugins:
         event = pop3d.send_event(event_name)
         assert INTERNAL.fullmatch(line(event))
         assert [record.exc_info is not None for record in caplog.records] == [True, True]
+
+    def test_sys_exit_while_a_body_is_closed_is_a_failure_too(self, caplog: pytest.LogCaptureFixture) -> None:
+        body = Body(SystemExit(3))
+        discard(multiline("here", body))
+        assert body.closed == 1
+        assert "closing the body of a reply that is not sent failed" in caplog.text
 
     def test_sys_exit_where_a_plugin_is_added_ends_the_program(self, pop3d: Pluggable) -> None:
         class Unusable(Idle):

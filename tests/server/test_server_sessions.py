@@ -426,6 +426,18 @@ def test_sys_exit_in_a_body_breaks_off_the_reply_and_ends_nothing_else(pop3d, lo
     assert peer.line() == b"+OK yes"
 
 
+def test_sys_exit_in_a_translation_ends_the_session_and_nothing_else(pop3d, login, until):
+    reasons = []
+    pop3d.on("session_finished")(lambda pop3d, event: reasons.append(event.args[0].reason))
+    pop3d.on("cmd_xleave")(lambda pop3d, event: setattr(event.client, "translate", sys.exit) or ok("bye"))
+    peer = login(pop3d)
+    peer.send(b"XLEAVE\r\n")
+    assert peer.rest() == b""
+    until(lambda: reasons)
+    assert reasons == ["failed"]
+    assert login(pop3d).command(b"NOOP") == b"+OK yes"
+
+
 def test_sys_exit_in_a_handler_costs_the_command_and_nothing_else(pop3d, login):
     pop3d.on("cmd_xleave")(lambda pop3d, event: sys.exit(3))
     pop3d.on("cmd_xthread")(lambda pop3d, event: pop3d.in_thread(sys.exit, 3))
