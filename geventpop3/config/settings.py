@@ -214,8 +214,8 @@ class Settings:
     )
     username_case: Literal["domain", "lower", "keep"] = _text(
         "how names of users are compared: 'domain': the domain behind the last @ without case (RFC 5321), the rest "
-        "with case; 'lower': the whole name without case; 'keep': the whole name with case. A part that is compared without "
-        "case is in lower case from then on",
+        "with case; 'lower': the whole name without case; 'keep': the whole name with case. A part that is compared "
+        "without case is in lower case from then on",
         "|".join(USERNAME_CASES),
         "domain",
         checks.one_of(*USERNAME_CASES),

@@ -206,7 +206,9 @@ class POP3Server(Pluggable):
                     one.close()
                 self.send_event("listener_failed", "bind", error.errno, error.strerror or str(error))
                 if error.errno == errno.EADDRINUSE:
-                    error.add_note(f"Another program listens at {error.filename}: stop it, or choose another port.")
+                    error.add_note(
+                        f"Another program listens at {error.filename}: stop it, or choose another address or port."
+                    )
                 raise
             handle = self._handle_tls if implicit_tls else self._handle
             acceptor = Acceptor(sock, handle, self._accept_failed, busy=b"" if implicit_tls else BUSY)

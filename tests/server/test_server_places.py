@@ -22,7 +22,9 @@ def test_a_port_in_use_is_named_by_an_application_too() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match="in use") as caught:
             POP3Server(port=port).serve_forever()
-    assert caught.value.__notes__ == [f"Another program listens at 127.0.0.1:{port}: stop it, or choose another port."]
+    assert caught.value.__notes__ == [
+        f"Another program listens at 127.0.0.1:{port}: stop it, or choose another address or port."
+    ]
     assert caught.value.errno == errno.EADDRINUSE
     assert caught.value.filename == f"127.0.0.1:{port}"
     assert str(caught.value) == f"[Errno {errno.EADDRINUSE}] Address already in use: '127.0.0.1:{port}'"
