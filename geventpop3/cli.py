@@ -26,10 +26,12 @@ import gevent
 from geventpop3 import config
 from geventpop3.assembly import (
     check_alone,
+    check_known,
     check_maildir,
     check_processes,
     hidden_maildirs,
     listening,
+    make_authenticator,
     make_server,
     nowhere,
     serve_with_workers,
@@ -40,11 +42,12 @@ from geventpop3.auth.passwd import BYTE_ORDER_MARK, check_name, delete_user, set
 from geventpop3.auth.schemes import NAMES, default_scheme, hash_password
 from geventpop3.config import Settings
 from geventpop3.demo import MESSAGES, instructions, prepare
-from geventpop3.errors import AuthenticationFailed, ConfigError
+from geventpop3.errors import AuthenticationFailed, ConfigError, StoreBroken
 from geventpop3.owners import canonical_name
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.listening import bind
 from geventpop3.server.server import POP3Server
+from geventpop3.stores.maildir.paths import Template
 from geventpop3.version import __version__
 
 log = logging.getLogger("geventpop3.cli")
@@ -167,7 +170,9 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="check a configuration file and all it names, without serving", **layout)
     check.add_argument("file", metavar="CONFIG", help="a configuration file in TOML")
-    about = "look, too, at the Maildir of this user as the first login would; changes nothing"
+    about = (
+        "look, too, whether a back end knows this user, and at the Maildir as the first login would; changes nothing"
+    )
     check.add_argument("--login", metavar="USER", help=about)
     check.add_argument("--offline", action="store_true", help="ask no other servers, as LDAP, OAuth or Redis")
     check.set_defaults(run=_check)
@@ -238,13 +243,34 @@ def _check(arguments: argparse.Namespace) -> int:
     """Make everything that serving needs and ask the servers that logins need, but listen nowhere."""
     settings = config.load({}, {}, arguments.file)
     logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
-    check_processes(settings)
-    make_server(settings, nowhere, check=not arguments.offline)
+    errors = _ErrorCount()
+    logging.getLogger("geventpop3").addHandler(errors)
+    try:
+        check_processes(settings)
+        authenticator = make_authenticator(settings, check=not arguments.offline)
+        make_server(settings, nowhere, authenticator=authenticator, check=not arguments.offline)
+    finally:
+        logging.getLogger("geventpop3").removeHandler(errors)
     for complaint in hidden_maildirs(settings):
         log.warning("%s", complaint)
     if arguments.login is not None:
-        _say(check_maildir(settings, canonical_name(arguments.login, settings.username_case)))
+        name = canonical_name(arguments.login, settings.username_case)
+        _say(check_maildir(settings, name))
+        check_known(authenticator, name, offline=arguments.offline)
+    if errors.count:
+        raise ConfigError(f"{arguments.file}: not in order: it would be served in spite of the errors above")
     return _say(f"{arguments.file}: in order")
+
+
+class _ErrorCount(logging.Handler):
+    """Counts the errors that the log tells of, such as lines of a password file that are skipped."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002  # another handler writes it
+        self.count += 1
 
 
 def _log_to_stderr(settings: Settings) -> None:
@@ -294,6 +320,10 @@ def _passwd(arguments: argparse.Namespace) -> int:
     # What is kept in clear text stays as it is, for APOP and CRAM-MD5 of clients that do not prepare it.
     field = hash_password(password if scheme == "PLAIN" else prepared.encode("utf-8"), scheme)
     is_new = set_password(path, name, field)
+    try:
+        Template("/{user}").path(name)
+    except StoreBroken as error:
+        sys.stderr.write(f"geventpop3: warning: no Maildir can have this name: {error.detail}\n")
     return _say(f"{name}: {'added' if is_new else 'changed'} ({scheme})")
 
 

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 
 from geventpop3.assembly.advice import who
 from geventpop3.assembly.server import make_store
+from geventpop3.assembly.trial import within_seconds
+from geventpop3.auth.authenticator import Authenticator
+from geventpop3.auth.passwd import PasswordFile
 from geventpop3.config import Settings
-from geventpop3.errors import ConfigError
+from geventpop3.errors import ConfigError, Refusal
 
 
 def check_maildir(settings: Settings, owner: str) -> str:
@@ -24,6 +27,21 @@ def check_maildir(settings: Settings, owner: str) -> str:
             raise ConfigError(f"the Maildir of {owner}, for {who()}: {'; '.join(found.complaints)}")
         missing = "; the first login makes what is missing" if found.missing else ""
         return f"the Maildir of {owner}, for {who()}: {found.path}{missing}"
+
+
+def check_known(authenticator: Authenticator, name: str, *, offline: bool = False) -> None:
+    """Raise ConfigError if no back end knows the user *name*, as far as they can tell.
+
+    If *offline* is true, a password file is asked and nothing else.
+    """
+    if offline and not isinstance(authenticator, PasswordFile):
+        return
+    try:
+        known = within_seconds("", lambda: authenticator.knows(name))
+    except Refusal as refusal:
+        raise ConfigError(f"nobody can tell whether there is a user {name!r}: {refusal}") from None
+    if known is False:
+        raise ConfigError(f"no login: there is no user {name!r} in the password file or any other back end")
 
 
 @contextmanager

@@ -135,8 +135,12 @@ def table(value: Any) -> Mapping[str, Any]:
 
 def tables(value: Any) -> tuple[Mapping[str, Any], ...]:
     """Tables of TOML, in their order."""
+    if isinstance(value, dict):
+        raise ConfigError(
+            "is one table, not a list of them: it begins with [[authenticator]], two brackets on both sides"
+        )
     if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
-        raise ConfigError("is not a list of tables, each of which begins with two brackets on both sides")
+        raise ConfigError("is not a list of tables, each of which begins with [[authenticator]]")
     return tuple(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 RESEMBLES = 0.7
@@ -14,6 +15,8 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
 
     *prefix* is what all of them begin with, which makes nobody resemble another.
     """
-    bare = [each.removeprefix(prefix) for each in known]
-    near = difflib.get_close_matches(name.removeprefix(prefix), bare, 1, RESEMBLES)
+    bare = list(dict.fromkeys(each.removeprefix(prefix) for each in known))
+    words = sorted(re.split("[-_]", name.removeprefix(prefix)))
+    near = [each for each in bare if sorted(re.split("[-_]", each)) == words]  # "listen-tls"
+    near = near or difflib.get_close_matches(name.removeprefix(prefix), bare, 1, RESEMBLES)
     return f": did you mean {prefix}{near[0]}?" if near else ""

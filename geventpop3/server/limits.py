@@ -69,6 +69,10 @@ class LimitOptions(TypedDict, total=False):
     bad_after_login: int
 
 
+_OTHER_WORDS = {"host": "address", "interface": "address", "bind": "listen", "certificates": "tls"}
+"""Keywords of other servers, which resemble others of ours than those that mean the same."""
+
+
 def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:
     """Raise TypeError unless all of *given* are limits; it names the nearest limit or keyword of *beside*."""
     known = [field.name for field in fields(Limits)]
@@ -76,7 +80,7 @@ def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:
         if name not in known:
             parameters = inspect.signature(beside).parameters.values()
             keywords = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
-            (nearest,) = difflib.get_close_matches(name, [*known, *keywords], n=1, cutoff=0.0)
+            (nearest,) = difflib.get_close_matches(_OTHER_WORDS.get(name, name), [*known, *keywords], n=1, cutoff=0.0)
             raise TypeError(f"there is no keyword {name!r}: did you mean {nearest!r}?")
 
 

@@ -28,7 +28,15 @@ from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
-from geventpop3.server.addresses import Address, check_place, format_address, parse_address, plain_host, unix_path
+from geventpop3.server.addresses import (
+    Address,
+    check_distinct,
+    check_place,
+    format_address,
+    parse_address,
+    plain_host,
+    unix_path,
+)
 from geventpop3.server.blocking import Threads, Watch
 from geventpop3.server.client import Client
 from geventpop3.server.clients import Clients
@@ -91,7 +99,7 @@ class POP3Server(Pluggable):
     fields of ``Limits``.
     """
 
-    _isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception, gevent.Timeout)
+    _isolated: ClassVar[tuple[type[BaseException], ...]] = (*Pluggable._isolated, gevent.Timeout)
 
     def __init__(
         self,
@@ -111,6 +119,7 @@ class POP3Server(Pluggable):
         **limits: Unpack[LimitOptions],
     ) -> None:
         check_options(limits, POP3Server)
+        _check_host(address)
         super().__init__()
         self.server_id: int = next(_ids)
         self.hostname = hostname or socket.gethostname()
@@ -135,6 +144,7 @@ class POP3Server(Pluggable):
             *((place, False) for place in _listed(places)),
             *((place, True) for place in _listed(tls_listen)),
         ]
+        self._check_places()
         self._acceptors: list[Acceptor] = []
         self._clients = Clients(self.limits)
         self._turns = Turns()
@@ -203,6 +213,7 @@ class POP3Server(Pluggable):
         if listen is not None:
             secured = {_port(place) for place, implicit_tls in self._places if implicit_tls} - {"0"}
             self._places = [(place, _port(place) in secured) for place in _listed(listen)]
+            self._check_places()
         for place, implicit_tls in self._places:
             try:
                 sock = place if isinstance(place, socket.socket) else bind(place)
@@ -210,6 +221,10 @@ class POP3Server(Pluggable):
                 for one in bound:
                     one.close()
                 self.send_event("listener_failed", "bind", error.errno, error.strerror or str(error))
+                if error.errno == errno.EADDRINUSE:
+                    error.add_note(
+                        f"Another program listens at {error.filename}: stop it, or choose another address or port."
+                    )
                 raise
             handle = self._handle_tls if implicit_tls else self._handle
             acceptor = Acceptor(sock, handle, self._accept_failed, busy=b"" if implicit_tls else BUSY)
@@ -230,10 +245,14 @@ class POP3Server(Pluggable):
         if self.tls is not None:
             self._watches.append(ServerGreenlet.spawn(self._watch_certificates))
         self._registration = Registration(self._disown, before=self._before_fork, after=self._after_fork)
-        for one in bound:
+        for one, (_, implicit_tls) in zip(bound, self._places, strict=True):
             one.start()
-            log.info("listening on %s", format_address(one.sockname))
+            log.info("listening on %s%s", format_address(one.sockname), ", TLS from the start" if implicit_tls else "")
         self.send_event("registered")
+
+    def _check_places(self) -> None:
+        named = [(place, tls) for place, tls in self._places if not isinstance(place, socket.socket)]
+        check_distinct((place for place, tls in named if not tls), (place for place, tls in named if tls))
 
     def start_at(self, host: str) -> list[tuple[tuple[str, int], bool]]:
         """``start`` at free ports of *host*, one in place of each place of its own, with TLS first where that has it.
@@ -653,6 +672,12 @@ def _listed(places: Iterable[Place]) -> list[Address | socket.socket]:
     if isinstance(places, str):  # an iterable of texts too, and not what was meant
         raise ConfigError(f"{places!r} is one place: a list of them is wanted, [{places!r}]")
     return [_place(one) for one in places]
+
+
+def _check_host(host: object) -> None:
+    if not isinstance(host, str):
+        hint = f": the port is a keyword, POP3Server(port={host})" if isinstance(host, int) else ""
+        raise TypeError(f"address is the host to listen at, a str, not {type(host).__name__}{hint}")
 
 
 def _place(place: Place) -> Address | socket.socket:

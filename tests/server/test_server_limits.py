@@ -353,7 +353,13 @@ def test_the_last_words_reach_a_peer_that_is_still_sending(serve, dial):
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("autologuot", "autologout"), ("max_sesions", "max_sessions"), ("tls_listeners", "tls_listen")],
+    [
+        ("autologuot", "autologout"),
+        ("max_sesions", "max_sessions"),
+        ("tls_listeners", "tls_listen"),
+        ("host", "address"),
+        ("bind", "listen"),
+    ],
 )
 def test_a_misspelt_keyword_is_refused_with_the_nearest_that_there_is(name, nearest):
     with pytest.raises(TypeError, match=f"no keyword '{name}': did you mean '{nearest}'"):
