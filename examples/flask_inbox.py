@@ -1,9 +1,10 @@
 """A Flask application whose users read their notifications in a mail client: web and POP3 in one process.
 
+    pip install flask
     python examples/flask_inbox.py            # and then, in another terminal:
     curl -u alice:sesame http://127.0.0.1:8080/
     curl -u alice:sesame http://127.0.0.1:8080/notifications --json '{"subject": "Build", "text": "It passed."}'
-    curl -u alice:sesame pop3://127.0.0.1:1110/1
+    curl -u alice:sesame pop3://127.0.0.1:1110/2     # message 1 is the welcome
 
 What a mail client removes is gone from the web page. Other ports: ``flask_inbox.py WEB_PORT POP3_PORT``. With
 ``flask run`` or gunicorn the server is started in another way: see docs/embedding.md.

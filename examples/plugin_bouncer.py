@@ -1,4 +1,4 @@
-"""A plugin that turns away some names at USER: the application behind it never hears of them.
+"""A plugin that turns away some names, at USER, APOP and AUTH: the application behind it checks no password of theirs.
 
 python examples/plugin_bouncer.py mallory trudy          # and then, in another terminal:
 curl -u mallory:sesame pop3://127.0.0.1:1110/
@@ -15,7 +15,7 @@ from geventpop3.stores.memory import MemoryStore
 class Bouncer(Plugin):
     """Turns away who is on the list and closes; the list may change while it runs.
 
-    It sees names in USER and APOP. Where AUTH is offered too, the Authenticator is the place to refuse.
+    It compares names as the client sent them. The name is empty where an OAuth token alone says who it is.
     """
 
     priority = -10  # before other plugins
@@ -24,7 +24,7 @@ class Bouncer(Plugin):
         self.names = set(names)
         self.turned_away = 0
 
-    @handles("cmd_user", "cmd_apop")
+    @handles("cmd_user", "cmd_apop", "credentials")  # the last one: AUTH, whose mechanism has told the name
     def look(self, pop3d, event):
         # What comes behind a plugin sees the arguments as the plugin leaves them.
         if "".join(event.args[:1]) not in self.names:

@@ -62,19 +62,28 @@ def _call(method: WeakMethod[Method] | None) -> None:
         function()
 
 
-def _before() -> None:
+def _each(method: Callable[[Registration], None]) -> None:
+    """Call the *method* of all; what the first raises is raised at the end, so that it keeps no other from its part."""
+    raised: Exception | None = None
     for registration in list(_registrations.values()):
-        registration.before()
+        try:
+            method(registration)
+        except Exception as error:  # noqa: BLE001  # a store of a third party's
+            raised = raised or error
+    if raised is not None:
+        raise raised
+
+
+def _before() -> None:
+    _each(Registration.before)
 
 
 def _after_in_parent() -> None:
-    for registration in list(_registrations.values()):
-        registration.after()
+    _each(Registration.after)
 
 
 def _after_in_child() -> None:
-    for registration in list(_registrations.values()):
-        registration.disown()
+    _each(Registration.disown)
 
 
 os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

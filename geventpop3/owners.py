@@ -27,6 +27,8 @@ def canonical_name(name: str, case: UsernameCase) -> str:
     """Return the one form of all spellings of *name* that *case* takes for the same name."""
     if not name.isascii():
         return _canonical(name, case)
+    if name.islower():
+        return name  # its own form, whatever case means
     if case == "domain":
         local, at, domain = name.rpartition("@")
         return f"{local}@{domain.lower()}" if at else name

@@ -5,6 +5,9 @@ docs/testing.md is the business of tests/testing/test_testing_docs.py, but for i
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 import itertools
 import logging
 import poplib
@@ -16,11 +19,12 @@ import ssl
 import subprocess
 import sys
 import tomllib
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -29,6 +33,9 @@ from geventpop3.auth.passwd import set_password
 from geventpop3.cli.settings import load
 from geventpop3.pipeline.events import CATALOGUE, SessionSummary
 from geventpop3.plugins import AccessLog
+from geventpop3.server.limits import Limits
+from geventpop3.service import MaildropService
+from geventpop3.stores.memory import MemoryStore
 from geventpop3.testing import play, play_over_socket, serve
 
 ROOT = Path(__file__).parent.parent
@@ -145,6 +152,28 @@ def test_the_plugin_turns_away_whom_it_should() -> None:
         play(pop3d, "S: +OK ...\nC: USER mallory\nS: -ERR [AUTH] come back tomorrow\nS: <closed>")
     finally:
         pop3d.shutdown()
+
+
+def plain(name: str) -> str:
+    return b64encode(f"\0{name}\0sesame".encode()).decode()
+
+
+@pytest.mark.parametrize("name", ["mallory", "alice"])
+def test_plugins_that_turn_away_a_name_do_so_at_auth_too(name: str) -> None:
+    curfew = run(block("python", "class Curfew"))["Curfew"]()
+    curfew.closed.add("mallory")
+    closed = run(block("python", "class Closed", ROOT / "docs" / "plugins.md"))["Closed"]()
+    for plugin, refusal in ((curfew, "come back tomorrow\nS: <closed>"), (closed, "this account is closed")):
+        pop3d = POP3Server()
+        service = MaildropService(MemoryStore())
+        service.authenticator(lambda name, password: password == "sesame")
+        pop3d.register(service)
+        pop3d.plugin_add("plugin", plugin)
+        answer = f"-ERR [AUTH] {refusal}" if name == "mallory" else "+OK 0 messages (0 octets)"
+        try:
+            play(pop3d, f"S: +OK ...\nC: AUTH PLAIN {plain(name)}\nS: {answer}")
+        finally:
+            pop3d.shutdown()
 
 
 def test_the_subscriber_is_told_of_a_session(capsys: pytest.CaptureFixture[str]) -> None:
@@ -359,6 +388,17 @@ def test_the_table_of_events_is_the_catalogue() -> None:
     answers = dict(rows)
     assert {name for name, who in answers.items() if who == "plugins"} == {"response"}
     assert all(answers[name] == "any" for name in CATALOGUE if name.startswith("cmd_"))
+
+
+def test_the_tables_of_keywords_are_the_keywords() -> None:
+    text = (ROOT / "docs/server.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|(.*)$", text, re.M)
+    signature = inspect.signature(POP3Server).parameters.values()
+    keywords = {each.name: each.default for each in signature if each.kind is not each.VAR_KEYWORD}
+    bounds = {each.name: each.default for each in dataclasses.fields(Limits)}
+    assert [(name, ast.literal_eval(default)) for name, default, _ in rows] == [*keywords.items(), *bounds.items()]
+    can_be_off = {name for name, hint in get_type_hints(Limits).items() if type(None) in get_args(hint)}
+    assert {name for name, _, rest in rows if rest.endswith("| yes |")} == can_be_off
 
 
 def test_the_table_of_packages_has_every_package() -> None:

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.cli.build_authenticators import make_authenticator
 from geventpop3.cli.hints import binding, reading
@@ -40,16 +41,17 @@ def make_server(
     settings: Settings,
     listening: Callable[[Settings], Listening],
     *,
+    authenticator: Authenticator | None = None,
     fake_salt_key: bytes | None = None,
     check: bool = False,
 ) -> POP3Server:
     """A server that is not started, on the sockets that *listening* returns. Raises ConfigError.
 
-    *fake_salt_key* is the one to use if the settings name none: without it too it is random. If *check* is true, other
-    servers that logins need are asked, too.
+    *authenticator* is the one that the settings name, if it is made already. *fake_salt_key* is the one to use if the
+    settings name none: without it too it is random. If *check* is true, other servers that logins need are asked, too.
     """
     tls = _certificates(settings)
-    authenticator = make_authenticator(settings, check=check)
+    authenticator = authenticator or make_authenticator(settings, check=check)
     store = make_store(settings)
     with settings.blamed("proxy"):
         proxies = TrustedProxies(settings.proxy) if settings.proxy else None

@@ -11,11 +11,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from geventpop3.auth.authenticator import Authenticator
+from geventpop3.auth.passwd import PasswordFile
 from geventpop3.cli.build import make_server, make_store, nowhere
+from geventpop3.cli.build_authenticators import make_authenticator
 from geventpop3.cli.build_workers import check_processes
 from geventpop3.cli.hints import say, who
 from geventpop3.cli.settings import Settings, load
-from geventpop3.errors import ConfigError
+from geventpop3.cli.trial import within_seconds
+from geventpop3.errors import ConfigError, Refusal
 from geventpop3.owners import UsernameCase, canonical_name
 
 log = logging.getLogger("geventpop3.cli")
@@ -26,7 +30,9 @@ def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     about = "check a configuration file and all it names, without serving"
     parser = commands.add_parser("check", help=about, **layout)
     parser.add_argument("file", metavar="CONFIG", help="a configuration file in TOML")
-    about = "look, too, at the Maildir of this user as the first login would; changes nothing"
+    about = (
+        "look, too, whether a back end knows this user, and at the Maildir as the first login would; changes nothing"
+    )
     parser.add_argument("--login", metavar="USER", help=about)
     parser.add_argument("--offline", action="store_true", help="ask no other servers, as LDAP, OAuth or Redis")
     parser.set_defaults(run=command)
@@ -36,12 +42,22 @@ def command(arguments: argparse.Namespace) -> int:
     """Make everything that serving needs and ask the servers that logins need, but listen nowhere."""
     settings = load({}, {}, arguments.file)
     logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
-    check_processes(settings)
-    make_server(settings, nowhere, check=not arguments.offline)
+    errors = _ErrorCount()
+    logging.getLogger("geventpop3").addHandler(errors)
+    try:
+        check_processes(settings)
+        authenticator = make_authenticator(settings, check=not arguments.offline)
+        make_server(settings, nowhere, authenticator=authenticator, check=not arguments.offline)
+    finally:
+        logging.getLogger("geventpop3").removeHandler(errors)
     for complaint in hidden_maildirs(settings):
         log.warning("%s", complaint)
     if arguments.login is not None:
-        say(check_maildir(settings, canonical_name(arguments.login, settings.username_case)))
+        name = canonical_name(arguments.login, settings.username_case)
+        say(check_maildir(settings, name))
+        check_known(authenticator, name, offline=arguments.offline)
+    if errors.count:
+        raise ConfigError(f"{arguments.file}: not in order: it would be served in spite of the errors above")
     return say(f"{arguments.file}: in order")
 
 
@@ -57,6 +73,32 @@ def check_maildir(settings: Settings, owner: str) -> str:
             raise ConfigError(f"the Maildir of {owner}, for {who()}: {'; '.join(found.complaints)}")
         missing = "; the first login makes what is missing" if found.missing else ""
         return f"the Maildir of {owner}, for {who()}: {found.path}{missing}"
+
+
+def check_known(authenticator: Authenticator, name: str, *, offline: bool = False) -> None:
+    """Raise ConfigError if no back end knows the user *name*, as far as they can tell.
+
+    If *offline* is true, a password file is asked and nothing else.
+    """
+    if offline and not isinstance(authenticator, PasswordFile):
+        return
+    try:
+        known = within_seconds("", lambda: authenticator.knows(name))
+    except Refusal as refusal:
+        raise ConfigError(f"nobody can tell whether there is a user {name!r}: {refusal}") from None
+    if known is False:
+        raise ConfigError(f"no login: there is no user {name!r} in the password file or any other back end")
+
+
+class _ErrorCount(logging.Handler):
+    """Counts the errors that the log tells of, such as lines of a password file that are skipped."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002  # another handler writes it
+        self.count += 1
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from geventpop3.auth.mechanisms import text
 from geventpop3.auth.passwd import BYTE_ORDER_MARK, check_name, delete_user, set_password
 from geventpop3.auth.schemes import NAMES, default_scheme, hash_password
 from geventpop3.cli.hints import reading, say
-from geventpop3.errors import AuthenticationFailed, ConfigError
+from geventpop3.errors import AuthenticationFailed, ConfigError, StoreBroken
+from geventpop3.stores.maildir.paths import Template
 
 NOTES = """\
 examples:
@@ -63,6 +64,10 @@ def command(arguments: argparse.Namespace) -> int:
     # What is kept in clear text stays as it is, for APOP and CRAM-MD5 of clients that do not prepare it.
     field = hash_password(password if scheme == "PLAIN" else prepared.encode("utf-8"), scheme)
     is_new = set_password(path, name, field)
+    try:
+        Template("/{user}").path(name)
+    except StoreBroken as error:
+        sys.stderr.write(f"geventpop3: warning: no Maildir can have this name: {error.detail}\n")
     return say(f"{name}: {'added' if is_new else 'changed'} ({scheme})")
 
 

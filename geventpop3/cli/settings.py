@@ -22,7 +22,7 @@ from geventpop3.cli.tables import by_name, shown
 from geventpop3.cli.values import Check, did_you_mean
 from geventpop3.errors import ConfigError
 from geventpop3.owners import USERNAME_CASES
-from geventpop3.server.addresses import parse_address
+from geventpop3.server.addresses import check_distinct, parse_address
 from geventpop3.service.language import DEFAULT, LANGUAGES
 from geventpop3.service.service import STORE_THREADS
 from geventpop3.service.threads import WAITING_THREADS
@@ -212,8 +212,9 @@ class Settings:
         "the language of who asks for 'LANG *': " + ", ".join(LANGUAGES), "TAG", DEFAULT, values.one_of(*LANGUAGES)
     )
     username_case: Literal["domain", "lower", "keep"] = _text(
-        "what case means in the names of users: 'domain': nothing behind the last @ (RFC 5321); 'lower': nothing; "
-        "'keep': another case is another user. What means nothing is written in lower case",
+        "how names of users are compared: 'domain': the domain behind the last @ without case (RFC 5321), the rest "
+        "with case; 'lower': the whole name without case; 'keep': the whole name with case. A part that is compared "
+        "without case is in lower case from then on",
         "|".join(USERNAME_CASES),
         "domain",
         values.one_of(*USERNAME_CASES),
@@ -310,7 +311,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
         elif name in in_file:
             given, origins[name] = in_file[name], cast("str", path)
         elif field.default is dataclasses.MISSING:
-            raise ConfigError(f"{shown(name)}: {_must_be_given(name)}")
+            raise ConfigError(f"{shown(name)}: {_below_a_table(name, in_file, path) or _must_be_given(name)}")
         else:
             continue
         try:
@@ -318,8 +319,14 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
         except ConfigError as error:
             raise _blame(name, str(error), origins[name]) from None
     if "passwords" not in values and "authenticator" not in values:
+        if hint := _below_a_table("passwords", in_file, path):
+            raise ConfigError(f"passwords: {hint}")
         raise ConfigError(f"passwords: {_must_be_given('passwords')}, or else [[authenticator]] tables in that file")
-    return Settings(**values, origins=origins)
+    made = Settings(**values, origins=origins)
+    plain, tls = map(parse_address, made.listen), map(parse_address, made.tls_listen)
+    with made.blamed("tls_listen" if made.tls_listen else "listen"):
+        check_distinct(plain, tls)
+    return made
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:
@@ -346,12 +353,27 @@ def _read_file(path: str) -> dict[str, object]:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8") from None
     except ValueError as error:  # TOMLDecodeError, or of a number with thousands of digits
-        hint = "texts are in quotes; numbers, true and false are not"
+        is_twice = str(error).startswith(("Cannot overwrite", "Cannot declare"))
+        hint = (
+            "a key is written once in its table" if is_twice else "texts are in quotes; numbers, true and false are not"
+        )
         raise ConfigError(f"{path}: not TOML: {error}; {hint}") from None
     try:
         return by_name(content, NAMES)
     except ConfigError as error:
         raise ConfigError(f"{error} (from {path})") from None
+
+
+def _below_a_table(name: str, in_file: Mapping[str, object], path: str | None) -> str:
+    """Return what to say of a setting that the file has inside a table, or nothing if it has it in none."""
+    for table, content in in_file.items():
+        is_list = isinstance(content, list)
+        for each in cast("list[object]", content) if is_list else [content]:
+            if isinstance(each, dict) and name in {key.replace("-", "_") for key in each}:
+                header = f"[[{table}]]" if is_list else f"[{table}]"
+                where = f"stands below {header} in {path}, and is part of that table there"
+                return f"{where}: it belongs above the first table"
+    return ""
 
 
 def _must_be_given(name: str) -> str:

@@ -135,8 +135,12 @@ def table(value: Any) -> Mapping[str, Any]:
 
 def tables(value: Any) -> tuple[Mapping[str, Any], ...]:
     """Tables of TOML, in their order."""
+    if isinstance(value, dict):
+        raise ConfigError(
+            "is one table, not a list of them: it begins with [[authenticator]], two brackets on both sides"
+        )
     if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
-        raise ConfigError("is not a list of tables, each of which begins with two brackets on both sides")
+        raise ConfigError("is not a list of tables, each of which begins with [[authenticator]]")
     return tuple(value)
 
 
@@ -192,6 +196,8 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
 
     *prefix* is what all of them begin with, which makes nobody resemble another.
     """
-    bare = [each.removeprefix(prefix) for each in known]
-    near = difflib.get_close_matches(name.removeprefix(prefix), bare, 1, RESEMBLES)
+    bare = list(dict.fromkeys(each.removeprefix(prefix) for each in known))
+    words = sorted(re.split("[-_]", name.removeprefix(prefix)))
+    near = [each for each in bare if sorted(re.split("[-_]", each)) == words]  # "listen-tls"
+    near = near or difflib.get_close_matches(name.removeprefix(prefix), bare, 1, RESEMBLES)
     return f": did you mean {prefix}{near[0]}?" if near else ""

@@ -56,11 +56,17 @@ def as_reply(answer: object) -> Reply:
     if isinstance(answer, (str, bytes)):
         return Reply.parse(answer)
     raise HandedOverError(
-        f"an answer is a Reply, or str or bytes that begin with +OK or -ERR, not {type(answer).__name__}"
+        f"an answer is a Reply of ok(), err() or multiline(), or a line that begins with +OK or -ERR, not "
+        f"{type(answer).__name__}"
     )
 
 
-def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = (Exception,)) -> None:
+FAILURES: tuple[type[BaseException], ...] = (Exception, SystemExit)
+"""What the code of an application may raise without harm to others. A library's ``sys.exit`` must not end the server,
+because any client could bring it about."""
+
+
+def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = FAILURES) -> None:
     """Close the body of a reply that does not go out, if it can be closed; what that raises is logged."""
     if reply is None or reply.body is None:
         return
@@ -183,7 +189,7 @@ class EventSignal(NamedSignal):
     def connect(self, receiver: _Receiver, sender: Any = ANY, weak: bool = True) -> _Receiver:
         """As blinker has it: a weak receiver (the default) is gone when nobody else refers to it.
 
-        Raises PipelineError for a coroutine function, which nobody would await.
+        Raises PipelineError for a coroutine function or a generator function, which nobody would run.
         """
         plain_function(receiver)
         super().connect(receiver, sender, weak)

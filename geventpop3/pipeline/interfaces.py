@@ -96,8 +96,8 @@ class ClientInterface(Protocol):
     """Whose maildrop is open; None before the TRANSACTION state."""
 
     writing: bool
-    """Whether a body is taken because it is being written: what is taken before then, a plugin looks at. A body that is
-    a tuple of one piece is there already, and nobody is told when it is taken."""
+    """True while the server reads the body of a reply in order to write it; false while a plugin reads it. It stays
+    false for a body that is a tuple of one piece."""
 
     translate: Callable[[str], str] | None
     """What makes of a reply's text the client's language (RFC 6856 section 3); None leaves it. It must not raise."""

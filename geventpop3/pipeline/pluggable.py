@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from geventpop3.errors import ConfigError, HandedOverError, PipelineError, Refusal
-from geventpop3.pipeline.events import CATALOGUE, Event, as_reply, discard, generation, signal
+from geventpop3.pipeline.events import CATALOGUE, FAILURES, Event, as_reply, discard, generation, signal
 from geventpop3.pipeline.interfaces import ClientInterface, name_of_session
 from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
-from geventpop3.pipeline.names import ALL, RESPONSE, VERB, Names
+from geventpop3.pipeline.names import ALL, RESPONSE, Names
 from geventpop3.pipeline.pipeline import Pipeline, Slot
 from geventpop3.pipeline.plugin import (
     EAT_ALL,
@@ -90,7 +90,7 @@ def new_reference() -> str:
 class Pluggable:
     """What a server is to applications: events, listeners and plugins. Usable without any server."""
 
-    _isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception,)
+    _isolated: ClassVar[tuple[type[BaseException], ...]] = FAILURES
     """What plugins and listeners may raise without harm to others; the rest gets through. A subclass may know more
     kinds of failure: a deadline that is no Exception."""
 
@@ -130,7 +130,10 @@ class Pluggable:
         Who is added or connected meanwhile hears the next event; who is removed meanwhile is not called any more.
         Raises PipelineError if this server knows no such event, and nothing that plugins or listeners raise.
         """
-        route = self._routes()[event.name]
+        routes = self._event_routes
+        if routes.generation != generation.latest:
+            routes = self._new_routes()
+        route = routes[event.name]
         end: BaseException | None = None
         if route.plugins:
             try:
@@ -153,7 +156,11 @@ class Pluggable:
                     else:
                         answer = self._watch.call(receiver, receiver.function, self, event)
                     if answer is not None:
-                        self._answered(event, answer if type(answer) is Reply else as_reply(answer))
+                        reply = answer if type(answer) is Reply else as_reply(answer)
+                        if event._reply is None and reply.positive:
+                            event._reply = reply
+                        else:
+                            self._answered(event, reply)
                 except self._isolated as failure:  # one listener's failure is not another's
                     self._listener_failed(event, receiver, failure)
             except BaseException as raised:
@@ -399,7 +406,7 @@ class Pluggable:
                     else:
                         eat = self._watch.call(f"plugin {slot.alias!r}", handler, self, event)
                     if eat is not None and not isinstance(eat, Eat):
-                        raise HandedOverError(f"a plugin returns an Eat code or None, not {type(eat).__name__}")
+                        raise self._no_eat_code(eat)
                 except self._isolated as failure:  # one plugin's failure is not another's
                     eat = self._plugin_raised(route, event, slot, failure)
             except BaseException as raised:
@@ -431,10 +438,21 @@ class Pluggable:
             event.reply = err(exception.text, exception.code)
             return EAT_NONE if event.name == RESPONSE else EAT_ALL
         reference = self._plugin_failed(event, slot.alias, exception)
-        if slot.plugin.fail_closed and event.name.startswith(VERB):
-            event.reply = _internal_error(reference)
-            return EAT_ALL
-        return EAT_NONE
+        if not slot.plugin.fail_closed or route.tells:
+            return EAT_NONE
+        event.reply = _internal_error(reference)
+        return EAT_NONE if event.name == RESPONSE else EAT_ALL
+
+    def _no_eat_code(self, returned: object) -> HandedOverError:
+        """Return the error for what a plugin returned that is no Eat code, and let go of it."""
+        if not isinstance(returned, (Reply, str, bytes)):
+            return HandedOverError(f"a plugin returns an Eat code or None, not {type(returned).__name__}")
+        if isinstance(returned, Reply):
+            discard(returned, self._isolated)
+        return HandedOverError(
+            f"a plugin returns an Eat code or None, not {type(returned).__name__}: to answer, set event.reply "
+            f"and return EAT_ALL, or raise Refusal"
+        )
 
     def _let_go(self, before: Reply, now: Reply | None) -> None:
         """Close the body of a reply that another without a body has taken the place of."""
@@ -504,6 +522,8 @@ class Pluggable:
     def _admit(self, slot: Slot, hearing: Hearing) -> None:
         try:
             admitted = slot.plugin.plugin_register(self)
+        except SystemExit:  # the program itself ends: it is the one that adds plugins
+            raise
         except self._isolated as failure:
             raise PipelineError(f"the plugin {slot.alias!r} could not be added: {failure}") from failure
         if admitted is False:

@@ -71,12 +71,17 @@ def check_given(decorator: str, names: tuple[object, ...]) -> None:
 
 
 def plain_function(function: AnyFunction) -> AnyFunction:
-    """Return *function* itself. Raises PipelineError if a call makes a coroutine: gevent switches without ``async``."""
+    """Return *function* itself. Raises PipelineError if a call makes a coroutine or a generator, which nobody runs."""
     called = getattr(type(function), "__call__", None)  # noqa: B004  # it is looked at, not asked for
     for each in (function, called):
         if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
             name = name_of(function)
             raise PipelineError(f"{name} is a coroutine function, and nobody would await it: write def, not async def")
+        if inspect.isgeneratorfunction(each):
+            raise PipelineError(
+                f"{name_of(function)} is a generator function, and nobody would run it: return the reply, and keep "
+                f"yield for a function whose chunks are the body of multiline()"
+            )
     return function
 
 
@@ -139,14 +144,16 @@ class Plugin:
     A handler returns an Eat code or None; at an event that only tells what has happened (``EventSignal.tells``) every
     code means EAT_NONE. A Refusal that it raises is the reply, and the event is eaten; in ``response`` it takes the
     place of the reply. Any other exception, and a Refusal at an event that only tells, is logged, reported by
-    ``plugin_error``, and counts as EAT_NONE.
+    ``plugin_error``, and counts as EAT_NONE, unless ``fail_closed`` says otherwise.
     """
 
     priority: int = 0
     """The lower, the earlier."""
 
     fail_closed: bool = False
-    """Whether an exception that is no Refusal refuses the command: ``-ERR [SYS/TEMP]``, and the event is eaten."""
+    """Whether an exception that is no Refusal refuses wherever a Refusal does: ``-ERR [SYS/TEMP]``, the event is eaten.
+
+    In ``response`` that takes the place of the reply. Returning what is no Eat code counts as an exception."""
 
     def plugin_register(self, pop3d: Any) -> bool | None:  # noqa: ARG002  for those who override it
         """Called when it is added to *pop3d*: False or an exception, and it is not added."""

@@ -196,10 +196,14 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         self._given = sock
         self._failed = failed
         self._busy = busy
+        self.home: int | None = None
+        """Around a fork, the only process that accepts."""
         self._told: int | None = None
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def do_read(self) -> Any:
+        if self.home is not None and self.home != os.getpid():
+            return None
         try:
             accepted = super().do_read()
         except OSError as error:

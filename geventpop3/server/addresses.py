@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import AddressValueError, IPv6Address
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv6Address, ip_address
 from typing import Any
 
 from geventpop3.errors import ConfigError
@@ -21,6 +22,7 @@ UNIX_PATH_OCTETS = 103
 
 _HOST = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
+_EVERY = "0.0.0.0"  # noqa: S104  # it is compared, not bound
 
 
 def parse_address(text: str) -> Address:
@@ -59,12 +61,45 @@ def parse_address(text: str) -> Address:
 
 def check_place(host: str, port: int | str) -> None:
     """Raise ConfigError for what the system would take for something else: it binds port 65537 as 1."""
+    if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, (int, str)):
+        raise ConfigError(f"{(host, port)}: an address is a host's name or address as a text, a port is a number")
     if host == "unix":
         return
     if isinstance(port, int) and not 0 <= port <= 65535:
         raise ConfigError(f"{port}: a port is a number from 0 to 65535")
     if host and (host.count(":") == 1 or set(host) & set("[]/")):
         raise ConfigError(f"{host!r} is no host alone: listen takes texts, such as ['127.0.0.1:1110', '[::1]:1110']")
+
+
+def check_distinct(plain: Iterable[Address], tls: Iterable[Address] = ()) -> None:
+    """Raise ConfigError if two of the addresses cannot be bound side by side; *tls* has TLS from the start."""
+    before: list[tuple[Address, bool]] = []
+    for address, is_tls in (*((one, False) for one in plain), *((one, True) for one in tls)):
+        for other, other_is_tls in before:
+            if _clash(other, address):
+                one, two = _shown(other), _shown(address)
+                text = (
+                    f"{one} is listened at twice" if one == two else f"{two} is part of {one}, or the other way round"
+                )
+                hint = "" if is_tls is other_is_tls else ": clear text and TLS from the start need a port each"
+                raise ConfigError(f"{text}{hint}")
+        before.append((address, is_tls))
+
+
+def _clash(one: Address, other: Address) -> bool:
+    if one[1] != other[1] or one[1] == 0:
+        return False
+    if one[0].lower() == other[0].lower():
+        return True
+    try:
+        first, second = ip_address(one[0] or _EVERY), ip_address(other[0] or _EVERY)
+    except ValueError:  # a host's name, or the path of a unix socket: only the system knows
+        return False
+    return first.version == second.version and (first.is_unspecified or second.is_unspecified)
+
+
+def _shown(address: Address) -> str:
+    return f"unix:{address[1]}" if address[0] == "unix" else format_address(address)
 
 
 def plain_host(host: str) -> str:

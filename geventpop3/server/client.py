@@ -31,7 +31,7 @@ from geventpop3.server.stream import PlainStream, Stream
 from geventpop3.server.tls.stream import TlsError
 from geventpop3.server.trace import Trace
 from geventpop3.wire.replies import Reply, err, multiline, ok
-from geventpop3.wire.stuffing import stuff, stuff_whole
+from geventpop3.wire.stuffing import not_octets, stuff, stuff_whole
 
 if TYPE_CHECKING:
     from geventpop3.server.server import POP3Server
@@ -294,7 +294,7 @@ class Client:
             # A peer that resets, or that was dropped at a deadline: nothing of ours went wrong.
             if summary.reason == "disconnected":
                 summary.reason = error.strerror or str(error) or type(error).__name__
-        except Exception:
+        except self._server._isolated:
             summary.reason = "failed"
             log.exception("session %s failed, reference %s", name_of_session(self), new_reference())
         finally:
@@ -348,6 +348,7 @@ class Client:
     def disown(self) -> None:
         """Close this process's copy of the connection without a trace: a forked child's (see ``geventpop3.forks``)."""
         self._disowned = True
+        self._connection.closing = True
         self._stream.disown()
 
     def check_deadlines(self, now: float) -> None:
@@ -457,7 +458,9 @@ class Client:
             self._answering = None
         if self._disowned:
             raise gevent.GreenletExit  # a listener forked, and this is the child
-        self._note_held(event, monotonic())
+        now = monotonic()
+        if now - self._since > self._turns.slice:
+            self._note_held(event, now)
         reply = event.reply
         if reply is None and not event.eaten and server.handle_connects:
             reply = event.reply = ok(server.greeting)
@@ -465,7 +468,9 @@ class Client:
             return
         if not reply.positive:
             self._connection.disconnect()
-        self._reply(event, reply)
+        sent = self._reply(event, reply)
+        if sent is not None and not sent.positive:
+            self._connection.closing = True  # also if it was a plugin's response hook that turned the client away
 
     def _converse(self) -> None:
         connection = self._connection
@@ -548,10 +553,10 @@ class Client:
             self._answering = None
         if self._disowned:
             raise gevent.GreenletExit  # a listener forked, and this is the child
+        reply = event.reply
         if event.eaten:
             server.send_event("command_eaten", event.name, client=self)
-        reply = event.reply
-        if reply is None and not event.eaten:
+        elif reply is None:
             reply = event.reply = self._otherwise(event, spec)
         if reply is not None:
             self._reply(event, reply)
@@ -621,14 +626,16 @@ class Client:
             self.summary.reason = "bad commands"
         self._breathe()
 
-    def _reply(self, event: Event, reply: Reply) -> None:
-        """One reply through the response hook, moving the state, into the output."""
+    def _reply(self, event: Event, reply: Reply) -> Reply | None:
+        """Put one reply through the response hook and into the output, move the state; return what went out of it."""
         server = self._server
         if server._routes()["response"].wanted:
             changed = server._respond(event)
+            if self._disowned:
+                raise gevent.GreenletExit  # a plugin forked, and this is the child
             if changed is None:
                 self._connection.silence()
-                return
+                return None
             reply = changed
         if self.translate is not None:
             reply = self._translated(reply)
@@ -638,13 +645,14 @@ class Client:
         if reply.body is None:
             self._output.put(status_line)
         else:
-            self._send_body(status_line, reply)
+            self._send_body(event, status_line, reply)
+        return reply
 
     def _translated(self, reply: Reply) -> Reply:
         """In the client's language (RFC 6856 section 3), at last, so that plugins see one language whatever client."""
         return reply if self.translate is None else reply._replace(text=self.translate(reply.text))
 
-    def _send_body(self, status_line: bytes, reply: Reply) -> None:
+    def _send_body(self, event: Event, status_line: bytes, reply: Reply) -> None:
         body: Any = reply.body
         if type(body) is tuple and len(body) == 1:
             # What is there in one piece, as most messages and all short answers are.
@@ -652,7 +660,7 @@ class Client:
                 whole = stuff_whole(body[0], status_line)
             except Exception as error:
                 self._output.put(status_line)
-                self._report_body(error)
+                self._report_body(event, not_octets(body[0]) if isinstance(error, TypeError) else error)
                 raise _BodyFailed from error
             self._output.put(whole)
             if self._trace is not None:
@@ -667,8 +675,8 @@ class Client:
             while True:
                 try:
                     chunk = next(chunks, None)
-                except Exception as error:
-                    self._report_body(error)
+                except self._server._isolated as error:
+                    self._report_body(event, error)
                     raise _BodyFailed from error
                 if chunk is None:
                     break
@@ -684,12 +692,14 @@ class Client:
         if self._trace is not None:
             self._trace.end_body()
 
-    def _report_body(self, error: Exception) -> None:
+    def _report_body(self, event: Event, error: BaseException) -> None:
+        session = name_of_session(self)
         if isinstance(error, Refusal):
-            log.warning("session %s: a reply broke off: %s (%s)", name_of_session(self), error, error.detail)
+            log.warning("session %s: a reply broke off: %s (%s)", session, error, error.detail)
         else:
+            reference = new_reference()
             log.error(
-                "session %s: a reply broke off, reference %s", name_of_session(self), new_reference(), exc_info=error
+                "session %s: a reply broke off, reference %s, at %s", session, reference, event.name, exc_info=error
             )
 
     def _say_farewell(self, farewell: Reply) -> None:

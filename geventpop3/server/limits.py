@@ -27,7 +27,8 @@ class Limits:
 
     write_deadline: float | None = 60.0
     """Seconds without any progress that end a write. RFC 1939 section 3 gives a client ten minutes, so a slow one goes
-    on; it costs a socket and at most a few hundred KiB."""
+    on; it costs a socket and at most a few hundred KiB. A system tells progress by whole segments: where these have
+    more than ``SEGMENT_OCTETS``, as on loopback, the time is longer in proportion."""
 
     write_rate: int = 0
     """Octets per second that a peer must take over each ``write_deadline``; 0 asks for no more than an octet."""
@@ -68,6 +69,10 @@ class LimitOptions(TypedDict, total=False):
     bad_after_login: int
 
 
+_OTHER_WORDS = {"host": "address", "interface": "address", "bind": "listen", "certificates": "tls"}
+"""Keywords of other servers, which resemble others of ours than those that mean the same."""
+
+
 def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:
     """Raise TypeError unless all of *given* are limits; it names the nearest limit or keyword of *beside*."""
     known = [field.name for field in fields(Limits)]
@@ -75,7 +80,7 @@ def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:
         if name not in known:
             parameters = inspect.signature(beside).parameters.values()
             keywords = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
-            (nearest,) = difflib.get_close_matches(name, [*known, *keywords], n=1, cutoff=0.0)
+            (nearest,) = difflib.get_close_matches(_OTHER_WORDS.get(name, name), [*known, *keywords], n=1, cutoff=0.0)
             raise TypeError(f"there is no keyword {name!r}: did you mean {nearest!r}?")
 
 
@@ -87,6 +92,9 @@ SLICE = 0.005
 
 PAUSE = 0.0005
 """Seconds of that wait: a real timer tick, because ``sleep(0)`` lets no timer and no socket come to its turn."""
+
+SEGMENT_OCTETS = 6000
+"""Octets of a segment that a peer can take in a ``write_deadline`` of a minute if it reads 100 octets a second."""
 
 OUTPUT_OCTETS = 65536
 """Octets of replies that are collected before they are written."""

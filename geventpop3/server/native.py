@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import atexit
-import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import gevent
 from gevent import monkey
 
-_allocate_lock = monkey.get_original("_thread", "allocate_lock")
+allocate_lock = monkey.get_original("_thread", "allocate_lock")
+"""Make a lock between native threads."""
+
 get_ident = monkey.get_original("_thread", "get_ident")
 """Return the number of the current native thread."""
 
@@ -25,7 +27,7 @@ class Signal:
     __slots__ = ("_happened", "_lock")
 
     def __init__(self) -> None:
-        self._lock: Any = _allocate_lock()
+        self._lock: Any = allocate_lock()
         self._lock.acquire()
         self._happened = False
 
@@ -47,9 +49,22 @@ class Signal:
         return happened
 
 
-def is_alive(ident: int) -> bool:
-    """Return whether a native thread of this number runs."""
-    return ident in sys._current_frames()
+class _Sign:
+    """An object that lives as long as the native thread that made it."""
+
+
+_local = monkey.get_original("_thread", "_local")()
+
+
+def sign_of_life() -> weakref.ref[Any]:
+    """Return a weak reference that is dead once the current native thread has ended.
+
+    The number of a thread is no such sign: it may be another's then.
+    """
+    sign = getattr(_local, "sign", None)
+    if sign is None:
+        sign = _local.sign = _Sign()
+    return weakref.ref(sign)
 
 
 class HubThread:

@@ -10,6 +10,7 @@ import _socket
 import errno
 import itertools
 import logging
+import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -28,14 +29,22 @@ from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
 from geventpop3.server.acceptor import BUSY, Acceptor, bind, prepare
-from geventpop3.server.addresses import Address, check_place, format_address, parse_address, plain_host, unix_path
+from geventpop3.server.addresses import (
+    Address,
+    check_distinct,
+    check_place,
+    format_address,
+    parse_address,
+    plain_host,
+    unix_path,
+)
 from geventpop3.server.admission import Clients
 from geventpop3.server.blocking import Threads, Watch
 from geventpop3.server.client import Client
 from geventpop3.server.fairness import Turns, tick
 from geventpop3.server.greenlets import ServerGreenlet, hold, make_normal, make_wary
 from geventpop3.server.limits import TICK, LimitOptions, Limits, check_options
-from geventpop3.server.native import HubThread, Signal, get_ident, is_alive
+from geventpop3.server.native import HubThread, Signal, allocate_lock, get_ident, sign_of_life
 from geventpop3.server.program import ending_by_signals, set_up_logging
 from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.stream import PlainStream, SocketStream
@@ -91,7 +100,7 @@ class POP3Server(Pluggable):
     fields of ``Limits``.
     """
 
-    _isolated: ClassVar[tuple[type[BaseException], ...]] = (Exception, gevent.Timeout)
+    _isolated: ClassVar[tuple[type[BaseException], ...]] = (*Pluggable._isolated, gevent.Timeout)
 
     def __init__(
         self,
@@ -111,6 +120,7 @@ class POP3Server(Pluggable):
         **limits: Unpack[LimitOptions],
     ) -> None:
         check_options(limits, POP3Server)
+        _check_host(address)
         super().__init__()
         self.server_id: int = next(_ids)
         self.hostname = hostname or socket.gethostname()
@@ -135,6 +145,7 @@ class POP3Server(Pluggable):
             *((place, False) for place in _listed(places)),
             *((place, True) for place in _listed(tls_listen)),
         ]
+        self._check_places()
         self._acceptors: list[Acceptor] = []
         self._clients = Clients(self.limits)
         self._turns = Turns()
@@ -148,6 +159,10 @@ class POP3Server(Pluggable):
         self._ended = GreenEvent()
         self._heard = Signal()
         self._done = Signal()
+        self._life = allocate_lock()
+        """Held while it is decided which thread's event loop the server belongs to, or that it has none."""
+        self._thread: Callable[[], object] = _nobody
+        self._spawned: set[gevent.Greenlet] = set()
         self._disowned = False
         self._registration: Registration | None = None
         if alias is not None:
@@ -175,12 +190,23 @@ class POP3Server(Pluggable):
         Raises OSError with the address as its filename if one cannot be bound, after the event ``listener_failed`` with
         operation, errno and text; ConfigError if what is registered cannot serve: a service without an authenticator.
         """
-        if self._stopping.is_set():
-            raise RuntimeError("a server that was shut down is not started again: make a new one")
         if self._disowned:
             raise RuntimeError("the process that forked this one has started this server: make a new one here")
-        if self._acceptors:
+        if self._acceptors and not self._stopping.is_set():
             return
+        with self._life:
+            if self._stopping.is_set():
+                raise RuntimeError("a server that was shut down is not started again: make a new one")
+            self._hub, self._thread = gevent.get_hub(), sign_of_life()
+        try:
+            self._start(listen, shared)
+        except BaseException:
+            with self._life:
+                if not self._stopping.is_set():
+                    self._hub = None  # it may be started again, by any thread
+            raise
+
+    def _start(self, listen: Iterable[Place] | None, shared: bool) -> None:
         self._check_ready()
         self._clients.open()
         bound: list[Acceptor] = []
@@ -188,6 +214,7 @@ class POP3Server(Pluggable):
         if listen is not None:
             secured = {_port(place) for place, implicit_tls in self._places if implicit_tls} - {"0"}
             self._places = [(place, _port(place) in secured) for place in _listed(listen)]
+            self._check_places()
         for place, implicit_tls in self._places:
             try:
                 sock = place if isinstance(place, socket.socket) else bind(place)
@@ -195,6 +222,10 @@ class POP3Server(Pluggable):
                 for one in bound:
                     one.close()
                 self.send_event("listener_failed", "bind", error.errno, error.strerror or str(error))
+                if error.errno == errno.EADDRINUSE:
+                    error.add_note(
+                        f"Another program listens at {error.filename}: stop it, or choose another address or port."
+                    )
                 raise
             handle = self._handle_tls if implicit_tls else self._handle
             acceptor = Acceptor(sock, handle, self._accept_failed, busy=b"" if implicit_tls else BUSY)
@@ -210,16 +241,19 @@ class POP3Server(Pluggable):
             return
         self._acceptors = bound
         self._bound_here = own
-        self._hub = gevent.get_hub()
         self._turns.start(self._hub.loop)
         self._watches = [ServerGreenlet.spawn(self._watch_deadlines)]
         if self.tls is not None:
             self._watches.append(ServerGreenlet.spawn(self._watch_certificates))
         self._registration = Registration(self._disown, before=self._before_fork, after=self._after_fork)
-        for one in bound:
+        for one, (_, implicit_tls) in zip(bound, self._places, strict=True):
             one.start()
-            log.info("listening on %s", format_address(one.sockname))
+            log.info("listening on %s%s", format_address(one.sockname), ", TLS from the start" if implicit_tls else "")
         self.send_event("registered")
+
+    def _check_places(self) -> None:
+        named = [(place, tls) for place, tls in self._places if not isinstance(place, socket.socket)]
+        check_distinct((place for place, tls in named if not tls), (place for place, tls in named if tls))
 
     def start_at(self, host: str) -> list[tuple[tuple[str, int], bool]]:
         """``start`` at free ports of *host*, one in place of each place of its own, with TLS first where that has it.
@@ -242,7 +276,12 @@ class POP3Server(Pluggable):
         """
         set_up_logging()
         with ending_by_signals(self.shutdown) if handle_signals else nullcontext():
-            self.start()
+            try:
+                self.start()
+            except RuntimeError:
+                if self._stopping.is_set():
+                    return  # another thread was quicker with shutdown
+                raise
             self._wait()
 
     def serve_in_thread(self) -> None:
@@ -287,8 +326,11 @@ class POP3Server(Pluggable):
         """
         if self._done.is_set() or self._disowned:
             return
-        hub = self._hub
-        if hub is not None and hub.thread_ident != get_ident():
+        with self._life:
+            hub = self._hub
+            if hub is None:
+                self._stopping.set()  # nobody starts it any more
+        if hub is not None and (self._thread() is None or hub.thread_ident != get_ident()):
             self._shut_down_in(hub, grace)
             return
         self._begin_shutdown(grace)
@@ -300,24 +342,31 @@ class POP3Server(Pluggable):
 
     def _begin_shutdown(self, grace: float | None) -> None:
         self._heard.set()
-        if not self._stopping.is_set():
+        if self._ending is None and not self._done.is_set():
             self._stopping.set()
-            self._ending = ServerGreenlet.spawn(self._shut_down, self.limits.shutdown_grace if grace is None else grace)
+            self._ending = ServerGreenlet.spawn(self._shut_down, self._grace(grace))
+
+    def _grace(self, grace: float | None) -> float:
+        return self.limits.shutdown_grace if grace is None else grace
 
     def _shut_down_in(self, hub: Any, grace: float | None) -> None:
-        """Have the thread of *hub* do it, and wait for it as long as it is there."""
+        """Have the thread of *hub* do it, and wait for it as long as it is there and can be at it."""
+        most = self._grace(grace) + 2 * _KILL_SECONDS + _UPDATE_SECONDS + _HEARD_SECONDS
         try:
             hub.loop.run_callback_threadsafe(self._begin_shutdown, grace)
         except Exception as error:  # noqa: BLE001  # whatever a loop says that is gone
             log.debug("the event loop of the server is gone: %s", error)
         waited = 0.0
         while not self._done.wait(_LOOK_SECONDS):
-            if hub.loop is None or not is_alive(hub.thread_ident):
+            if hub.loop is None or self._thread() is None:
                 self._bury()
                 return
             waited += _LOOK_SECONDS
             if waited >= _HEARD_SECONDS and not self._heard.is_set():
                 log.warning("not shut down yet: the thread that serves has not run its event loop for %g s", waited)
+                return
+            if waited >= most:  # a listener of `unregistered` waits for this very call, perhaps
+                log.warning("not shut down yet, after %g s: something that it waits for does not end", waited)
                 return
 
     def _shut_down(self, grace: float) -> None:
@@ -341,6 +390,7 @@ class POP3Server(Pluggable):
         for client in self._clients:
             client.bury("shutdown")
             self._clients.leave(client)
+        self._watches = []
         self._part()
         self._finished()
 
@@ -383,14 +433,18 @@ class POP3Server(Pluggable):
     def _greenlets(self) -> list[gevent.Greenlet]:
         """All greenlets that this server has started and that have not ended, but for those that end it."""
         sessions = (client.greenlet for client in self._clients)
-        ours = (*sessions, *self._turned_away.values(), *self._watches, self._ending)
+        ours = (*sessions, *self._turned_away.values(), *self._watches, *self._spawned, self._ending)
         return [greenlet for greenlet in ours if greenlet is not None]
 
     def _before_fork(self) -> None:
         make_wary(self._greenlets())
+        for one in self._acceptors:
+            one.home = os.getpid()
 
     def _after_fork(self) -> None:
         make_normal(self._greenlets())
+        for one in self._acceptors:
+            one.home = None
 
     def _disown(self) -> None:
         """Close a child's copies of what this server owns, and keep its greenlets from running there."""
@@ -408,7 +462,8 @@ class POP3Server(Pluggable):
         self._turns.stop()
         self._threads.disown()
         _left_by_fork.append(self._clients)
-        self._acceptors, self._bound_here, self._watches, self._turned_away = [], [], [], {}
+        self._acceptors, self._bound_here, self._watches = [], [], []
+        self._turned_away, self._spawned = {}, set()
         self._clients = Clients(self.limits)
         if self.alias is not None and _aliases.get(self.alias) is self:
             del _aliases[self.alias]
@@ -479,6 +534,16 @@ class POP3Server(Pluggable):
             raise PipelineError(f"{spec.verb} is a command of POP3 already: listen to {spec.event!r} to answer it")
         self._commands[spec.verb] = spec
         self.add_event(spec.event)
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> gevent.Greenlet:
+        """Run *function* in a greenlet beside the sessions, and never in a forked child; return the greenlet.
+
+        For plugins that do something now and then. ``shutdown`` does not end it.
+        """
+        greenlet = ServerGreenlet.spawn(function, *args)
+        self._spawned.add(greenlet)
+        greenlet.rawlink(self._spawned.discard)
+        return greenlet
 
     def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what *function* returns or raises; it runs in a native thread, and other sessions run meanwhile.
@@ -555,7 +620,8 @@ class POP3Server(Pluggable):
         try:
             client.run()
         finally:
-            self._clients.leave(client)
+            if not self._disowned:  # else it was never one of this process
+                self._clients.leave(client)
 
     def _turn_away(self, stream: SocketStream, host: str, refusal: Reply) -> None:
         if self.trace:
@@ -591,6 +657,10 @@ class POP3Server(Pluggable):
             self.reload_certificates()
 
 
+def _nobody() -> None:
+    """No thread has started the server."""
+
+
 def _reload(certificates: Certificates) -> tuple[bool, str | None]:
     """Errors travel as values: gevent prints what is raised in a thread."""
     try:
@@ -603,6 +673,12 @@ def _listed(places: Iterable[Place]) -> list[Address | socket.socket]:
     if isinstance(places, str):  # an iterable of texts too, and not what was meant
         raise ConfigError(f"{places!r} is one place: a list of them is wanted, [{places!r}]")
     return [_place(one) for one in places]
+
+
+def _check_host(host: object) -> None:
+    if not isinstance(host, str):
+        hint = f": the port is a keyword, POP3Server(port={host})" if isinstance(host, int) else ""
+        raise TypeError(f"address is the host to listen at, a str, not {type(host).__name__}{hint}")
 
 
 def _place(place: Place) -> Address | socket.socket:

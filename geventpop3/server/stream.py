@@ -51,6 +51,10 @@ class Stream(ABC):
         """Return how many of the octets ``sent`` the peer's system has taken, as far as can be told."""
         return self.sent
 
+    def segment(self) -> int:
+        """Return the octets by which ``acknowledged`` moves at least, where the peer reads slowly."""
+        return 0
+
     def has_ended(self) -> bool:
         """Return whether the peer has ended its input, and all of it was read; False where that cannot be told."""
         return False
@@ -146,6 +150,13 @@ class SocketStream(PlainStream):
         except OSError:
             return self.sent  # a socket that has ended, or a system that cannot tell
         return self.sent - int(unsent)
+
+    def segment(self) -> int:
+        # RFC 1122 section 4.2.3.3: a closed window opens by a whole segment, or not at all.
+        try:
+            return int(self._raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
+        except OSError:
+            return 0  # a unix socket
 
     def has_ended(self) -> bool:
         try:

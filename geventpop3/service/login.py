@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from geventpop3.auth.mechanisms import ClearTextRefused, text
 from geventpop3.auth.secret import ClearSecret
 from geventpop3.errors import AuthenticationFailed, Refusal
+from geventpop3.owners import canonical_name, canonical_owner
 from geventpop3.pipeline.events import Event
 from geventpop3.service.open_maildrop import Transaction, plural
 from geventpop3.service.session import Host, Session
@@ -28,6 +29,8 @@ _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,255}")
 _NO_ANGLES = str.maketrans("<>", "()")
 _TEXT = 200
 """Characters of the text: what is longer must not push the timestamp off the line (RFC 2449 section 4, 512 octets)."""
+
+_SEND_PASS = ok("send PASS")
 
 _NOBODY = ClearSecret(secrets.token_bytes(16))
 
@@ -44,7 +47,7 @@ def user(service: MaildropService, _pop3d: Host, event: Event, session: Session)
     expect(event.args, 1)
     session.name = name_of(event.args[0], session)
     session.named_at = session.done_at = client.summary.commands
-    return ok("send PASS")
+    return _SEND_PASS
 
 
 def password(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
@@ -99,7 +102,7 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
     From here on the owner has its canonical form. Raises StoreBroken for an owner that has none.
     """
     client = session.client
-    owner, name = service.canonical_owner(owner), service.canonical_name(name)
+    owner, name = canonical_owner(owner, service.username_case), canonical_name(name, service.username_case)
     service.login_delay.check(owner)
     if session.transaction is not None:
         # A plugin made an -ERR of the reply to an earlier login, so the client does not know that it is in.
@@ -123,7 +126,8 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
     session.done_at = client.summary.commands
     client.owner = owner
     pop3d.send_event("authenticated", owner, mechanism, name, client=client)
-    return ok(f"{transaction.count} {plural(transaction.count)} ({transaction.octets} octets)")
+    count = transaction.count
+    return Reply(True, f"{count} {plural(count)} ({transaction.octets} octets)")
 
 
 def log_out(service: MaildropService, session: Session) -> None:

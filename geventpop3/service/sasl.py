@@ -92,6 +92,7 @@ class _Dialogue:
         self._pop3d = pop3d
         self._client = client
         self._mechanism = mechanism
+        self._announced = False
         self.tried: str | None = None
 
     def answer(self, request: Request[Any]) -> Any:
@@ -112,6 +113,8 @@ class _Dialogue:
                 self.tried = name
                 return service.look_up(name)
             case FindOwner(name):
+                if not self._announced:  # EXTERNAL: a certificate has proven it, and nothing else is checked
+                    self._announce(name)
                 self.tried = None
                 return service.owner(name)
             case MayActAs(authentication, authorization):
@@ -123,6 +126,7 @@ class _Dialogue:
 
     def _announce(self, name: str) -> None:
         """Let plugins and listeners see whose credentials come next. Raises Refusal if one of them refuses."""
+        self._announced = True
         reply = self._pop3d.send_event("credentials", name, self._mechanism, client=self._client).reply
         if reply is not None and not reply.positive:
             raise _NotNow(reply.text, reply.code)

@@ -57,6 +57,8 @@ PRIORITY = 1000
 FIRST = -1_000_000
 STORE_THREADS = 8
 
+_GOODBYE = ok("goodbye")
+
 WITHOUT_MAILDROP = {**login.COMMANDS, **utf8.COMMANDS, **language.COMMANDS}
 
 TAKE_BACK = {**login.TAKE_BACK, **utf8.TAKE_BACK, **language.TAKE_BACK}
@@ -234,7 +236,7 @@ class MaildropService:
         expect(event.args, 0)
         session = self._sessions.get(event.client.id)
         if session is None or session.transaction is None:
-            return ok("goodbye")
+            return _GOODBYE
         transaction, session.transaction = session.transaction, None
         marked = transaction.marked
         try:
@@ -251,8 +253,9 @@ class MaildropService:
         finally:
             # Before the reply, so that a client that returns at once finds the maildrop free.
             self.close_maildrop(transaction.maildrop)
-        session.goodbye = ok(f"goodbye, {len(marked)} {plural(len(marked))} removed" if marked else "goodbye")
-        return session.goodbye
+        goodbye = ok(f"goodbye, {len(marked)} {plural(len(marked))} removed") if marked else _GOODBYE
+        session.goodbye = goodbye
+        return goodbye
 
     @handles("reply_withdrawn")
     def take_back(self, _pop3d: Host, event: Event) -> None:
@@ -333,8 +336,9 @@ class MaildropService:
 
     def authenticate(self, name: str, password: str) -> str | None:
         """The owner that these credentials belong to, or None."""
-        name = self.canonical_name(name)
-        return ask(self._auth_threads, self.back_end, self.back_end.authenticate, name, password)
+        authenticator = self.back_end
+        name = canonical_name(name, self.username_case)
+        return ask(self._auth_threads, authenticator, authenticator.authenticate, name, password)
 
     def look_up(self, name: str) -> Secret | None:
         """What is stored for *name*; nothing where nothing is handed out."""

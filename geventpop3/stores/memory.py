@@ -43,6 +43,10 @@ class MemoryStore(Store):
         self._maildrops: dict[str, dict[str, _Stored]] = {}
         self._serials = itertools.count(1)
         self._locked: dict[str, object] = {}
+        given: object = messages
+        if given is not None and not isinstance(given, Mapping):
+            kind = type(given).__name__
+            raise TypeError(f"messages is a dict of lists by owner, not {kind}: write {{'alice': [message]}}")
         for owner, contents in (messages or {}).items():
             if isinstance(contents, (bytes, str, Email)):
                 kind = type(contents).__name__

@@ -58,11 +58,12 @@ class Snapshot(Sequence[Message]):
         """
         if not isinstance(scanned, Snapshot):
             scanned = cls(*_columns(scanned))
-        elif not scanned.checked and not (isinstance(scanned.octets, array) and scanned.octets.typecode == "Q"):
+        elif scanned.checked:
+            return scanned
+        elif not (isinstance(scanned.octets, array) and scanned.octets.typecode == "Q"):
             scanned = cls(scanned.unique_ids, _octets(scanned.octets))
-        if not scanned.checked:
-            _check(scanned)
-            scanned.checked = True
+        _check(scanned)
+        scanned.checked = True
         return scanned
 
     def __len__(self) -> int:

@@ -57,7 +57,7 @@ def play(app: Application, script: str | Path | Dialogue, how: How = "lines", *,
     if isinstance(app, POP3Server):
         _play_in_memory(app, dialogue, how, peer)
         return
-    pop3d = app()
+    pop3d = made(app)
     try:
         _play_in_memory(pop3d, dialogue, how, peer)
     finally:
@@ -82,6 +82,17 @@ def play_over_socket(
             raise _mismatch(dialogue, how, hearing, f"the connection broke: {error.strerror}") from None
         except _Differs as difference:
             raise _mismatch(dialogue, how, hearing, str(difference)) from None
+
+
+def made(app: Application) -> POP3Server:
+    """Return the server itself, or the one that the factory makes. Raises TypeError if that is no server."""
+    if isinstance(app, POP3Server):
+        return app
+    pop3d: object = app()
+    if isinstance(pop3d, POP3Server):
+        return pop3d
+    hint = ": is a return missing?" if pop3d is None else ""
+    raise TypeError(f"the application returned {type(pop3d).__name__}, not a POP3Server{hint}")
 
 
 def _dialogue(script: str | Path | Dialogue, how: How) -> Dialogue:

@@ -15,9 +15,8 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 
-from geventpop3.server.server import POP3Server
 from geventpop3.testing.errors import ErrorLog, get_native_ident
-from geventpop3.testing.play import Application
+from geventpop3.testing.play import Application, made
 
 STOP_SECONDS = 30.0
 """How long a thread that was told to stop is waited for; the server's own shutdown grace is part of it."""
@@ -133,7 +132,7 @@ class ServerThread:
         stop = Event()
         wake.start(stop.set)
         try:
-            pop3d = self._app if isinstance(self._app, POP3Server) else self._app()
+            pop3d = made(self._app)
             try:
                 places = pop3d.start_at(self._host)
                 (host, port), _ = places[0]

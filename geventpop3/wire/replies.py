@@ -49,7 +49,7 @@ class Reply(NamedTuple):
         if status not in ("+OK", "-ERR"):
             is_near = status.strip("+-").upper() in ("OK", "ERR")
             found = f"not with {status!r}" if is_near else f"and these {len(line)} characters do not"
-            raise HandedOverError(f"a reply begins with +OK or -ERR, {found}")
+            raise HandedOverError(f"a reply begins with +OK or -ERR, {found}: ok(), err() and multiline() make replies")
         code = None
         if text.startswith("[") and "]" in text:
             code, _, text = text[1:].partition("]")
@@ -79,7 +79,10 @@ def status_line(reply: Reply) -> bytes:
 
 
 def ok(text: str = "", code: str | None = None) -> Reply:
-    """Return a positive single-line reply: ``+OK text``. Raises TypeError for a text or code that is no str."""
+    """Return a positive single-line reply: ``+OK text``. Raises TypeError for a text or code that is no str.
+
+    A control character in the text goes out as ``?``: texts often hold data, which must not turn answers into failures.
+    """
     if type(text) is not str or code is not None:
         _check_words(text, code)
     return Reply(True, text, code)

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
+from geventpop3.errors import HandedOverError
+
 _LF: Final = 0x0A
 _CR: Final = 0x0D
 
@@ -67,6 +69,12 @@ except ImportError:
     encode_chunk, stuff_whole = encode_chunk_in_python, stuff_whole_in_python
 
 
+def not_octets(chunk: object) -> HandedOverError:
+    """Return the error for a chunk of a body that is no bytes; it shows nothing of the chunk."""
+    hint = "encode it" if isinstance(chunk, str) else "make bytes of it"
+    return HandedOverError(f"a chunk of a body is bytes, not {type(chunk).__name__}: {hint}")
+
+
 class Encoder:
     """Encodes one body: ``encode`` each chunk, then ``finish`` once.
 
@@ -81,10 +89,16 @@ class Encoder:
         self._after_cr = False
 
     def encode(self, chunk: bytes) -> bytes:
-        """What goes out for the next chunk, which may be of any size and cut anywhere."""
+        """Return what goes out for the next chunk, which may be of any size and cut anywhere.
+
+        Raises HandedOverError if it is no bytes.
+        """
         if not chunk:
             return b""
-        encoded, octets = encode_chunk(chunk, self._at_line_start, self._after_cr)
+        try:
+            encoded, octets = encode_chunk(chunk, self._at_line_start, self._after_cr)
+        except TypeError:
+            raise not_octets(chunk) from None
         last = chunk[-1]
         self._after_cr = last == _CR
         self._at_line_start = last == _LF

@@ -108,8 +108,9 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
             return  # without a word to anybody: it has no session yet
         self.wsgi.start([one.sock for one in self.sockets], shared=True)
         self._is_serving = True
-        gevent.spawn(self._beat)
-        gevent.spawn(self._leave)
+        # Of the server: a child that an application forks gives no sign of life in this worker's name.
+        self.wsgi.spawn(self._beat)
+        self.wsgi.spawn(self._leave)
         self.wsgi.serve_forever(handle_signals=False)
 
     def _beat(self) -> None:

@@ -11,11 +11,12 @@ from contextlib import suppress
 import pytest
 import required
 
+from geventpop3.auth import Authenticator
 from geventpop3.cli.build import make_server, nowhere
-from geventpop3.cli.check import check_maildir
+from geventpop3.cli.check import check_known, check_maildir
 from geventpop3.cli.main import main
 from geventpop3.cli.settings import load
-from geventpop3.errors import ConfigError
+from geventpop3.errors import ConfigError, StoreUnavailable
 from geventpop3.testing import play
 
 
@@ -111,6 +112,33 @@ def test_the_command_says_what_it_saw(site, capsys):
     assert error.startswith("geventpop3: error: maildir: the Maildir of alice@example.org, for the user ")
     assert f"{site.alice}/cur: is a symbolic link" in error
     assert error.count("\n") == 1
+
+
+class Directory(Authenticator):
+    """A back end that another server answers for."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def authenticate(self, name, password):
+        raise AssertionError("no password is tried")
+
+    def knows(self, name):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_a_user_is_unknown_only_if_a_back_end_says_so():
+    for answer in (True, None):
+        check_known(Directory(answer), "eve")
+    check_known(Directory(False), "eve", offline=True)
+    with pytest.raises(
+        ConfigError, match="no login: there is no user 'eve' in the password file or any other back end"
+    ):
+        check_known(Directory(False), "eve")
+    with pytest.raises(ConfigError, match="nobody can tell whether there is a user 'eve': later"):
+        check_known(Directory(StoreUnavailable("later", detail="a secret")), "eve")
 
 
 class TestWorkersOfAnotherUser:

@@ -100,7 +100,7 @@ def running(*arguments, **variables):
 
 
 def address(text):
-    host, _, port = text.rpartition(":")
+    host, _, port = text.removesuffix(", TLS from the start").rpartition(":")
     return host.strip("[]"), int(port)
 
 
@@ -167,6 +167,7 @@ def test_module_can_be_run():
         (["sreve"], "): did you mean serve?"),
         (["mail"], "); see geventpop3 --help"),
         (["--versoin"], "unrecognized arguments: --versoin: did you mean --version?"),
+        (["serve", "--listen-tls", "x"], "unrecognized arguments: --listen-tls x: did you mean --tls-listen?"),
         (["serve", "--lisen", "x"], "unrecognized arguments: --lisen x: did you mean --listen?"),
         (["serve", "--max_sessions=3"], "unrecognized arguments: --max_sessions=3: did you mean --max-sessions?"),
         (["serve", "--list", "127.0.0.1:0"], "unrecognized arguments: --list 127.0.0.1:0: did you mean --listen?"),
@@ -646,9 +647,40 @@ def test_check_finds_a_configuration_in_order_and_listens_nowhere(site, certific
     assert capsys.readouterr().out == f"{path}: in order\n"
 
 
+def test_check_does_not_find_in_order_what_the_log_has_errors_of(site, capsys):
+    path = configuration(site)
+    with open(site.passwords, "a", encoding="utf-8") as file:
+        file.write("a line without a colon\n")
+    assert main(["check", path]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"geventpop3: error: {path}: not in order: it would be served in spite of the errors above\n" in said.err
+
+
+def test_check_of_a_login_that_no_back_end_knows_says_so(site, capsys):
+    path = configuration(site)
+    assert main(["check", path, "--login", "alice"]) == 0
+    for part in ("new", "cur", "tmp"):
+        (site.folder / "mail" / "eve" / part).mkdir(parents=True)
+    assert main(["check", path, "--login", "eve"]) == 2
+    assert "no login: there is no user 'eve' in the password file or any other back end" in capsys.readouterr().err
+
+
+def test_the_password_of_a_user_who_can_have_no_maildir_comes_with_a_warning(tmp_path, monkeypatch, capsys):
+    for name, warned in (("a/b", True), (".hidden", True), ("alice@example.org", False)):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"sesame open\n")))
+        assert main(["passwd", str(tmp_path / "users"), name, "--stdin", "--scheme", "PLAIN"]) == 0
+        error = capsys.readouterr().err
+        assert ("geventpop3: warning: no Maildir can have this name" in error) is warned
+
+
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
+        (
+            ['tls-listen = "127.0.0.1:1110"'],
+            "tls-listen: 127.0.0.1:1110 is listened at twice: clear text and TLS from the start need a port each",
+        ),
         (
             ["[limits]", "max-sessions = 3"],
             "limits: 'max-sessions': unknown key here: it belongs above the first table",
@@ -700,7 +732,9 @@ def test_serve_speaks_tls_on_a_port_of_its_own_and_after_stls(site, certificate)
     listeners = ("--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0")
     with running("serve", *site.arguments, *listeners, "--tls-cert", certificate.both, "--auth", "PLAIN") as process:
         _, plain = address(process.wait_for("listening on"))
-        _, secure = address(process.wait_for("listening on"))
+        line = process.wait_for("listening on")
+        assert line.endswith(", TLS from the start")
+        _, secure = address(line)
         box = poplib.POP3_SSL("localhost", secure, context=context, timeout=SECONDS)
         box.user("alice")
         box.pass_("sesame open")

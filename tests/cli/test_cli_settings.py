@@ -260,7 +260,12 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ("origins = {}", "'origins': unknown key"),
         ("max-sessions = 1\nmax_sessions = 2", "max-sessions: is there twice"),
         ("limits = true", "limits: is not a table"),
-        ("[authenticator]\nkind = 'pam'", "authenticator: is not a list of tables, each of which begins with two"),
+        (
+            "[authenticator]\nkind = 'pam'",
+            "authenticator: is one table, not a list of them: it begins with [[authenticator]]",
+        ),
+        ("listen = ['127.0.0.1:1', '0.0.0.0:1']", "listen: 0.0.0.0:1 is part of 127.0.0.1:1, or the other way round"),
+        ("listen = ['unix:/s', 'unix:/s']", "listen: unix:/s is listened at twice"),
         ("authenticator = ['pam']", "authenticator: is not a list of tables"),
         ("authenticator = []", "authenticator: is not a list of tables"),
         ("[[authenticators]]\nkind = 'pam'", "'authenticators': unknown key: did you mean authenticator?"),
@@ -279,7 +284,8 @@ def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, tex
     ("text", "words"),
     [
         ("x", "not TOML: "),
-        ("a = 1\na = 2", "Cannot overwrite a value"),
+        ("a = 1\na = 2", "Cannot overwrite a value (at end of document); a key is written once in its table"),
+        ("[limits]\n[limits]", "a key is written once in its table"),
         ("maildir = /srv/mail", "(at line 1, column 11); texts are in quotes; numbers, true and false are not"),
         ("max-sessions = " + "9" * 5000, "not TOML: Exceeds the limit"),
         (b"# \xff", "not UTF-8"),
@@ -291,6 +297,25 @@ def test_file_that_is_not_toml_is_a_config_error(file, text, words):
         load(NEEDED, {}, path)
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [("maildir", "[limits]"), ("maildir", "[[authenticator]]"), ("passwords", "[limits]")],
+)
+def test_a_key_that_is_needed_and_stands_below_a_table_is_found_there(file, name, header):
+    above = "".join(f"{each} = '{value}'\n" for each, value in NEEDED.items() if each != name)
+    path = file(f"{above}{header}\n{name} = '/x/{{user}}'\n")
+    with pytest.raises(ConfigError) as caught:
+        load({}, {}, path)
+    where = f"stands below {header} in {path}, and is part of that table there"
+    assert str(caught.value) == f"{name}: {where}: it belongs above the first table"
+
+
+def test_addresses_that_can_be_bound_side_by_side_are_taken():
+    listen = ["127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:110", "[::]:110", "localhost:1110", "127.0.0.1:1110", "unix:/s"]
+    tls_listen = ["127.0.0.1:0", "0.0.0.0:995", "unix:/t"]
+    assert load({**NEEDED, "listen": listen, "tls_listen": tls_listen}, {}).tls_listen == tuple(tls_listen)
 
 
 def test_a_byte_order_mark_and_the_line_ends_of_windows_are_no_mistakes(file):

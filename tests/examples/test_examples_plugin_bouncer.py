@@ -1,11 +1,13 @@
 """examples/plugin_bouncer.py: who is on the list is turned away before the application hears of it."""
 
 import poplib
+from base64 import b64encode
 
 import pytest
 
 from geventpop3.testing import serve
 
+ALICE = b64encode(b"\0alice\0sesame").decode()
 TURNED_AWAY = """
     S: +OK ...
     C: USER mallory
@@ -33,6 +35,19 @@ def pop3d(example):
 
 def test_who_is_on_the_list_is_refused_and_hung_up_on(pop3d, pop3_script):
     pop3_script(pop3d, TURNED_AWAY)
+
+
+BY_AUTH = """
+    S: +OK ...
+    C: AUTH PLAIN {response}
+    S: -ERR [AUTH] not tonight
+    S: <closed>
+"""
+
+
+def test_auth_is_no_way_past_it(pop3d, pop3_script):
+    pop3_script(pop3d, BY_AUTH.format(response=b64encode(b"\0mallory\0sesame").decode()))
+    pop3_script(pop3d, LET_IN.replace("USER alice\n    S: +OK send PASS\n    C: PASS sesame", f"AUTH PLAIN {ALICE}"))
 
 
 def test_the_application_does_not_hear_of_them(pop3d, pop3_script):

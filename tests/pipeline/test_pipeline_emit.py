@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,7 +43,7 @@ def some_client() -> Any:
 class Body:
     """A body that knows whether it was closed."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self, failure: BaseException | None = None) -> None:
         self.closed = 0
         self.failure = failure
 
@@ -406,7 +407,33 @@ class TestPluginsThatFail:
         if isinstance(mistake, Exception):
             assert exception is mistake
         else:
-            assert str(exception) == f"a plugin returns an Eat code or None, not {type(mistake).__name__}"
+            assert str(exception).startswith(f"a plugin returns an Eat code or None, not {type(mistake).__name__}")
+
+    @each("answer", [err("no"), "-ERR no", b"-ERR no"])
+    def test_one_that_returns_an_answer_learns_how_to_give_it(
+        self, caplog: pytest.LogCaptureFixture, answer: Any
+    ) -> None:
+        pop3d = Pluggable()
+        plugin(pop3d, "cmd_user", answer)
+        heard = listener(pop3d, "cmd_user", ok())
+        assert line(pop3d.send_event("cmd_user")) == "+OK\r\n"
+        assert heard == [None]
+        assert "to answer, set event.reply and return EAT_ALL, or raise Refusal" in caplog.text
+
+    def test_the_body_of_an_answer_that_it_returns_is_closed(self, pop3d: Pluggable) -> None:
+        body = Body()
+        plugin(pop3d, "cmd_retr", multiline("here", body))
+        pop3d.send_event("cmd_retr")
+        assert body.closed == 1
+
+    @each("wrong", [True, 4, err("no"), "-ERR no"])
+    def test_one_that_fails_closed_refuses_if_it_returns_no_eat_code(self, wrong: Any) -> None:
+        pop3d = Pluggable()
+        pop3d.plugin("cmd_user", alias="wrong", fail_closed=True)(lambda pop3d, event: wrong)
+        heard = listener(pop3d, "cmd_user", ok())
+        event = pop3d.send_event("cmd_user")
+        assert INTERNAL.fullmatch(line(event))
+        assert (event.eaten, heard) == (True, [])
 
     def test_a_reply_that_is_none_is_the_plugins_failure(
         self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
@@ -474,8 +501,8 @@ class TestRefusalsOfPlugins:
         assert (asked, heard, errors) == ([0, 1], [None], [None])
         assert "plugin 'plugin0' failed at disconnected" in caplog.text
 
-    @each("name", ["cmd_user", "cmd_xfoo"])
-    def test_one_that_fails_closed_refuses_the_command(self, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    @each("name", ["cmd_user", "cmd_xfoo", "connection", "credentials", "an_event_of_the_application"])
+    def test_one_that_fails_closed_refuses_the_event(self, caplog: pytest.LogCaptureFixture, name: str) -> None:
         pop3d = Pluggable()
         pop3d.add_event(name)
         pop3d.plugin(name, fail_closed=True)(lambda pop3d, event: 1 // 0)
@@ -486,7 +513,7 @@ class TestRefusalsOfPlugins:
         assert found is not None
         assert (event.reference, event.eaten, heard, errors) == (found[1], True, [], [None])
 
-    def test_a_class_may_fail_closed_and_does_so_at_commands_alone(
+    def test_a_class_may_fail_closed_and_does_so_wherever_a_refusal_would(
         self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
     ) -> None:
         class Strict(Plugin):
@@ -497,12 +524,53 @@ class TestRefusalsOfPlugins:
                 raise ValueError
 
         pop3d.plugin_add("strict", Strict())
-        for name in ("connection", "disconnected", "plugin_error"):
+        for name in ("disconnected", "reply_withdrawn", "authenticated", "plugin_error"):
             assert pop3d.send_event(name).reply is None
-        event = Event("cmd_noop", some_client())
-        event.reply = ok("fine")
-        assert pop3d._respond(event) == ok("fine")
-        assert INTERNAL.fullmatch(line(pop3d.send_event("cmd_noop")))
+        for name in ("connection", "credentials", "cmd_noop"):
+            assert INTERNAL.fullmatch(line(pop3d.send_event(name)))
+
+    def test_one_that_fails_closed_withdraws_a_reply_that_it_cannot_look_at(
+        self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        body = Body()
+        withdrawn: list[str] = []
+        pop3d.on("reply_withdrawn")(lambda pop3d, event: withdrawn.append(event.args[0]))
+        pop3d.plugin("response", alias="broken", fail_closed=True)(lambda pop3d, event: 1 // 0)
+        event = Event("cmd_retr", some_client())
+        event.reply = multiline("here", body)
+        reply = pop3d._respond(event)
+        assert reply is not None
+        assert INTERNAL.fullmatch(reply.status_line.decode())
+        assert (body.closed, withdrawn) == (1, ["cmd_retr"])
+
+    @each("event_name", ["cmd_user", "disconnected"])
+    def test_sys_exit_is_a_failure_as_any_other(self, caplog: pytest.LogCaptureFixture, event_name: str) -> None:
+        pop3d = Pluggable()
+        caplog.clear()
+
+        def leave(pop3d: Pluggable, event: Event) -> None:
+            sys.exit(3)
+
+        pop3d.plugin(event_name)(leave)
+        listener(pop3d, event_name, SystemExit(3))
+        event = pop3d.send_event(event_name)
+        assert INTERNAL.fullmatch(line(event))
+        assert [record.exc_info is not None for record in caplog.records] == [True, True]
+
+    def test_sys_exit_while_a_body_is_closed_is_a_failure_too(self, caplog: pytest.LogCaptureFixture) -> None:
+        body = Body(SystemExit(3))
+        discard(multiline("here", body))
+        assert body.closed == 1
+        assert "closing the body of a reply that is not sent failed" in caplog.text
+
+    def test_sys_exit_where_a_plugin_is_added_ends_the_program(self, pop3d: Pluggable) -> None:
+        class Unusable(Idle):
+            def plugin_register(self, pop3d: Any) -> None:
+                sys.exit("no configuration")
+
+        with pytest.raises(SystemExit):
+            pop3d.plugin_add("unusable", Unusable())
+        assert pop3d.plugin_list() == {}
 
 
 class Killed(BaseException):
@@ -691,8 +759,8 @@ class TestSecrets:
         pop3d._emit(event)
         assert INTERNAL.fullmatch(line(event))
         assert (
-            "HandedOverError: an answer is a Reply, or str or bytes that begin with +OK or -ERR, not list"
-            in caplog.text
+            "HandedOverError: an answer is a Reply of ok(), err() or multiline(), "
+            "or a line that begins with +OK or -ERR, not list" in caplog.text
         )
         assert SECRET not in caplog.text
 

@@ -138,6 +138,9 @@ class TestCallables:
     def test_what_cannot_listen_is_refused(self, pop3d: Declared) -> None:
         async def asynchronous(pop3d: Pluggable, event: Event) -> None: ...
 
+        def yielding(pop3d: Pluggable, event: Event) -> Any:
+            yield b"octets"
+
         async def generator(pop3d: Pluggable, event: Event) -> Any:
             yield
 
@@ -150,6 +153,8 @@ class TestCallables:
             (object(), ("cmd_user",), "builtins.object is not callable and no method of it carries @handles"),
             (plain, (), "name the events that .*plain shall hear"),
             (asynchronous, ("cmd_user",), "coroutine function"),
+            (yielding, ("cmd_user",), "generator function, and nobody would run it: return the reply"),
+            (partial(yielding), ("cmd_user",), "generator function"),
             (partial(asynchronous), ("cmd_user",), "coroutine function"),
             (generator, ("cmd_user",), "coroutine function"),
             (Asynchronous(), ("cmd_user",), "Asynchronous is a coroutine function.*: write def, not async def"),

@@ -19,7 +19,7 @@ def yields() -> None:
     """An at-fork handler of the application's that is registered before ours, and waits."""
     import gevent
 
-    gevent.sleep(0.01)
+    gevent.sleep(0.3)
 
 
 if how == "yielding":
@@ -78,6 +78,8 @@ def fork(until: int) -> None:
         import multiprocessing
 
         multiprocessing.get_context("fork").Process(target=live, args=(until,)).start()
+    elif how == "returns":
+        os.fork()  # and the child goes back to where the parent does, too
     elif how == "thread":
         gevent.get_hub().threadpool.apply(fork_here, (until,))
     else:
@@ -106,12 +108,24 @@ def xfork(pop3d: POP3Server, event: object) -> object:
     return ok("forked")
 
 
+@pop3d.plugin("response")
+def xresponse(pop3d: POP3Server, event: object) -> None:
+    if event.args == ["cmd_xfork"] and how == "returns":
+        os.fork()
+
+
+@pop3d.on("command_finished")
+def xfinished(pop3d: POP3Server, event: object) -> None:
+    if event.args[0].verb == "XFORK" and how == "returns":
+        os.fork()
+
+
 @pop3d.on("cmd_xpid")
 def xpid(pop3d: POP3Server, event: object) -> object:
     return ok(str(os.getpid()))
 
 
-@pop3d.on("disconnected", "session_finished", "unregistered", "command_finished")
+@pop3d.on("disconnected", "session_finished", "unregistered", "command_finished", priority=-1)
 def note(pop3d: POP3Server, event: object) -> None:
     if os.getpid() != home:
         os.write(2, f"{event.name} in the child\n".encode())

@@ -15,6 +15,9 @@ import pytest
 from authority import NAME
 from gevent import subprocess as green
 
+from geventpop3 import forks
+from geventpop3.forks import Registration
+
 PROGRAM = Path(__file__).parent / "forks_program.py"
 MESSAGES = [b"Subject: %d\n\n%s" % (number, b"text\n" * 5000) for number in range(4)]
 
@@ -117,3 +120,61 @@ def test_tls_goes_on_after_a_fork(program, dial, authority, patched):
             assert peer.command(b"RETR %d" % number).startswith(b"+OK")
             assert peer.body() == MESSAGES[number - 1].replace(b"\n", b"\r\n")
         assert peer.command(b"QUIT") == b"+OK goodbye"
+
+
+def test_no_new_client_is_served_by_a_child_while_an_at_fork_handler_of_the_application_waits(program, dial):
+    with program("unpatched", "yielding") as parent:
+        peer = dial(parent.address)
+        log_in(peer)
+        peer.send(b"XFORK\r\n")
+        for _ in range(50):
+            other = dial(parent.address)
+            assert other.line().startswith(b"+OK")
+            assert other.command(b"XPID") == b"+OK %d" % parent.pid
+        assert peer.line() == b"+OK forked"
+        parent.next()
+
+
+def test_a_child_that_comes_back_from_a_handler_ends_the_session_without_a_trace(program, dial):
+    with program("unpatched", "returns") as parent:
+        peer = dial(parent.address)
+        log_in(peer)
+        peer.send(b"XFORK\r\nDELE 1\r\nXPID\r\n")
+        assert [peer.line() for _ in range(3)] == [
+            b"+OK forked",
+            b"+OK message 1 marked as deleted",
+            b"+OK %d" % parent.pid,
+        ]
+        assert peer.command(b"RSET").startswith(b"+OK 4")
+        assert peer.command(b"QUIT") == b"+OK goodbye"
+        assert peer.rest() == b""
+
+
+def test_an_owner_that_fails_at_a_fork_keeps_no_other_from_letting_go():
+    class Owner:
+        def __init__(self, fails: bool) -> None:
+            self.fails = fails
+            self.called: list[str] = []
+            self.registration = Registration(self.disown, before=self.before, after=self.after)
+
+        def before(self) -> None:
+            self.note("before")
+
+        def after(self) -> None:
+            self.note("after")
+
+        def disown(self) -> None:
+            self.note("disown")
+
+        def note(self, what: str) -> None:
+            self.called.append(what)
+            if self.fails:
+                raise OSError(what)
+
+    owners = [Owner(True), Owner(False), Owner(True)]
+    for step in (forks._before, forks._after_in_parent, forks._after_in_child):
+        with pytest.raises(OSError, match=r"before|after|disown"):
+            step()
+    assert [owner.called for owner in owners] == [["before", "after", "disown"]] * 3
+    for owner in owners:
+        owner.registration.cancel()

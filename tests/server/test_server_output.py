@@ -8,7 +8,7 @@ import pytest
 from geventpop3 import POP3Server, err, ok
 from geventpop3.pipeline.events import Event
 from geventpop3.server.client import Client
-from geventpop3.server.limits import Limits
+from geventpop3.server.limits import SEGMENT_OCTETS, Limits
 from geventpop3.server.output import Output
 from geventpop3.testing.memory_stream import MemoryStream
 
@@ -95,6 +95,17 @@ class Slow(MemoryStream):
         self.now += self.seconds
         self.given_up.append(self.watched.is_stuck(self.now, Limits(write_deadline=10, write_rate=self.rate)))
         super().send_all(data)
+
+
+def test_the_deadline_of_a_peer_whose_segments_are_large_is_longer():
+    class Loopback(MemoryStream):
+        def segment(self):
+            return 10 * SEGMENT_OCTETS
+
+    output = Output(Loopback([]))
+    output._sending, output._mark = True, (0.0, 0)
+    assert not output.is_stuck(600.0, Limits(write_deadline=60))
+    assert output.is_stuck(601.0, Limits(write_deadline=60))
 
 
 @pytest.fixture

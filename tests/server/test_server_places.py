@@ -22,6 +22,9 @@ def test_a_port_in_use_is_named_by_an_application_too() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match="in use") as caught:
             POP3Server(port=port).serve_forever()
+    assert caught.value.__notes__ == [
+        f"Another program listens at 127.0.0.1:{port}: stop it, or choose another address or port."
+    ]
     assert caught.value.errno == errno.EADDRINUSE
     assert caught.value.filename == f"127.0.0.1:{port}"
     assert str(caught.value) == f"[Errno {errno.EADDRINUSE}] Address already in use: '127.0.0.1:{port}'"
@@ -53,12 +56,34 @@ def test_an_error_keeps_its_type_and_number(monkeypatch: pytest.MonkeyPatch) -> 
         ({"listen": [("127.0.0.1", 65537)]}, "65537: a port is a number"),
         ({"listen": "127.0.0.1:1110"}, "'127.0.0.1:1110' is one place: a list of them is wanted, ['127.0.0.1:1110']"),
         ({"listen": [":1110"]}, "':1110': the host is missing"),
+        ({"listen": [("127.0.0.1", 1110.0)]}, "a port is a number"),
+        ({"listen": [(1110, "127.0.0.1")]}, "an address is a host's name or address as a text"),
+        ({"listen": ["127.0.0.1:1110", ("127.0.0.1", 1110)]}, "127.0.0.1:1110 is listened at twice"),
+        ({"listen": ["[::]:1110", "[::1]:1110"]}, "[::1]:1110 is part of [::]:1110, or the other way round"),
+        ({"listen": ["unix:/s", "unix:/s"]}, "unix:/s is listened at twice"),
     ],
 )
 def test_what_cannot_be_meant_is_not_bound(place: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         POP3Server(**place)
     assert words in str(caught.value)
+
+
+def test_places_given_at_the_start_are_looked_at_too() -> None:
+    with pytest.raises(ConfigError, match=r"127.0.0.1:1110 is listened at twice"):
+        POP3Server().start(["127.0.0.1:1110", "127.0.0.1:1110"])
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        (2111, r"not int: the port is a keyword, POP3Server\(port=2111\)"),
+        (("127.0.0.1", 2111), "address is the host to listen at, a str, not tuple$"),
+    ],
+)
+def test_an_address_is_a_text(address: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        POP3Server(address)
 
 
 def test_pairs_are_as_sockets_have_them() -> None:

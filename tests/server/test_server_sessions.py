@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import sys
 
 import gevent
 import pytest
@@ -401,4 +403,55 @@ def test_a_body_that_is_not_octets_is_never_ended(pop3d, login, until, caplog, c
     assert reasons == ["failed"]
     [record] = caplog.records
     assert record.levelname == "ERROR"
-    assert "a reply broke off, reference " in record.getMessage()
+    assert re.search(
+        r"session address=\S+ id=\d+: a reply broke off, reference \w{8}, at cmd_xbody$", record.getMessage()
+    )
+    wrong = next(chunk for chunk in chunks if not isinstance(chunk, bytes))
+    hint = "encode it" if isinstance(wrong, str) else "make bytes of it"
+    assert f"HandedOverError: a chunk of a body is bytes, not {type(wrong).__name__}: {hint}" in caplog.text
+
+
+def test_sys_exit_in_a_body_breaks_off_the_reply_and_ends_nothing_else(pop3d, login, caplog):
+    def leaving():
+        yield b"one"
+        sys.exit(3)
+
+    pop3d.on("cmd_xbody")(lambda pop3d, event: multiline("here", leaving()))
+    peer = login(pop3d)
+    peer.send(b"XBODY\r\n")
+    assert peer.rest() == b"+OK here\r\n"
+    assert "a reply broke off, reference " in caplog.text
+    peer = login(pop3d)
+    peer.send(b"NOOP\r\n")
+    assert peer.line() == b"+OK yes"
+
+
+def test_sys_exit_in_a_translation_ends_the_session_and_nothing_else(pop3d, login, until):
+    reasons = []
+    pop3d.on("session_finished")(lambda pop3d, event: reasons.append(event.args[0].reason))
+    pop3d.on("cmd_xleave")(lambda pop3d, event: setattr(event.client, "translate", sys.exit) or ok("bye"))
+    peer = login(pop3d)
+    peer.send(b"XLEAVE\r\n")
+    assert peer.rest() == b""
+    until(lambda: reasons)
+    assert reasons == ["failed"]
+    assert login(pop3d).command(b"NOOP") == b"+OK yes"
+
+
+def test_sys_exit_in_a_handler_costs_the_command_and_nothing_else(pop3d, login):
+    pop3d.on("cmd_xleave")(lambda pop3d, event: sys.exit(3))
+    pop3d.on("cmd_xthread")(lambda pop3d, event: pop3d.in_thread(sys.exit, 3))
+    peer = login(pop3d)
+    for command in (b"XLEAVE\r\n", b"XTHREAD\r\n"):
+        peer.send(command)
+        assert peer.line().startswith(b"-ERR [SYS/TEMP] internal error, reference ")
+    peer.send(b"NOOP\r\n")
+    assert peer.line() == b"+OK yes"
+
+
+def test_a_greeting_that_a_response_hook_refuses_ends_the_session(serve, dial):
+    pop3d = serve()
+    pop3d.plugin("response", alias="broken", fail_closed=True)(lambda pop3d, event: 1 // 0)
+    pop3d.start()
+    peer = dial(pop3d)
+    assert peer.rest().startswith(b"-ERR [SYS/TEMP] internal error, reference ")

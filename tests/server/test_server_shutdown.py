@@ -127,6 +127,68 @@ def test_a_server_whose_thread_has_ended_is_shut_down_all_the_same(serve, dial):
     assert pop3d.clients == {}
 
 
+def test_a_thread_that_has_ended_is_known_to_have_although_another_has_its_number(dial):
+    pop3d = POP3Server(port=0)
+    hubs = []
+
+    def run() -> None:
+        pop3d.start()
+        hubs.append(gevent.get_hub())
+        gevent.killall(pop3d._watches)  # else the watchers of a loop that nobody runs keep them for ever
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    address = pop3d.getsockname()
+    release = Signal()
+    # The system gives the number of a thread that has ended to the next: then it lives, and is another.
+    others = [threading.Thread(target=release.wait, args=(60,)) for _ in range(9)]
+    for other in others:
+        other.start()
+    try:
+        pop3d.shutdown()
+        with pytest.raises(ConnectionRefusedError):
+            dial(address)
+    finally:
+        release.set()
+        for other in others:
+            other.join()
+        hubs[0].loop.destroy()
+
+
+def test_shutdown_returns_also_where_something_that_it_waits_for_waits_for_it(serve, monkeypatch, caplog):
+    monkeypatch.setattr(server, "_UPDATE_SECONDS", 0.1)
+    monkeypatch.setattr(server, "_KILL_SECONDS", 0.1)
+    monkeypatch.setattr(server, "_HEARD_SECONDS", 0.1)
+    pop3d = serve(shutdown_grace=0.1)
+    pop3d.on("unregistered")(lambda pop3d, event: pop3d.in_thread(pop3d.shutdown))
+    pop3d.start()
+    pop3d.shutdown()
+    assert "something that it waits for does not end" in caplog.text
+
+
+def test_a_shutdown_while_another_thread_starts_the_server_ends_it_without_an_error(serve):
+    raised = []
+
+    def run(pop3d: POP3Server) -> None:
+        try:
+            pop3d.serve_forever()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            gevent.get_hub().destroy(destroy_loop=True)
+
+    for number in range(60):
+        pop3d = POP3Server(port=0)
+        serving = threading.Thread(target=run, args=(pop3d,))
+        serving.start()
+        threading.Event().wait(number % 6 / 1000)
+        pop3d.shutdown()
+        serving.join(60)
+        assert not serving.is_alive()
+    assert raised == []
+
+
 def test_shutdown_gives_up_where_the_thread_that_serves_never_runs_its_event_loop(serve, monkeypatch, caplog):
     monkeypatch.setattr(server, "_HEARD_SECONDS", 0.2)
     pop3d = serve()

@@ -23,6 +23,7 @@ PUBLIC = {
         "reload_certificates",
         "find",
         "in_thread",
+        "spawn",
     ],
     "clients": ["clients", "send_to_client", "disconnect", "offers_tls", "tls_facts"],
     "events": ["add_event", "add_command", "send_event", "wanted", "register", "unregister", "on"],

@@ -820,6 +820,19 @@ def test_a_clients_certificate_lets_in(make, heard):
     assert events == [("authenticated", "alice", "EXTERNAL", "alice")] * 3
 
 
+def test_a_certificate_is_told_of_once_and_may_be_refused(make, heard):
+    app = make(authenticator=Clear(), may_act_as=lambda who, whom: True)
+    certified(app, "alice")
+    told = []
+    app.pop3d.on("credentials")(lambda pop3d, event: told.append(tuple(event.args)))
+    assert app.talk(f"AUTH EXTERNAL {b64('bob')}")[-1].startswith("+OK")
+    assert told == [("alice", "EXTERNAL")]
+    events = heard(app)
+    app.pop3d.on("credentials")(lambda pop3d, event: err("not today", "SYS/TEMP"))
+    assert app.talk("AUTH EXTERNAL =") == ["-ERR [SYS/TEMP] not today"]
+    assert events == []
+
+
 def test_a_certificate_of_a_stranger_or_for_another_is_refused(make, heard):
     app = make(authenticator=Clear())
     events = heard(app)

@@ -105,3 +105,9 @@ def test_one_message_in_place_of_a_list_is_refused(one: Any) -> None:
         TypeError, match=r"the messages of 'alice' are a \w+, not a list of messages: write \[message\]"
     ):
         MemoryStore({"alice": one})
+
+
+@pytest.mark.parametrize("messages", [[b"a\n"], b"a\n", "alice"])
+def test_messages_that_are_no_dict_are_refused(messages):
+    with pytest.raises(TypeError, match=f"messages is a dict of lists by owner, not {type(messages).__name__}: write"):
+        MemoryStore(messages)

@@ -23,7 +23,7 @@ from geventpop3.auth import Authenticator
 from geventpop3.server.tls import Certificates
 from geventpop3.service import MaildropService
 from geventpop3.stores.memory import MemoryStore
-from geventpop3.testing import Address, ServerThread, serve
+from geventpop3.testing import Address, ServerThread, play, serve
 from geventpop3.testing import server as module
 
 
@@ -72,6 +72,17 @@ def test_places_with_tls_stay_such_at_free_ports(tmp_path, listen):
             box.quit()
         if listen:
             talk(address)
+
+
+@pytest.mark.parametrize("made", [None, 7])
+def test_a_factory_that_makes_no_server_is_told_so(made):
+    words = f"the application returned {type(made).__name__}, not a POP3Server"
+    with pytest.raises(TypeError, match=words) as caught, serve(lambda: made):
+        pass
+    assert ("is a return missing?" in str(caught.value)) is (made is None)
+    assert caught.value.__context__ is None
+    with pytest.raises(TypeError, match="not a POP3Server"):
+        play(lambda: made, "S: +OK ...")
 
 
 def test_an_address_without_tls_says_so():

@@ -102,7 +102,7 @@ def test_what_is_no_reply_is_not_parsed(line: str | bytes) -> None:
 def test_only_what_nearly_is_a_status_is_shown(line: str | bytes, words: str) -> None:
     with pytest.raises(ValueError, match="begins") as caught:
         Reply.parse(line)
-    assert str(caught.value) == f"a reply begins with {words}"
+    assert str(caught.value) == f"a reply begins with {words}: ok(), err() and multiline() make replies"
 
 
 @given(st.booleans(), st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="[]\x7f")))

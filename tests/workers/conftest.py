@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +16,16 @@ required.module("gunicorn")
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
+def site() -> Iterator[Site]:
+    # Not below pytest's own folder, which each run of pytest on the machine closes to other users again.
+    folder = Path(tempfile.mkdtemp(prefix="geventpop3-workers-"))
+    site = Site(folder)
     try:
         yield site
     finally:
         site.kill()
         sys.stderr.write(site.written())
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["gunicorn", "serve"])

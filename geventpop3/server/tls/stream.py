@@ -107,6 +107,9 @@ class TlsStream(Stream):
     def acknowledged(self) -> int:
         return self._under.acknowledged()
 
+    def segment(self) -> int:
+        return self._under.segment()
+
     def has_ended(self) -> bool:
         return self._under.has_ended()
 

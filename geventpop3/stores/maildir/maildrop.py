@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from time import monotonic
@@ -26,7 +26,7 @@ from geventpop3.stores.maildir.chunks import CHUNK_OCTETS, Body, Counted, let_go
 from geventpop3.stores.maildir.index import UNKNOWN, Index
 from geventpop3.stores.maildir.listing import Finder, fingerprint, listing
 from geventpop3.stores.maildir.measure import measure
-from geventpop3.stores.maildir.mounts import Mount, Mounts
+from geventpop3.stores.maildir.mounts import SLOW_SECONDS, Mount, Mounts
 from geventpop3.stores.maildir.names import is_shared, path_of, shared_as, states_octets
 from geventpop3.stores.maildir.opening import PARTS, Parts
 from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
@@ -82,10 +82,11 @@ class MaildirMaildrop(Maildrop):
         self._durable = durable
         self._moved: Mapping[str, str] | None = None
         self._index: Index | None = None
-        self.blocking = _ALL if mounts.waits(mount) else _BEFORE_SCAN
         known = cache.get(path)
         if known is not None and not journal.exists(root) and known.fingerprint == fingerprint(root):
             self._use(known)
+        else:
+            self.blocking = _ALL if mounts.waits(mount) else _BEFORE_SCAN
 
     def scan(self) -> Snapshot:
         return self._scanned().snapshot
@@ -101,7 +102,9 @@ class MaildirMaildrop(Maildrop):
         except OSError as error:
             raise refusal(error, self._path) from error
         finally:
-            if self._mount.took(monotonic() - began):
+            seconds = monotonic() - began
+            if seconds > SLOW_SECONDS:
+                self._mount.took(seconds)
                 self._use(index)  # the next call may need a thread
         size = index.sizes[place]
         doubtful = states_octets(path) and not index.counted[place]
@@ -149,8 +152,9 @@ class MaildirMaildrop(Maildrop):
             return
         try:
             if self._exclusive:
-                with suppress(OSError):
-                    lock.release(root)  # a process that was forked may have a copy of the descriptor
+                lock.release(root)  # a process that was forked may have a copy of the descriptor
+        except OSError:
+            return  # what is done below releases it
         finally:
             self._parts.close()
             system.close(root)
