@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import islice
@@ -28,7 +28,7 @@ from geventpop3.stores.maildir.listing import Finder, fingerprint, listing, path
 from geventpop3.stores.maildir.measure import measure
 from geventpop3.stores.maildir.mounts import Mount, Mounts
 from geventpop3.stores.maildir.names import is_shared, shared_as, states_octets
-from geventpop3.stores.maildir.opening import PARTS, Parts
+from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
 from geventpop3.wire.stuffing import count_octets
@@ -231,21 +231,13 @@ class MaildirMaildrop(Maildrop):
 
     def _read_index(self) -> bytearray | None:
         """Return the content of the index file, unless it is much longer than what the maildir holds may need."""
-        for most in self._index_octets():
-            try:
-                return system.read_file(indexes.FILE, self._root, min(most, system.OWN_OCTETS))
-            except OSError as error:
-                if error.errno != errno.EFBIG:
-                    raise
+        try:
+            return indexes.read(self._root, self._parts.count)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
         logger.warning("index of maildir %r is longer than it can need to be: made anew", self._path)
         return None
-
-    def _index_octets(self) -> Iterator[int]:
-        """Yield how long the index may be, each time more exactly and at a higher price."""
-        yield indexes.AT_ONCE
-        # Most file systems tell how much the names take, or took when there were more; some tell something else.
-        yield 8 * sum(system.stat(part, dir_fd=self._root, follow_symlinks=False).st_size for part in PARTS)
-        yield indexes.ENTRY_OCTETS * sum(len(self._parts.names(part)) for part in PARTS)
 
     def _tidy(self, index: Index | None) -> None:
         """Clears away what a crash may have left, and writes *index* if there is one; unless another is at it."""
