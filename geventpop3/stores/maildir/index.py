@@ -33,17 +33,18 @@ AT_ONCE = 1 << 20
 LONGEST = 1 << 28
 """Octets of the longest index that is read at all."""
 
-ENTRY_OCTETS = 512
-"""More than a message takes in the file: numbers, unique-id, and a name as long as file names can be."""
+TIMES_HELD = 10
+"""A long index may tell of so many times the messages that its maildir holds. Then a login after a restart counts a
+tenth of them, and the owner of few messages cannot make the server keep many."""
 
-TIMES_HELD = 6
-"""A long index may tell of so many times the messages that its maildir holds. Then a login after a restart counts no
-more than a sixth of them, and the owner of few messages cannot make the server keep many."""
+HELD_OCTETS = 1024
+"""A long index may have so many octets for each message that its maildir holds: three times what the longest takes."""
 
 _MAGIC, _MAGIC_1 = (b"geventpop3 index %d %b\n" % (version, sys.byteorder[:3].encode()) for version in (2, 1))
 """Version 1 had no inodes."""
 _HEADER = struct.Struct("=QQQQQQQQ")
 _CHECKSUM = struct.Struct("=L")
+_START_OCTETS = len(_MAGIC) + _CHECKSUM.size + _HEADER.size
 
 _SEPARATOR = "/"
 """Between strings: the one octet besides NUL that no file name holds, so that no path can be smuggled in."""
@@ -148,7 +149,11 @@ class Index:
         """The rest of each message's path (see ``listing.path_of``)."""
         if isinstance(self._tails, bytes | bytearray):
             joined = self._tails
-            self._tails = [sys.intern(each) for part in _parts(joined) for each in os.fsdecode(part).split(_SEPARATOR)]
+            self._tails = [
+                sys.intern(each)
+                for part in _parts(joined, 0, len(joined))
+                for each in os.fsdecode(part).split(_SEPARATOR)
+            ]
         return self._tails
 
     @property
@@ -186,12 +191,11 @@ def _sorted(rows: Sequence[Row]) -> list[Row]:
     return parts[0] if len(parts) == 1 else list(merge(*parts))
 
 
-def read(root: int, count_held: Callable[[int], int]) -> bytearray | None:
+def read(root: int, count_held: Callable[[int], int]) -> bytes | None:
     """Return the content of the index file of the maildir *root*; None if there is none.
 
-    *count_held* counts the messages of the maildir, as far as it is asked to. A long file that does not begin as an
-    index is read no further. Raises OSError: EFBIG if the file is longer, or tells of many more messages, than the
-    maildir may need.
+    *count_held* counts the messages of the maildir, as far as it is asked to. Raises OSError: EFBIG if the file is
+    longer, or tells of many more messages, than the maildir may need.
     """
     try:
         fd = system.openat(FILE, system.OWN_READ, dir_fd=root)
@@ -199,39 +203,39 @@ def read(root: int, count_held: Callable[[int], int]) -> bytearray | None:
         return None
     try:
         size = system.fstat(fd).st_size
-        content = bytearray(system.read(fd, AT_ONCE))
+        count = None
         if size > AT_ONCE:
-            count = _count(content)
-            if count is None:
-                return content
-            enough = max(-(-size // ENTRY_OCTETS), -(-count // TIMES_HELD))
-            if size > LONGEST or count_held(enough) < enough:
+            count = _count(system.pread(fd, _START_OCTETS, 0))
+            enough = max(-(-size // HELD_OCTETS), -(-count // TIMES_HELD))
+            if size > LONGEST or count > size or count_held(enough) < enough:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), FILE)
-        # One that grows meanwhile is no index.
-        while len(content) <= size and (piece := system.read(fd, _COPIED_AT_ONCE)):
-            content += piece
-        return content
+        pieces, left = [], size
+        while left and (piece := system.read(fd, left)):
+            pieces.append(piece)
+            left -= len(piece)
+        content = b"".join(pieces)
+        # Whoever wrote into it meanwhile made it none.
+        return content if count is None or count == _count(content) else b""
     finally:
         system.close(fd)
 
 
-def _count(content: bytearray) -> int | None:
-    """Return of how many messages an index tells that begins like this; None if it is none."""
-    start = len(_MAGIC) + _CHECKSUM.size
-    if not content.startswith((_MAGIC, _MAGIC_1)) or len(content) < start + _HEADER.size:
-        return None
-    count: int = _HEADER.unpack_from(content, start)[0]
+def _count(content: bytes) -> int:
+    """Return of how many messages an index tells that begins like this; 0 if it is none."""
+    if len(content) < _START_OCTETS:
+        return 0
+    count: int = _HEADER.unpack_from(content, _START_OCTETS - _HEADER.size)[0]
     return count
 
 
-def decode(content: bytes | bytearray) -> Index | None:
+def decode(content: bytes) -> Index | None:
     """Return the index in an index file's content; None if it is torn, damaged or of another version or machine."""
     width = 4 if content.startswith(_MAGIC) else 3
     if width == 3 and not content.startswith(_MAGIC_1):
         return None
     start = len(_MAGIC) + _CHECKSUM.size
     view = memoryview(content)
-    if len(view) < start + _HEADER.size:
+    if len(view) < _START_OCTETS:
         return None
     (checksum,) = _CHECKSUM.unpack_from(view, len(_MAGIC))
     if zlib.crc32(view[start:]) != checksum:
@@ -247,7 +251,7 @@ def decode(content: bytes | bytearray) -> Index | None:
         start += 8 * count
     times, sizes, octets = columns[:3]
     inodes = columns[3] if width == 4 else array("Q", bytes(8 * count))
-    unique_ids = _unique_ids(view[start : start + unique_ids_octets]) if count else []
+    unique_ids = _unique_ids(content, start, start + unique_ids_octets) if count else []
     tails = _tails(view[start + unique_ids_octets :], count)
     # Whoever may write to the maildir could forge the checksum too: these keep replies and paths well formed.
     if unique_ids is None or tails is None or len(unique_ids) != count or not _are_sizes(sizes, octets):
@@ -280,12 +284,9 @@ def _are_sizes(sizes: array[int], octets: array[int]) -> bool:
     return True
 
 
-def _unique_ids(view: memoryview) -> list[str] | None:
-    joined = bytearray()
-    for piece in _pieces(view):
-        joined += piece
+def _unique_ids(content: bytes, start: int, end: int) -> list[str] | None:
     unique_ids: list[str] = []
-    for part in _parts(joined):
+    for part in _parts(content, start, end):
         text = part.decode("ascii", "replace")
         if not (text.isascii() and text.isprintable()) or " " in text:
             return None
@@ -296,11 +297,11 @@ def _unique_ids(view: memoryview) -> list[str] | None:
     return unique_ids
 
 
-def _parts(joined: bytes | bytearray) -> Iterator[bytes]:
+def _parts(joined: bytes | bytearray, start: int, stop: int) -> Iterator[bytes]:
     """Yield strings that were joined, still joined, some at a time: to split all at once lets no other thread run."""
-    separator, start = _SEPARATOR.encode(), 0
-    while start <= len(joined):
-        end = joined.find(separator, start + _SPLIT_AT_ONCE)
-        end = len(joined) if end < 0 else end
+    separator = _SEPARATOR.encode()
+    while start <= stop:
+        end = joined.find(separator, start + _SPLIT_AT_ONCE, stop)
+        end = stop if end < 0 else end
         yield bytes(joined[start:end])
         start = end + 1

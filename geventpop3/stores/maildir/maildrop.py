@@ -30,6 +30,7 @@ from geventpop3.stores.maildir.mounts import Mount, Mounts
 from geventpop3.stores.maildir.names import is_shared, shared_as, states_octets
 from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
+from geventpop3.stores.maildir.roots import Roots
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
 from geventpop3.wire.stuffing import count_octets
 
@@ -68,10 +69,21 @@ class MaildirMaildrop(Maildrop):
     counted = True
 
     def __init__(
-        self, path: str, root: int, cache: Cache, mount: Mount, mounts: Mounts, *, exclusive: bool, durable: bool
+        self,
+        path: str,
+        root: int,
+        roots: Roots,
+        cache: Cache,
+        mount: Mount,
+        mounts: Mounts,
+        *,
+        exclusive: bool,
+        durable: bool,
     ) -> None:
         self._path = path
         self._root = root
+        self._roots = roots
+        self._known = roots.known
         self._parts = Parts(root, path)
         self._cache = cache
         self.place = mount
@@ -145,24 +157,16 @@ class MaildirMaildrop(Maildrop):
 
     def close(self) -> None:
         root, self._root = self._root, -1
-        if root < 0:
-            return
-        try:
-            if self._exclusive:
-                with suppress(OSError):
-                    lock.release(root)  # a process that was forked may have a copy of the descriptor
-        finally:
-            self._parts.close()
-            system.close(root)
+        self._parts.close()
+        self._roots.close(root, self._known, locked=self._exclusive)
 
     def interrupt(self) -> None:
         self._is_interrupted = True
 
     def disown(self) -> None:
         root, self._root = self._root, -1
-        if root >= 0:
-            self._parts.close()
-            system.close(root)
+        self._parts.close()
+        self._roots.close(root, self._known, locked=False)
 
     # -- the scan ---------------------------------------------------------------------------------------------------
 
@@ -229,7 +233,7 @@ class MaildirMaildrop(Maildrop):
             return Index.empty()
         return found
 
-    def _read_index(self) -> bytearray | None:
+    def _read_index(self) -> bytes | None:
         """Return the content of the index file, unless it is much longer than what the maildir holds may need."""
         try:
             return indexes.read(self._root, self._parts.count)
@@ -246,7 +250,8 @@ class MaildirMaildrop(Maildrop):
                 return
             try:
                 for name in (journal.FILE, indexes.FILE):
-                    system.remove_file(system.temporary_name(name), self._root)
+                    with suppress(IsADirectoryError):  # no crash left that
+                        system.remove_file(system.temporary_name(name), self._root)
                 if index is not None:
                     system.replace_file(indexes.FILE, index.encode(), self._root, durable=False)
             finally:
@@ -322,7 +327,7 @@ class MaildirMaildrop(Maildrop):
             raise RemovalIncomplete(len(left), detail=self._reasons(left))
 
     def _commit(self, marked: Mapping[str, Marked]) -> bool:
-        """Write the journal; return False where the disk has no room for one, so that all go one by one."""
+        """Write the journal; return False where there is no room or no place for one, so that all go one by one."""
         try:
             journal.write(marked, self._root, durable=self._durable)
         except OSError as error:
@@ -330,6 +335,9 @@ class MaildirMaildrop(Maildrop):
             withdrawn = self._withdraw(doubted=False)
             if error.errno in journal.FULL:
                 return not withdrawn
+            if withdrawn and journal.is_obstructed(self._root):
+                logger.warning("maildir %r: removed without a journal: a directory has its place", self._path)
+                return False
             raise self._unfinished(NOTHING_REMOVED if withdrawn else BEGUN, error) from error
         return True
 
@@ -362,7 +370,7 @@ class MaildirMaildrop(Maildrop):
             return True  # another session was first
         if marked is None:
             logger.error("journal of maildir %r is damaged: moved aside, nothing removed", self._path)
-            system.rename(journal.FILE, journal.DAMAGED, src_dir_fd=self._root, dst_dir_fd=self._root)
+            journal.set_aside(self._root)
             return True
         left = unlink_all(marked, self._parts)
         if any(map(passing, left.values())):
