@@ -22,6 +22,7 @@ CALLS = (
     "fstat",
     "stat",
     "listdir",
+    "scandir",
     "mkdir",
     "makedirs",
     "unlink",

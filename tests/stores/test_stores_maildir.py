@@ -24,6 +24,7 @@ from geventpop3.errors import ConfigError, MaildropLocked, Refusal, StoreBroken,
 from geventpop3.stores.maildir import MaildirStore, index, measure, system
 from geventpop3.stores.maildir import chunks as reading
 from geventpop3.stores.maildir.cache import Cache
+from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.store import Chunks, Maildrop, Store
 from geventpop3.wire.stuffing import count_octets
 
@@ -646,7 +647,8 @@ class TestTheIndex:
     def test_one_that_is_too_large_to_be_one_is_not_read(
         self, store: MaildirStore, three: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(system, "OWN_OCTETS", 1000)
+        monkeypatch.setattr(index, "AT_ONCE", 100)
+        monkeypatch.setattr(index, "LONGEST", 1000)
         (three / index.FILE).write_bytes(b"x" * 1001)
         with caplog.at_level(logging.WARNING):
             assert ids(store) == [ONE, TWO, THREE]
@@ -660,6 +662,10 @@ class TestTheIndex:
         stamp = new.st_ino, new.st_ctime_ns, cur.st_ino, cur.st_ctime_ns
         (path / index.FILE).write_bytes(index.Index.empty().updated(tails, rows, stamp).encode())
 
+    @pytest.mark.parametrize(
+        ("times_held", "held_octets"),
+        [pytest.param(10**6, 1000, id="octets"), pytest.param(1000, 10**6, id="messages")],
+    )
     def test_one_that_is_longer_than_the_maildir_can_need_is_not_read(
         self,
         store: MaildirStore,
@@ -668,54 +674,89 @@ class TestTheIndex:
         clock: Clock,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
+        times_held: int,
+        held_octets: int,
     ) -> None:
+        """Also where the directories take much room on the disk, because more was in them."""
         self.forge(three, 10_000)
         monkeypatch.setattr(index, "AT_ONCE", 1000)
+        monkeypatch.setattr(index, "TIMES_HELD", times_held)
+        monkeypatch.setattr(index, "HELD_OCTETS", held_octets)
+        real = os.stat
+
+        def stat(name: str, **options: int) -> os.stat_result:
+            status = real(name, **options)  # type: ignore[arg-type]  # options by name
+            times = {"st_ctime_ns": status.st_ctime_ns}
+            return os.stat_result([*status[:6], 1 << 40, *status[7:]], times)
+
+        monkeypatch.setattr(system, "stat", stat)
         kernel.reset()
         with caplog.at_level(logging.WARNING):
             assert ids(store) == [ONE, TWO, THREE]
         assert "longer than it can need to be" in caplog.text
         assert ids(store) == [ONE, TWO, THREE]
 
-    @pytest.mark.parametrize("told", [True, False])
-    def test_a_long_one_is_read_if_the_maildir_may_need_it(
-        self,
-        store: MaildirStore,
-        three: Path,
-        tmp_path: Path,
-        kernel: Kernel,
-        clock: Clock,
-        monkeypatch: pytest.MonkeyPatch,
-        told: bool,
-    ) -> None:
-        """The directories' own sizes say so on most file systems, else the number of their entries."""
-        before = scan(store, "alice")
-        real = os.stat
-
-        def stat(name: str, **options: int) -> os.stat_result:
-            status = real(name, **options)  # type: ignore[arg-type]  # options by name
-            times = {"st_ctime_ns": status.st_ctime_ns}
-            return os.stat_result([*status[:6], 10_000 if told else 1, *status[7:]], times)
-
-        monkeypatch.setattr(system, "stat", stat)
-        monkeypatch.setattr(index, "AT_ONCE", 10)
-        kernel.reset()
-        assert scan(MaildirStore(f"{tmp_path}/{{user}}"), "alice") == before
-        assert "prefetch" not in kernel.names
-        assert kernel.names.count("listdir") == (0 if told else 2)
-
-    def test_one_that_grows_while_it_is_read_is_read_no_further(
+    def test_one_that_lies_about_its_messages_is_not_counted_for(
         self, store: MaildirStore, three: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (three / index.FILE).write_bytes(b"x")
-        monkeypatch.setattr(system, "OWN_OCTETS", 1000)
-
-        def before(_: int, name: str, __: object) -> None:
-            if name == "read":
-                (three / index.FILE).write_bytes(b"x" * 2000)
-
-        kernel.before = before
+        """Neither more than the file has room for, nor too few to be an index."""
+        monkeypatch.setattr(index, "AT_ONCE", 10)
+        (three / index.FILE).write_bytes(b"\xff" * 1000)
         assert ids(store) == [ONE, TWO, THREE]
+        assert "scandir" not in kernel.names
+        monkeypatch.setattr(index, "HELD_OCTETS", 10)
+        (three / index.FILE).write_bytes(b"x" * 20)
+        assert ids(MaildirStore(f"{three.parent}/{{user}}")) == [ONE, TWO, THREE]
+
+    def test_a_long_one_whose_message_count_changes_while_it_is_read_is_none(
+        self, three: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(index, "AT_ONCE", 10)
+        self.forge(three, 40)
+        other = (three / index.FILE).read_bytes()
+        self.forge(three, 30)
+        kernel.do_before("read", lambda: (three / index.FILE).write_bytes(other))
+        root = os.open(three, os.O_RDONLY)
+        assert index.read(root, lambda enough: enough) == b""
+        os.close(root)
+
+    def test_a_long_one_is_read_if_the_maildir_holds_enough_for_it(
+        self, store: MaildirStore, alice: Path, kernel: Kernel, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No more of its names are counted than that takes, and none is kept."""
+        for number in range(30):
+            (alice / f"{('new', 'cur')[number % 2]}/{number}.h").write_bytes(MESSAGE)
+        before = scan(store, "alice")
+        counted = []
+        real = Parts.count
+
+        def count(parts: Parts, enough: int) -> int:
+            counted.append((enough, real(parts, enough)))
+            return counted[-1][1]
+
+        monkeypatch.setattr(Parts, "count", count)
+        monkeypatch.setattr(index, "AT_ONCE", 10)
+        kernel.reset()
+        assert scan(MaildirStore(f"{alice.parent}/{{user}}"), "alice") == before
+        assert "prefetch" not in kernel.names
+        assert "listdir" not in kernel.names
+        assert counted == [(3, 3)]
+
+    def test_one_that_grows_while_it_is_read_is_read_no_further(
+        self, store: MaildirStore, three: Path, kernel: Kernel
+    ) -> None:
+        ids(store)
+        whole = (three / index.FILE).read_bytes()
+
+        def grow() -> None:
+            with (three / index.FILE).open("ab") as file:
+                file.write(b"x" * 2000)
+
+        kernel.do_before("read", grow)
+        root = os.open(three, os.O_RDONLY)
+        assert index.read(root, lambda enough: enough) == whole
+        os.close(root)
+        assert kernel.names.count("read") == 1
 
     def test_it_is_not_written_when_there_is_nothing_new_to_write(
         self, store: MaildirStore, three: Path, kernel: Kernel, clock: Clock

@@ -323,22 +323,56 @@ class TestAFaultAtEveryStep:
         kernel.reset()
         world.check(marked_left={0})
 
-    @pytest.mark.parametrize("what", ["directory", "link", "fifo"])
-    def test_what_is_no_file_in_place_of_the_journal_keeps_nobody_out(self, tmp_path: Path, what: str) -> None:
+    @pytest.mark.parametrize("what", ["directory", "full directory", "link", "fifo"])
+    @pytest.mark.parametrize("name", [journal.FILE, f"{journal.FILE}.tmp", index.FILE, f"{index.FILE}.tmp"])
+    @pytest.mark.parametrize("marked", [IDS, IDS[:1]], ids=["three", "one"])
+    @pytest.mark.parametrize("room", [True, False])
+    def test_what_is_no_file_in_place_of_ours_keeps_nothing_from_its_removal(
+        self,
+        tmp_path: Path,
+        kernel: Kernel,
+        caplog: pytest.LogCaptureFixture,
+        what: str,
+        name: str,
+        marked: list[str],
+        room: bool,
+    ) -> None:
         world = World(tmp_path)
-        place = world.path / journal.FILE
-        if what == "directory":
-            place.mkdir()
-        elif what == "link":
-            place.symlink_to(world.path / "new/2.M2P2.h")
-        else:
-            os.mkfifo(place)
-        (world.path / journal.DAMAGED).mkdir()
+        self.obstruct(world.path / name, what, world)
+        if not room:
+            kernel.fail("write", errno.ENOSPC)
         maildrop = world.store().open(world.owner)
         assert len(maildrop.scan()) == 5
-        with pytest.raises(StoreUnavailable, match="earlier removal"):
-            maildrop.remove(IDS)
+        with caplog.at_level(logging.WARNING):
+            maildrop.remove(marked)
         maildrop.close()
+        assert len(world.on_disk()) == 5 - len(marked)
+        told = "without a journal: a directory has its place" in caplog.text
+        assert told == (
+            what.endswith("directory") and journal.FILE in name and marked == IDS and (room or name != journal.FILE)
+        )
+        kernel.reset()
+        assert len(scan(world.store(), world.owner)) == 5 - len(marked)
+        assert (world.path / name).is_dir() == (what.endswith("directory"))
+
+    def obstruct(self, place: Path, what: str, world: World) -> None:
+        if what == "link":
+            place.symlink_to(world.path / "cur/1.M1P1.h:2,S")
+        elif what == "fifo":
+            os.mkfifo(place)
+        else:
+            place.mkdir()
+        if what == "full directory":
+            (place / "file").touch()
+
+    @pytest.mark.parametrize("what", ["directory", "full directory", "link", "fifo"])
+    def test_a_damaged_journal_that_cannot_be_moved_aside_is_removed(self, tmp_path: Path, what: str) -> None:
+        world = World(tmp_path)
+        (world.path / journal.FILE).write_bytes(b"damaged")
+        self.obstruct(world.path / journal.DAMAGED, what, world)
+        world.session()
+        assert set(world.on_disk()) == set(KEPT)
+        assert journal.FILE not in left_over(world.path)
 
     @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EISDIR])
     def test_a_file_that_cannot_ever_be_removed_keeps_nobody_out(

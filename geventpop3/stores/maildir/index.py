@@ -1,22 +1,24 @@
 """The index: what a scan found, in columns, and the same as a file. Losing the file costs time, never mail.
 
 The file is one header, four columns of 64-bit numbers in the machine's own order, and two joined strings; a checksum
-covers all of it. Any file that is not exactly that is no index. The owner can write one too, so it is read only as far
-as its maildir may need, and no call works on so much of it at once that other threads would notice.
+covers all of it. Any file that is not exactly that is no index. The owner can write one too, so a long one is read only
+if its maildir holds enough for it, and no call works on so much of it at once that other threads would notice.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import chain, compress
 from typing import NamedTuple
 
+from geventpop3.stores.maildir import system
 from geventpop3.stores.maildir.listing import Fingerprint
 from geventpop3.stores.maildir.names import path_of
 from geventpop3.stores.store import UNIQUE_ID_OCTETS, Snapshot
@@ -29,19 +31,28 @@ UNKNOWN = 2**64 - 1
 AT_ONCE = 1 << 20
 """Octets of an index that are read without asking what its maildir holds: some ten thousand messages."""
 
-ENTRY_OCTETS = 512
-"""More than a message takes in the file: numbers, unique-id, and a name as long as file names can be."""
+LONGEST = 1 << 28
+"""Octets of the longest index that is read at all."""
+
+TIMES_HELD = 10
+"""A long index may tell of so many times the messages that its maildir holds. Then a login after a restart counts a
+tenth of them, and the owner of few messages cannot make the server keep many."""
+
+HELD_OCTETS = 1024
+"""A long index may have so many octets for each message that its maildir holds: three times what the longest takes."""
 
 _MAGIC, _MAGIC_1 = (b"geventpop3 index %d %b\n" % (version, sys.byteorder[:3].encode()) for version in (2, 1))
 """Version 1 had no inodes."""
 _HEADER = struct.Struct("=QQQQQQQQ")
 _CHECKSUM = struct.Struct("=L")
+_START_OCTETS = len(_MAGIC) + _CHECKSUM.size + _HEADER.size
 
 _SEPARATOR = "/"
 """Between strings: the one octet besides NUL that no file name holds, so that no path can be smuggled in."""
 
 _SORTED_AT_ONCE = 4096
 _SPLIT_AT_ONCE = 1 << 16
+_COPIED_AT_ONCE = 1 << 20
 
 _LARGEST = 1 << 40
 """Octets of a file that no message has."""
@@ -74,7 +85,7 @@ class Index:
         sizes: array[int],
         inodes: array[int],
         snapshot: Snapshot,
-        tails: Sequence[str] | bytes,
+        tails: Sequence[str] | bytes | bytearray,
     ) -> None:
         self.fingerprint = None if UNKNOWN in sizes else fingerprint
         self.times = times
@@ -137,9 +148,13 @@ class Index:
     @property
     def tails(self) -> Sequence[str]:
         """The rest of each message's path (see ``listing.path_of``)."""
-        if isinstance(self._tails, bytes):
+        if isinstance(self._tails, bytes | bytearray):
             joined = self._tails
-            self._tails = [sys.intern(each) for part in _parts(joined) for each in os.fsdecode(part).split(_SEPARATOR)]
+            self._tails = [
+                sys.intern(each)
+                for part in _parts(joined, 0, len(joined))
+                for each in os.fsdecode(part).split(_SEPARATOR)
+            ]
         return self._tails
 
     @property
@@ -177,14 +192,51 @@ def _sorted(rows: Sequence[Row]) -> list[Row]:
     return parts[0] if len(parts) == 1 else list(merge(*parts))
 
 
-def decode(content: bytes | bytearray) -> Index | None:
+def read(root: int, count_held: Callable[[int], int]) -> bytes | None:
+    """Return the content of the index file of the maildir *root*; None if there is none.
+
+    *count_held* counts the messages of the maildir, as far as it is asked to. Raises OSError: EFBIG if the file is
+    longer, or tells of many more messages, than the maildir may need.
+    """
+    try:
+        fd = system.openat(FILE, system.OWN_READ, dir_fd=root)
+    except FileNotFoundError:
+        return None
+    try:
+        size = system.fstat(fd).st_size
+        count = None
+        if size > AT_ONCE:
+            count = _count(system.pread(fd, _START_OCTETS, 0))
+            enough = max(-(-size // HELD_OCTETS), -(-count // TIMES_HELD))
+            if size > LONGEST or count > size or count_held(enough) < enough:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), FILE)
+        pieces, left = [], size
+        while left and (piece := system.read(fd, left)):
+            pieces.append(piece)
+            left -= len(piece)
+        content = b"".join(pieces)
+        # Whoever wrote into it meanwhile made it none.
+        return content if count is None or count == _count(content) else b""
+    finally:
+        system.close(fd)
+
+
+def _count(content: bytes) -> int:
+    """Return of how many messages an index tells that begins like this; 0 if it is none."""
+    if len(content) < _START_OCTETS:
+        return 0
+    count: int = _HEADER.unpack_from(content, _START_OCTETS - _HEADER.size)[0]
+    return count
+
+
+def decode(content: bytes) -> Index | None:
     """Return the index in an index file's content; None if it is torn, damaged or of another version or machine."""
     width = 4 if content.startswith(_MAGIC) else 3
     if width == 3 and not content.startswith(_MAGIC_1):
         return None
     start = len(_MAGIC) + _CHECKSUM.size
     view = memoryview(content)
-    if len(view) < start + _HEADER.size:
+    if len(view) < _START_OCTETS:
         return None
     (checksum,) = _CHECKSUM.unpack_from(view, len(_MAGIC))
     if zlib.crc32(view[start:]) != checksum:
@@ -195,19 +247,34 @@ def decode(content: bytes | bytearray) -> Index | None:
         return None
     columns = [array("Q") for _ in range(width)]
     for column in columns:
-        column.frombytes(view[start : start + 8 * count])
+        for piece in _pieces(view[start : start + 8 * count]):
+            column.frombytes(piece)
         start += 8 * count
     times, sizes, octets = columns[:3]
     inodes = columns[3] if width == 4 else array("Q", bytes(8 * count))
-    unique_ids = _unique_ids(bytes(view[start : start + unique_ids_octets])) if count else []
-    tails = bytes(view[start + unique_ids_octets :])
+    unique_ids = _unique_ids(content, start, start + unique_ids_octets) if count else []
+    tails = _tails(view[start + unique_ids_octets :], count)
     # Whoever may write to the maildir could forge the checksum too: these keep replies and paths well formed.
-    if unique_ids is None or len(unique_ids) != count or not _are_sizes(sizes, octets):
-        return None
-    if b"\0" in tails or (count and tails.count(_SEPARATOR.encode()) != count - 1):
+    if unique_ids is None or tails is None or len(unique_ids) != count or not _are_sizes(sizes, octets):
         return None
     fingerprint = (stamps[0], stamps[1], stamps[2], stamps[3]) if settled else None
     return Index(fingerprint, times, sizes, inodes, Snapshot(unique_ids, octets), tails if count else [])
+
+
+def _pieces(view: memoryview) -> Iterator[memoryview]:
+    """Yield a part of an index, some at a time: to copy all at once lets no other thread run."""
+    for start in range(0, len(view), _COPIED_AT_ONCE):
+        yield view[start : start + _COPIED_AT_ONCE]
+
+
+def _tails(view: memoryview, count: int) -> bytearray | None:
+    joined, separators = bytearray(), 0
+    for piece in map(bytes, _pieces(view)):
+        if b"\0" in piece:
+            return None
+        separators += piece.count(_SEPARATOR.encode())
+        joined += piece
+    return joined if separators == max(count - 1, 0) else None
 
 
 def _are_sizes(sizes: array[int], octets: array[int]) -> bool:
@@ -218,9 +285,9 @@ def _are_sizes(sizes: array[int], octets: array[int]) -> bool:
     return True
 
 
-def _unique_ids(joined: bytes) -> list[str] | None:
+def _unique_ids(content: bytes, start: int, end: int) -> list[str] | None:
     unique_ids: list[str] = []
-    for part in _parts(joined):
+    for part in _parts(content, start, end):
         text = part.decode("ascii", "replace")
         if not (text.isascii() and text.isprintable()) or " " in text:
             return None
@@ -231,11 +298,11 @@ def _unique_ids(joined: bytes) -> list[str] | None:
     return unique_ids
 
 
-def _parts(joined: bytes) -> Iterator[bytes]:
+def _parts(joined: bytes | bytearray, start: int, stop: int) -> Iterator[bytes]:
     """Yield strings that were joined, still joined, some at a time: to split all at once lets no other thread run."""
-    separator, start = _SEPARATOR.encode(), 0
-    while start <= len(joined):
-        end = joined.find(separator, start + _SPLIT_AT_ONCE)
-        end = len(joined) if end < 0 else end
-        yield joined[start:end]
+    separator = _SEPARATOR.encode()
+    while start <= stop:
+        end = joined.find(separator, start + _SPLIT_AT_ONCE, stop)
+        end = stop if end < 0 else end
+        yield bytes(joined[start:end])
         start = end + 1

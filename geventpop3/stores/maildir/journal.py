@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 
 from geventpop3.stores.maildir import index, system
 from geventpop3.stores.maildir.index import UNKNOWN
@@ -39,12 +41,23 @@ _LINE_OCTETS = 113
 
 
 def exists(root: int) -> bool:
-    """Whether an UPDATE was begun and not finished. Raises OSError."""
+    """Return whether an UPDATE was begun and not finished. Raises OSError.
+
+    What is no file there is none of ours: the owner put it there.
+    """
     try:
-        system.stat(FILE, dir_fd=root, follow_symlinks=False)
+        return stat.S_ISREG(system.stat(FILE, dir_fd=root, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return False
-    return True
+
+
+def is_obstructed(root: int) -> bool:
+    """Return whether a directory keeps a journal from its place. All else gives way to a new file."""
+    for name in (FILE, system.temporary_name(FILE)):
+        with suppress(OSError):
+            if stat.S_ISDIR(system.stat(name, dir_fd=root, follow_symlinks=False).st_mode):
+                return True
+    return False
 
 
 def write(marked: Mapping[str, Marked], root: int, *, durable: bool) -> None:
@@ -62,7 +75,8 @@ def write(marked: Mapping[str, Marked], root: int, *, durable: bool) -> None:
             raise
         # People remove mail when the disk is full. The index is larger than any journal, and can be made anew.
         for name in (index.FILE, system.temporary_name(index.FILE)):
-            system.remove_file(name, root)
+            with suppress(IsADirectoryError):
+                system.remove_file(name, root)
         _write(content, root, durable=durable)
 
 
@@ -72,8 +86,23 @@ def withdraw(root: int, *, durable: bool, doubted: bool) -> None:
     One that came back would name messages that are gone, and remove what was restored from a backup by then.
     *doubted*: it was taken away before, but perhaps not for good.
     """
-    if (system.remove_file(FILE, root) or doubted) and durable:
+    try:
+        removed = system.remove_file(FILE, root)
+    except OSError:
+        if exists(root):
+            raise
+        removed = False
+    if (removed or doubted) and durable:
         system.fsync(root)
+
+
+def set_aside(root: int) -> None:
+    """Give a damaged journal a name under which nothing reads it. Raises OSError."""
+    try:
+        system.rename(FILE, DAMAGED, src_dir_fd=root, dst_dir_fd=root)
+    except IsADirectoryError:
+        # The owner put that there, and then it is of no use to keep what he can write himself.
+        system.remove_file(FILE, root)
 
 
 def encode(marked: Mapping[str, Marked]) -> bytes:

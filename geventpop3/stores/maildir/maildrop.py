@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import islice
 from time import monotonic
@@ -28,8 +28,9 @@ from geventpop3.stores.maildir.listing import Finder, fingerprint, listing
 from geventpop3.stores.maildir.measure import measure
 from geventpop3.stores.maildir.mounts import SLOW_SECONDS, Mount, Mounts
 from geventpop3.stores.maildir.names import is_shared, path_of, shared_as, states_octets
-from geventpop3.stores.maildir.opening import PARTS, Parts
+from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
+from geventpop3.stores.maildir.roots import Roots
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
 from geventpop3.wire.stuffing import count_octets
 
@@ -68,10 +69,21 @@ class MaildirMaildrop(Maildrop):
     counted = True
 
     def __init__(
-        self, path: str, root: int, cache: Cache, mount: Mount, mounts: Mounts, *, exclusive: bool, durable: bool
+        self,
+        path: str,
+        root: int,
+        roots: Roots,
+        cache: Cache,
+        mount: Mount,
+        mounts: Mounts,
+        *,
+        exclusive: bool,
+        durable: bool,
     ) -> None:
         self._path = path
         self._root = root
+        self._roots = roots
+        self._known = roots.known
         self._parts = Parts(root, path)
         self._cache = cache
         self.place = mount
@@ -148,25 +160,16 @@ class MaildirMaildrop(Maildrop):
 
     def close(self) -> None:
         root, self._root = self._root, -1
-        if root < 0:
-            return
-        try:
-            if self._exclusive:
-                lock.release(root)  # a process that was forked may have a copy of the descriptor
-        except OSError:
-            return  # what is done below releases it
-        finally:
-            self._parts.close()
-            system.close(root)
+        self._parts.close()
+        self._roots.close(root, self._known, locked=self._exclusive)
 
     def interrupt(self) -> None:
         self._is_interrupted = True
 
     def disown(self) -> None:
         root, self._root = self._root, -1
-        if root >= 0:
-            self._parts.close()
-            system.close(root)
+        self._parts.close()
+        self._roots.close(root, self._known, locked=False)
 
     # -- the scan ---------------------------------------------------------------------------------------------------
 
@@ -233,23 +236,15 @@ class MaildirMaildrop(Maildrop):
             return Index.empty()
         return found
 
-    def _read_index(self) -> bytearray | None:
+    def _read_index(self) -> bytes | None:
         """Return the content of the index file, unless it is much longer than what the maildir holds may need."""
-        for most in self._index_octets():
-            try:
-                return system.read_file(indexes.FILE, self._root, min(most, system.OWN_OCTETS))
-            except OSError as error:
-                if error.errno != errno.EFBIG:
-                    raise
+        try:
+            return indexes.read(self._root, self._parts.count)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
         logger.warning("index of maildir %r is longer than it can need to be: made anew", self._path)
         return None
-
-    def _index_octets(self) -> Iterator[int]:
-        """Yield how long the index may be, each time more exactly and at a higher price."""
-        yield indexes.AT_ONCE
-        # Most file systems tell how much the names take, or took when there were more; some tell something else.
-        yield 8 * sum(system.stat(part, dir_fd=self._root, follow_symlinks=False).st_size for part in PARTS)
-        yield indexes.ENTRY_OCTETS * sum(len(self._parts.names(part)) for part in PARTS)
 
     def _tidy(self, index: Index | None) -> None:
         """Clears away what a crash may have left, and writes *index* if there is one; unless another is at it."""
@@ -258,7 +253,8 @@ class MaildirMaildrop(Maildrop):
                 return
             try:
                 for name in (journal.FILE, indexes.FILE):
-                    system.remove_file(system.temporary_name(name), self._root)
+                    with suppress(IsADirectoryError):  # no crash left that
+                        system.remove_file(system.temporary_name(name), self._root)
                 if index is not None:
                     system.replace_file(indexes.FILE, index.encode(), self._root, durable=False)
             finally:
@@ -334,7 +330,7 @@ class MaildirMaildrop(Maildrop):
             raise RemovalIncomplete(len(left), detail=self._reasons(left))
 
     def _commit(self, marked: Mapping[str, Marked]) -> bool:
-        """Write the journal; return False where the disk has no room for one, so that all go one by one."""
+        """Write the journal; return False where there is no room or no place for one, so that all go one by one."""
         try:
             journal.write(marked, self._root, durable=self._durable)
         except OSError as error:
@@ -342,6 +338,9 @@ class MaildirMaildrop(Maildrop):
             withdrawn = self._withdraw(doubted=False)
             if error.errno in journal.FULL:
                 return not withdrawn
+            if withdrawn and journal.is_obstructed(self._root):
+                logger.warning("maildir %r: removed without a journal: a directory has its place", self._path)
+                return False
             raise self._unfinished(NOTHING_REMOVED if withdrawn else BEGUN, error) from error
         return True
 
@@ -374,7 +373,7 @@ class MaildirMaildrop(Maildrop):
             return True  # another session was first
         if marked is None:
             logger.error("journal of maildir %r is damaged: moved aside, nothing removed", self._path)
-            system.rename(journal.FILE, journal.DAMAGED, src_dir_fd=self._root, dst_dir_fd=self._root)
+            journal.set_aside(self._root)
             return True
         left = unlink_all(marked, self._parts)
         if any(map(passing, left.values())):

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 
 from geventpop3.errors import StoreBroken
 from geventpop3.stores.maildir import system
@@ -146,6 +147,14 @@ class Parts:
         Raises OSError, StoreBroken.
         """
         return system.listdir(self._renewed(part))
+
+    def count(self, enough: int) -> int:
+        """Count the names in both, as far as *enough*. Keeps none of them. Raises OSError, StoreBroken."""
+        counted = 0
+        for part in PARTS:
+            with system.scandir(self._renewed(part)) as entries:
+                counted += sum(1 for _ in islice(entries, enough - counted))
+        return counted
 
     def renew(self) -> None:
         """Open both anew. Raises OSError, StoreBroken."""

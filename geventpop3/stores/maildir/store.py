@@ -6,13 +6,13 @@ from time import monotonic
 from typing import Literal
 
 from geventpop3.errors import ConfigError, MaildropLocked, StoreBroken
-from geventpop3.stores.maildir import lock, system
+from geventpop3.stores.maildir import lock
 from geventpop3.stores.maildir.cache import Cache
 from geventpop3.stores.maildir.examining import Examination
 from geventpop3.stores.maildir.maildrop import MaildirMaildrop, refusal
 from geventpop3.stores.maildir.mounts import THREADS_FOR, Mount, Mounts, ThreadsFor
-from geventpop3.stores.maildir.opening import open_root
 from geventpop3.stores.maildir.paths import Template
+from geventpop3.stores.maildir.roots import Roots
 from geventpop3.stores.store import Maildrop, Store
 
 
@@ -45,6 +45,7 @@ class MaildirStore(Store):
         self._durable = durable
         self._create = create
         self._cache = Cache()
+        self._roots = Roots()
         if threads_for not in THREADS_FOR:
             raise ConfigError(f"maildir threads_for {threads_for!r}: must be one of {', '.join(THREADS_FOR)}")
         self._mounts = Mounts(self._template.fixed, threads_for)
@@ -57,20 +58,28 @@ class MaildirStore(Store):
         mount = self._mounts.of(path)
         began = monotonic()
         try:
-            root = open_root(self._template.steps(path), make=self._create and is_cold)
+            root = self._roots.open(self._template.steps(path), make=self._create and is_cold)
         except OSError as error:
             self._cache.drop(path)
             raise refusal(error, path) from error
         finally:
             mount.took(monotonic() - began)
+        locked = False
         try:
-            if self._exclusive and not lock.acquire(root):
+            if self._exclusive and not (locked := lock.acquire(root)):
                 raise MaildropLocked
             return MaildirMaildrop(
-                path, root, self._cache, mount, self._mounts, exclusive=self._exclusive, durable=self._durable
+                path,
+                root,
+                self._roots,
+                self._cache,
+                mount,
+                self._mounts,
+                exclusive=self._exclusive,
+                durable=self._durable,
             )
         except BaseException as error:
-            system.close(root)
+            self._roots.close(root, self._roots.known, locked=locked)
             if isinstance(error, OSError):
                 self._cache.drop(path)
                 raise refusal(error, path) from error

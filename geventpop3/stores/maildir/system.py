@@ -4,7 +4,6 @@
 during a session stays the same one to that session.
 """
 
-import errno
 import fcntl
 import os
 import posix
@@ -23,6 +22,7 @@ fsync = os.fsync
 fstat = os.fstat
 stat = os.stat
 listdir = os.listdir
+scandir = os.scandir
 mkdir = os.mkdir
 makedirs = os.makedirs
 unlink = os.unlink
@@ -58,28 +58,6 @@ MESSAGE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEX
 OWN_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 OWN_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How the index and the journal are opened. Only a new file is written: an old one may be a link to another's."""
-
-OWN_OCTETS = 1 << 28
-"""The longest index or journal. An owner can write what he likes into them, so what they may cost has a bound."""
-
-
-def read_file(name: str, root: int, most: int) -> bytearray | None:
-    """Return all of a file of ours in the maildir *root*, if it is there. Raises OSError, EFBIG over *most* octets."""
-    try:
-        fd = openat(name, OWN_READ, dir_fd=root)
-    except FileNotFoundError:
-        return None
-    try:
-        content = bytearray()
-        size = fstat(fd).st_size
-        while size <= most and (piece := read(fd, 1 << 20)):
-            content += piece
-            size = len(content)
-        if size > most:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
-        return content
-    finally:
-        close(fd)
 
 
 def replace_file(name: str, content: bytes, root: int, *, durable: bool) -> None:
