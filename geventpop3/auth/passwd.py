@@ -83,6 +83,7 @@ class _Table:
     users: dict[str, PasswordSecret]
     decoys: dict[Hashable, PasswordSecret]
     is_quick: bool
+    is_clear: bool
 
     def matches(self, name: str, password: str) -> bool:
         """Whether *password* is that of *name*; takes as long for a name that nobody has."""
@@ -156,7 +157,7 @@ class PasswordFile(SecretAuthenticator):
         return secret if isinstance(secret, (ClearSecret, ScramSecret)) else None
 
     def has_clear_secrets(self) -> bool:
-        return all_are_clear(self._table.decoys.values())
+        return self._table.is_clear
 
     def scram_iterations(self, hash_name: str) -> tuple[int, ...]:
         return scram_iterations(self._table.decoys.values(), hash_name)
@@ -227,7 +228,8 @@ def _read(path: str, before: _Table | None, case: UsernameCase) -> _Table:
     # At the start only for who wants to know all: what comes next may be that the server cannot start.
     level = logging.WARNING if not octets.strip() else logging.DEBUG if before is None else logging.INFO
     log.log(level, "password file %s: %d user%s", path, len(users), "" if len(users) == 1 else "s")
-    return _Table(_stamp(status), is_settled, content, users, decoys, is_quick=not slow)
+    is_clear = all_are_clear(decoys.values())
+    return _Table(_stamp(status), is_settled, content, users, decoys, is_quick=not slow, is_clear=is_clear)
 
 
 @contextmanager

@@ -474,10 +474,7 @@ class Pluggable:
     def _answered(self, event: Event, answer: Reply) -> None:
         reply = event._reply
         if reply is None:
-            if answer.body is None or answer.positive:
-                event._reply = answer
-            else:
-                event.reply = answer
+            event.reply = answer
         elif answer.body is not reply.body:
             discard(answer, self._isolated)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 
@@ -33,7 +32,7 @@ class Clients:
         self._most = sys.maxsize
         self._most_per_address = limits.max_sessions_per_address
         self._keys: dict[int, str] = {}
-        self._per_address: Counter[str] = Counter()
+        self._per_address: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[Client]:
         """The clients of this moment, whoever comes or goes meanwhile."""
@@ -77,18 +76,20 @@ class Clients:
 
     def _refusal_for(self, host: str) -> Reply | None:
         most = self._most_per_address
-        return FULL_FOR_YOU if most is not None and self._per_address[address_key(host)] >= most else None
+        return FULL_FOR_YOU if most is not None and self._per_address.get(address_key(host), 0) >= most else None
 
     def _count(self, client: Client, host: str) -> None:
         key = self._keys[client.id] = address_key(host)
-        self._per_address[key] += 1
+        self._per_address[key] = self._per_address.get(key, 0) + 1
 
     def _discount(self, client: Client) -> None:
         key = self._keys.pop(client.id, None)
         if key is None:
             return
-        self._per_address[key] -= 1
-        if not self._per_address[key]:
+        left = self._per_address[key] - 1
+        if left:
+            self._per_address[key] = left
+        else:
             del self._per_address[key]
 
 

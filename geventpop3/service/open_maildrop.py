@@ -95,13 +95,14 @@ class Transaction:
 
     def message(self, number: int) -> Message:
         """The message with this number. Raises NoSuchMessage if there is none or it is marked as deleted."""
-        if number > len(self._snapshot):
-            there = len(self._snapshot)
+        snapshot = self._snapshot
+        octets = snapshot.octets
+        if number > len(octets):
+            there = len(octets)
             raise NoSuchMessage(f"no such message, only {there} {plural(there)} in the maildrop")
         if number in self._marks:
             raise NoSuchMessage(f"message {number} is marked as deleted")
-        snapshot = self._snapshot
-        return Message(snapshot.unique_ids[number - 1], snapshot.octets[number - 1])
+        return Message(snapshot.unique_ids[number - 1], octets[number - 1])
 
     def mark(self, number: int) -> None:
         """Mark as deleted. Raises NoSuchMessage as ``message`` does."""

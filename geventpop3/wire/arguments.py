@@ -49,9 +49,12 @@ def line_count(argument: str) -> int:
 
 def expect(arguments: Sequence[str], at_least: int, at_most: int | None = None) -> None:
     """Raises Refusal unless there are so many arguments: *at_least*, or from *at_least* to *at_most*."""
+    given = len(arguments)
+    if given == at_least:
+        return
     if at_most is None:
         at_most = at_least
-    if len(arguments) < at_least:
+    if given < at_least:
         raise Refusal("an argument is missing" if at_least == 1 else f"{at_least} arguments are needed")
-    if len(arguments) > at_most:
+    if given > at_most:
         raise Refusal(f"at most {at_most} arguments are allowed" if at_most > 1 else _TOO_MANY[at_most])

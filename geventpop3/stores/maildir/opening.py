@@ -180,7 +180,7 @@ class Parts:
     def _renewed(self, part: str) -> int:
         opened = _open(part, system.PART, self.root, part)
         try:
-            check_owner(system.fstat(opened).st_uid, self.root, os.path.join(self._maildir, part))
+            check_owner(system.fstat(opened).st_uid, self.root, f"{self._maildir}/{part}")
         except BaseException:
             system.close(opened)
             raise
