@@ -21,11 +21,13 @@ class Reason(enum.StrEnum):
     ADDRESS_RATE = "address-rate"
     """The address tries too often."""
     ADDRESS_BUSY = "address-busy"
-    """Too many logins of the address are being checked."""
+    """Too many logins of the address are being checked, or one of the same user waits for its turn."""
     USER_RATE = "user-rate"
     """The user logs in too often."""
     USER_BUSY = "user-busy"
     """Too many tries of the user, from other addresses, wait for their turn."""
+    GONE = "gone"
+    """The client has gone while its login waited."""
     USER_SESSIONS = "user-sessions"
     """The user has too many sessions."""
 
@@ -41,9 +43,13 @@ class Standing(NamedTuple):
     user_failures: int
     """Of the user name, within the window, as far as they concern this address: see ``Ledger``."""
     turn: float = 0.0
-    """Seconds until the turn of this try among those of the user."""
+    """Seconds until the turn of this try among those of the user, as it looks now; 0: this is its turn."""
+    pause: float = 0.0
+    """Seconds after which to ask again, because others may have gone or come; at most ``turn``."""
     crowded: bool = False
     """Whether too many tries of the user wait, so that this one got no turn."""
+    busy: bool = False
+    """Whether another try of the user from this address is under way, so that this one got no turn."""
 
 
 class Failure(NamedTuple):
@@ -74,18 +80,31 @@ class Ledger(Protocol):
     Tries of one user take turns, whatever addresses they are from, each as long after the one before as the failures
     and the tries under way say: else many addresses would get in before the first of them has failed. The exception
     is an address from which this user has logged in lately: there only its own failures count.
+
+    An address has one try of a user that waits. Tries of addresses with fewer failures, and fewer tries that came to
+    nothing, go before others, so that few addresses cannot keep a user from a new one.
     """
 
-    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False, session: str = "") -> Standing:
-        """What is held against a login.
+    def standing(
+        self,
+        rules: Rules,
+        address: str,
+        user: str,
+        *,
+        trying: bool = False,
+        session: str = "",
+        waited: float = 0.0,
+    ) -> Standing:
+        """What is held against a login that has *waited* for so long.
 
-        *trying* counts it as one try of the address, unless there were too many. *session* takes a turn among the
-        tries of the user, unless the login is refused or too many wait; it is under way then until ``failed``,
-        ``entered`` or ``settled``.
+        *trying* counts it as one try of the address, unless there were too many. *session* is in line for a turn
+        among the tries of the user, unless the login is refused, has to wait for failures of its address, or too many
+        wait. It is under way until ``failed``, ``entered`` or ``settled``. While ``turn`` is not 0 it asks again after
+        ``pause``: who does not loses the place.
         """
 
-    def settled(self, user: str, session: str) -> None:
-        """A try is no longer under way, and neither failed nor entered."""
+    def settled(self, address: str, user: str, session: str) -> None:
+        """A try is no longer in line or under way, and neither failed nor entered: its turn is for the next one."""
 
     def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
         """Count a failed login, and ban the address if that was one too many.

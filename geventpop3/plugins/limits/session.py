@@ -15,6 +15,7 @@ class Session:
         "at_gate",
         "client",
         "fingerprint",
+        "in_line",
         "name",
         "owner",
         "refused",
@@ -34,8 +35,12 @@ class Session:
         self.at_gate = False
         """Whether a login of this client is being checked."""
         self.under_way = False
-        """Whether the ledger counts a try of the user, of which it has not been told the outcome."""
+        """Whether the ledger may count a try of the user, of which it has not been told the outcome."""
         self.begin("", "")
+
+    def disown(self) -> None:
+        """Hold nothing: this is a forked child's copy."""
+        self.owner, self.at_gate, self.under_way = None, False, False
 
     def begin(self, user: str, fingerprint: str) -> None:
         """A login begins; *user* is the key of its name, if that is known before it is checked."""
@@ -45,6 +50,8 @@ class Session:
         """Whether it is counted as a try of the address."""
         self.waited = 0.0
         """Seconds that it has been made to wait."""
+        self.in_line = False
+        """Whether it was told that it waits for its turn."""
         self.refused: Reason | None = None
         """Why it fails although the password was right."""
 
