@@ -11,10 +11,11 @@ from geventpop3 import EAT_ALL, PipelineError, Plugin, POP3Server, err, handles,
 from geventpop3.auth.mechanisms import CredentialsRejected, LookUp, Mechanism
 from geventpop3.errors import ConfigError
 from geventpop3.pipeline.events import signal
-from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
+from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules, plugin
 from geventpop3.plugins.limits.bans import Bans
 from geventpop3.plugins.limits.gates import Gates
 from geventpop3.plugins.limits.subjects import user_key
+from geventpop3.server.client import Client
 
 BANNED = "-ERR [SYS/TEMP] too many failed logins from your address, try again later"
 FAILED = "-ERR [AUTH] authentication failed"
@@ -702,6 +703,30 @@ def test_the_ledger_is_told_the_end_of_a_try_once(make):
     site.pop3d.on("cmd_pass", priority=-1)(lambda pop3d, event: err("later"))
     site.login("alice", "ALICE")
     assert settled == [(HERE, user_key("alice"))]
+
+
+@pytest.mark.parametrize("of_address", [True, False])
+def test_who_goes_while_its_login_waits_is_not_checked_and_gives_its_turn_back(make, monkeypatch, of_address):
+    monkeypatch.setattr(plugin, "LOOK_SECONDS", 1.0)
+    site = make(delays=(4,) if of_address else (), user_delays=(4,))
+    site.fail("alice", peer=HERE if of_address else THERE)
+    monkeypatch.setattr(Client, "has_gone", lambda client: len(site.time.slept) == 3)
+    checked = site.book.checked
+    assert site.login("alice", "ALICE") == CROWDED
+    assert site.time.slept == [1, 1, 1]
+    assert site.book.checked == checked
+    assert [name for name, *_ in site.told] == ["login_delayed", "login_refused"]
+    assert site.told[-1] == ("login_refused", HERE, "alice", "gone")
+    assert not tries(site, user_key("alice"))
+
+
+def test_a_second_try_of_an_address_does_not_wait_in_line(make):
+    site = make(user_delays=(4,))
+    replies = []
+    site.book.at = lambda: replies.append(site.login("alice", "ALICE")) if not replies else None
+    site.login("alice", "ALICE")
+    assert replies == ["-ERR [SYS/TEMP] too many logins from your address at once, try again later"]
+    assert site.told == [("login_refused", HERE, "alice", "address-busy")]
 
 
 def test_where_a_user_has_logged_in_lately_its_own_failures_delay_it(make):

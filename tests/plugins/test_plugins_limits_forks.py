@@ -31,20 +31,27 @@ class Peer:
         self.sock.sendall(line + b"\r\n")
         return self.file.readline().rstrip()
 
+    def close(self) -> None:
+        self.file.close()
+        self.sock.close()
+
 
 @pytest.mark.service
 @pytest.mark.parametrize("patched", ["patched", "unpatched"])
 def test_a_child_renews_no_session_and_tells_of_no_ban(redis_server, patched):
     redis_server.flush()
     command = [sys.executable, str(PROGRAM), patched, redis_server.url]
+    peers = []
     with green.Popen(command, stdin=green.PIPE, stdout=green.PIPE, stderr=green.PIPE) as process:
         try:
             port = int(process.stdout.readline())
             alice, other = Peer(port), Peer(port)
             assert alice.say(b"USER alice").startswith(b"+OK")
             assert alice.say(b"PASS x").startswith(b"+OK")
+            peers += [alice, other]
             for _ in range(2):  # the second is one too many: there is a ban whose end is to be told
                 last = Peer(port)
+                peers.append(last)
                 assert last.say(b"USER bob").startswith(b"+OK")
                 assert last.say(b"PASS wrong").startswith(b"-ERR")
             assert other.say(b"XFORK") == b"+OK forked"
@@ -57,6 +64,8 @@ def test_a_child_renews_no_session_and_tells_of_no_ban(redis_server, patched):
                 assert process.wait() == 0
         finally:
             process.kill()
+            for peer in peers:
+                peer.close()
 
 
 def in_child(check):
