@@ -9,7 +9,7 @@ import pytest
 import required
 from limits_site import Site, Time
 
-from geventpop3.plugins.limits import redis
+from geventpop3.plugins.limits import plugin, redis
 
 SHIPPED = {name: getattr(redis, name) for name in ("CALL_SECONDS", "SOCKET_SECONDS")}
 """The deadlines as they are, which no test but those about them has."""
@@ -53,6 +53,12 @@ def patience_with_slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     """No deadline of ours may pass because a machine is busy."""
     monkeypatch.setattr(redis, "CALL_SECONDS", 60.0)
     monkeypatch.setattr(redis, "SOCKET_SECONDS", 60.0)
+
+
+@pytest.fixture(autouse=True)
+def one_sleep_for_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits does not look up meanwhile, so that a test sees how long it was made to wait."""
+    monkeypatch.setattr(plugin, "LOOK_SECONDS", float("inf"))
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,11 @@ from geventpop3 import EAT_ALL, PipelineError, Plugin, POP3Server, err, handles,
 from geventpop3.auth.mechanisms import CredentialsRejected, LookUp, Mechanism
 from geventpop3.errors import ConfigError
 from geventpop3.pipeline.events import signal
-from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
+from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules, plugin
 from geventpop3.plugins.limits.ban_timer import Bans
 from geventpop3.plugins.limits.concurrency import Gates
 from geventpop3.plugins.limits.keys import user_key
+from geventpop3.server.client import Client
 
 BANNED = "-ERR [SYS/TEMP] too many failed logins from your address, try again later"
 FAILED = "-ERR [AUTH] authentication failed"
@@ -100,7 +101,9 @@ def test_the_longer_of_the_two_delays_holds(make):
     site = make(delays=(2,), user_delays=(5,))
     site.fail("alice")
     assert site.fail("bob") == [2]
-    assert site.fail("alice") == [5]
+    # The turn of alice is 5 seconds after the one before, of which 3 are left; after 2 of these it is her turn.
+    site.time.now -= 2
+    assert site.fail("alice") == [2, 3]
 
 
 def test_without_delays_nobody_waits(make):
@@ -648,7 +651,8 @@ def test_many_addresses_get_no_more_tries_of_one_user_than_the_delays_allow(make
 
     waits, refused = crowd(site, login)
     assert site.book.checked == 5
-    assert sorted(waits) == [1, 3, 7, 15, 23, 31]
+    assert waits == [1] * 6  # each asks again when the first of them goes on
+    assert [seconds for event, *_, seconds in site.told if event == "login_delayed"] == [1, 3, 7, 15, 23, 31]
     assert sorted(set(refused)) == sorted({FAILED, CROWDED})
     assert refused.count(CROWDED) == 60 - 5 - 6
     assert ("login_refused", "203.0.113.59", name, "user-busy") in site.told
@@ -685,12 +689,12 @@ def test_a_mechanism_that_asks_for_two_names_has_one_try_under_way(make):
 
 
 def tries(site, user):
-    return site.ledger._under_way.count(user, site.time(), 60)
+    return len(site.ledger._tries_of.get(user, ()))
 
 
 def test_the_ledger_is_told_the_end_of_a_try_once(make):
     site = make()
-    site.ledger.settled = lambda user, session: settled.append(user)
+    site.ledger.settled = lambda address, user, session: settled.append((address, user))
     settled = []
     site.login("alice", "ALICE")
     site.login("alice", "wrong")
@@ -698,7 +702,31 @@ def test_the_ledger_is_told_the_end_of_a_try_once(make):
     assert settled == []
     site.pop3d.on("cmd_pass", priority=-1)(lambda pop3d, event: err("later"))
     site.login("alice", "ALICE")
-    assert settled == [user_key("alice")]
+    assert settled == [(HERE, user_key("alice"))]
+
+
+@pytest.mark.parametrize("of_address", [True, False])
+def test_who_goes_while_its_login_waits_is_not_checked_and_gives_its_turn_back(make, monkeypatch, of_address):
+    monkeypatch.setattr(plugin, "LOOK_SECONDS", 1.0)
+    site = make(delays=(4,) if of_address else (), user_delays=(4,))
+    site.fail("alice", peer=HERE if of_address else THERE)
+    monkeypatch.setattr(Client, "has_gone", lambda client: len(site.time.slept) == 3)
+    checked = site.book.checked
+    assert site.login("alice", "ALICE") == CROWDED
+    assert site.time.slept == [1, 1, 1]
+    assert site.book.checked == checked
+    assert [name for name, *_ in site.told] == ["login_delayed", "login_refused"]
+    assert site.told[-1] == ("login_refused", HERE, "alice", "gone")
+    assert not tries(site, user_key("alice"))
+
+
+def test_a_second_try_of_an_address_does_not_wait_in_line(make):
+    site = make(user_delays=(4,))
+    replies = []
+    site.book.at = lambda: replies.append(site.login("alice", "ALICE")) if not replies else None
+    site.login("alice", "ALICE")
+    assert replies == ["-ERR [SYS/TEMP] too many logins from your address at once, try again later"]
+    assert site.told == [("login_refused", HERE, "alice", "address-busy")]
 
 
 def test_where_a_user_has_logged_in_lately_its_own_failures_delay_it(make):

@@ -129,8 +129,8 @@ numbers = itertools.count()
 def turns(ledger, rules, count, user=ALICE):
     """Of tries of one user that come at once, each from an address of its own."""
     sessions = [f"t{next(numbers)}" for _ in range(count)]
-    standings = [ledger.standing(rules, f"198.51.100.{n}", user, session=one) for n, one in enumerate(sessions)]
-    return [standing.turn for standing in standings if not standing.crowded]
+    standings = [ledger.standing(rules, f"198.51.{one}", user, session=one) for one in sessions]
+    return [standing.turn for standing in standings if not (standing.crowded or standing.busy)]
 
 
 def test_tries_of_a_user_take_turns_before_the_first_has_failed(ledger):
@@ -142,23 +142,201 @@ def test_tries_of_a_user_take_turns_before_the_first_has_failed(ledger):
 def test_so_long_a_try_waits_for_others_and_no_longer(ledger, time):
     rules = Rules(user_delays=(10,), user_patience=10)
     assert turns(ledger, rules, 9) == [0, 10, 20]
-    time.now += 9.5
+    time.now += 9
     assert turns(ledger, rules, 9) == []
-    time.now += 0.5
-    assert turns(ledger, rules, 9) == [20]
+    ledger.settled("198.51.100.1", ALICE, "nobody")
+    assert turns(ledger, rules, 9) == []
+
+
+def test_who_was_in_line_is_refused_when_others_keep_it_waiting(ledger, time):
+    rules = Rules(delays=(), user_delays=(8,), user_patience=10)
+    assert turns(ledger, rules, 1) == [0]
+    ledger.failed(rules, A, BOB, "")
+    waits = ledger.standing(rules, A, ALICE, session="a")
+    assert (waits.turn, waits.pause) == (8, 8)
+    for n in range(2):  # two that have failed at nothing
+        assert ledger.standing(rules, f"192.0.2.1{n}", ALICE, session=f"{n}").turn == 8 + 8 * n
+    assert ledger.standing(rules, A, ALICE, session="a").crowded
+    time.now += 8
+    assert ledger.standing(rules, "192.0.2.10", ALICE, session="0").turn == 0
+    assert ledger.standing(rules, "192.0.2.11", ALICE, session="1").turn == 8
+    time.now += 8
+    assert ledger.standing(rules, "192.0.2.11", ALICE, session="1").turn == 0
+
+
+def test_an_address_has_one_try_of_a_user_in_line(ledger):
+    rules = Rules(user_delays=(0, 5))
+    assert [ledger.standing(rules, A, ALICE, session=session).turn for session in "ab"] == [0, 0]
+    third = ledger.standing(rules, A, ALICE, session="c")
+    assert (third.turn, third.busy, third.crowded) == (0, True, False)
+    assert ledger.standing(rules, B, ALICE, session="d").turn == 5
+    assert ledger.standing(rules, B, ALICE, session="e").busy
+    assert ledger.standing(rules, B, BOB, session="f").turn == 0
+    # The one that is in line may ask again.
+    assert ledger.standing(rules, B, ALICE, session="d").turn == 5
+
+
+@pytest.mark.parametrize("end", ["settled", "failed", "entered", "lost"])
+def test_a_turn_that_is_not_used_is_for_the_next_one(ledger, time, end):
+    rules = Rules(user_delays=(8,), user_sessions=None)
+    assert turns(ledger, rules, 1) == [0]
+    assert ledger.standing(rules, A, ALICE, session="a").turn == 8
+    assert ledger.standing(rules, B, ALICE, session="b").turn == 16
+    if end == "settled":
+        ledger.settled(A, ALICE, "a")
+    elif end == "failed":
+        ledger.failed(rules, A, ALICE, "", "a")
+    elif end == "entered":
+        ledger.entered(rules, A, ALICE, ALICE, "a")
+    else:
+        time.now += 17
+        assert ledger.standing(rules, B, ALICE, session="b").turn > 0  # the other may still ask
+        time.now += 1
+        assert ledger.standing(rules, B, ALICE, session="b").turn == 0
+        return
+    assert ledger.standing(rules, B, ALICE, session="b").turn == 8
+
+
+def test_who_waits_behind_others_asks_again_when_the_first_of_them_goes_on(ledger, time):
+    rules = Rules(user_delays=(8,))
+    assert turns(ledger, rules, 3) == [0, 8, 16]
+    standing = ledger.standing(rules, A, ALICE, session="a")
+    assert (standing.turn, standing.pause) == (24, 8)
+    time.now += 8
+    standing = ledger.standing(rules, A, ALICE, session="a")
+    assert (standing.turn, standing.pause) == (16, 0.25)
+
+
+@pytest.mark.parametrize("before", ["failure", "same again", "gave up"])
+def test_an_address_that_failed_or_gave_up_stands_behind_others(ledger, before):
+    rules = Rules(delays=(), user_delays=(8,))
+    if before == "failure":
+        ledger.failed(rules, A, BOB, "")
+    elif before == "same again":
+        ledger.failed(rules, B, BOB, "f")
+        ledger.failed(rules, A, BOB, "f")
+    else:
+        ledger.standing(rules, A, BOB, session="x")
+        ledger.settled(A, BOB, "x")
+    turns(ledger, rules, 1)
+    ledger.standing(rules, A, ALICE, session="a")
+    assert ledger.standing(rules, "192.0.2.8", ALICE, session="b").turn == 8
+    assert ledger.standing(rules, A, ALICE, session="a").turn == 16
+
+
+def test_a_right_password_makes_forgotten_that_an_address_gave_up(ledger, time):
+    rules = Rules(delays=(), user_delays=(8,), user_sessions=None)
+    turns(ledger, rules, 1)
+    ledger.standing(rules, A, ALICE, session="x")
+    ledger.settled(A, ALICE, "x")
+    ledger.entered(rules, A, ALICE, ALICE, "x")
+    turns(ledger, rules, 1, BOB)
+    assert ledger.standing(rules, A, BOB, session="a").turn == 8
+    assert ledger.standing(rules, B, BOB, session="b").turn == 16
+
+
+def test_who_has_to_wait_for_the_failures_of_its_address_is_not_in_line_meanwhile(ledger):
+    rules = Rules(delays=(2, 4), user_delays=(8,))
+    turns(ledger, rules, 1)
+    ledger.failed(rules, A, BOB, "")
+    ledger.failed(rules, A, BOB, "")
+    ledger.failed(rules, A, BOB, "")
+    for waited in (0.0, 3.9):
+        assert ledger.standing(rules, A, ALICE, session="a", waited=waited)[2:] == (3, 0, 0, 0, False, False)
+    assert ledger.standing(rules, B, ALICE, session="b").turn == 8
+    assert ledger.standing(rules, A, ALICE, session="a", waited=4.0).turn == 16
+
+
+def test_who_becomes_familiar_while_it_waits_is_in_line_no_more(ledger):
+    rules = Rules(user_delays=(8,), user_sessions=None)
+    turns(ledger, rules, 1)
+    ledger.standing(rules, A, ALICE, session="a")
+    ledger.entered(rules, A, ALICE, ALICE, "other")
+    assert ledger.standing(rules, A, ALICE, session="a").turn == 0
+    assert ledger.standing(rules, B, ALICE, session="b").turn == 8
+
+
+class Attacker:
+    """One that tries a user from one address all the time, over several connections."""
+
+    def __init__(self, ledger, rules, address, habit):
+        self.ledger, self.rules, self.address, self.habit = ledger, rules, address, habit
+        self.guesses = 0
+        self.waiting = {}
+        self.asks_at = {}
+
+    def act(self, now):
+        for place in range(3):
+            session = self.waiting.setdefault(place, f"s{next(numbers)}")
+            asks_at, since = self.asks_at.get(place, (now, now))
+            if asks_at > now:
+                continue
+            failures = self.ledger.standing(self.rules, self.address, ALICE).failures
+            address_delay = self.rules.address_delay(failures)
+            standing = self.ledger.standing(self.rules, self.address, ALICE, session=session, waited=now - since)
+            if standing.banned or standing.busy or standing.crowded:
+                self.asks_at[place] = now + 1, now + 1
+                self.ledger.settled(self.address, ALICE, session)
+            elif address_delay > now - since:
+                self.asks_at[place] = since + address_delay, since
+            elif standing.turn == 0:
+                self.guesses += 1
+                fingerprint = self.address if self.habit == "same" else ""
+                self.ledger.failed(self.rules, self.address, ALICE, fingerprint, session)
+                del self.waiting[place]
+                self.asks_at.pop(place, None)
+            elif self.habit == "leaves" and asks_at > since:  # it has kept a place for as long as it could
+                self.ledger.settled(self.address, ALICE, session)
+                del self.waiting[place], self.asks_at[place]
+            else:
+                self.asks_at[place] = now + standing.pause, since
+
+
+@pytest.mark.parametrize("habit", ["guesses", "same", "leaves"])
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_few_addresses_do_not_lock_a_user_out_of_new_ones_and_get_no_more_tries(ledger, time, habit, count):
+    rules = Rules(ban_after=None, user_sessions=None)
+    attackers = [Attacker(ledger, rules, f"203.0.113.{n}", habit) for n in range(count)]
+    begun = time.now
+    victims, waits = 0, []
+    since = asks_at = session = None
+    for step in range(4 * 300):
+        time.now = begun + step / 4
+        for attacker in attackers:
+            attacker.act(time.now)
+        if step >= 4 * 120 and step % 120 == 0 and since is None:  # all have failed, or given up, once
+            since = asks_at = time.now
+            victims += 1
+            session = f"v{next(numbers)}"
+        if since is not None and time.now >= asks_at:
+            standing = ledger.standing(rules, f"198.51.100.{victims}", ALICE, session=session)
+            assert not standing.crowded
+            if standing.turn == 0:
+                waits.append(time.now - since)
+                ledger.entered(rules, f"198.51.100.{victims}", ALICE, ALICE, session)
+                since = None
+            else:
+                asks_at = time.now + standing.pause
+    assert len(waits) == 6
+    assert max(waits) <= rules.longest_user_delay + 0.5
+    if habit != "same":
+        # At once, while delays grow, and then one in eight seconds.
+        assert sum(attacker.guesses for attacker in attackers) <= 8 + 300 / 8 + 1
 
 
 def test_a_delay_that_is_longer_than_the_patience_is_waited_for(ledger):
     assert turns(ledger, Rules(user_delays=(60,), user_patience=0), 9) == [0, 60]
 
 
-def test_a_turn_is_a_delay_after_the_one_before_and_none_is_shorter_than_that(ledger, time):
+def test_a_turn_is_a_delay_after_the_one_before_and_nobody_waits_for_more_than_that(ledger, time):
     rules = Rules(user_delays=(10,), user_patience=100)
     assert turns(ledger, rules, 2) == [0, 10]
     time.now += 4
     assert ledger.standing(rules, B, ALICE, session="x").turn == 16
+    ledger.settled(B, ALICE, "x")
     time.now += 60
-    assert ledger.standing(rules, B, ALICE, session="y").turn == 10
+    assert ledger.standing(rules, A, ALICE, session="y").turn == 0
+    assert ledger.standing(rules, B, ALICE, session="z").turn == 10
 
 
 @pytest.mark.parametrize("end", ["failed", "entered", "settled", "forgotten"])
@@ -172,11 +350,11 @@ def test_a_try_is_under_way_until_it_ends(ledger, time, end):
     if end == "entered":
         ledger.entered(rules, B, ALICE, ALICE, "s")
     elif end == "settled":
-        ledger.settled(ALICE, "s")
+        ledger.settled(B, ALICE, "s")
     else:
         time.now += 120
     assert ledger.standing(rules, A, ALICE, session="x").turn == 0
-    assert ledger.standing(rules, A, ALICE, session="y").turn == 5
+    assert ledger.standing(rules, "192.0.2.8", ALICE, session="y").turn == 5
 
 
 def test_the_same_try_is_under_way_once(ledger):
@@ -184,12 +362,14 @@ def test_the_same_try_is_under_way_once(ledger):
     assert [ledger.standing(rules, A, ALICE, session="s").turn for _ in range(3)] == [0, 0, 0]
 
 
-def test_the_same_wrong_password_again_is_under_way_no_more(ledger):
-    rules = Rules(user_delays=(5, 9))
+def test_the_same_wrong_password_again_is_under_way_no_more(ledger, time):
+    rules = Rules(delays=(), user_delays=(5, 9))
     for _ in range(2):
-        ledger.standing(rules, A, ALICE, session="s")
+        assert ledger.standing(rules, A, ALICE, session="s").turn == 0
         ledger.failed(rules, A, ALICE, "f", "s")
-    assert ledger.standing(rules, B, ALICE, session="x").turn == 10  # 5 for the second try, 5 for this one
+        time.now += 5
+    time.now -= 5
+    assert ledger.standing(rules, B, ALICE, session="x").turn == 5
 
 
 def test_who_is_refused_or_has_no_name_takes_no_turn(ledger):
@@ -211,13 +391,13 @@ def test_where_a_user_has_logged_in_lately_what_others_fail_at_causes_no_delay(l
     ledger.entered(rules, A, ALICE, ALICE, "s")
     for n in range(9):
         ledger.failed(rules, f"198.51.100.{n}", ALICE, "")
-        ledger.standing(rules, B, ALICE, session=f"t{n}")
-    time.now += 30
+    assert len(turns(ledger, rules, 3)) == 3
     assert ledger.standing(rules, A, ALICE, session="u") == Standing(False, False, 0, 0)
     assert ledger.standing(rules, B, ALICE, session="v").turn > 9
     # its own failures do
     ledger.failed(rules, A, ALICE, "")
-    assert ledger.standing(rules, A, ALICE, session="u") == Standing(False, False, 1, 1, 5.0)
+    assert ledger.standing(rules, A, ALICE, session="u") == Standing(False, False, 1, 1, 5.0, 5.0)
+    assert ledger.standing(rules, A, ALICE, session="u", waited=4.0).turn == 1
     assert ledger.standing(rules, A, BOB, session="u").turn == 0
     ledger.entered(rules, A, ALICE, ALICE, "s")
     assert ledger.standing(rules, A, ALICE, session="u").turn == 0

@@ -15,6 +15,7 @@ from limits_site import HERE, THERE
 from geventpop3.errors import ConfigError
 from geventpop3.plugins.limits import Entry, Reason, RedisLedger, Rules
 from geventpop3.plugins.limits import redis as module
+from geventpop3.plugins.limits.keys import user_key
 
 needs_redis = pytest.mark.service
 required.module("redis")
@@ -120,10 +121,15 @@ def test_every_key_expires_and_none_holds_what_a_client_sent(redis, connect, mak
     stay = site.stay("carol")
     site.login("alice-canary", "canary-password", THERE)
     site.fail("alice", 2)
+    gave_up = user_key("dave")
+    for session in "ab":
+        site.ledger.standing(Rules(user_delays=(5,)), f"{session}::/64", gave_up, session=session)
+    site.ledger.settled("a::/64", gave_up, "a")
     with redis.client() as client:
         keys = list(client.scan_iter())
         assert {key.split(":")[1] for key in keys} == {
-            *["ban", "failures", "user-failures", "seen", "tries", "logins", "sessions", "familiar"]
+            *["ban", "failures", "user-failures", "seen", "tries", "logins", "sessions", "familiar"],
+            *["under-way", "turn", "blanks"],
         }
         familiar = {key for key in keys if key.split(":")[1] == "familiar"}
         assert [key for key in keys if not 0 < client.pttl(key) <= (7 * 24 if key in familiar else 1) * 3_600_000] == []
@@ -338,10 +344,11 @@ def test_redis_is_left_in_peace_for_five_seconds_after_a_call_that_failed(connec
 def test_what_began_without_redis_ends_without_it(connect):
     ledger = connect("redis://127.0.0.1:1/0")
     rules = Rules(user_delays=(5,))
-    assert [ledger.standing(rules, HERE, ALICE, session=session).turn for session in "ab"] == [0, 5]
-    ledger.settled(ALICE, "a")
-    ledger.settled(ALICE, "b")
-    assert ledger.standing(rules, THERE, ALICE, session="c").turn == 5  # the turn of b, and no delay
+    assert ledger.standing(rules, HERE, ALICE, session="a").turn == 0
+    assert ledger.standing(rules, THERE, ALICE, session="b").turn == 5
+    ledger.settled(HERE, ALICE, "a")
+    ledger.settled(THERE, ALICE, "b")
+    assert ledger.standing(rules, THERE, ALICE, session="c").turn == 0
 
 
 @needs_redis

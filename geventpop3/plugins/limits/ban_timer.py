@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import gevent
 
+from geventpop3.forks import Registration, leave_to_parent
+from geventpop3.plugins.limits.home import HomeGreenlet
+
 REMEMBERED = 20_000
 """Bans whose end is told; of more than these the first to end are not."""
 
@@ -18,7 +21,8 @@ class Bans:
         self._clock = clock
         self._ended = ended
         self._until: OrderedDict[str, float] = OrderedDict()
-        self._watch: gevent.Greenlet | None = None
+        self._watch: HomeGreenlet | None = None
+        self._registration = Registration(self._disown)
 
     def __len__(self) -> int:
         return len(self._until)
@@ -30,7 +34,7 @@ class Bans:
         if len(self._until) > REMEMBERED:
             self._until.popitem(last=False)
         if self._watch is None or self._watch.ready():
-            self._watch = gevent.spawn(self._wait)
+            self._watch = HomeGreenlet.spawn(self._wait)
 
     def remove(self, address: str) -> None:
         """The ban was lifted."""
@@ -49,6 +53,11 @@ class Bans:
             # A listener that is told of the end of a ban may have brought this about.
             self._watch.kill(block=False)
             self._watch = None
+
+    def _disown(self) -> None:
+        """Leave the telling to a forked child's parent: who acts on a ban shall be told once."""
+        leave_to_parent(self._watch)
+        self._until, self._watch = OrderedDict(), None
 
     def _wait(self) -> None:
         while self._until:

@@ -13,14 +13,20 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple, Protocol
 
+from geventpop3.forks import Registration
 from geventpop3.plugins.limits.rules import (
+    BLANK_SECONDS,
+    BLANKS,
     FAMILIAR_ADDRESSES,
     FAMILIAR_SECONDS,
     MINUTE,
+    TICK,
     UNDER_WAY_SECONDS,
+    WAITING_SECONDS,
     Rules,
     Standing,
 )
@@ -34,11 +40,13 @@ class Reason(enum.StrEnum):
     ADDRESS_RATE = "address-rate"
     """The address tries too often."""
     ADDRESS_BUSY = "address-busy"
-    """Too many logins of the address are being checked."""
+    """Too many logins of the address are being checked, or one of the same user waits for its turn."""
     USER_RATE = "user-rate"
     """The user logs in too often."""
     USER_BUSY = "user-busy"
     """Too many tries of the user, from other addresses, wait for their turn."""
+    GONE = "gone"
+    """The client has gone while its login waited."""
     USER_SESSIONS = "user-sessions"
     """The user has too many sessions."""
 
@@ -71,18 +79,31 @@ class Ledger(Protocol):
     Tries of one user take turns, whatever addresses they are from, each as long after the one before as the failures
     and the tries under way say: else many addresses would get in before the first of them has failed. The exception
     is an address from which this user has logged in lately: there only its own failures count.
+
+    An address has one try of a user that waits. Tries of addresses with fewer failures, and fewer tries that came to
+    nothing, go before others, so that few addresses cannot keep a user from a new one.
     """
 
-    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False, session: str = "") -> Standing:
-        """What is held against a login.
+    def standing(
+        self,
+        rules: Rules,
+        address: str,
+        user: str,
+        *,
+        trying: bool = False,
+        session: str = "",
+        waited: float = 0.0,
+    ) -> Standing:
+        """What is held against a login that has *waited* for so long.
 
-        *trying* counts it as one try of the address, unless there were too many. *session* takes a turn among the
-        tries of the user, unless the login is refused or too many wait; it is under way then until ``failed``,
-        ``entered`` or ``settled``.
+        *trying* counts it as one try of the address, unless there were too many. *session* is in line for a turn
+        among the tries of the user, unless the login is refused, has to wait for failures of its address, or too many
+        wait. It is under way until ``failed``, ``entered`` or ``settled``. While ``turn`` is not 0 it asks again after
+        ``pause``: who does not loses the place.
         """
 
-    def settled(self, user: str, session: str) -> None:
-        """A try is no longer under way, and neither failed nor entered."""
+    def settled(self, address: str, user: str, session: str) -> None:
+        """A try is no longer in line or under way, and neither failed nor entered: its turn is for the next one."""
 
     def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
         """Count a failed login, and ban the address if that was one too many.
@@ -109,7 +130,7 @@ class Ledger(Protocol):
 
 KEYS = 20_000
 """Keys of one table. Tables full of keys with one failure each are 11 MB, with all the failures that count 80 MB.
-Those of what is under way take 32 MB more, those of familiar addresses 54 MB."""
+Those of tries that came to nothing take as much as failures, those of familiar addresses 54 MB more."""
 
 
 class Hits:
@@ -140,6 +161,11 @@ class Hits:
         """Whether there are *most* within the window."""
         hits = self._hits.get(key, ())
         return len(hits) >= most and now - hits[-most][0] < window
+
+    def last(self, key: str) -> float | None:
+        """When the last one was, if any is known."""
+        hits = self._hits.get(key)
+        return hits[-1][0] if hits else None
 
     def has(self, key: str, tag: str, now: float, window: float) -> bool:
         """Whether there is one with the tag within the window."""
@@ -174,13 +200,70 @@ class Deadlines:
         """Whether it still does."""
         return self._until.get(key, now) > now
 
-    def until(self, key: str, now: float) -> float:
-        """Until when; *now* if it does not hold."""
-        return max(self._until.get(key, now), now)
-
     def drop(self, key: str) -> None:
         """It holds no more."""
         self._until.pop(key, None)
+
+
+@dataclass(slots=True)
+class Try:
+    """One try of a user: it is in line for its turn, or has had it and is being checked."""
+
+    address: str
+    rank: int
+    """Those with the lower one go first."""
+    since: float
+    until: float
+    """If nobody has asked or told by then, its process has died."""
+    waits: bool = True
+
+
+class Tries:
+    """The tries of one user by session, in the order in which they came."""
+
+    __slots__ = ("_tries",)
+
+    def __init__(self) -> None:
+        self._tries: dict[str, Try] = {}
+
+    def __len__(self) -> int:
+        return len(self._tries)
+
+    def __contains__(self, session: str) -> bool:
+        return session in self._tries
+
+    def drop(self, session: str) -> bool:
+        """Forget one; return whether it was there."""
+        return self._tries.pop(session, None) is not None
+
+    def drop_lost(self, now: float) -> None:
+        """Forget those whose process has died."""
+        for session in [session for session, one in self._tries.items() if one.until <= now]:
+            del self._tries[session]
+
+    def checked(self) -> int:
+        """Return how many have had their turn."""
+        return sum(not one.waits for one in self._tries.values())
+
+    def ask(self, session: str, address: str, rank: int, now: float) -> Try:
+        """Return the try of a session, in line if it is new."""
+        one = self._tries.setdefault(session, Try(address, rank, now, now))
+        one.rank = rank
+        return one
+
+    def ahead(self, session: str) -> int:
+        """Return how many go before this one."""
+        mine, count, is_later = self._tries[session], 0, False
+        for other, one in self._tries.items():
+            if other == session:
+                is_later = True
+            elif one.waits and (one.rank < mine.rank or (one.rank == mine.rank and not is_later)):
+                count += 1
+        return count
+
+    def has_other(self, session: str, address: str) -> bool:
+        """Return whether another one is of this address."""
+        return any(one.address == address for other, one in self._tries.items() if other != session)
 
 
 class MemoryLedger:
@@ -194,13 +277,26 @@ class MemoryLedger:
         self._failures = Hits(keys)
         self._user_failures = Hits(keys)
         self._logins = Hits(keys)
-        self._under_way = Hits(keys)
-        self._turns = Deadlines(keys)
+        self._turns = Hits(keys)
+        """When a try of a user was let go on last."""
+        self._blanks = Hits(keys)
+        """The tries of an address that came to nothing, or were the same as before."""
         self._familiar = Hits(keys)
+        self._tries_of: dict[str, Tries] = {}
         self._sessions: dict[str, set[str]] = {}
-        """Not bounded here: the server bounds its sessions, and none of them may be forgotten."""
+        """Neither is bounded here: the server bounds its sessions, and none of them may be forgotten."""
+        self._registration = Registration(self._disown)
 
-    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False, session: str = "") -> Standing:
+    def standing(
+        self,
+        rules: Rules,
+        address: str,
+        user: str,
+        *,
+        trying: bool = False,
+        session: str = "",
+        waited: float = 0.0,
+    ) -> Standing:
         now = self._clock()
         too_often, most = False, rules.address_logins_per_minute
         if trying and most is not None:
@@ -210,38 +306,67 @@ class MemoryLedger:
         banned = self._bans.holds(address, now)
         failures = self._failures.count(address, now, rules.window)
         if self._familiar.has(user, address, now, FAMILIAR_SECONDS):
+            self._drop(user, session)
             user_failures = self._user_failures.count(user, now, rules.window, address)
-            return Standing(banned, too_often, failures, user_failures, rules.user_delay(user_failures))
-        user_failures = self._user_failures.count(user, now, rules.window)
-        turn, crowded = 0.0, False
-        if user and session and not (banned or too_often):
-            turn, crowded = self._take_turn(rules, user, session, user_failures, now)
-        return Standing(banned, too_often, failures, user_failures, turn, crowded)
+            turn = max(rules.user_delay(user_failures) - waited, 0.0)
+            return Standing(banned, too_often, failures, user_failures, turn, turn)
+        standing = Standing(banned, too_often, failures, self._user_failures.count(user, now, rules.window))
+        is_refused = banned or too_often
+        if not (user and session and rules.longest_user_delay) or is_refused or rules.address_delay(failures) > waited:
+            return standing
+        return self._take_turn(rules, address, user, session, standing, now)
 
-    def _take_turn(self, rules: Rules, user: str, session: str, user_failures: int, now: float) -> tuple[float, bool]:
-        self._under_way.forget(user, session)
-        delay = rules.user_delay(user_failures + self._under_way.count(user, now, UNDER_WAY_SECONDS))
-        queue = self._turns.until(user, now) - now
-        if queue > rules.user_patience:
-            return 0.0, True
-        turn = queue + delay
-        if turn > 0:
-            self._turns.set(user, now, turn)
-        if rules.user_failures_kept:
-            self._under_way.add(user, session, now, UNDER_WAY_SECONDS, rules.user_failures_kept)
-        return turn, False
+    def _take_turn(
+        self, rules: Rules, address: str, user: str, session: str, standing: Standing, now: float
+    ) -> Standing:
+        tries = self._tries_of.setdefault(user, Tries())
+        tries.drop_lost(now)
+        is_new = session not in tries
+        mine = tries.ask(session, address, standing.failures + self._blanks.count(address, now, BLANK_SECONDS), now)
+        if not mine.waits:
+            return standing
+        ahead, before = tries.ahead(session), standing.user_failures + tries.checked()
+        last_turn = self._turns.last(user)
+        # When the first in line may go on.
+        slot = now if last_turn is None else max(last_turn + rules.user_delay(before), now)
+        if not ahead and slot <= now:
+            mine.waits, mine.until = False, now + UNDER_WAY_SECONDS
+            self._turns.add(user, "", now, rules.longest_user_delay, 1)
+            return standing
+        last, turn = now, slot
+        for place in range(1, ahead + 1):
+            last, turn = turn, turn + rules.user_delay(before + place)
+        busy = is_new and tries.has_other(session, address)
+        if busy or (ahead and last - mine.since > rules.user_patience):
+            self._drop(user, session)
+            return standing._replace(busy=busy, crowded=not busy)
+        pause = max(slot - now, TICK) if ahead else slot - now
+        mine.until = now + pause + WAITING_SECONDS
+        return standing._replace(turn=max(turn - now, pause), pause=pause)
 
-    def settled(self, user: str, session: str) -> None:
-        self._under_way.forget(user, session)
+    def _drop(self, user: str, session: str) -> bool:
+        tries = self._tries_of.get(user)
+        was_there = tries is not None and tries.drop(session)
+        if tries is not None and not tries:
+            del self._tries_of[user]
+        return was_there
+
+    def settled(self, address: str, user: str, session: str) -> None:
+        if self._drop(user, session):
+            self._blank(address, user, self._clock())
+
+    def _blank(self, address: str, user: str, now: float) -> None:
+        self._blanks.add(address, user, now, BLANK_SECONDS, BLANKS)
 
     def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
         now = self._clock()
-        self._under_way.forget(user, session)
+        self._drop(user, session)
         before = self._user_failures.count(user, now, rules.window)
         if fingerprint:
             known = self._seen.holds(fingerprint, now)
             self._seen.set(fingerprint, now, rules.window)
             if known:
+                self._blank(address, user, now)
                 return Failure(counted=False, banned=False, user_failures=before)
         if user and rules.user_failures_kept:
             self._user_failures.add(user, address, now, rules.window, rules.user_failures_kept)
@@ -258,7 +383,8 @@ class MemoryLedger:
         before = self._user_failures.count(user, now, rules.window)
         self._failures.forget(address, user)
         self._user_failures.forget(user, address)
-        self._under_way.forget(user, session)
+        self._blanks.forget(address, user)
+        self._drop(user, session)
         if user:
             self._familiar.forget(user, address)
             self._familiar.add(user, address, now, FAMILIAR_SECONDS, FAMILIAR_ADDRESSES)
@@ -287,3 +413,8 @@ class MemoryLedger:
 
     def close(self) -> None:
         """There is nothing to let go of."""
+
+    def _disown(self) -> None:
+        """Forget what a forked child's parent has open: its sessions, and its tries that are under way."""
+        self._sessions.clear()
+        self._tries_of.clear()

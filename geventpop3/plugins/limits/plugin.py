@@ -13,6 +13,7 @@ from time import monotonic
 import gevent
 
 from geventpop3.errors import PipelineError
+from geventpop3.forks import Registration
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
@@ -22,7 +23,7 @@ from geventpop3.plugins.limits.ban_timer import Bans
 from geventpop3.plugins.limits.concurrency import Gates
 from geventpop3.plugins.limits.keys import Networks, address_key, fingerprint, parse_address, user_key
 from geventpop3.plugins.limits.ledger import Ledger, MemoryLedger, Reason
-from geventpop3.plugins.limits.rules import Rules
+from geventpop3.plugins.limits.rules import Rules, Standing
 
 
 class Session:
@@ -33,6 +34,7 @@ class Session:
         "at_gate",
         "client",
         "fingerprint",
+        "in_line",
         "name",
         "owner",
         "refused",
@@ -52,8 +54,12 @@ class Session:
         self.at_gate = False
         """Whether a login of this client is being checked."""
         self.under_way = False
-        """Whether the ledger counts a try of the user, of which it has not been told the outcome."""
+        """Whether the ledger may count a try of the user, of which it has not been told the outcome."""
         self.begin("", "")
+
+    def disown(self) -> None:
+        """Hold nothing: this is a forked child's copy."""
+        self.owner, self.at_gate, self.under_way = None, False, False
 
     def begin(self, user: str, fingerprint: str) -> None:
         """A login begins; *user* is the key of its name, if that is known before it is checked."""
@@ -63,6 +69,8 @@ class Session:
         """Whether it is counted as a try of the address."""
         self.waited = 0.0
         """Seconds that it has been made to wait."""
+        self.in_line = False
+        """Whether it was told that it waits for its turn."""
         self.refused: Reason | None = None
         """Why it fails although the password was right."""
 
@@ -107,6 +115,9 @@ LOGINS = ("cmd_pass", "cmd_apop", "cmd_auth")
 AFTERWARDS = 1_000_000
 """The priority of who hears a login when everybody has answered."""
 
+LOOK_SECONDS = 1.0
+"""A login that waits looks so often whether its client has gone."""
+
 ONE_STEP = frozenset({"PLAIN", "XOAUTH2", "OAUTHBEARER"})
 """Mechanisms whose initial response is all that the client has to say: the same again is the same password again."""
 
@@ -137,11 +148,23 @@ class LoginLimits(Plugin):
         self.ledger: Ledger = MemoryLedger(clock=clock) if ledger is None else ledger
         self._key = secrets.token_bytes(32) if key is None else key
         self._sleep = sleep
+        self._trusted = Networks(self.rules.trusted)
+        self._bans = Bans(clock, self._ban_ended)
+        self._begin()
+        self._pop3d: Pluggable | None = None
+        self._registration = Registration(self._disown)
+
+    def _begin(self) -> None:
+        """Know no session; the next ones have another name in the ledger than those of before."""
         self._token = secrets.token_hex(8)
         self._gates = Gates(self.rules.at_once, self.rules.patience)
-        self._bans = Bans(clock, self._ban_ended)
-        self._sessions = Sessions(Networks(self.rules.trusted))
-        self._pop3d: Pluggable | None = None
+        self._sessions = Sessions(self._trusted)
+
+    def _disown(self) -> None:
+        """Leave the sessions to a forked child's parent."""
+        for session in self._sessions.all_gone():
+            session.disown()
+        self._begin()
 
     def __repr__(self) -> str:
         return f"<LoginLimits {self.rules!r}>"
@@ -316,7 +339,10 @@ class LoginLimits(Plugin):
         return ""
 
     def _admit(self, pop3d: Pluggable, session: Session, name: str) -> Reason | None:
-        """Wait until a login may be checked; returns why it may not be."""
+        """Wait until a login may be checked; returns why it may not be.
+
+        First it waits for the failures of its address, then it is in line for its turn among the tries of its user.
+        """
         token = self._token_of(session)
         while True:
             if not session.at_gate:
@@ -327,31 +353,62 @@ class LoginLimits(Plugin):
                 self._leave_gate(session)
                 return None
             # Asked again after each wait: what others failed at meanwhile counts.
-            takes_turn = bool(session.user) and not session.under_way
+            session.under_way = bool(session.user)
             trying, session.tried = not session.tried, True
             standing = self.ledger.standing(
-                self.rules, session.address, session.user, trying=trying, session=token if takes_turn else ""
+                self.rules,
+                session.address,
+                session.user,
+                trying=trying,
+                session=token if session.user else "",
+                waited=session.waited,
             )
             if standing.banned:
                 return Reason.BANNED
             if standing.too_often:
                 return Reason.ADDRESS_RATE
+            if standing.busy:
+                return Reason.ADDRESS_BUSY
             if standing.crowded:
                 return Reason.USER_BUSY
-            session.under_way = session.under_way or takes_turn
-            delay = self.rules.delay(standing)
-            if delay <= session.waited:
+            delay = self.rules.address_delay(standing.failures)
+            if delay <= session.waited and not standing.turn:
                 return None
             self._leave_gate(session)
-            self._wait(pop3d, session, name, delay)
+            if delay > session.waited:
+                stays = self._wait(pop3d, session, name, delay)
+            else:
+                stays = self._wait_in_line(pop3d, session, name, standing)
+            if not stays:
+                return Reason.GONE
 
-    def _wait(self, pop3d: Pluggable, session: Session, name: str, seconds: float) -> None:
-        """Let this client's greenlet sleep until it has waited so long for this login, all in all."""
+    def _wait(self, pop3d: Pluggable, session: Session, name: str, seconds: float) -> bool:
+        """Let this client's greenlet sleep until it has waited so long for this login, all in all.
+
+        Returns whether the client is still there.
+        """
         more = seconds - session.waited
-        if more > 0:
-            session.waited = seconds
-            reports.delayed(pop3d, session.client, session.address, name, more)
-            self._sleep(more)
+        if more <= 0:
+            return True
+        reports.delayed(pop3d, session.client, session.address, name, more)
+        return self._pause(session, more)
+
+    def _wait_in_line(self, pop3d: Pluggable, session: Session, name: str, standing: Standing) -> bool:
+        """Let this client's greenlet sleep until it is to ask again; tell of that once. Returns as ``_wait`` does."""
+        if not session.in_line:
+            session.in_line = True
+            reports.delayed(pop3d, session.client, session.address, name, standing.turn)
+        return self._pause(session, standing.pause)
+
+    def _pause(self, session: Session, seconds: float) -> bool:
+        session.waited += seconds
+        while seconds > 0:
+            step = min(seconds, LOOK_SECONDS)
+            self._sleep(step)
+            if session.client.has_gone():
+                return False
+            seconds -= step
+        return True
 
     def _wait_late(self, pop3d: Pluggable, session: Session, name: str, user_failures: int) -> None:
         """An AUTH of the application's own tells the name only now: its answer waits, whichever it is."""
@@ -379,7 +436,7 @@ class LoginLimits(Plugin):
         """The try of the user that was under way, if one was, came to nothing."""
         if session.under_way:
             session.under_way = False
-            self.ledger.settled(session.user, self._token_of(session))
+            self.ledger.settled(session.address, session.user, self._token_of(session))
 
     def _leave_gate(self, session: Session) -> None:
         if session.at_gate:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,9 +18,21 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 from geventpop3.errors import ConfigError
+from geventpop3.forks import Registration, leave_to_parent
 from geventpop3.plugins.limits import redis_scripts
+from geventpop3.plugins.limits.home import HomeGreenlet
 from geventpop3.plugins.limits.ledger import Entry, Failure, MemoryLedger, Reason
-from geventpop3.plugins.limits.rules import FAMILIAR_ADDRESSES, FAMILIAR_SECONDS, UNDER_WAY_SECONDS, Rules, Standing
+from geventpop3.plugins.limits.rules import (
+    BLANK_SECONDS,
+    BLANKS,
+    FAMILIAR_ADDRESSES,
+    FAMILIAR_SECONDS,
+    TICK,
+    UNDER_WAY_SECONDS,
+    WAITING_SECONDS,
+    Rules,
+    Standing,
+)
 
 log = logging.getLogger("geventpop3.limits")
 
@@ -67,43 +80,73 @@ class RedisLedger:
         clock: Callable[[], float] | None = None,
         spare: MemoryLedger | None = None,
     ) -> None:
-        self._redis, self._errors = _connect(url)
+        self._connect = partial(_connect, url)
+        self._open()
         self._prefix = prefix
         self._shared_clock = clock
         self._clock = clock or monotonic
         self._spare = MemoryLedger(clock=self._clock) if spare is None else spare
+        self._pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
+        self._resting_until: float | None = None
+        self._sessions: dict[str, str] = {}
+        """The sessions of this process with their owners."""
+        self._renewal: HomeGreenlet | None = None
+        self._registration = Registration(self._disown)
+
+    def _open(self) -> None:
+        self._redis, self._errors = self._connect()
         self._standing = self._redis.register_script(redis_scripts.STANDING)
         self._settled = self._redis.register_script(redis_scripts.SETTLED)
         self._failed = self._redis.register_script(redis_scripts.FAILED)
         self._entered = self._redis.register_script(redis_scripts.ENTERED)
         self._renew = self._redis.register_script(redis_scripts.RENEW)
         self._release = self._redis.register_script(redis_scripts.RELEASE)
-        self._pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
-        self._resting_until: float | None = None
-        self._sessions: dict[str, str] = {}
-        """The sessions of this process with their owners."""
-        self._renewal: gevent.Greenlet | None = None
+
+    def _disown(self) -> None:
+        """Leave everything to a forked child's parent: its sessions, threads, and connections to Redis.
+
+        redis-py would find out about the fork at its next call, but it may have been forked with its locks held.
+        """
+        leave_to_parent((self._renewal, self._pools))
+        self._sessions, self._renewal, self._pools = {}, None, WeakKeyDictionary()
+        # What is freed here is closed, and nothing more: redis-py ends connections in their own process alone.
+        self._open()
 
     # The ledger
 
-    def standing(self, rules: Rules, address: str, user: str, *, trying: bool = False, session: str = "") -> Standing:
-        keys, arguments = _standing_of(rules, address, user, trying, session)
+    def standing(
+        self,
+        rules: Rules,
+        address: str,
+        user: str,
+        *,
+        trying: bool = False,
+        session: str = "",
+        waited: float = 0.0,
+    ) -> Standing:
+        keys, arguments = _standing_of(rules, address, user, trying, session, waited)
         answer = self._run(self._standing, keys, arguments)
         if answer is None:
-            return self._spare.standing(rules, address, user, trying=trying, session=session)
-        banned, too_often, failures, user_failures, turn, crowded = answer
-        return Standing(bool(banned), bool(too_often), failures, user_failures, turn / 1000, bool(crowded))
+            return self._spare.standing(rules, address, user, trying=trying, session=session, waited=waited)
+        banned, too_often, failures, user_failures, turn, pause, crowded, busy = answer
+        seconds = turn / 1000, pause / 1000
+        return Standing(
+            bool(banned), bool(too_often), failures, user_failures, *seconds, crowded=bool(crowded), busy=bool(busy)
+        )
 
-    def settled(self, user: str, session: str) -> None:
-        if self._run(self._settled, [f"under-way:{user}"], [session]) is None:
-            self._spare.settled(user, session)
+    def settled(self, address: str, user: str, session: str) -> None:
+        keys = [f"under-way:{user}", f"blanks:{address}"]
+        if self._run(self._settled, keys, [user, session, BLANKS, _ms(BLANK_SECONDS)]) is None:
+            self._spare.settled(address, user, session)
 
     def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
         keys = [f"ban:{address}", f"seen:{fingerprint}", f"failures:{address}"]
-        keys += [f"user-failures:{user}", f"under-way:{user}"]
+        keys += [f"user-failures:{user}", f"under-way:{user}", f"blanks:{address}"]
         kept = [rules.failures_kept, rules.user_failures_kept]
         ban = [rules.ban_after or 0, _ms(rules.ban_seconds)]
-        answer = self._run(self._failed, keys, [_ms(rules.window), address, user, fingerprint, *kept, *ban, session])
+        login = [address, user, fingerprint]
+        blanks = [BLANKS, _ms(BLANK_SECONDS)]
+        answer = self._run(self._failed, keys, [_ms(rules.window), *login, *kept, *ban, session, *blanks])
         if answer is None:
             return self._spare.failed(rules, address, user, fingerprint, session)
         counted, banned, user_failures = answer
@@ -111,7 +154,7 @@ class RedisLedger:
 
     def entered(self, rules: Rules, address: str, user: str, owner: str, session: str) -> Entry:
         keys = [f"sessions:{owner}", f"logins:{owner}", f"failures:{address}"]
-        keys += [f"user-failures:{user}", f"under-way:{user}", f"familiar:{user}"]
+        keys += [f"user-failures:{user}", f"under-way:{user}", f"familiar:{user}", f"blanks:{address}"]
         login = [address, user, session]
         most = [rules.user_sessions or 0, rules.user_logins_per_minute or 0]
         familiar = [_ms(FAMILIAR_SECONDS), FAMILIAR_ADDRESSES]
@@ -124,7 +167,7 @@ class RedisLedger:
         if entry.refused is None and rules.user_sessions is not None:
             self._sessions[session] = owner
             if self._renewal is None or self._renewal.ready():
-                self._renewal = gevent.spawn(self._keep_renewing)
+                self._renewal = HomeGreenlet.spawn(self._keep_renewing)
         return entry
 
     def left(self, owner: str, session: str) -> None:
@@ -136,7 +179,7 @@ class RedisLedger:
     def check(self) -> None:
         """Run a script in Redis, from a thread that may wait. Raises ConfigError if that fails."""
         try:
-            keys, arguments = _standing_of(Rules(), "check", "", trying=False, session="")
+            keys, arguments = _standing_of(Rules(), "check", "", trying=False, session="", waited=0.0)
             self._standing(keys=[self._prefix + key for key in keys], args=["", *arguments])
         except self._errors as error:
             raise ConfigError(f"Redis: {error}") from None
@@ -239,15 +282,17 @@ def _connect(url: str) -> tuple[Any, tuple[type[Exception], ...]]:
 
 
 def _standing_of(
-    rules: Rules, address: str, user: str, trying: bool, session: str
+    rules: Rules, address: str, user: str, trying: bool, session: str, waited: float
 ) -> tuple[list[str], list[str | int]]:
     """Return the keys and the arguments of the script that looks up a standing."""
     keys = [f"ban:{address}", f"tries:{address}", f"failures:{address}"]
     keys += [f"user-failures:{user}", f"familiar:{user}", f"under-way:{user}", f"turn:{user}"]
+    keys.append(f"blanks:{address}")
     most = rules.address_logins_per_minute or 0
     login: list[str | int] = [most if trying else 0, address, session if user else ""]
-    bounds = [rules.user_failures_kept, _ms(rules.user_patience), _ms(FAMILIAR_SECONDS), _ms(UNDER_WAY_SECONDS)]
-    return keys, [_ms(rules.window), *login, *bounds, *map(_ms, rules.user_delays)]
+    kept = map(_ms, (rules.user_patience, FAMILIAR_SECONDS, UNDER_WAY_SECONDS, WAITING_SECONDS, BLANK_SECONDS, TICK))
+    delays = [len(rules.delays), *map(_ms, [*rules.delays, *rules.user_delays])]
+    return keys, [_ms(rules.window), *login, *kept, _ms(waited), *delays]
 
 
 def _guarded(call: Callable[[], T]) -> tuple[T | None, Exception | None]:

@@ -1,8 +1,8 @@
 """What the shared ledger does in Redis: scripts, so that each is one step and one round trip, however many take part.
 
-A list holds hits, ``milliseconds|tag``, the latest first; a sorted set holds sessions by the end of their lease. Every
-key expires by itself. ARGV[1] is the time in milliseconds, or empty: then it is the time of the Redis server, which all
-who share it agree on.
+A list holds hits, ``milliseconds|tag``, the latest first; a sorted set holds sessions by the end of their lease; a hash
+holds the tries of a user by session. A blank is a try that came to nothing. Every key expires by itself. ARGV[1] is the
+time in milliseconds, or empty: then it is the time of the Redis server, which all who share it agree on.
 """
 
 _COMMON = """
@@ -48,6 +48,13 @@ local function has(key, tag, window)
     end
     return false
 end
+local function parse(text)
+    local state, address, rank, place, since, ends = string.match(text, '^(%a+)|([^|]*)|(%d+)|(%d+)|(%d+)|(%d+)$')
+    return {
+        waits = state == 'waits', address = address, rank = tonumber(rank), place = tonumber(place),
+        since = tonumber(since), ends = tonumber(ends)
+    }
+end
 local function lease(key, session, milliseconds)
     redis.call('ZADD', key, string.format('%.0f', now + milliseconds), session)
     redis.call('PEXPIRE', key, milliseconds)
@@ -57,58 +64,110 @@ end
 STANDING = (
     _COMMON
     + """
--- KEYS ban, tries, failures, and of the user: failures, familiar addresses, tries under way, the turn taken last
--- ARGV now, window, tries allowed in a minute (0: this is none), address, session (empty: it takes no turn),
---   failures of a user kept, patience, for how long addresses are familiar and tries under way, delays of the user
--- returns banned, too often, failures, failures of the user, milliseconds until its turn, whether too many wait
+-- KEYS ban, tries, failures, of the user: failures, familiar addresses, tries in line and under way, when the last had
+--   its turn; blanks of the address
+-- ARGV now, window, tries allowed in a minute (0: this is none), address, session (empty: it takes no turn), patience,
+--   for how long addresses are familiar, tries under way, places of those that wait kept, blanks; milliseconds until a
+--   try asks again if the one before it is about to go on; milliseconds that the login has waited; how many delays of
+--   addresses there are, these, the delays of users
+-- returns banned, too often, failures, failures of the user, milliseconds until its turn and until it asks again,
+--   whether too many wait, whether the address has another try
 local window, most, too_often, address, session = tonumber(ARGV[2]), tonumber(ARGV[3]), 0, ARGV[4], ARGV[5]
-local function user_delay(failures)
-    local step = math.min(failures, #ARGV - 9)
-    return step > 0 and tonumber(ARGV[9 + step]) or 0
+local tick, waited, address_delays, longest = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), 0
+local function delay(first, steps, failures)
+    local step = math.min(failures, steps)
+    return step > 0 and tonumber(ARGV[first + step]) or 0
 end
+local function user_delay(failures) return delay(13 + address_delays, #ARGV - 13 - address_delays, failures) end
+for i = 14 + address_delays, #ARGV do longest = math.max(longest, tonumber(ARGV[i])) end
 if most > 0 then
     if reached(KEYS[2], 60000, most) then too_often = 1 else hit(KEYS[2], '', 60000, most) end
 end
 local banned, failures = holds(KEYS[1]), count(KEYS[3], window)
-if has(KEYS[5], address, tonumber(ARGV[8])) then
+if has(KEYS[5], address, tonumber(ARGV[7])) then
+    redis.call('HDEL', KEYS[6], session)
     local own = count(KEYS[4], window, address)
-    return {banned, too_often, failures, own, user_delay(own), 0}
+    local turn = math.max(user_delay(own) - waited, 0)
+    return {banned, too_often, failures, own, turn, turn, 0, 0}
 end
 local user_failures = count(KEYS[4], window)
-if session == '' or banned == 1 or too_often == 1 then return {banned, too_often, failures, user_failures, 0, 0} end
-forget(KEYS[6], session)
-local before = user_failures + count(KEYS[6], tonumber(ARGV[9]))
-local queue = math.max(tonumber(redis.call('GET', KEYS[7]) or '0') - now, 0)
-if queue > tonumber(ARGV[7]) then return {banned, too_often, failures, user_failures, 0, 1} end
-local turn = queue + user_delay(before)
-if turn > 0 then hold(KEYS[7], turn) end
-if tonumber(ARGV[6]) > 0 then hit(KEYS[6], session, ARGV[9], ARGV[6]) end
-return {banned, too_often, failures, user_failures, turn, 0}
+local standing = {banned, too_often, failures, user_failures, 0, 0, 0, 0}
+if session == '' or longest == 0 or banned == 1 or too_often == 1 then return standing end
+if delay(13, address_delays, failures) > waited then return standing end
+
+local rank = failures + count(KEYS[8], tonumber(ARGV[10]))
+local mine, others, checked, place = nil, {}, 0, 0
+local all = redis.call('HGETALL', KEYS[6])
+for i = 1, #all, 2 do
+    local one = parse(all[i + 1])
+    place = math.max(place, one.place + 1)
+    if one.ends <= now then
+        redis.call('HDEL', KEYS[6], all[i])
+    else
+        if not one.waits then checked = checked + 1 end
+        if all[i] == session then mine = one else others[#others + 1] = one end
+    end
+end
+if mine and not mine.waits then return standing end
+local is_new = not mine
+if is_new then mine = {address = address, since = now, place = place} end
+local ahead, busy = 0, false
+for _, one in ipairs(others) do
+    if one.waits and (one.rank < rank or one.rank == rank and one.place < mine.place) then ahead = ahead + 1 end
+    if is_new and one.address == address then busy = true end
+end
+local function keep(state, milliseconds)
+    local ends = now + milliseconds
+    local text = string.format('%s|%s|%.0f|%.0f|%.0f|%.0f', state, address, rank, mine.place, mine.since, ends)
+    redis.call('HSET', KEYS[6], session, text)
+    redis.call('PEXPIRE', KEYS[6], math.max(milliseconds, tonumber(ARGV[8])))
+end
+local before, last_turn, slot = user_failures + checked, redis.call('GET', KEYS[7]), now
+if last_turn then slot = math.max(tonumber(last_turn) + user_delay(before), now) end
+if ahead == 0 and slot <= now then
+    keep('checked', tonumber(ARGV[8]))
+    redis.call('SET', KEYS[7], string.format('%.0f', now), 'PX', longest)
+    return standing
+end
+local last, turn = now, slot
+for step = 1, ahead do last, turn = turn, turn + user_delay(before + step) end
+if busy or ahead > 0 and last - mine.since > tonumber(ARGV[6]) then
+    redis.call('HDEL', KEYS[6], session)
+    return {banned, too_often, failures, user_failures, 0, 0, busy and 0 or 1, busy and 1 or 0}
+end
+local pause = slot - now
+if ahead > 0 then pause = math.max(pause, tick) end
+keep('waits', pause + tonumber(ARGV[9]))
+return {banned, too_often, failures, user_failures, math.max(turn - now, pause), pause, 0, 0}
 """
 )
 
 SETTLED = (
     _COMMON
     + """
--- KEYS tries of the user under way; ARGV now, session
-forget(KEYS[1], ARGV[2])
+-- KEYS tries of the user in line and under way, blanks of the address
+-- ARGV now, user, session, blanks kept, for how long
+if redis.call('HDEL', KEYS[1], ARGV[3]) == 1 then hit(KEYS[2], ARGV[2], ARGV[5], ARGV[4]) end
 """
 )
 
 FAILED = (
     _COMMON
     + """
--- KEYS ban, seen, failures, failures of the user, tries of the user under way
+-- KEYS ban, seen, failures, failures of the user, tries of the user under way, blanks of the address
 -- ARGV now, window, address, user, fingerprint, failures kept, failures of a user kept, ban after (0: never), ban for,
---   session
+--   session, blanks kept, for how long
 -- returns counted, banned, failures of the user before
 local window, address, user = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local before = count(KEYS[4], window)
-forget(KEYS[5], ARGV[10])
+redis.call('HDEL', KEYS[5], ARGV[10])
 if ARGV[5] ~= '' then
     local known = holds(KEYS[2])
     hold(KEYS[2], window)
-    if known == 1 then return {0, 0, before} end
+    if known == 1 then
+        hit(KEYS[6], user, ARGV[12], ARGV[11])
+        return {0, 0, before}
+    end
 end
 if user ~= '' and tonumber(ARGV[7]) > 0 then hit(KEYS[4], address, window, ARGV[7]) end
 if tonumber(ARGV[6]) > 0 then hit(KEYS[3], user, window, ARGV[6]) end
@@ -123,7 +182,7 @@ return {1, 1, before}
 ENTERED = (
     _COMMON
     + """
--- KEYS sessions, logins, failures, and of the user: failures, tries under way, familiar addresses
+-- KEYS sessions, logins, failures, of the user: failures, tries under way, familiar addresses; blanks of the address
 -- ARGV now, window, address, user, session, lease, sessions allowed (0: any), logins allowed in a minute (0: any),
 --   for how long an address is familiar, how many are
 -- returns 0 for entered, 1 for too many sessions, 2 for too many logins; failures of the user before
@@ -131,7 +190,8 @@ local most, rate = tonumber(ARGV[7]), tonumber(ARGV[8])
 local before = count(KEYS[4], tonumber(ARGV[2]))
 forget(KEYS[3], ARGV[4])
 forget(KEYS[4], ARGV[3])
-forget(KEYS[5], ARGV[5])
+forget(KEYS[7], ARGV[4])
+redis.call('HDEL', KEYS[5], ARGV[5])
 if ARGV[4] ~= '' then
     forget(KEYS[6], ARGV[3])
     hit(KEYS[6], ARGV[3], ARGV[9], ARGV[10])

@@ -24,6 +24,8 @@ REPLIES = {
     Reason.ADDRESS_RATE: err("too many logins from your address, try again in a minute", "SYS/TEMP"),
     Reason.ADDRESS_BUSY: err("too many logins from your address at once, try again later", "SYS/TEMP"),
     Reason.USER_BUSY: err("too many logins with this name at once, try again later", "SYS/TEMP"),
+    # Nobody reads this one, unless only the client's output has ended.
+    Reason.GONE: err("too many logins with this name at once, try again later", "SYS/TEMP"),
     Reason.USER_RATE: err("logged in too often, try again in a minute", "LOGIN-DELAY"),
     Reason.USER_SESSIONS: err("too many sessions are open", "IN-USE"),
 }

@@ -1,4 +1,4 @@
-"""The numbers of the limits, with their reasons, and the two sums that are made of them."""
+"""The numbers of the limits, with their reasons, and the sums that are made of them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ FAMILIAR_ADDRESSES = 16
 UNDER_WAY_SECONDS = 120.0
 """A try whose process died is under way for so long: longer than a login that was not refused lasts."""
 
+WAITING_SECONDS = 10.0
+"""A try that waits keeps its place for so long after the moment at which it was to ask again."""
+
+TICK = 0.25
+"""Seconds after which a try asks again where the one before it is about to go on."""
+
+BLANK_SECONDS = 600.0
+"""A try that came to nothing puts those of its address behind others for so long."""
+
+BLANKS = 20
+"""Such tries of one address; the latest count."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -30,11 +42,13 @@ class Rules:
 
     user_delays: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 8.0)
     """The same for failures of one user name from anywhere, and for the tries that are under way. Tries from several
-    addresses take turns, each so long after the one before. It does not hold where this user has logged in lately:
-    anybody can fail in anybody's name. Keep it well below what clients wait."""
+    addresses take turns, each so long after the one before; an address that has failed less goes first. It does not
+    hold where this user has logged in lately: anybody can fail in anybody's name. Keep it well below what clients
+    wait."""
 
     user_patience: float = 30.0
-    """Seconds that a try waits for those of the same user before it, until it is refused."""
+    """Seconds that a try waits for those of the same user before it, until it is refused. An address has one that
+    waits; further ones are refused."""
 
     window: float = 600.0
     """Seconds for which a failure counts, and for which a wrong password is known again."""
@@ -89,9 +103,14 @@ class Rules:
         """How many failures of a user name make a difference."""
         return len(self.user_delays)
 
-    def delay(self, standing: Standing) -> float:
-        """Seconds that a login of this standing has to wait before it is checked."""
-        return max(_step(self.delays, standing.failures), standing.turn)
+    @property
+    def longest_user_delay(self) -> float:
+        """Seconds after which a turn matters to nobody."""
+        return max(self.user_delays, default=0.0)
+
+    def address_delay(self, failures: int) -> float:
+        """Seconds to wait after so many failures of an address."""
+        return _step(self.delays, failures)
 
     def user_delay(self, failures: int) -> float:
         """Seconds to wait after so many failures of a user name."""
@@ -113,6 +132,10 @@ class Standing(NamedTuple):
     user_failures: int
     """Of the user name, within the window, as far as they concern this address: see ``Ledger``."""
     turn: float = 0.0
-    """Seconds until the turn of this try among those of the user."""
+    """Seconds until the turn of this try among those of the user, as it looks now; 0: this is its turn."""
+    pause: float = 0.0
+    """Seconds after which to ask again, because others may have gone or come; at most ``turn``."""
     crowded: bool = False
     """Whether too many tries of the user wait, so that this one got no turn."""
+    busy: bool = False
+    """Whether another try of the user from this address is under way, so that this one got no turn."""
