@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from maildir_kernel import Kernel
 from store_contract import MESSAGE
 
 from geventpop3.errors import MaildropLocked, StoreUnavailable
-from geventpop3.stores.maildir import MaildirStore, system
+from geventpop3.stores.maildir import MaildirStore, roots, system
 
 PROGRAM = """
 import os, signal, sys, threading
@@ -163,3 +164,24 @@ class TestInTheChild:
         store.open("alice").close()
         (copy,) = copies
         os.close(copy)
+
+    def test_one_that_was_opened_while_the_process_forked_is_opened_again(
+        self, store: MaildirStore, three: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copies: list[int] = []
+        real = roots.open_root
+
+        def open_root(steps: list[str], *, make: bool) -> int:
+            root = real(steps, make=make)
+            if not copies:
+                copies.append(os.dup(root))
+                store._roots._registration.after()
+            return root
+
+        monkeypatch.setattr(roots, "open_root", open_root)
+        maildrop = store.open("alice")
+        assert len(store._roots.known) == 1
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(copies[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(copies[0])
+        maildrop.close()
