@@ -18,7 +18,7 @@ get_ident = monkey.get_original("_thread", "get_ident")
 """Return the number of the current native thread."""
 
 _JOIN_SECONDS = 1.0
-"""Seconds in which a thread must end, after *end* was called."""
+"""Seconds to wait, at the exit of the interpreter, until a thread has ended."""
 
 
 class Signal:

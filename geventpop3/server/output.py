@@ -42,10 +42,7 @@ class Output:
             self.flush()
 
     def flush(self) -> bool:
-        """Send the collected octets, and wait until the peer has taken them. Raises OSError.
-
-        Returns False if there were none.
-        """
+        """Send the collected octets and wait until all are sent; return False if there were none. Raises OSError."""
         chunks = self._chunks
         if not chunks:
             return False
