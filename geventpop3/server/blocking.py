@@ -23,7 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 HELD_SECONDS = 0.1
-"""Seconds without a poll of the event loop after which a warning is logged."""
+"""Seconds without a poll of the event loop after which a warning names the listener."""
 
 _QUIET_SECONDS = 1.0
 """Seconds between two of these warnings."""
