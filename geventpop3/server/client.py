@@ -149,7 +149,7 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.peer[0]}:{self.peer[1]} {self.state.name}>"
 
-    # What an application uses
+    # Used by applications
 
     @property
     def data(self) -> dict[str, Any]:
@@ -272,7 +272,7 @@ class Client:
         """Write the replies collected so far and wait until they are written. Raises OSError."""
         self._output.flush()
 
-    # What the server uses
+    # Used by the server
 
     def run(self) -> None:
         """Run the session from greeting to close; return when it has ended. Raises no Exception."""
