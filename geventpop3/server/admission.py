@@ -18,8 +18,8 @@ FULL = err("too many connections, try again later", "SYS/TEMP")
 FULL_FOR_YOU = err("too many connections from your address", "SYS/TEMP")
 
 DESCRIPTORS_PER_SESSION = 5
-"""Descriptors of a busy session: a socket, a maildrop with its ``new`` and ``cur``, and a message that is being read;
-an idle session has two or more."""
+"""Descriptors of a busy session: a socket, a maildrop with its ``new`` and ``cur``, and a message that is being read.
+An idle session has two or more."""
 
 OTHER_DESCRIPTORS = 100
 
@@ -48,7 +48,7 @@ class Clients:
         return dict(self._by_id)
 
     def open(self) -> None:
-        """Compute the maximum of clients, now because the limit of descriptors may have been raised until now."""
+        """Compute the maximum of clients; not earlier, because the limit of descriptors may have been raised since."""
         self._most = affordable(self._limits.max_sessions)
 
     def refusal(self, host: str | None) -> Reply | None:

@@ -57,7 +57,7 @@ UNANSWERED = err("not supported here")
 
 
 class _BodyFailed(Exception):
-    """A multi-line response failed after its +OK: the connection must close without the termination octet."""
+    """The failure of a multi-line response after its +OK: the connection must close without the termination octet."""
 
 
 class Client:
@@ -173,7 +173,7 @@ class Client:
 
     @property
     def secure(self) -> bool:
-        """True if the connection cannot be read on its way: TLS to us or to a trusted proxy, or a unix socket."""
+        """True if the connection cannot be read on its way: TLS to the server or a trusted proxy, or a unix socket."""
         return self._stream.secure or self._proxied_tls or self.peer[0].startswith("unix:")
 
     @property
@@ -518,7 +518,7 @@ class Client:
             # RFC 1939 section 3 counts from a command, but a client cannot answer before it can read the reply.
             self._active_at = monotonic()
             if self._answering is None and (self._notices or self._farewell is not None):
-                return  # they came during the write, which nobody could wake: send them before the wait
+                return  # they came during the write, when no wait could be woken: send them before the wait
         self._output.begin_turn()
         self._waiting = True
         try:

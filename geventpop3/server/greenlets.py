@@ -54,5 +54,5 @@ def make_normal(greenlets: Iterable[Greenlet]) -> None:
 
 
 def hold(greenlets: Iterable[Greenlet]) -> None:
-    """Prevent wary *greenlets* for ever from running in this process, a child."""
+    """Keep wary *greenlets* referenced for ever, so that they never run in this process, a child."""
     _held.extend(greenlets)

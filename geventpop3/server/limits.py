@@ -71,7 +71,7 @@ class LimitOptions(TypedDict, total=False):
 
 
 _OTHER_WORDS = {"host": "address", "interface": "address", "bind": "listen", "certificates": "tls"}
-"""Keywords of other servers, and ours of the same meaning: by spelling alone, another keyword would be nearer."""
+"""Keywords of other servers, each with its equivalent; the spelling alone would suggest another keyword."""
 
 
 def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:

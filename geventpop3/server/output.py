@@ -90,7 +90,7 @@ class Output:
         """Send *data* under the write deadline."""
         now = monotonic()
         if self._mark is None:
-            # Kept until the session waits for the peer, so that not each write has a new deadline.
+            # Kept until the session waits for the peer, so that a further write does not start a new deadline.
             self._mark = (now, self.stream.acknowledged())
         else:
             # The server's own work since the last write, perhaps a slow removal, does not count against the peer.

@@ -35,7 +35,7 @@ class Proxied(NamedTuple):
 
 
 class ProxyError(OSError):
-    """A header is missing or malformed: the connection is closed without a reply."""
+    """A missing or malformed header; the connection is closed without a reply."""
 
 
 class TrustedProxies:
@@ -58,7 +58,7 @@ class TrustedProxies:
         try:
             address = ip_address(host.partition("%")[0])
         except ValueError:
-            return False  # a unix socket, say
+            return False  # a unix socket, for example
         if address.version == 6 and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._networks)

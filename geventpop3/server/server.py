@@ -257,9 +257,9 @@ class POP3Server(Pluggable):
         check_distinct((place for place, tls in named if not tls), (place for place, tls in named if tls))
 
     def start_at(self, host: str) -> list[tuple[tuple[str, int], bool]]:
-        """Start as ``start`` does, but with each place replaced by a free port of *host*, with TLS first as there.
+        """Start as ``start`` does, but replace each place by a free port of *host*, with TLS first as before.
 
-        Returns the host and port of each, and whether TLS comes first there. It serves to test a complete application.
+        Returns host and port of each, and whether TLS comes first there. It serves to test a complete application.
         """
         self._places = [((host, 0), implicit_tls) for _, implicit_tls in self._places]
         self.start()
@@ -299,7 +299,7 @@ class POP3Server(Pluggable):
         HubThread(self.start, self._wait, self.shutdown).start()
 
     def _wait(self) -> None:
-        """Wait for the end of the server. If an exception ends the wait, shut down as usual first."""
+        """Wait for the end. If an exception ends the wait, sessions are still notified and UPDATE is finished."""
         try:
             self._ended.wait()
         finally:
@@ -319,9 +319,9 @@ class POP3Server(Pluggable):
         return not any(self._clients)
 
     def shutdown(self, grace: float | None = None) -> None:
-        """Stop accepting, let running replies finish within *grace* seconds, notify idle clients, and close.
+        """Stop accepting, let running replies finish within *grace* seconds, send clients a farewell, and close.
 
-        UPDATE is never interrupted by *grace*. All listeners and plugins are unregistered. It may be called from any
+        UPDATE is never interrupted. All listeners and plugins are unregistered. It may be called from any
         thread or signal handler, at any time and repeatedly, and returns when all is done. It returns at once where
         waiting could never end: in the event loop, and in a session of this server, which must end first.
         """
@@ -713,7 +713,7 @@ def _ends(sock: socket.socket, address: Any) -> tuple[tuple[str, int], tuple[str
         return (path, 0), (path, 0)
     try:
         local = sock.getsockname()[:2]
-    except OSError as error:  # the peer reset before we looked
+    except OSError as error:  # the peer has reset the connection meanwhile
         if error.errno not in (errno.ENOTCONN, errno.EINVAL, errno.ECONNRESET):
             raise
         local = ("", 0)

@@ -21,7 +21,7 @@ _LINGER_SECONDS = 1.0
 
 
 class Stream(ABC):
-    """A connection to one peer, as two streams of octets."""
+    """A connection to one peer."""
 
     sent: int
     """Octets accepted for delivery so far."""
