@@ -1,1 +1,1 @@
-"""The gevent side: sockets in, greenlets, deadlines. The only package that knows sockets."""
+"""The gevent server: sockets, greenlets and deadlines. No other package uses sockets."""

@@ -1,7 +1,7 @@
-"""A listening socket that outlives what happens to it: an accept that fails is told, waited out and tried again.
+"""Listening sockets that survive errors: a failed accept is reported, and tried again after a pause.
 
-``gevent.server.StreamServer`` does the accepting; this adds the socket options that accepted sockets inherit, unix
-sockets, and manners for when the process or the machine has no descriptors left.
+``gevent.server.StreamServer`` accepts. This module adds the socket options that accepted sockets inherit, unix sockets,
+and the handling of a lack of descriptors.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ log = logging.getLogger("geventpop3.server")
 BACKLOG = 1024
 KEEPALIVE_SECONDS = 60
 KEEPALIVE_PROBES = 3
-"""A client that has vanished, with its link or its power, is noticed after 60 + 3 * 60 s, and its maildrop is free."""
+"""Probes until a client is dropped. One that lost its link or its power is detected after 60 + 3 * 60 s, and its
+maildrop is free."""
 
 UNSENT_OCTETS = 128 * 1024
-"""Octets the kernel may hold unsent for one peer: a peer that never reads costs us this much, not megabytes."""
+"""Octets that the kernel may hold unsent for one peer: a peer that never reads costs this much, not megabytes."""
 
 PROBE_SECONDS = 1.0
-"""How long a unix socket that is in the way may take to answer; one that takes longer is somebody's."""
+"""Seconds to wait for the answer of an existing unix socket; one that takes longer is in use."""
 
 _NOTHING = {errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.EPERM}
-"""The peer had gone before we accepted it (accept(2)): there is nothing to wait out."""
+"""Errors of a peer that had gone before it was accepted (accept(2)): no pause is needed."""
 
 BUSY = b"-ERR [SYS/TEMP] too many connections, try again later\r\n"
 
@@ -43,22 +44,22 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def bind(address: Address, backlog: int = BACKLOG) -> socket.socket:
-    """A listening gevent socket at *address*, a ``(host, port)`` pair or ``("unix", path)``.
+    """Return a listening gevent socket at *address*, a ``(host, port)`` pair or ``("unix", path)``.
 
-    The socket file of a server that died is replaced; one that somebody still answers, and any other file, is in use.
-    Closing the socket removes the file again. Raises OSError, whose filename is the address as it is written.
+    The socket file of a server that died is replaced; a socket that still answers, and any other file, is in use.
+    Closing the socket removes the file again. Raises OSError, with the address as text in its filename.
     """
     host, port = address
     try:
         return _bind_unix(str(port), backlog) if host == "unix" else _bind_inet(host, port, backlog)
     except OSError as error:
-        # Errors of sockets do not say whose they are, and whoever reads one may have several addresses.
+        # A socket's error does not name its address, and the server may have several.
         error.filename = f"unix:{port}" if host == "unix" else format_address(address)
         raise
 
 
 def take_over(descriptor: int) -> socket.socket:
-    """Return the gevent socket of a *descriptor* that this process has inherited; closing it closes the descriptor."""
+    """Return a gevent socket for an inherited *descriptor*; closing it closes the descriptor."""
     os.set_inheritable(descriptor, False)
     return socket.socket(fileno=descriptor)
 
@@ -71,7 +72,7 @@ def _bind_inet(host: str, port: int | str, backlog: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # So that [::]:110 and 0.0.0.0:110 can be served side by side, by one server or by two.
+            # Makes it possible to serve [::]:110 and 0.0.0.0:110 side by side, by one server or by two.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(sockaddr)
         prepare(sock)
@@ -83,7 +84,7 @@ def _bind_inet(host: str, port: int | str, backlog: int) -> socket.socket:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Options that accepted sockets inherit, so that they cost no system call for each."""
+    """Set the options that accepted sockets inherit, so that they cost no system calls per connection."""
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -94,7 +95,7 @@ def prepare(sock: socket.socket) -> None:
         ("TCP_KEEPCNT", KEEPALIVE_PROBES),
         ("TCP_NOTSENT_LOWAT", UNSENT_OCTETS),
     ):
-        option = getattr(socket, name, None)  # not every system has them
+        option = getattr(socket, name, None)  # not on every system
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
@@ -113,7 +114,7 @@ def _bind_unix(path: str, backlog: int) -> socket.socket:
 def _remove_stale(path: str) -> None:
     """Remove the socket file that a server left behind when it died.
 
-    What is none, does not refuse, or cannot be asked stays where it is, and ``bind`` says that it is in use.
+    Only a socket that refuses a connection is removed. For any other file ``bind`` reports that it is in use.
     """
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -131,25 +132,25 @@ def _remove_stale(path: str) -> None:
 
 
 class BoundUnixSocket(socket.socket):  # type: ignore[misc]  # gevent is untyped
-    """A unix socket that made its file, and so removes it when it is closed: who binds cleans up, and nobody else.
+    """A unix socket that creates its file and removes it when it is closed.
 
-    A file that another server has put in its place meanwhile is not ours, nor is it a forked child's to remove.
+    It does not remove a file that another server has put in its place meanwhile, nor does a forked child remove it.
     """
 
     def __init__(self, path: str) -> None:
-        """Raises OSError if there is something at *path* already."""
+        """Bind the socket to *path*. Raises OSError if something exists there already."""
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
         self._made: tuple[int, str, tuple[int, int]] | None = None
         try:
             self.bind(path)
-            made = os.path.abspath(path)  # where it is also after a chdir
+            made = os.path.abspath(path)  # valid also after a chdir
             self._made = os.getpid(), made, _identity(made)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        # First the file: who finds it after the socket is closed would take it for a dead server's.
+        # First the file: another server that finds it after the socket is closed would take it for a stale one.
         self.remove_file()
         super().close()
 
@@ -174,10 +175,10 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
-    """Accepts connections on a listening socket and hands ``(socket, address)`` to *handle*, each in its own greenlet.
+    """An acceptor of connections on a listening socket; it calls *handle* with each in a greenlet of its own.
 
-    *failed* is called in a greenlet of its own with an OSError when accepting failed. *busy* is what a peer hears for
-    whom there is no descriptor. ``close`` closes the socket too.
+    *handle* receives the socket and the address. *failed* is called, in a greenlet of its own, with the OSError of a
+    failed accept. *busy* is sent to a peer for which there is no descriptor. ``close`` closes the socket too.
     """
 
     min_delay = 0.05
@@ -197,7 +198,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         self._failed = failed
         self._busy = busy
         self.home: int | None = None
-        """Around a fork, the only process that accepts."""
+        """The only process that accepts, during a fork."""
         self._told: int | None = None
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -210,7 +211,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
             if error.errno in _NOTHING:
                 return None
             if error.errno != self._told:
-                # Told once per exhaustion, not ten times a second while it lasts.
+                # Reported once per exhaustion, not ten times a second while it lasts.
                 self._told = error.errno
                 ServerGreenlet.spawn(self._failed, error)
             if error.errno in _EXHAUSTED:
@@ -222,14 +223,14 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         return accepted
 
     def _pause(self) -> None:
-        """Accept no more for a moment; the kernel's queue keeps who comes meanwhile."""
+        """Stop accepting for a moment; the kernel's queue keeps new connections meanwhile."""
         self.stop_accepting()
         self._timer = self.loop.timer(self.delay)
         self._timer.start(self._start_accepting_if_started)
         self.delay = min(self.max_delay, self.delay * 2)
 
     def _turn_away(self) -> None:
-        """Use the spare descriptor to tell the first in the queue that there is no room, or at least to close it."""
+        """Use the spare descriptor to send *busy* to the first peer in the queue, or at least to close it."""
         if self._spare is None:
             return
         self._close_spare()
@@ -238,14 +239,14 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
             with socket.socket(fileno=fd) as sock:
                 sock.send(self._busy)
         except OSError:
-            pass  # nobody was waiting, or somebody else took the descriptor
+            pass  # the queue was empty, or other code took the descriptor
         try:
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._spare = None
 
     def end(self) -> None:
-        """Close a socket that nobody else may be accepting from, so that its address is free at once.
+        """Shut down and close a socket of this server alone, so that its address is free at once.
 
         A copy of the descriptor in another process would keep it listening otherwise.
         """
@@ -254,7 +255,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         self.close()
 
     def bury(self, *, ours: bool) -> None:
-        """Close the socket, and end it if it is *ours* alone, where the event loop that watched it is gone."""
+        """Close the socket after the event loop that watched it has ended; shut it down if it is *ours* alone."""
         raw = self._given._sock
         if isinstance(self._given, BoundUnixSocket):
             self._given.remove_file()
@@ -265,14 +266,14 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         self._close_spare()
 
     def disown(self) -> None:
-        """Close this process's copies without a trace: a forked child's (see ``geventpop3.forks``)."""
+        """Close a forked child's copies, unnoticed by others (see ``geventpop3.forks``)."""
         self.stop_accepting()
         self._given._sock.close()
         self._close_spare()
 
     def close(self) -> None:
         self.stop_accepting()
-        self._given.close()  # once started, StreamServer knows only what is underneath
+        self._given.close()  # once started, StreamServer knows only the socket underneath
         super().close()
         self._close_spare()
 

@@ -1,7 +1,7 @@
-"""Where to listen, as text: ``127.0.0.1:110``, ``[::1]:110``, ``pop.example.org:110``, ``unix:/path``.
+"""Listening addresses as text: ``127.0.0.1:110``, ``[::1]:110``, ``pop.example.org:110``, ``unix:/path``.
 
-A text names its host: who leaves it out hardly means every address of the machine, and is told how to say that.
-Whatever passes here is something that can be looked up and bound; if it then fails, it is the system that says no.
+The host is required, because a missing one hardly means all addresses; the error explains how to write that. A text
+that is accepted here can be looked up and bound; only the system can refuse it then.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from geventpop3.errors import ConfigError
 
 Address = tuple[str, int | str]
-"""``(host, port)``, or ``("unix", path)``; an empty host, as sockets have it, means every address."""
+"""An address as ``(host, port)`` or ``("unix", path)``; an empty host means every address, as for sockets."""
 
 UNIX_PATH_OCTETS = 103
-"""The longest path of a unix socket on every system (``sun_path`` has 104 octets on some, with the NUL)."""
+"""Maximum octets of a unix socket's path on every system (``sun_path`` has 104 octets on some, with the NUL)."""
 
 _HOST = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -26,7 +26,7 @@ _EVERY = "0.0.0.0"  # noqa: S104  # it is compared, not bound
 
 
 def parse_address(text: str) -> Address:
-    """The address that *text* names. Raises ConfigError with a line that says what is wrong with it."""
+    """Return the address that *text* names. Raises ConfigError with a line that explains the error."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path or "\0" in path:
@@ -60,7 +60,7 @@ def parse_address(text: str) -> Address:
 
 
 def check_place(host: str, port: int | str) -> None:
-    """Raise ConfigError for what the system would take for something else: it binds port 65537 as 1."""
+    """Raise ConfigError for a place that the system would misinterpret: it binds port 65537 as 1."""
     if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, (int, str)):
         raise ConfigError(f"{(host, port)}: an address is a host's name or address as a text, a port is a number")
     if host == "unix":
@@ -72,7 +72,7 @@ def check_place(host: str, port: int | str) -> None:
 
 
 def check_distinct(plain: Iterable[Address], tls: Iterable[Address] = ()) -> None:
-    """Raise ConfigError if two of the addresses cannot be bound side by side; *tls* has TLS from the start."""
+    """Raise ConfigError if two of the addresses cannot be bound side by side; those in *tls* begin with TLS."""
     before: list[tuple[Address, bool]] = []
     for address, is_tls in (*((one, False) for one in plain), *((one, True) for one in tls)):
         for other, other_is_tls in before:
@@ -103,12 +103,12 @@ def _shown(address: Address) -> str:
 
 
 def plain_host(host: str) -> str:
-    """Return the IPv4 address that a socket for IPv6 and IPv4 shows as ``::ffff:192.0.2.1``; any other as it is."""
+    """Return the IPv4 address of an IPv4-mapped one such as ``::ffff:192.0.2.1``; any other host as it is."""
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
 def format_address(sockname: Any) -> str:
-    """``127.0.0.1:110``, ``[::1]:110`` or ``unix:/path``, of what a socket says of its own address."""
+    """Return a socket's name as ``127.0.0.1:110``, ``[::1]:110`` or ``unix:/path``."""
     if isinstance(sockname, (str, bytes)):
         return f"unix:{unix_path(sockname)}"
     host, port = sockname[:2]
@@ -116,5 +116,5 @@ def format_address(sockname: Any) -> str:
 
 
 def unix_path(sockname: str | bytes) -> str:
-    """The path of a unix socket; one that has a name instead of a path (unix(7): abstract) shows it behind an ``@``."""
+    """Return the path of a unix socket; ``@`` and the name for one in the abstract namespace (unix(7))."""
     return sockname if isinstance(sockname, str) else "@" + os.fsdecode(sockname.removeprefix(b"\0"))

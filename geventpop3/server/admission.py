@@ -1,4 +1,4 @@
-"""Who is here: the clients of the sessions that are going on, and whether one more is let in."""
+"""Connected clients, and the admission of new ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ FULL = err("too many connections, try again later", "SYS/TEMP")
 FULL_FOR_YOU = err("too many connections from your address", "SYS/TEMP")
 
 DESCRIPTORS_PER_SESSION = 5
-"""A socket, a maildrop and its ``new`` and ``cur``, a message that is being read; an idle session has two or more."""
+"""Descriptors of a busy session: a socket, a maildrop with its ``new`` and ``cur``, and a message that is being read.
+An idle session has two or more."""
 
 OTHER_DESCRIPTORS = 100
 
 
 class Clients:
-    """The clients of one server, by id, counted by address."""
+    """Connected clients of one server, by id, counted by address."""
 
     def __init__(self, limits: Limits) -> None:
         self._by_id: dict[int, Client] = {}
@@ -35,42 +36,45 @@ class Clients:
         self._per_address: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[Client]:
-        """The clients of this moment, whoever comes or goes meanwhile."""
+        """Iterate over a copy, so that clients may be added and removed meanwhile."""
         return iter(tuple(self._by_id.values()))
 
     def get(self, client_id: int) -> Client | None:
-        """The client of this id, if it is (still) here."""
+        """Return the client with this id, None if it is not connected."""
         return self._by_id.get(client_id)
 
     def by_id(self) -> dict[int, Client]:
-        """A picture of this moment."""
+        """Return a copy of the clients by id."""
         return dict(self._by_id)
 
     def open(self) -> None:
-        """Find out how many can be let in: the limit of descriptors may have been raised since this was made."""
+        """Compute the maximum of clients; not earlier, because the limit of descriptors may have been raised since."""
         self._most = affordable(self._limits.max_sessions)
 
     def refusal(self, host: str | None) -> Reply | None:
-        """What to tell one more peer that is not let in; None if it is. *host* is None while only a proxy knows it."""
+        """Return the reply that refuses one more peer, None if it is admitted.
+
+        *host* is None while only a proxy knows it.
+        """
         if len(self._by_id) >= self._most:
             return FULL
         return None if host is None else self._refusal_for(host)
 
     def enter(self, client: Client, host: str | None) -> None:
-        """It is let in."""
+        """Add an admitted client."""
         self._by_id[client.id] = client
         if host is not None:
             self._count(client, host)
 
     def move(self, client: Client, host: str) -> Reply | None:
-        """A proxy said that a client is at *host*; returns what to tell it if there are too many from there."""
+        """Count a client under *host*, as reported by a proxy; return a refusal if that address has too many."""
         self._discount(client)
         refusal = self._refusal_for(host)
         self._count(client, host)
         return refusal
 
     def leave(self, client: Client) -> None:
-        """It is gone."""
+        """Remove a client."""
         del self._by_id[client.id]
         self._discount(client)
 
@@ -94,7 +98,7 @@ class Clients:
 
 
 def affordable(wanted: int | None) -> int:
-    """As many sessions as are *wanted* and as descriptors last for."""
+    """Return the maximum of sessions: *wanted*, or fewer if the limit of descriptors does not allow so many."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return sys.maxsize if wanted is None else wanted
@@ -106,7 +110,7 @@ def affordable(wanted: int | None) -> int:
 
 
 def address_key(host: str) -> str:
-    """What counts as one address: an IPv4 address, an IPv6 /64."""
+    """Return the key under which *host* is counted: an IPv4 address or an IPv6 /64."""
     if ":" not in host or host.startswith("unix:"):
         return host
     address = IPv6Address(host.partition("%")[0])

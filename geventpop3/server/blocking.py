@@ -1,7 +1,7 @@
-"""What blocks: threads for functions that must, and a warning for listeners that do so in the event loop.
+"""Blocking code: native threads that run blocking functions, and a warning for listeners that block the event loop.
 
-All sessions of a server share one thread and its event loop. A listener that waits in a way that gevent does not know
-(``time.sleep`` unpatched, a database driver in C) stops every session, and so does one that computes.
+All sessions of a server share one thread and its event loop. A listener stops every session if it computes for long,
+or if it waits outside gevent (``time.sleep`` unpatched, a database driver in C).
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Threads:
         self._calls = 0
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what *function* returns or raises; this greenlet waits for it and others run.
+        """Run *function* in a thread and return its result or raise its exception; other greenlets run meanwhile.
 
-        Raises Refusal if too many calls wait for a thread already.
+        Raises Refusal if too many calls already wait for a thread.
         """
         if self._calls >= THREADS * CALLS_PER_THREAD:
             raise Refusal("the server is busy, try again later", ResponseCode.SYS_TEMP)
@@ -60,20 +60,20 @@ class Threads:
         return result  # type: ignore[no-any-return]  # gevent is untyped
 
     def close(self) -> None:
-        """End the threads; a call that still runs is left to itself."""
+        """End the threads; a call that still runs after a second is abandoned."""
         pool, self._pool = self._pool, None
         if pool is not None:
             with gevent.Timeout(_QUIET_SECONDS, False):
                 pool.kill()
 
     def disown(self) -> None:
-        """Forget the threads, which are the parent's: this process is a forked child of theirs."""
+        """Forget the threads, in a forked child: they belong to the parent."""
         self._pool = None
         self._calls = 0
 
 
 def _outcome(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, BaseException | None]:
-    """Return errors as values: gevent prints what is raised in a thread, and a Refusal is no accident."""
+    """Return the result and the error as values, because gevent prints errors raised in a thread, even a Refusal."""
     try:
         return function(*args, **kwargs), None
     except BaseException as error:  # noqa: BLE001  # raised again in the greenlet that asked
@@ -81,9 +81,9 @@ def _outcome(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any,
 
 
 class Watch:
-    """Calls listeners and plugins, and warns of those that hold the event loop.
+    """A caller of listeners and plugins that logs a warning for those that block the event loop.
 
-    It costs two looks at the clock a call, so a server has one only after its event loop was held for the first time.
+    It reads the clock twice a call, so a server uses one only after its event loop was blocked for the first time.
     """
 
     __slots__ = ("_named", "_turns", "_warned_at")
@@ -94,7 +94,7 @@ class Watch:
         self._warned_at = 0.0
 
     def call(self, who: object, function: Callable[[Any, Any], Any], pop3d: Any, event: Any) -> Any:
-        """Return what ``function(pop3d, event)`` returns; *who* is its name in a warning."""
+        """Return the result of ``function(pop3d, event)``; *who* is its name in a warning."""
         polls = self._turns.polls
         turn, began = polls.iteration, monotonic()
         try:
@@ -102,11 +102,11 @@ class Watch:
         finally:
             seconds = monotonic() - began
             if seconds > HELD_SECONDS and polls.iteration == turn != self._named:
-                self._named = turn  # not again for the one around it, such as the service at PASS
+                self._named = turn  # no second warning for the caller around it, such as the service at PASS
                 self.warn(f"{who} at {event.name}", seconds)
 
     def warn(self, who: str, seconds: float) -> None:
-        """Log that *who* held the event loop, at most once in a second."""
+        """Log that *who* blocked the event loop, at most once a second."""
         now = monotonic()
         if now - self._warned_at >= _QUIET_SECONDS:
             self._warned_at = now

@@ -1,7 +1,7 @@
-"""One greenlet and one loop a client: read, ask the protocol, ask the application, write.
+"""The session of one client: a greenlet that reads, asks the protocol, asks the application and writes, in a loop.
 
-This is the border at which errors are translated. The greenlet that runs the session is the only one that reads or
-closes; whoever else wants something of it sets a word and wakes it.
+Errors of lower layers are translated here. Only the session's greenlet reads or closes; other greenlets set an
+attribute and wake it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger("geventpop3.server")
 _ids = itertools.count(1)
 
 GOODBYE = ok("goodbye")
-"""The answer to QUIT if no listener has one."""
+"""The reply to QUIT if no listener answers it."""
 
 _CAPABILITIES = {
     "TOP": ("cmd_top",),
@@ -50,18 +50,18 @@ _CAPABILITIES = {
     "RESP-CODES": (),
     "PIPELINING": (),
 }
-"""What CAPA says if no listener answers it, by the events that somebody must hear for it."""
+"""Capabilities in the framework's own answer to CAPA, each with the events that must have a listener."""
 
 UNANSWERED = err("not supported here")
-"""DESIGN: nobody answered, so the client is told; a client that waits for ever is the seed's fault mended."""
+"""The reply to a command that no listener answers. With POE::Component::Server::POP3 the client would wait for ever."""
 
 
 class _BodyFailed(Exception):
-    """A multi-line response broke off after its +OK: the connection must close without the termination octet."""
+    """The failure of a multi-line response after its +OK: the connection must close without the termination octet."""
 
 
 class Client:
-    """A peer and its session.
+    """A connected client and its session.
 
     Application code uses ``id``, ``peer``, ``sock``, ``data``, ``state``, ``secure``, ``owner``, ``summary``, ``send``,
     ``challenge`` and ``disconnect``; the rest belongs to the server.
@@ -149,43 +149,43 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.peer[0]}:{self.peer[1]} {self.state.name}>"
 
-    # What an application uses
+    # Used by applications
 
     @property
     def data(self) -> dict[str, Any]:
-        """The application's own: whatever it wants to remember of this session."""
+        """A dictionary for the application's own data about this session."""
         if self._data is None:
             self._data = {}
         return self._data
 
     @property
     def sock(self) -> Any:
-        """The gevent socket; None for a session without one. Reading or writing it by hand is at your own risk.
+        """The gevent socket; None for a session without one. Reading or writing it directly is at your own risk.
 
-        TLS is not in it: what is read and written there are records.
+        It does not include TLS: with TLS, the octets on it are TLS records.
         """
         return self._stream.sock
 
     @property
     def state(self) -> State:
-        """AUTHORIZATION, TRANSACTION or UPDATE (RFC 1939 sections 4 to 6)."""
+        """The session's state: AUTHORIZATION, TRANSACTION or UPDATE (RFC 1939 sections 4 to 6)."""
         return self._connection.state
 
     @property
     def secure(self) -> bool:
-        """Whether nobody on the way can read along: TLS with us or with a trusted proxy, or a unix socket."""
+        """True if the connection cannot be read on its way: TLS to the server or a trusted proxy, or a unix socket."""
         return self._stream.secure or self._proxied_tls or self.peer[0].startswith("unix:")
 
     @property
     def tls(self) -> ssl.SSLObject | None:
-        """What is known of TLS with us (``version()``, ``cipher()``, ``getpeercert()``, ...), None without."""
+        """The TLS connection to this server (``version()``, ``cipher()``, ``getpeercert()``, ...), None without TLS."""
         return self._stream.tls
 
     def send(self, reply: Reply | str | bytes) -> None:
-        """Answer the event of this client that is being handled; from any other greenlet, say *reply* unasked.
+        """Answer this client's event that is being handled; in any other greenlet, send *reply* as a notice.
 
-        What is said unasked goes out between two replies, at once if the client is idle, and moves no state. A str or
-        bytes begins with ``+OK`` or ``-ERR``: ValueError if not. Raises PipelineError if the event has its answer.
+        A notice is sent between two replies, at once if the client is idle, and does not change the state. Raises
+        ValueError if a str or bytes does not begin with ``+OK`` or ``-ERR``, PipelineError if the event is answered.
         """
         if not isinstance(reply, Reply):
             reply = Reply.parse(reply)
@@ -199,21 +199,21 @@ class Client:
             self._notices = deque()
         self._notices.append(reply)
         if not self._is_idle:
-            return  # something is under way, a handshake perhaps: when it is done
+            return  # something else runs, perhaps a handshake: the notice is sent after it
         try:
             self._output.interject(self._due_notices(lambda: self._is_idle))
         except OSError:
-            return  # the peer has gone, as its own greenlet is about to find out
+            return  # the peer has gone: the session's own greenlet will detect it
         if self._connection.closing:
             self._stream.wake()
 
     @property
     def _is_idle(self) -> bool:
-        """Whether the client is waited for, and nothing is under way."""
+        """True if the session waits for the client's next command and nothing else runs."""
         return self._waiting and self._answering is None and not self._connection.upgrading and self._announced
 
     def _due_notices(self, while_true: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
-        """The replies that answer nothing, as octets; each is looked at when its turn comes."""
+        """Yield the octets of each waiting notice; a notice is rendered only when it is due."""
         while self._notices and while_true():
             notice = self._notices.popleft()
             if notice.body is not None and not notice.positive:
@@ -230,7 +230,7 @@ class Client:
     def challenge(self, data: bytes) -> bytes | None:
         """Send ``+ `` and *data* in base64 and return the decoded response (RFC 5034 section 4).
 
-        None if the client cancelled with ``*`` or has gone. Raises Refusal if the response is not base64.
+        Returns None if the client cancelled with ``*`` or has gone. Raises Refusal if the response is not base64.
         """
         if self._server.wanted("challenge"):
             self._server.send_event("challenge", client=self)
@@ -243,7 +243,7 @@ class Client:
                 try:
                     self._receive()
                 except OSError:
-                    return None  # no accident of the application's: the reply will find out for the session
+                    return None  # not an error of the application: writing the reply will end the session
             elif isinstance(got, Response):
                 self._line_octets += self._connection.line_octets
                 if self._trace is not None:
@@ -255,27 +255,27 @@ class Client:
                 return None
 
     def disconnect(self, *, now: bool = False) -> None:
-        """Close once the next reply has gone out, or *now*, without a word."""
+        """Close the connection after the next reply, or at once and without a reply if *now* is true."""
         if now:
             self.abort("disconnected by the application")
         else:
             self._connection.disconnect()
 
     def has_gone(self) -> bool:
-        """Return whether the client has ended its input and nothing of it is left: whatever is done for it is in vain.
+        """Return whether the client has ended its input and all of it was read, so that work for it is useless.
 
-        A client that has gone with commands under way, or that ended TLS with a word, is not found out.
+        It is not detected if the client has sent further commands, or has ended TLS with a close_notify.
         """
         return not self._connection.has_data and self._stream.has_ended()
 
     def flush(self) -> None:
-        """Write the replies so far, which else leave together, and wait until they are written. Raises OSError."""
+        """Write the replies collected so far and wait until they are written. Raises OSError."""
         self._output.flush()
 
-    # What the server uses
+    # Used by the server
 
     def run(self) -> None:
-        """The session, from greeting to close; returns when it has ended, and never raises an Exception."""
+        """Run the session from greeting to close; return when it has ended. Raises no Exception."""
         summary = self.summary
         summary.reason = "disconnected"
         self._runner = gevent.getcurrent()
@@ -291,7 +291,7 @@ class Client:
                 summary.reason = "failed"
                 self._output.flush()
         except OSError as error:
-            # A peer that resets, or that was dropped at a deadline: nothing of ours went wrong.
+            # The peer reset the connection or was dropped at a deadline: not an error of the server.
             if summary.reason == "disconnected":
                 summary.reason = error.strerror or str(error) or type(error).__name__
         except self._server._isolated:
@@ -301,7 +301,7 @@ class Client:
             self._end()
 
     def _end(self) -> None:
-        """Tell of the end and let go of the peer: all of it, even if the greenlet is killed meanwhile."""
+        """Report the end and close the connection, completely even if the greenlet is killed meanwhile."""
         server = self._server
         summary = self.summary
         self._answering = None
@@ -317,13 +317,13 @@ class Client:
             try:
                 self._stream.close()
             finally:
-                # What the listeners of `disconnected` took is part of the session.
+                # The time of the listeners of `disconnected` is part of the session.
                 summary.seconds = monotonic() - self._started_at
                 if not self._disowned and server.wanted("session_finished"):
                     server.send_event("session_finished", summary, client=self)
 
     def finish(self, farewell: Reply, reason: str) -> None:
-        """Say *farewell* and close: at once when idle, after the running reply otherwise."""
+        """Send *farewell* and close: at once if the session is idle, after the running reply otherwise."""
         if self._farewell is None:
             self._farewell = farewell
             self.summary.reason = reason
@@ -331,7 +331,7 @@ class Client:
                 self._stream.wake()
 
     def abort(self, reason: str) -> None:
-        """Drop the peer; one that we wait for without a reset, as nothing is on the way to it."""
+        """Drop the peer; without a reset if the session waits for input, because then no output is in transit."""
         self.summary.reason = reason
         if self._waiting:
             self._stream.wake()
@@ -339,14 +339,14 @@ class Client:
             self._stream.abort()
 
     def bury(self, reason: str) -> None:
-        """End the session from another thread: the one that ran it is gone, and nothing of it runs any more."""
+        """End the session from another thread, after the thread that ran it has ended."""
         self.summary.reason = reason
         if self._announced:
             self._server.send_event("disconnected", client=self)
         self._stream.bury()
 
     def disown(self) -> None:
-        """Close this process's copy of the connection without a trace: a forked child's (see ``geventpop3.forks``)."""
+        """Close a forked child's copy of the connection, unnoticed by the peer (see ``geventpop3.forks``)."""
         self._disowned = True
         self._connection.closing = True
         self._stream.disown()
@@ -359,7 +359,7 @@ class Client:
             return
         if self._connection.state is State.AUTHORIZATION:
             if self._answering is not None and not self._waiting:
-                return  # the time that we take ourselves, for a hash or a scan, is not the client's
+                return  # the server's own time, for a hash or a scan, does not count against the client
             if limits.login_deadline is not None and now - self._started_at > limits.login_deadline:
                 self.abort("login deadline")
                 return
@@ -368,15 +368,15 @@ class Client:
 
     @property
     def updating(self) -> bool:
-        """Whether QUIT is being answered, which must not be cut short."""
+        """True while QUIT is being answered, which must not be interrupted."""
         return self._answering is not None and self._answering.name == "cmd_quit"
 
     # The loop
 
     def _identify(self) -> Reply | None:
-        """What comes before the greeting: who is it really, and TLS on a port that has it from the start.
+        """Read the PROXY header of a trusted proxy, and start TLS on a port that has it before the greeting.
 
-        Returns why this client is not let in, if it is not.
+        Returns the refusal if this client is not admitted.
         """
         refusal = self._hear_proxy() if self._server._is_proxy(self.peer[0]) else None
         if refusal is None and self._implicit_tls:
@@ -406,7 +406,7 @@ class Client:
 
     def _turn_away(self, refusal: Reply) -> None:
         self.summary.reason = "refused"
-        if not self._implicit_tls:  # where a word in clear text would be no word
+        if not self._implicit_tls:  # a client that begins with TLS cannot read a reply in clear text
             self._output.put(refusal.status_line)
             if self._trace is not None:
                 self._trace.reply(refusal)
@@ -431,10 +431,10 @@ class Client:
         server.send_event("tls_started", secured.tls.version(), cipher and cipher[0], client=self)
 
     def _upgrade(self) -> None:
-        """STLS was answered with +OK: RFC 2595 section 4, the handshake begins after the CRLF of that reply."""
+        """Start TLS after STLS was answered: the handshake begins after the CRLF of +OK (RFC 2595 section 4)."""
         self._output.flush()
         if self._connection.has_data:
-            # Whoever can put octets in front of the client's has sent them: they never run, nor does this session.
+            # An attacker may have injected these octets before the client's: they are not executed, the session ends.
             injected = TlsError("clear text came behind it")
             self._note_failure("no TLS after STLS", injected)
             self._stream.linger()
@@ -443,7 +443,7 @@ class Client:
         self._connection.upgraded()
 
     def _note_failure(self, what: str, error: OSError) -> None:
-        """A peer that does not get as far as a command is worth one line, unless it was we who ended it."""
+        """Log one line for a peer that fails before its first command, unless the server ended the session."""
         if self.summary.reason == "disconnected":
             self.summary.reason = f"{what}: {error.strerror or error}"
             log.info("session %s: %s", name_of_session(self), self.summary.reason)
@@ -470,7 +470,7 @@ class Client:
             self._connection.disconnect()
         sent = self._reply(event, reply)
         if sent is not None and not sent.positive:
-            self._connection.closing = True  # also if it was a plugin's response hook that turned the client away
+            self._connection.closing = True  # also if a plugin's response hook refused the client
 
     def _converse(self) -> None:
         connection = self._connection
@@ -505,7 +505,7 @@ class Client:
                 return
 
     def _part(self) -> None:
-        """The last reply was said."""
+        """Write the rest and end the session after the last reply."""
         self._output.flush()
         if self.summary.reason == "disconnected":
             self.summary.reason = "refused"
@@ -513,12 +513,12 @@ class Client:
             self._stream.linger()
 
     def _receive(self) -> None:
-        """Write what is due, then wait for more."""
+        """Write the collected output, then wait for input."""
         if self._output.flush():
-            # RFC 1939 section 3 counts from a command; what the client could not read yet it could not answer.
+            # RFC 1939 section 3 counts from a command, but a client cannot answer before it can read the reply.
             self._active_at = monotonic()
             if self._answering is None and (self._notices or self._farewell is not None):
-                return  # given while we wrote, when nobody was waited for: said before we wait
+                return  # they came during the write, when no wait could be woken: send them before the wait
         self._output.begin_turn()
         self._waiting = True
         try:
@@ -547,7 +547,7 @@ class Client:
         try:
             server._emit(event)
         except BaseException:
-            discard(event.reply)  # the session ends here, and nobody else has the body
+            discard(event.reply)  # the session ends here, and nothing else closes the body
             raise
         finally:
             self._answering = None
@@ -580,12 +580,12 @@ class Client:
             self._breathe()
 
     def _note_held(self, event: Event, now: float) -> None:
-        """Report it if no other session could run for long while *event* was answered."""
+        """Report it if *event* has kept all other sessions from running for long."""
         if now - self._since > HELD_SECONDS and self._turns.polls.iteration == self._turn:
             self._server._loop_was_held(event, now - self._since)
 
     def _otherwise(self, event: Event, spec: CommandSpec) -> Reply:
-        """What is said if no listener has an answer."""
+        """Return the reply to a command that no listener has answered."""
         if event.reference is not None:
             return _internal_error(event.reference)
         if spec.upgrades:
@@ -597,7 +597,7 @@ class Client:
         return UNANSWERED
 
     def _can(self) -> bytes:
-        """The capabilities of the framework (RFC 2449), and of the application's commands those that have one."""
+        """Return the capability lines of the framework and of the commands that the application answers (RFC 2449)."""
         server = self._server
         tags = [tag for tag, names in _CAPABILITIES.items() if all(map(server.wanted, names))]
         if server.offers_tls(self):
@@ -605,7 +605,7 @@ class Client:
         return "".join(f"{tag}\r\n" for tag in tags).encode("ascii")
 
     def _offer_tls(self, args: list[str]) -> Reply:
-        """The answer to STLS if no listener has one (RFC 2595 section 4)."""
+        """Return the reply to STLS if no listener answers it (RFC 2595 section 4)."""
         if args:
             return err("no argument is allowed")
         if self._stream.tls is not None:
@@ -627,7 +627,7 @@ class Client:
         self._breathe()
 
     def _reply(self, event: Event, reply: Reply) -> Reply | None:
-        """Put one reply through the response hook and into the output, move the state; return what went out of it."""
+        """Pass one reply through the response hook, output it and change the state; return the reply that was sent."""
         server = self._server
         if server._routes()["response"].wanted:
             changed = server._respond(event)
@@ -649,13 +649,13 @@ class Client:
         return reply
 
     def _translated(self, reply: Reply) -> Reply:
-        """In the client's language (RFC 6856 section 3), at last, so that plugins see one language whatever client."""
+        """Return the reply in the client's language (RFC 6856 section 3); done last, so plugins see one language."""
         return reply if self.translate is None else reply._replace(text=self.translate(reply.text))
 
     def _send_body(self, event: Event, status_line: bytes, reply: Reply) -> None:
         body: Any = reply.body
         if type(body) is tuple and len(body) == 1:
-            # What is there in one piece, as most messages and all short answers are.
+            # A body in one piece, as of most messages and all short answers, takes a faster path.
             try:
                 whole = stuff_whole(body[0], status_line)
             except Exception as error:
@@ -711,7 +711,7 @@ class Client:
         self._stream.linger()
 
     def _breathe(self) -> None:
-        """Give way to others if this session has run for a while without waiting."""
+        """Yield to other sessions if this one has run for a time slice without waiting."""
         now = monotonic()
         turns = self._turns
         turn = turns.polls.iteration

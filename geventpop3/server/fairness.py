@@ -1,7 +1,7 @@
-"""A session that has run for a slice of time without waiting gives way to the others, for a real timer tick.
+"""Fair scheduling: a session that has run for a time slice without waiting yields to the others.
 
-gevent switches only where a call would block; a peer whose input is always there and whose output always fits would
-keep the hub, and then not even timers run.
+gevent switches only where a call would block. A peer that always has input and always takes output would keep the hub
+busy, and then not even timers would run.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ import gevent
 from geventpop3.server.limits import PAUSE, SLICE
 
 _MILLISECOND = 0.001
-"""The shortest tick that libuv has; asked for less, gevent warns."""
+"""The shortest timer of libuv; gevent warns if a shorter one is requested."""
 
 
 def tick() -> None:
-    """Wait for a real timer, so that sockets and other timers come to their turn too."""
+    """Wait for a real timer, so that the event loop also handles sockets and other timers."""
     gevent.sleep(PAUSE if gevent.get_hub().loop.iteration >= 0 else _MILLISECOND)
 
 
 class Counts(Protocol):
-    """What changes whenever the loop has polled: whoever finds it changed has waited since, and others have run."""
+    """A number that changes at every poll of the event loop; if it has changed, other greenlets have run since."""
 
     @property
     def iteration(self) -> int:
-        """How often it has polled."""
+        """Polls of the event loop so far."""
 
 
 class Turns:
-    """Shared by the sessions of one server, each of which remembers ``polls.iteration`` and since when it has been so.
+    """Fair scheduling for the sessions of one server.
 
-    One that finds it unchanged after ``slice`` seconds calls ``give_way``. Until ``start`` no poll is counted, and all
-    that is lost is a tick now and then.
+    Each session remembers ``polls.iteration`` and the time when it last changed. A session that finds it unchanged
+    after ``slice`` seconds calls ``give_way``. Before ``start`` no poll is counted, which only costs a few needless
+    calls of ``give_way``.
     """
 
     __slots__ = ("_counter", "_pausing", "polls", "slice")
@@ -43,22 +44,22 @@ class Turns:
         self._pausing = 0
         self.polls: Counts = self._counter
         self.slice = SLICE
-        """Seconds; sessions that never wait share one slice."""
+        """Seconds that a session may run; sessions that never wait share one slice."""
 
     def start(self, loop: Any) -> None:
-        """Count the polls of this gevent loop, at no cost where it does so itself: libev does, libuv says -1."""
+        """Count the polls of this gevent loop, with its own counter if it has one: libev has, libuv reports -1."""
         if loop.iteration >= 0:
             self.polls = loop
         else:
             self._counter.start(loop)
 
     def stop(self) -> None:
-        """Count no more, and hold nothing of the loop."""
+        """Stop counting, and keep no reference to the loop."""
         self._counter.stop()
         self.polls = self._counter
 
     def give_way(self) -> None:
-        """Let timers, sockets and other sessions come to their turn."""
+        """Yield to timers, sockets and other sessions."""
         self._pausing += 1
         self.slice = SLICE / (1 + self._pausing)
         try:
@@ -69,7 +70,7 @@ class Turns:
 
 
 class PollCounter:
-    """Counts the polls of a loop that does not, from a watcher that does not keep it running."""
+    """A poll counter for a loop without one of its own; its watcher does not keep the loop running."""
 
     __slots__ = ("_watcher", "iteration")
 
@@ -78,12 +79,12 @@ class PollCounter:
         self._watcher: Any = None
 
     def start(self, loop: Any) -> None:
-        """Begin; once at a time."""
+        """Begin to count; ``stop`` must come before another ``start``."""
         self._watcher = loop.check(ref=False)
         self._watcher.start(self._polled)
 
     def stop(self) -> None:
-        """End; nothing happens if it has not begun."""
+        """Stop counting; do nothing if it has not begun."""
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()

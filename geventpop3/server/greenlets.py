@@ -1,7 +1,7 @@
 """The greenlets of a server, which never run in a forked child.
 
-gevent copies greenlets at a fork, and a child that waits for anything runs them. A greenlet cannot be ended without
-running its ``finally`` clauses, so those of a server are held instead: whatever would resume them does nothing.
+A fork copies greenlets, and a child that waits for anything runs them. Ending a greenlet would run its ``finally``
+clauses, so a child keeps the server's greenlets referenced instead, and resuming one does nothing there.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import gevent
 from gevent import Greenlet
 
 _held: list[Greenlet] = []
-"""The greenlets that were left in this process by a fork. Freeing one would run its ``finally`` clauses."""
+"""The parent's greenlets that a fork copied into this process. Freeing one would run its ``finally`` clauses."""
 
 
 class ServerGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
-    """A greenlet of a server. It overrides nothing, so that resuming it costs nothing more."""
+    """A greenlet of a server. It overrides nothing, so resuming it has no extra cost."""
 
 
 class _WaryGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
-    """A ServerGreenlet around a fork: it is resumed in the process *home* alone."""
+    """A ServerGreenlet during a fork: it can be resumed only in the process *home*."""
 
     home: int
 
@@ -34,9 +34,9 @@ class _WaryGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
 
 
 def make_wary(greenlets: Iterable[Greenlet]) -> None:
-    """Have *greenlets* look before they run whether a fork has put them into another process.
+    """Make *greenlets* check, before they run, that they are still in this process.
 
-    The one that forks is left out: in the child it is the program.
+    The greenlet that forks is left out: in the child it runs the program.
     """
     home, forking = os.getpid(), gevent.getcurrent()
     for greenlet in greenlets:
@@ -46,7 +46,7 @@ def make_wary(greenlets: Iterable[Greenlet]) -> None:
 
 
 def make_normal(greenlets: Iterable[Greenlet]) -> None:
-    """Undo ``make_wary`` in the process that the greenlets belong to."""
+    """Undo ``make_wary`` in the process to which the greenlets belong."""
     for greenlet in greenlets:
         if type(greenlet) is _WaryGreenlet:
             greenlet.__class__ = ServerGreenlet
@@ -54,5 +54,5 @@ def make_normal(greenlets: Iterable[Greenlet]) -> None:
 
 
 def hold(greenlets: Iterable[Greenlet]) -> None:
-    """Keep wary *greenlets* from running in this process, a child, for ever."""
+    """Keep wary *greenlets* referenced for ever, so that they never run in this process, a child."""
     _held.extend(greenlets)

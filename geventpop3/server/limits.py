@@ -1,4 +1,4 @@
-"""Everything that a peer can grow has a bound, and every wait a deadline; here they are, with their reasons."""
+"""The server's limits, with their reasons: bounds on all that a peer can make grow, and deadlines for all waits."""
 
 from __future__ import annotations
 
@@ -11,49 +11,50 @@ from typing import TypedDict
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of one server; seconds, octets, counts. None switches a bound off."""
+    """The limits of one server, in seconds, octets or counts. None switches a limit off."""
 
     autologout: float | None = 600.0
     """Seconds without a command. RFC 1939 section 3: "Such a timer MUST be of at least 10 minutes' duration"."""
 
     login_deadline: float | None = 60.0
-    """Seconds from connect to login, in total: commands do not extend it (Dovecot gives 180)."""
+    """Seconds from connection to login, in total: commands do not extend it (Dovecot allows 180)."""
 
     handshake_deadline: float = 10.0
-    """Seconds for a TLS handshake, all of it."""
+    """Seconds for a whole TLS handshake."""
 
     proxy_deadline: float = 3.0
     """Seconds for a PROXY header: a proxy sends it at once."""
 
     write_deadline: float | None = 60.0
-    """Seconds without any progress that end a write. RFC 1939 section 3 gives a client ten minutes, so a slow one goes
-    on; it costs a socket and at most a few hundred KiB. A system tells progress by whole segments: where these have
-    more than ``SEGMENT_OCTETS``, as on loopback, the time is longer in proportion."""
+    """Seconds without any progress after which a write fails. A slow client is kept, as RFC 1939 section 3 gives it ten
+    minutes; it costs a socket and at most a few hundred KiB. The kernel reports progress in whole segments. The time is
+    longer in proportion if a segment has more than ``SEGMENT_OCTETS``, as on loopback."""
 
     write_rate: int = 0
-    """Octets per second that a peer must take over each ``write_deadline``; 0 asks for no more than an octet."""
+    """Octets per second that a peer must take, averaged over each ``write_deadline``; with 0, one octet in all."""
 
     shutdown_grace: float = 5.0
-    """Seconds that running replies get to finish when the server shuts down."""
+    """Seconds in which running replies may finish when the server shuts down."""
 
     max_sessions: int | None = 10_000
-    """Sessions at once, or fewer if the process may not open files enough. Over it a peer hears so and is closed."""
+    """Maximum concurrent sessions; fewer if the process may not open enough files. A peer beyond it receives an -ERR
+    reply, and its connection is closed."""
 
     max_sessions_per_address: int | None = None
-    """Sessions at once from one IPv4 address or one IPv6 /64; None: bounded by ``max_sessions`` alone."""
+    """Maximum concurrent sessions from one IPv4 address or one IPv6 /64; None: ``max_sessions`` is the only limit."""
 
     line_limit: int = 1024
-    """Octets of a command line with its line end. RFC 2449 section 4 asks for 255; older clients send more."""
+    """Maximum octets of a command line with its line end. RFC 2449 section 4 asks for 255; older clients send more."""
 
     bad_before_login: int = 3
-    """Lines in a row that are no commands before we hang up, before login: a browser or a scanner sends such."""
+    """Consecutive invalid commands before login after which the server disconnects: browsers and scanners send them."""
 
     bad_after_login: int = 20
-    """The same after login, where a person may be typing (Dovecot has 3 and 20 too)."""
+    """The same limit after login, where a person may be typing (Dovecot has 3 and 20 too)."""
 
 
 class LimitOptions(TypedDict, total=False):
-    """The fields of ``Limits`` as keywords, for whoever passes them on; a type checker knows them by this."""
+    """The fields of ``Limits`` as keyword arguments, for type checkers and for functions that pass them on."""
 
     autologout: float | None
     login_deadline: float | None
@@ -70,11 +71,11 @@ class LimitOptions(TypedDict, total=False):
 
 
 _OTHER_WORDS = {"host": "address", "interface": "address", "bind": "listen", "certificates": "tls"}
-"""Keywords of other servers, which resemble others of ours than those that mean the same."""
+"""Keywords of other servers, each with its equivalent; the spelling alone would suggest another keyword."""
 
 
 def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:
-    """Raise TypeError unless all of *given* are limits; it names the nearest limit or keyword of *beside*."""
+    """Raise TypeError unless all of *given* are limits; the error names the nearest limit or keyword of *beside*."""
     known = [field.name for field in fields(Limits)]
     for name in given:
         if name not in known:
@@ -85,19 +86,19 @@ def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:
 
 
 TICK = 1.0
-"""Seconds between two looks at the deadlines, at most."""
+"""Maximum seconds between two checks of the deadlines."""
 
 SLICE = 0.005
-"""Seconds that a session may run before it lets others run; those that never wait share one of it."""
+"""Seconds that a session may run before it yields to others; sessions that never wait share one slice."""
 
 PAUSE = 0.0005
-"""Seconds of that wait: a real timer tick, because ``sleep(0)`` lets no timer and no socket come to its turn."""
+"""Seconds for which it yields: a real timer, because during ``sleep(0)`` no timer and no socket event is handled."""
 
 SEGMENT_OCTETS = 6000
-"""Octets of a segment that a peer can take in a ``write_deadline`` of a minute if it reads 100 octets a second."""
+"""The largest segment that a peer can take in a ``write_deadline`` of a minute if it reads 100 octets a second."""
 
 OUTPUT_OCTETS = 65536
 """Octets of replies that are collected before they are written."""
 
 RECV_OCTETS = 8192
-"""Octets that are read at once: what a pipelining client can make us hold."""
+"""Octets that are read at once: the input of a pipelining client that the server may have to hold."""

@@ -12,17 +12,17 @@ import gevent
 from gevent import monkey
 
 allocate_lock = monkey.get_original("_thread", "allocate_lock")
-"""Make a lock between native threads."""
+"""Return a new lock for native threads."""
 
 get_ident = monkey.get_original("_thread", "get_ident")
 """Return the number of the current native thread."""
 
 _JOIN_SECONDS = 1.0
-"""The time that a thread has to end after what ran in it."""
+"""Seconds to wait, at the exit of the interpreter, until a thread has ended."""
 
 
 class Signal:
-    """Something that happens once, and that native threads wait for without a hub."""
+    """A one-time event for which native threads can wait without a hub."""
 
     __slots__ = ("_happened", "_lock")
 
@@ -32,17 +32,17 @@ class Signal:
         self._happened = False
 
     def is_set(self) -> bool:
-        """Return whether it has happened."""
+        """Return whether ``set`` was called."""
         return self._happened
 
     def set(self) -> None:
-        """Let it happen; a second call, in the same thread, changes nothing."""
+        """Set the signal and wake all waiting threads; a second call, in the same thread, has no effect."""
         if not self._happened:
             self._happened = True
             self._lock.release()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Block this native thread until it has happened, or for *seconds*; return whether it has."""
+        """Block this native thread until the signal is set, at most *seconds*; return whether it is set."""
         happened: bool = self._lock.acquire(timeout=-1 if seconds is None else seconds)
         if happened:
             self._lock.release()
@@ -59,7 +59,7 @@ _local = monkey.get_original("_thread", "_local")()
 def sign_of_life() -> weakref.ref[Any]:
     """Return a weak reference that is dead once the current native thread has ended.
 
-    The number of a thread is no such sign: it may be another's then.
+    A thread's number cannot serve for that: another thread may have it by then.
     """
     sign = getattr(_local, "sign", None)
     if sign is None:
@@ -68,10 +68,10 @@ def sign_of_life() -> weakref.ref[Any]:
 
 
 class HubThread:
-    """A native thread with an event loop of its own: *begin* runs in it, then *go_on*, and the loop ends after them.
+    """A native thread with its own event loop: it runs *begin*, then *go_on*, and then destroys the loop.
 
-    It keeps no program running: *end*, which has to make *go_on* return, is called when the interpreter exits. Only for
-    a process that is not monkey-patched.
+    It does not keep the program running: when the interpreter exits, *end* is called and must make *go_on* return. Use
+    it only in a process that is not monkey-patched.
     """
 
     __slots__ = ("_begin", "_begun", "_end", "_error", "_go_on", "_thread")
@@ -85,8 +85,11 @@ class HubThread:
         self._thread = threading.Thread(target=self._run, name="geventpop3", daemon=True)
 
     def start(self) -> None:
-        """Start the thread, and return once *begin* has. Raises what *begin* raises; then the thread has ended."""
-        # A daemon thread that is in the event loop while the interpreter ends could abort the process.
+        """Start the thread, and return once *begin* has returned.
+
+        Raises any exception of *begin*; the thread has ended then.
+        """
+        # A daemon thread that is in the event loop while the interpreter exits could abort the process.
         atexit.register(self._at_exit)
         self._thread.start()
         self._begun.wait()

@@ -1,6 +1,6 @@
-"""What a session writes: replies are collected until they are due, and leave together; slow readers have a deadline.
+"""The output of a session: replies are collected and written together; a peer that reads too slowly has a deadline.
 
-The session's greenlet writes, and another one between two replies; never both at once.
+The session's greenlet writes; another greenlet may write between two replies. They never write at the same time.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from geventpop3.server.stream import Stream
 
 
 class Output:
-    """The octets on their way to one peer."""
+    """The octets to be sent to one peer."""
 
     __slots__ = ("_chunks", "_ended", "_lock", "_mark", "_sending", "_waiting", "stream")
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        """Where they go; another one once TLS has begun."""
+        """The stream they are written to; a TLS handshake replaces it."""
         self._chunks: list[bytes] = []
         self._waiting = 0
         self._lock: BoundedSemaphore | None = None
@@ -31,18 +31,18 @@ class Output:
 
     @property
     def octets(self) -> int:
-        """Octets that were put here so far, sent or not."""
+        """Octets put here so far, sent or not."""
         return self.stream.sent + self._waiting
 
     def put(self, data: bytes) -> None:
-        """Send *data* with what comes next. Raises OSError."""
+        """Collect *data* to be sent later, and send it if ``OUTPUT_OCTETS`` are collected. Raises OSError."""
         self._chunks.append(data)
         self._waiting += len(data)
         if self._waiting >= OUTPUT_OCTETS:
             self.flush()
 
     def flush(self) -> bool:
-        """Send what there is, waiting as long as the peer takes it; False if there was nothing. Raises OSError."""
+        """Send the collected octets and wait until all are sent; return False if there were none. Raises OSError."""
         chunks = self._chunks
         if not chunks:
             return False
@@ -59,7 +59,7 @@ class Output:
         return True
 
     def interject(self, notices: Iterable[bytes]) -> None:
-        """Send each of *notices* at once, from another greenlet than the session's. Raises OSError."""
+        """Send each of *notices* at once, from a greenlet other than the session's. Raises OSError."""
         if self._lock is None:
             self._lock = BoundedSemaphore(1)
         with self._lock:
@@ -67,19 +67,19 @@ class Output:
                 self._send(notice)
 
     def begin_turn(self) -> None:
-        """The peer is waited for: what comes afterwards has a deadline of its own."""
+        """Note that the session waits for the peer: later writes have a new deadline."""
         if not self._sending:
             self._mark = None
 
     def is_stuck(self, now: float, limits: Limits) -> bool:
-        """Whether the peer has taken too little for too long."""
+        """Return whether the peer has taken too little for too long."""
         mark = self._mark
         if mark is None or limits.write_deadline is None or not self._sending:
             return False
         seconds = now - mark[0]
         if seconds <= limits.write_deadline:
             return False
-        # Where segments are large, as on loopback, a slow reader shows its progress the later.
+        # Where segments are large, as on loopback, the progress of a slow reader shows later.
         if seconds <= limits.write_deadline * self.stream.segment() / SEGMENT_OCTETS:
             return False
         taken = self.stream.acknowledged()
@@ -87,20 +87,20 @@ class Output:
         return taken - mark[1] < max(1, limits.write_rate * limits.write_deadline)
 
     def _send(self, data: bytes | memoryview) -> None:
-        """Send what the peer does not take at once."""
+        """Send *data* under the write deadline."""
         now = monotonic()
         if self._mark is None:
-            # Kept until the peer is waited for, so that each write does not give it a new deadline.
+            # Kept until the session waits for the peer, so that a further write does not start a new deadline.
             self._mark = (now, self.stream.acknowledged())
         else:
-            # What we did since the last write ended, a slow removal perhaps, is no time that the peer took.
+            # The server's own work since the last write, perhaps a slow removal, does not count against the peer.
             began, taken = self._mark
             self._mark = (began + now - self._ended, taken)
         self._sending = True
         try:
             self.stream.send_all(data)
         except BaseException:
-            # A deadline of the application's, perhaps. The peer would take what comes next for the rest of this.
+            # Perhaps a timeout of the application. The peer would take the next octets for the rest of *data*.
             self.stream.abort()
             raise
         finally:

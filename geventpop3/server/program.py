@@ -1,4 +1,4 @@
-"""The manners of a program that serves and does nothing else: it logs somewhere, and signals end it."""
+"""Logging and signal handling for a program that only serves."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from geventpop3.forks import Registration
 log = logging.getLogger("geventpop3.server")
 
 _DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-"""The signals that end a server, and what Python does with each if the program says nothing."""
+"""The signals that end a server, each with Python's default handler."""
 
 
 class SignalHandlers:
-    """Functions that the event loop of the main thread calls at signals, each in a greenlet of its own.
+    """Signal handlers that the event loop of the main thread calls, each in a greenlet of its own.
 
-    A forked child has what Python had before: it could not be ended otherwise, where it runs no event loop.
+    A forked child gets the previous handlers back: without an event loop it could not be ended by signals otherwise.
     """
 
     def __init__(self, handlers: Mapping[signal.Signals, Callable[[], object]]) -> None:
@@ -33,13 +33,13 @@ class SignalHandlers:
         self._registration = Registration(self.restore)
 
     def stop(self) -> None:
-        """Have each signal end the process at once, which is the system's default."""
+        """Restore the system's default: each signal ends the process at once."""
         for watcher in self._watchers.values():
             watcher.cancel()
         self._watchers.clear()
 
     def restore(self) -> None:
-        """Undo all of it."""
+        """Restore the handlers that were set before."""
         self.stop()
         for number, before in self._before.items():
             signal.signal(number, before)
@@ -47,7 +47,7 @@ class SignalHandlers:
 
 
 def set_up_logging() -> None:
-    """Write the lines of ``geventpop3`` to standard error, unless the program has set up logging."""
+    """Write the log of ``geventpop3`` to standard error, unless the program has set up logging."""
     ours = logging.getLogger("geventpop3")
     if ours.hasHandlers():
         return
@@ -60,11 +60,11 @@ def set_up_logging() -> None:
 
 @contextmanager
 def ending_by_signals(end: Callable[[], object]) -> Iterator[None]:
-    """Call *end* at the first SIGINT or SIGTERM, each unless the program handles it; a second ends the process at once.
+    """Call *end* at the first SIGINT or SIGTERM; a second one ends the process at once.
 
-    Nothing is changed outside the main greenlet of the main thread. As process 1 of a container, a program that handles
-    no SIGTERM never sees it (signal(7)). What Python raises at SIGINT would come up in whichever greenlet runs, in the
-    middle of an UPDATE perhaps.
+    A signal that the program handles itself is left alone. Outside the main greenlet of the main thread nothing is
+    changed. Process 1 of a container never receives a SIGTERM that it does not handle (signal(7)). Python's default
+    for SIGINT would raise KeyboardInterrupt in whichever greenlet runs, perhaps in the middle of an UPDATE.
     """
     if not gevent.get_hub().main_hub or gevent.getcurrent().parent is not None:
         yield

@@ -1,8 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: who the peer really is, as a trusted proxy in front of us says.
+"""The PROXY protocol, versions 1 and 2: the real address of a client, as a trusted proxy reports it.
 
-Only connections from named networks are asked for a header, and then it must come, at once and before all else: an
-address that anybody could claim would be worth nothing. Exactly the header's octets are read: a TLS handshake may
-follow.
+A header is read only from the configured networks, because any other peer could claim any address. From those it is
+required, at once and before all else. Exactly the header's octets are read, because a TLS handshake may follow.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ V1_OCTETS = 107
 """The longest header of version 1, with CRLF (the specification's section 2.1)."""
 
 V2_OCTETS = 16 + 4096
-"""Ours: an address and far more TLVs than any proxy sends."""
+"""The longest header of version 2 that is read: an address and far more TLVs than any proxy sends."""
 
 
 class Proxied(NamedTuple):
-    """What the header says: the peer, the address it connected to, and whether it spoke TLS to the proxy.
+    """The contents of a header: the peer, the address it connected to, and whether it used TLS to the proxy.
 
-    *peer* and *local* are None for the proxy's own connections (health checks) and for families without addresses:
-    what the socket says holds.
+    *peer* and *local* are None for the proxy's own connections (health checks) and for families without addresses.
+    The socket's addresses are then used.
     """
 
     peer: tuple[str, int] | None
@@ -36,18 +35,18 @@ class Proxied(NamedTuple):
 
 
 class ProxyError(OSError):
-    """No header, or not a proper one: the connection is closed without a word."""
+    """A missing or malformed header; the connection is closed without a reply."""
 
 
 class TrustedProxies:
-    """The networks whose PROXY headers are believed.
+    """The networks whose PROXY headers are trusted.
 
-    Raises ConfigError for what is no network, and if the extra ``proxy`` is not installed.
+    Raises ConfigError if a text is not a network, or if the extra ``proxy`` is not installed.
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
         try:
-            import proxyprotocol  # noqa: F401  found missing at the start, not at the first connection
+            import proxyprotocol  # noqa: F401  a missing extra is an error at the start, not at the first connection
         except ImportError:
             raise ConfigError("the PROXY protocol needs an extra: pip install 'geventpop3[proxy]'") from None
         try:
@@ -59,20 +58,20 @@ class TrustedProxies:
         try:
             address = ip_address(host.partition("%")[0])
         except ValueError:
-            return False  # a unix socket, say
+            return False  # a unix socket, for example
         if address.version == 6 and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._networks)
 
 
 def _plain(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """A network of IPv4-mapped addresses as the one of IPv4 that it is: hosts are looked up in that form."""
+    """Return a network of IPv4-mapped addresses as an IPv4 network, the form in which hosts are looked up."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     return network if mapped is None else IPv4Network((mapped, network.prefixlen - 96))
 
 
 def read_header(stream: Stream) -> Proxied:
-    """Read the header and nothing more. Raises ProxyError, or another OSError if the peer resets."""
+    """Read the header and nothing more. Raises ProxyError, or another OSError if the peer resets the connection."""
     from proxyprotocol import ProxyProtocolIncompleteError
     from proxyprotocol.detect import ProxyProtocolDetect
     from proxyprotocol.result import is_ipv4, is_ipv6
@@ -94,10 +93,10 @@ def read_header(stream: Stream) -> Proxied:
             (host, port), (our_host, our_port) = result.source, result.dest
             return Proxied((str(host), port), (str(our_host), our_port), result.tlv.ssl.has_ssl)
     except (ValueError, struct.error):
-        # What it holds stays out of the log. Lengths that do not fit are struct's to find.
+        # The contents stay out of the log. struct.error is raised for lengths that do not fit.
         raise ProxyError("it is malformed") from None
     # The specification's section 2.2, LOCAL: the receiver "must use the real connection endpoints and discard the
-    # protocol block including the family which is ignored", with whatever it says of TLS.
+    # protocol block including the family which is ignored", so its TLS information is discarded too.
     return Proxied(None, None, secure=False)
 
 

@@ -1,7 +1,7 @@
-"""The server: where it listens, its sessions, their bounds, and an end that cuts nobody off in the middle of a reply.
+"""The POP3 server: its listening sockets, its sessions and their limits, and a shutdown that lets replies finish.
 
-It owns no knowledge of mail: what answers is registered with it (see ``geventpop3.service`` for the bundled maildrop
-service).
+It knows nothing of mail: the listeners that answer are registered with it (see ``geventpop3.service`` for the bundled
+maildrop service).
 """
 
 from __future__ import annotations
@@ -62,19 +62,19 @@ _aliases: weakref.WeakValueDictionary[str, POP3Server] = weakref.WeakValueDictio
 _CLOSING = err("the server is shutting down, try again later", "SYS/TEMP")
 
 LINGERING = 16
-"""Peers that were turned away and may take a second to read why; more of them are closed at once."""
+"""Maximum number of refused peers that get a second to read the reply; further ones are closed at once."""
 
 RELOAD_SECONDS = 5.0
-"""How often the files of the certificates are looked at."""
+"""Seconds between two checks of the certificate files."""
 
 _LOOK_SECONDS = 0.1
-"""Between two looks whether the thread that serves is still there, while another waits for the end."""
+"""Seconds between two checks that the serving thread still runs, while another thread waits for the shutdown."""
 
 _HEARD_SECONDS = 10.0
-"""The time that the thread that serves has to run its event loop, before another gives up waiting for the end."""
+"""Seconds within which the serving thread must run its event loop; after them, another thread stops waiting."""
 
 _left_by_fork: list[Clients] = []
-"""The clients of a process that forked this one: freeing their greenlets would run them."""
+"""The clients of the process that forked this one: freeing their greenlets would run them."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,21 +83,21 @@ _KILL_SECONDS = 1.0
 _UPDATE_SECONDS = 60.0
 
 Place: TypeAlias = str | tuple[str, int | str] | socket.socket
-"""Where to listen: ``"127.0.0.1:1110"``, ``"[::1]:1110"``, ``"unix:/run/pop3.sock"``, ``(host, port)``, or a listening
-socket, which the server takes over and closes in the end. The file of a unix socket is removed by who made it: by the
-server if it did, else not by the server."""
+"""A place to listen at: ``"127.0.0.1:1110"``, ``"[::1]:1110"``, ``"unix:/run/pop3.sock"``, ``(host, port)``, or a
+listening socket, which the server takes over and finally closes. The server removes the file of a unix socket only if
+it has created it."""
 
 
 class POP3Server(Pluggable):
-    """A POP3 server whose every event can be heard, answered, changed and swallowed.
+    """A POP3 server. Plugins and listeners can receive, answer, change and eat every event.
 
-    *address*, *port*: where to listen; port 0 picks a free one (``getsockname``). *listen* replaces them by several
-    places (``Place``). *hostname* and *version* go into the greeting, *alias* is a name by which ``POP3Server.find``
-    finds this server. With *handle_connects* false no greeting is sent unless a listener gives one. *options*:
-    ``{"trace": True}`` logs the dialogue to the logger ``geventpop3.trace``, secrets masked. *strict* false hands every
-    command to the listeners in every state. *tls*: the certificates for STLS, and for *tls_listen*, places where TLS
-    comes before the greeting (RFC 8314 section 3.3). *proxies*: from whom PROXY headers are believed. The rest are
-    fields of ``Limits``.
+    *address*, *port*: the place to listen at; port 0 picks a free one (``getsockname``). *listen* replaces them by
+    several places (``Place``). *hostname* and *version* go into the greeting. ``POP3Server.find`` finds the server by
+    its *alias*. With *handle_connects* false, no greeting is sent unless a listener gives one. *options*:
+    ``{"trace": True}`` logs the dialogue, with secrets masked, to the logger ``geventpop3.trace``. With *strict* false,
+    the listeners receive every command in every state. *tls*: the certificates for STLS, and for *tls_listen*, places
+    where TLS comes before the greeting (RFC 8314 section 3.3). *proxies*: the networks whose PROXY headers are trusted.
+    All other keywords are fields of ``Limits``.
     """
 
     _isolated: ClassVar[tuple[type[BaseException], ...]] = (*Pluggable._isolated, gevent.Timeout)
@@ -137,7 +137,7 @@ class POP3Server(Pluggable):
             raise ConfigError(f"unknown option {sorted(unknown)[0]!r}; there is 'trace'")
         self._commands: dict[str, CommandSpec] = dict(COMMANDS)
         self.commands: Mapping[str, CommandSpec] = MappingProxyType(self._commands)
-        """The table of commands by verb, to look at; ``add_command`` adds a row."""
+        """The table of commands by verb, read-only; ``add_command`` adds a row."""
         places = [(address, port)] if listen is None and not tls_listen else listen or ()
         if tls is None and tls_listen:
             raise ConfigError("TLS before the greeting needs certificates")
@@ -160,7 +160,7 @@ class POP3Server(Pluggable):
         self._heard = Signal()
         self._done = Signal()
         self._life = allocate_lock()
-        """Held while it is decided which thread's event loop the server belongs to, or that it has none."""
+        """A lock, held while the server is assigned to the event loop of a thread, or to none."""
         self._thread: Callable[[], object] = _nobody
         self._spawned: set[gevent.Greenlet] = set()
         self._disowned = False
@@ -172,23 +172,24 @@ class POP3Server(Pluggable):
 
     @staticmethod
     def find(alias: str) -> POP3Server | None:
-        """The server with this alias, or None."""
+        """Return the server with this alias, or None."""
         return _aliases.get(alias)
 
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.getsocknames())) or "not started"
         return f"<POP3Server {self.server_id} {where}>"
 
-    # Life
+    # Start and shutdown
 
     def start(self, listen: Iterable[Place] | None = None, *, shared: bool = False) -> None:
-        """Bind and accept everywhere; returns at once. *listen*, if given, replaces the places the server has.
+        """Bind all places and start accepting; return at once. *listen*, if given, replaces the server's places.
 
-        At those of them that have the port, or the path, of one in ``tls_listen``, TLS comes first too. *shared*: other
-        processes accept from the same sockets, so each takes one connection at a time.
+        A place in *listen* with the port or path of one in ``tls_listen`` also has TLS before the greeting. *shared*:
+        other processes accept from the same sockets, so each takes one connection at a time.
 
-        Raises OSError with the address as its filename if one cannot be bound, after the event ``listener_failed`` with
-        operation, errno and text; ConfigError if what is registered cannot serve: a service without an authenticator.
+        Raises OSError, with the address as its filename, if a place cannot be bound. The event ``listener_failed`` with
+        operation, errno and text comes before it. Raises ConfigError if a registered service cannot serve because it
+        has no authenticator.
         """
         if self._disowned:
             raise RuntimeError("the process that forked this one has started this server: make a new one here")
@@ -256,9 +257,9 @@ class POP3Server(Pluggable):
         check_distinct((place for place, tls in named if not tls), (place for place, tls in named if tls))
 
     def start_at(self, host: str) -> list[tuple[tuple[str, int], bool]]:
-        """``start`` at free ports of *host*, one in place of each place of its own, with TLS first where that has it.
+        """Start as ``start`` does, but replace each place by a free port of *host*, with TLS first as before.
 
-        Returns host and port of each, and whether TLS comes first there. For tests of an application as it is.
+        Returns host and port of each, and whether TLS comes first there. It serves to test a complete application.
         """
         self._places = [((host, 0), implicit_tls) for _, implicit_tls in self._places]
         self.start()
@@ -268,11 +269,11 @@ class POP3Server(Pluggable):
         ]
 
     def serve_forever(self, *, handle_signals: bool = True) -> None:
-        """``start`` if need be, and return once ``shutdown`` has been called and is done.
+        """Start if necessary, and return after ``shutdown`` was called and has finished.
 
         In the main greenlet of the main thread, SIGINT (Ctrl-C) and SIGTERM call ``shutdown``, unless the program
-        handles them itself or *handle_signals* is false; a second one ends the process at once.
-        Where the program has not set up logging, the lines of ``geventpop3`` go to standard error.
+        handles them itself or *handle_signals* is false. A second signal ends the process at once.
+        If the program has not set up logging, the log of ``geventpop3`` is written to standard error.
         """
         set_up_logging()
         with ending_by_signals(self.shutdown) if handle_signals else nullcontext():
@@ -280,15 +281,15 @@ class POP3Server(Pluggable):
                 self.start()
             except RuntimeError:
                 if self._stopping.is_set():
-                    return  # another thread was quicker with shutdown
+                    return  # another thread has called shutdown before
                 raise
             self._wait()
 
     def serve_in_thread(self) -> None:
-        """Serve in a native thread with an event loop of its own, for a program that blocks; return once it listens.
+        """Serve in a native thread with its own event loop, for a program that blocks; return once it listens.
 
-        ``shutdown``, from any thread, ends the server and the thread; it is called at the end of the program, too.
-        Raises what ``start`` raises, and RuntimeError in a monkey-patched process or for a server that was started.
+        ``shutdown``, from any thread, ends the server and the thread; it is also called when the program exits.
+        Raises the errors of ``start``, and RuntimeError in a monkey-patched process or if the server is started.
         """
         if monkey.is_module_patched("threading"):
             raise RuntimeError("threads are greenlets in this monkey-patched process: call start(), and it serves")
@@ -298,38 +299,38 @@ class POP3Server(Pluggable):
         HubThread(self.start, self._wait, self.shutdown).start()
 
     def _wait(self) -> None:
-        """Wait for the end. If an exception ends the wait, sessions are told all the same, and UPDATE is finished."""
+        """Wait for the end. If an exception ends the wait, sessions are still notified and UPDATE is finished."""
         try:
             self._ended.wait()
         finally:
             self.shutdown()
 
     def drain(self, seconds: float) -> bool:
-        """Accept no more and wait until all sessions have ended by themselves; whether they have within *seconds*.
+        """Stop accepting and wait until all sessions have ended; return whether they have within *seconds*.
 
-        ``shutdown`` comes after it. Who connects meanwhile is left to other processes that share the sockets.
+        Call ``shutdown`` after it. New connections are left to other processes that share the sockets.
         """
         for one in self._acceptors:
             one.close()
-        tick()  # whoever was accepted just now is a client then
+        tick()  # so that a connection that was just accepted is a client
         end = monotonic() + seconds
         while any(self._clients) and monotonic() < end:
             self._join(end - monotonic())
         return not any(self._clients)
 
     def shutdown(self, grace: float | None = None) -> None:
-        """Stop: accept no more, let running replies finish within *grace* seconds, tell the others and close.
+        """Stop accepting, let running replies finish within *grace* seconds, send clients a farewell, and close.
 
-        UPDATE is never cut short. All listeners and plugins are unregistered. It may be called from any thread, from a
-        signal handler, at any time and any number of times, and returns when all is done. It returns at once where
-        waiting could never end: in the event loop, and in a session of this server, which has to end first.
+        UPDATE is never interrupted. All listeners and plugins are unregistered. It may be called from any
+        thread or signal handler, at any time and repeatedly, and returns when all is done. It returns at once where
+        waiting could never end: in the event loop, and in a session of this server, which must end first.
         """
         if self._done.is_set() or self._disowned:
             return
         with self._life:
             hub = self._hub
             if hub is None:
-                self._stopping.set()  # nobody starts it any more
+                self._stopping.set()  # it cannot be started any more
         if hub is not None and (self._thread() is None or hub.thread_ident != get_ident()):
             self._shut_down_in(hub, grace)
             return
@@ -350,11 +351,11 @@ class POP3Server(Pluggable):
         return self.limits.shutdown_grace if grace is None else grace
 
     def _shut_down_in(self, hub: Any, grace: float | None) -> None:
-        """Have the thread of *hub* do it, and wait for it as long as it is there and can be at it."""
+        """Make the thread of *hub* shut down, and wait for it while it runs, up to the time that this may take."""
         most = self._grace(grace) + 2 * _KILL_SECONDS + _UPDATE_SECONDS + _HEARD_SECONDS
         try:
             hub.loop.run_callback_threadsafe(self._begin_shutdown, grace)
-        except Exception as error:  # noqa: BLE001  # whatever a loop says that is gone
+        except Exception as error:  # noqa: BLE001  # any error of a loop that has ended
             log.debug("the event loop of the server is gone: %s", error)
         waited = 0.0
         while not self._done.wait(_LOOK_SECONDS):
@@ -365,7 +366,7 @@ class POP3Server(Pluggable):
             if waited >= _HEARD_SECONDS and not self._heard.is_set():
                 log.warning("not shut down yet: the thread that serves has not run its event loop for %g s", waited)
                 return
-            if waited >= most:  # a listener of `unregistered` waits for this very call, perhaps
+            if waited >= most:  # perhaps a listener of `unregistered` waits for this call
                 log.warning("not shut down yet, after %g s: something that it waits for does not end", waited)
                 return
 
@@ -381,7 +382,7 @@ class POP3Server(Pluggable):
             self._finished()
 
     def _bury(self) -> None:
-        """Close what the server owns: the thread that ran it has ended, and its greenlets with it."""
+        """Close all that the server owns, after its thread and with it its greenlets have ended."""
         if self._done.is_set():
             return
         self._stopping.set()
@@ -399,7 +400,7 @@ class POP3Server(Pluggable):
             if one in self._bound_here:
                 one.end()
             else:
-                one.close()  # others may accept from it too
+                one.close()  # other processes may accept from it too
 
     def _part(self) -> None:
         self.send_event("unregistered")
@@ -431,7 +432,7 @@ class POP3Server(Pluggable):
     # Forks
 
     def _greenlets(self) -> list[gevent.Greenlet]:
-        """All greenlets that this server has started and that have not ended, but for those that end it."""
+        """Return all running greenlets that this server has started."""
         sessions = (client.greenlet for client in self._clients)
         ours = (*sessions, *self._turned_away.values(), *self._watches, *self._spawned, self._ending)
         return [greenlet for greenlet in ours if greenlet is not None]
@@ -451,7 +452,7 @@ class POP3Server(Pluggable):
         self._disowned = True
         hub = self._hub
         if hub is not None and hub.thread_ident == get_ident():
-            gevent.reinit()  # the loop must not change what it shares with the parent's
+            gevent.reinit()  # the loop must not change the state that it shares with the parent's
         hold(self._greenlets())
         for one in self._acceptors:
             one.disown()
@@ -469,13 +470,13 @@ class POP3Server(Pluggable):
             del _aliases[self.alias]
 
     def reload_certificates(self) -> None:
-        """Look now whether the certificates' files have changed, as is done every few seconds, and use what is new.
+        """Load the certificates again if their files have changed, as the server does every few seconds.
 
-        Running sessions keep what they have. The event ``certificates_reloaded`` tells of a change, or of its failure.
+        Running sessions keep the old ones. The event ``certificates_reloaded`` reports a change or its failure.
         """
         if self.tls is None:
             return
-        # In a thread: reading and trying certificates takes milliseconds, and more where the files are far away.
+        # In a thread: reading and testing certificates takes milliseconds, and longer on a network file system.
         reloaded, error = gevent.get_hub().threadpool.apply(_reload, (self.tls,))
         if error is not None:
             log.error("certificates not reloaded, the old ones stay in force: %s", error)
@@ -484,32 +485,32 @@ class POP3Server(Pluggable):
             log.info("certificates reloaded")
             self.send_event("certificates_reloaded", None)
 
-    # What an application asks and says
+    # Used by applications
 
     def register(self, listener: Any, *names: str, priority: int | None = None) -> None:
-        """Register as ``Pluggable.register`` does; a listener for ``registered`` that comes late is called at once."""
+        """Register as ``Pluggable.register`` does; a started server calls a listener for ``registered`` at once."""
         super().register(listener, *names, priority=priority)
         if self._acceptors:
             self._emit_to(listener, Event("registered"))
 
     def getsockname(self) -> tuple[str, int] | str:
-        """The first place it listens at: ``(host, port)``, or the path of a unix socket."""
+        """Return the first place the server listens at: ``(host, port)``, or the path of a unix socket."""
         names = self.getsocknames()
         if not names:
             raise RuntimeError("the server is not started")
         return names[0]
 
     def getsocknames(self) -> Sequence[tuple[str, int] | str]:
-        """All places it listens at."""
+        """Return all places the server listens at."""
         return [_name(one.sockname) for one in self._acceptors]
 
     @property
     def clients(self) -> Mapping[int, Client]:
-        """The clients of the sessions that are going on, by id."""
+        """The connected clients, by id."""
         return self._clients.by_id()
 
     def send_to_client(self, client_id: int, reply: Reply | str | bytes) -> bool:
-        """``client.send(reply)``; False if there is no such client (any more)."""
+        """Call ``client.send(reply)``; return False if the client is not connected."""
         client = self._clients.get(client_id)
         if client is None:
             return False
@@ -517,7 +518,7 @@ class POP3Server(Pluggable):
         return True
 
     def disconnect(self, client_id: int, *, now: bool = False) -> bool:
-        """``client.disconnect()``: close once the next reply is out; False if there is no such client (any more)."""
+        """Call ``client.disconnect(now=now)``; return False if the client is not connected."""
         client = self._clients.get(client_id)
         if client is None:
             return False
@@ -525,10 +526,10 @@ class POP3Server(Pluggable):
         return True
 
     def add_command(self, spec: CommandSpec) -> None:
-        """Add a verb of the application's own to the table, with its states and its secrets, and declare its event.
+        """Add a verb of the application to the table, with its states and its secrets, and declare its event.
 
-        A verb that only needs to be heard needs no row: listening to ``cmd_xfoo`` makes it a command in every state.
-        Raises PipelineError for a verb of the protocol, whose row is not the application's.
+        A simple verb needs no row: a listener for ``cmd_xfoo`` makes it a command in every state. Raises PipelineError
+        for a verb of POP3, whose row cannot be replaced.
         """
         if spec.verb in COMMANDS:
             raise PipelineError(f"{spec.verb} is a command of POP3 already: listen to {spec.event!r} to answer it")
@@ -538,7 +539,7 @@ class POP3Server(Pluggable):
     def spawn(self, function: Callable[..., Any], *args: Any) -> gevent.Greenlet:
         """Run *function* in a greenlet beside the sessions, and never in a forked child; return the greenlet.
 
-        For plugins that do something now and then. ``shutdown`` does not end it.
+        It serves plugins with periodic work. ``shutdown`` does not end the greenlet.
         """
         greenlet = ServerGreenlet.spawn(function, *args)
         self._spawned.add(greenlet)
@@ -546,49 +547,52 @@ class POP3Server(Pluggable):
         return greenlet
 
     def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what *function* returns or raises; it runs in a native thread, and other sessions run meanwhile.
+        """Run *function* in a native thread and return its result or raise its exception; other sessions run meanwhile.
 
-        For listeners that must block or compute. The threads are bounded: Refusal is raised if too many calls wait.
+        It serves listeners that must block or compute. Raises Refusal if too many calls wait for a thread.
         """
         return self._threads.run(function, *args, **kwargs)
 
-    # What a service asks about a client
+    # Used by services
 
     def offers_tls(self, client: ClientInterface) -> bool:
-        """Whether STLS would work for this client now (RFC 2595 section 4: "Only permitted in AUTHORIZATION state")."""
+        """Return whether STLS is possible for this client now.
+
+        RFC 2595 section 4: "Only permitted in AUTHORIZATION state".
+        """
         return self.tls is not None and not client.secure and client.state is State.AUTHORIZATION
 
     def tls_facts(self, client: ClientInterface) -> tuple[str | None, bytes | None]:
-        """The name that the client's verified certificate is for, and the binding of its TLS channel; None without."""
+        """Return the name in the client's verified certificate and the TLS channel binding, each None if missing."""
         ours = self._clients.get(client.id)
         if self.tls is None or ours is None or ours.tls is None:
             return None, None
         return name_of_client(ours.tls.getpeercert()), self.tls.end_point(ours.tls)
 
-    # What a client's session asks
+    # Used by sessions
 
     def _loop_was_held(self, event: Event, seconds: float) -> None:
-        """Warn that no other session could run while *event* was answered; name the listener from now on."""
+        """Warn that *event* has blocked all other sessions; later warnings name the listener."""
         if self._watch is None:
             self._watch = Watch(self._turns)
             self._watch.warn(self._described(event.name), seconds)
 
     def _start_tls(self, stream: PlainStream) -> TlsStream:
-        """The handshake; raises OSError."""
+        """Return the TLS stream after its handshake. Raises OSError."""
         if self.tls is None:
             raise TlsError("there are no certificates")
         return accept(stream, self.tls, self.limits.handshake_deadline)
 
     def _is_proxy(self, host: str) -> bool:
-        """Whether a PROXY header comes first from there."""
+        """Return whether connections from *host* begin with a PROXY header."""
         return self.proxies is not None and host in self.proxies
 
     def _move_client(self, client: Client, peer: tuple[str, int]) -> Reply | None:
-        """A proxy told who *client* really is; returns why it is not let in, if it is not."""
+        """Count *client* under the address that a proxy reported; return the refusal if it is not admitted."""
         return self._clients.move(client, peer[0])
 
     def _event_declared(self, name: str) -> None:
-        """A verb that an application adds is a command in every state and leads nowhere."""
+        """Add the verb of a new ``cmd_`` event as a command that is valid in every state and changes none."""
         if name.startswith("cmd_"):
             verb = name.removeprefix("cmd_").upper()
             self._commands.setdefault(verb, CommandSpec(verb, frozenset(State)))
@@ -596,7 +600,7 @@ class POP3Server(Pluggable):
     # Sessions
 
     def _handle(self, sock: socket.socket, address: Any) -> None:
-        """What each accepted connection's greenlet runs; the acceptor closes the socket afterwards."""
+        """Serve an accepted connection in its greenlet; the acceptor closes the socket afterwards."""
         self._serve(sock, address, implicit_tls=False)
 
     def _handle_tls(self, sock: socket.socket, address: Any) -> None:
@@ -604,14 +608,14 @@ class POP3Server(Pluggable):
 
     def _serve(self, sock: socket.socket, address: Any, *, implicit_tls: bool) -> None:
         if self._disowned:
-            return  # accepted in the parent of this process, and begun here
+            return  # accepted in the parent process; this is a forked child
         peer, local = _ends(sock, address)
         stream = SocketStream(sock)
-        # Behind a proxy is somebody else, whose address is not known yet.
+        # The address of a client behind a proxy is not known yet.
         host = None if self._is_proxy(peer[0]) else peer[0]
         refusal = _CLOSING if self._stopping.is_set() else self._clients.refusal(host)
         if refusal is not None:
-            if not implicit_tls:  # where a word in clear text would be no word
+            if not implicit_tls:  # a client that begins with TLS cannot read a reply in clear text
                 self._turn_away(stream, peer[0], refusal)
             return
         client = Client(self, stream, peer, local, implicit_tls=implicit_tls)
@@ -620,7 +624,7 @@ class POP3Server(Pluggable):
         try:
             client.run()
         finally:
-            if not self._disowned:  # else it was never one of this process
+            if not self._disowned:  # in a forked child, it is not in the list
                 self._clients.leave(client)
 
     def _turn_away(self, stream: SocketStream, host: str, refusal: Reply) -> None:
@@ -633,7 +637,7 @@ class POP3Server(Pluggable):
             if lingers:
                 stream.linger()
         except OSError:
-            return  # gone already
+            return  # the peer has gone already
         finally:
             self._turned_away.pop(stream, None)
             stream.close()
@@ -658,19 +662,19 @@ class POP3Server(Pluggable):
 
 
 def _nobody() -> None:
-    """No thread has started the server."""
+    """Return None: no thread has started the server."""
 
 
 def _reload(certificates: Certificates) -> tuple[bool, str | None]:
-    """Errors travel as values: gevent prints what is raised in a thread."""
+    """Return whether new certificates are in force, and an error as text, because gevent prints errors of threads."""
     try:
         return certificates.reload(), None
-    except Exception as error:  # noqa: BLE001  # whatever it is, the old ones are in force
+    except Exception as error:  # noqa: BLE001  # after any error the old ones are in force
         return False, str(error) or type(error).__name__
 
 
 def _listed(places: Iterable[Place]) -> list[Address | socket.socket]:
-    if isinstance(places, str):  # an iterable of texts too, and not what was meant
+    if isinstance(places, str):  # a str is an iterable of texts too
         raise ConfigError(f"{places!r} is one place: a list of them is wanted, [{places!r}]")
     return [_place(one) for one in places]
 
@@ -685,7 +689,7 @@ def _place(place: Place) -> Address | socket.socket:
     if isinstance(place, str):
         return parse_address(place)
     if isinstance(place, _socket.socket) and not isinstance(place, socket.socket):
-        # The standard library's, in a process that is not patched: gevent's takes it over.
+        # A socket of the standard library, in a process that is not patched: gevent's takes it over.
         return socket.socket(place.family, place.type, place.proto, fileno=place.detach())
     if isinstance(place, tuple):
         check_place(*place)
@@ -693,7 +697,7 @@ def _place(place: Place) -> Address | socket.socket:
 
 
 def _port(place: Address | socket.socket) -> str:
-    """The port, or the path of a unix socket."""
+    """Return the port, or the path of a unix socket."""
     name = _name(place.getsockname()) if isinstance(place, socket.socket) else place
     return name if isinstance(name, str) else str(name[1])
 
@@ -703,13 +707,13 @@ def _name(sockname: Any) -> tuple[str, int] | str:
 
 
 def _ends(sock: socket.socket, address: Any) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Peer and local address as ``(text, port)``; a unix socket's are ``("unix:path", 0)``."""
+    """Return the peer and local address as ``(text, port)``; for a unix socket both are ``("unix:path", 0)``."""
     if sock.family == socket.AF_UNIX:
         path = format_address(sock.getsockname())
         return (path, 0), (path, 0)
     try:
         local = sock.getsockname()[:2]
-    except OSError as error:  # the peer reset before we looked
+    except OSError as error:  # the peer has reset the connection meanwhile
         if error.errno not in (errno.ENOTCONN, errno.EINVAL, errno.ECONNRESET):
             raise
         local = ("", 0)

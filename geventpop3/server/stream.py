@@ -1,6 +1,6 @@
-"""A stream is what a session needs of a peer: read, write, wake, close. A socket is one; a list of bytes is another.
+"""Streams: the operations that a session needs of a peer, over a socket or anything else, such as a list of bytes.
 
-Only the greenlet that runs the session reads, writes and closes; others may ``wake`` or ``abort`` it.
+Only the session's greenlet reads, writes and closes; other greenlets may ``wake`` or ``abort`` the stream.
 """
 
 from __future__ import annotations
@@ -21,77 +21,77 @@ _LINGER_SECONDS = 1.0
 
 
 class Stream(ABC):
-    """The octets of one peer."""
+    """A connection to one peer."""
 
     sent: int
-    """Octets that were taken over for delivery so far."""
+    """Octets accepted for delivery so far."""
 
     sock: socket.socket | None = None
     """The socket underneath, if there is one."""
 
     secure = False
-    """Whether TLS protects the octets."""
+    """True if TLS protects the octets."""
 
     tls: ssl.SSLObject | None = None
-    """What is known of that TLS: ``version()``, ``cipher()``, ``getpeercert()``, ..."""
+    """The TLS connection, for ``version()``, ``cipher()``, ``getpeercert()``, ..., if TLS is active."""
 
     @abstractmethod
     def recv(self, size: int) -> bytes:
-        """At most *size* octets; ``b""`` at the end of input or once woken. Raises OSError."""
+        """Return at most *size* octets; ``b""`` at the end of input or once woken. Raises OSError."""
 
-    def send_some(self, data: bytes) -> int:  # noqa: ARG002 (for those who override it)
-        """Send what the peer takes without our waiting; returns how many octets that is. Raises OSError."""
+    def send_some(self, data: bytes) -> int:  # noqa: ARG002 (for subclasses that override it)
+        """Send as much as is possible without waiting, and return the number of octets sent. Raises OSError."""
         return 0
 
     @abstractmethod
     def send_all(self, data: bytes | memoryview) -> None:
-        """Send everything, waiting as long as the peer takes it. Raises OSError."""
+        """Send all of *data*, and wait for the peer as long as necessary. Raises OSError."""
 
     def acknowledged(self) -> int:
-        """Return how many of the octets ``sent`` the peer's system has taken, as far as can be told."""
+        """Return how many of the octets ``sent`` the peer's system has acknowledged, as far as is known."""
         return self.sent
 
     def segment(self) -> int:
-        """Return the octets by which ``acknowledged`` moves at least, where the peer reads slowly."""
+        """Return the smallest step of ``acknowledged``, in octets, where the peer reads slowly; 0 if unknown."""
         return 0
 
     def has_ended(self) -> bool:
-        """Return whether the peer has ended its input, and all of it was read; False where that cannot be told."""
+        """Return whether the peer has ended its input and all of it was read; False if this is unknown."""
         return False
 
     @abstractmethod
     def wake(self) -> None:
-        """End a wait in ``recv``, now or the next one, as if the peer had ended its input."""
+        """End the current or next wait in ``recv``, as if the peer had ended its input."""
 
     @abstractmethod
     def abort(self) -> None:
-        """Drop the peer: what waits in ``recv`` or ``send_all`` fails, what is not yet delivered is discarded."""
+        """Drop the peer: a waiting ``recv`` or ``send_all`` fails, and undelivered output is discarded."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the peer, after a last word where the stream has one."""
+        """Close the connection, after a closing message where the stream has one (TLS)."""
 
     @abstractmethod
     def linger(self) -> None:
-        """End the output and read away what the peer still sends, so that it can read our last words.
+        """End the output and discard the peer's remaining input, so that the peer can read the last reply.
 
-        Closing with unread input makes the kernel send a reset, which may overtake the reply. Bounded in octets and
-        seconds.
+        Closing with unread input makes the kernel send a reset, which may overtake the reply. The wait is limited in
+        octets and seconds.
         """
 
     def bury(self) -> None:  # noqa: B027  # for those that have a descriptor
-        """Close the connection where the thread that used it is gone, with its event loop."""
+        """Close the connection after the thread that used it, and its event loop, have ended."""
 
     def disown(self) -> None:  # noqa: B027  # for those that have a descriptor
-        """Close this process's copy of the connection without a trace: a forked child's (see ``geventpop3.forks``)."""
+        """Close a forked child's copy of the connection, unnoticed by the peer (see ``geventpop3.forks``)."""
 
 
 class PlainStream(Stream):
-    """A stream without TLS, which may come to carry it."""
+    """A stream without TLS, over which TLS may begin."""
 
     @abstractmethod
     def offer(self, data: bytes) -> int:
-        """Send what the peer takes without our waiting; returns how many octets that is. Raises nothing."""
+        """Send as much as is possible without waiting, and return the number of octets sent. Raises nothing."""
 
 
 class SocketStream(PlainStream):
@@ -102,21 +102,21 @@ class SocketStream(PlainStream):
     def __init__(self, sock: socket.socket) -> None:
         self.sock: socket.socket = sock
         self.sent = 0
-        self._raw = sock._sock  # what gevent's own methods call; for what is likely to succeed at once
+        self._raw = sock._sock  # the socket under gevent's, for calls that are likely to succeed at once
         self._woken = False
 
     def recv(self, size: int) -> bytes:
         sock = self.sock
         while True:
             try:
-                # Wait first: who has just been answered has sent nothing yet, and asking the kernel in vain costs a
-                # call and an exception. Who has sent something is heard in the hub's next round, after the others.
+                # Wait first: a peer that was just answered has usually sent nothing yet, and a read in vain costs a
+                # system call and an exception. Input that is there is read in the hub's next round, after the others.
                 sock._wait(sock._read_event)
                 if self._woken:
                     return b""
                 return self._raw.recv(size)  # type: ignore[no-any-return]  # gevent is untyped
             except BlockingIOError:
-                continue  # the kernel announced what it then found damaged
+                continue  # the kernel announced data that it then found damaged
             except OSError:
                 if self._woken:
                     # gevent ends a wait in another greenlet by raising there.
@@ -142,13 +142,13 @@ class SocketStream(PlainStream):
         try:
             return self.send_some(data)
         except OSError:
-            return 0  # it has gone
+            return 0  # the peer has gone
 
     def acknowledged(self) -> int:
         try:
             (unsent,) = _INT.unpack(fcntl.ioctl(self._raw, termios.TIOCOUTQ, _INT.pack(0)))
         except OSError:
-            return self.sent  # a socket that has ended, or a system that cannot tell
+            return self.sent  # the socket has ended, or the system does not support this
         return self.sent - int(unsent)
 
     def segment(self) -> int:
@@ -186,7 +186,7 @@ class SocketStream(PlainStream):
         self._raw.close()
 
     def disown(self) -> None:
-        # The watchers first: in the child, the number may soon be another file's.
+        # The watchers first: in the child, the descriptor's number may soon belong to another file.
         for watcher in (self.sock._read_event, self.sock._write_event):
             if watcher is not None:
                 watcher.stop()
@@ -200,10 +200,10 @@ class SocketStream(PlainStream):
                 while left > 0 and (data := self.sock.recv(min(left, 16384))):
                     left -= len(data)
             except OSError:
-                return  # the peer has gone: nobody is left to read our last words
+                return  # the peer has gone, and reads no more
 
     def _end(self) -> None:
-        """End the connection: a close alone does not while another process has a copy of the descriptor."""
+        """Shut the connection down: closing alone does not end it while another process has a copy of the socket."""
         try:
             self._raw.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -213,4 +213,4 @@ class SocketStream(PlainStream):
         try:
             self.sock.shutdown(how)
         except OSError:
-            return  # not connected any more: what was to be ended has ended
+            return  # not connected any more

@@ -1,4 +1,4 @@
-"""The dialogue in the log, when it is asked for: all of it, secrets masked, and nothing that a terminal would obey."""
+"""An optional log of the whole dialogue, with secrets masked and terminal control characters escaped."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from geventpop3.wire.replies import Reply
 log = logging.getLogger("geventpop3.trace")
 
 SHOWN = frozenset({"cmd_capa", "cmd_list", "cmd_uidl"})
-"""The commands whose bodies are shown; those of the others are mail."""
+"""Events of the commands whose reply bodies are shown; other bodies are mail."""
 
 SHOWN_OCTETS = 4096
-"""The octets of such a body that are shown; the rest is counted."""
+"""Octets of such a body that are shown; the rest is only counted."""
 
 LINE_CHARACTERS = 64
-"""The characters of a line that was no command that are shown."""
+"""Characters of a rejected line that are shown."""
 
 _LOGIN = re.compile(r"(\s*(?:USER|PASS|APOP|AUTH|LOGIN)).*", re.IGNORECASE | re.DOTALL)
 _SECRET = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
-"""A word that may be a response of SASL in base64, sent where none was expected."""
+"""A word that may be a SASL response in base64, sent where none was expected."""
 
 
 class Trace:
-    """One session's dialogue; *who* begins its lines: ``address=127.0.0.1 id=3``, or the address of a peer alone."""
+    """One session's dialogue. *who* begins each line: ``address=127.0.0.1 id=3``, or only the address of a peer."""
 
     __slots__ = ("_body", "_is_secret_next", "_octets", "_who")
 
@@ -38,13 +38,13 @@ class Trace:
         self._octets = 0
 
     def command(self, spec: CommandSpec, args: Sequence[str]) -> None:
-        """Show a command."""
-        # What comes next and is no command may be the password, or the response of a mechanism.
+        """Log a command."""
+        # A next line that is not a command may be the password or the response of a mechanism.
         self._is_secret_next = spec.secret_from is not None or spec.verb == "USER"
         log.info("%s C: %s", self._who, _visible(f"{spec.verb} {redact(spec, args)}".rstrip()))
 
     def rejected(self, rejected: Rejected) -> None:
-        """Show a line that was no command, or not allowed; only its size where it may be a password."""
+        """Log a line that was not a command, or was not allowed; only its size if it may be a password."""
         what = rejected.verb or "no command"
         if rejected.line and not self._is_secret_next:
             text = rejected.line.decode("utf-8", "replace")
@@ -55,19 +55,19 @@ class Trace:
             log.info("%s C: (%s, %d octets)", self._who, what, rejected.octets)
 
     def reply(self, reply: Reply, event: str = "") -> None:
-        """Show a status line: the reply to the command of *event*, a greeting, a farewell or a notice."""
+        """Log a status line: the reply to the command of *event*, a greeting, a farewell or a notice."""
         self._octets = 0
         self._body = bytearray() if event in SHOWN and reply.positive else None
         log.info("%s S: %s", self._who, _visible(reply.status_line.decode("utf-8", "replace").rstrip()))
 
     def chunk(self, octets: bytes) -> None:
-        """Note a part of a body, which is shown at its end."""
+        """Collect a part of a body; ``end_body`` logs it."""
         self._octets += len(octets)
         if self._body is not None:
             self._body += octets[: SHOWN_OCTETS - len(self._body)]
 
     def end_body(self) -> None:
-        """Show a body, or how long it was."""
+        """Log a body, or its size if it is not shown in full."""
         if self._body is not None:
             lines = self._body.decode("utf-8", "replace").split("\r\n")
             for line in lines[:-1]:
@@ -77,16 +77,16 @@ class Trace:
         log.info("%s S: (%d octets)", self._who, self._octets)
 
     def challenge(self, data: bytes) -> None:
-        """Show a challenge by its size alone, as passwords can be guessed against SCRAM's last one (RFC 5802)."""
+        """Log only the size of a challenge, because passwords can be guessed against SCRAM's last one (RFC 5802)."""
         log.info("%s S: + (challenge, %d octets)", self._who, len(data))
 
     def response(self, octets: int) -> None:
-        """Show that the client answered; it may be the password itself, so only the size of the line."""
+        """Log only the size of a client's response, because it may be the password itself."""
         log.info("%s C: (response, %d octets)", self._who, octets)
 
 
 def _visible(text: str) -> str:
-    """Return *text* with what a terminal would obey, or nobody would see, escaped as in Python."""
+    """Return *text* with control and other unprintable characters escaped as in Python."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,4 +1,4 @@
-"""TLS of a server: its certificates, and the stream that carries it."""
+"""TLS for the server: its certificates and its stream."""
 
 from geventpop3.server.tls.certificates import Certificates
 

@@ -1,7 +1,7 @@
-"""TLS: contexts that are made new, tried and then swapped, never changed; handshakes with a deadline.
+"""TLS certificates that are reloaded when their files change, and handshakes with a deadline.
 
-``load_cert_chain`` on a context in use leaves it broken when the pair does not match, so a running context is never
-touched: a new certificate is a new context, and it takes the place of the old one only after a handshake with itself.
+``load_cert_chain`` breaks a context in use if the pair does not match, so a context in use is never changed. A new
+certificate gets a new context, which replaces the old one only after a successful handshake with itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PROTOCOL = "pop3"
 """The ALPN name of POP3 (RFC 7301's registry, "pop3")."""
 
 _NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
-"""A fatal alert in a record of its own, as it is said before there are keys (RFC 8446 sections 5.1 and 6)."""
+"""A fatal alert in a record of its own, in the form sent before there are keys (RFC 8446 sections 5.1 and 6)."""
 
 _HELLO_OCTETS = 4096
 _FILE_OCTETS = 1 << 20
@@ -33,23 +33,23 @@ _FLIGHTS = 4
 
 
 class Pair(NamedTuple):
-    """A certificate chain and its private key, PEM files; the key may be in the certificate's file."""
+    """A certificate chain and its private key, as PEM files; the key may be in the certificate's file."""
 
     certificate: str
     key: str | None = None
 
 
 class _Contexts(NamedTuple):
-    """All that is in force at one time."""
+    """The contexts in force at one time."""
 
     default: ssl.SSLContext
     by_name: dict[str, ssl.SSLContext]
 
 
 class Certificates:
-    """The certificates of a server: the first pair is the default, the others are chosen by the name a client asks for.
+    """The certificates of a server; the first pair is the default, a client's server name selects another.
 
-    With *client_ca*, a PEM file, clients may show a certificate that one of these authorities has signed. Raises
+    With *client_ca*, a PEM file, clients may present a certificate signed by one of these authorities. Raises
     ConfigError if a pair cannot be used.
     """
 
@@ -63,9 +63,10 @@ class Certificates:
         self._contexts = self._load()
 
     def context_for(self, name: str | None) -> ssl.SSLContext:
-        """The context for a handshake with a client that asks for *name*; it is never changed.
+        """Return the context for a handshake with a client that requests the server name *name*.
 
-        A name that no certificate is for gets the default: who checks names will say so itself.
+        The context is never changed. For a name without a certificate it is the default: a client that verifies names
+        will detect this itself.
         """
         contexts = self._contexts
         if name is None:
@@ -74,20 +75,24 @@ class Certificates:
         return contexts.by_name.get(name) or contexts.by_name.get(wildcard) or contexts.default
 
     def reload(self) -> bool:
-        """Read the files again if they changed; True if new certificates are in force. Blocks for some milliseconds.
+        """Read the files again if they changed; return whether new certificates are in force.
 
-        Raises ConfigError if what is new cannot be used: once, until the files change again. What was in force stays.
+        It blocks for some milliseconds. If the new files cannot be used, it raises ConfigError, once until they change
+        again, and the old certificates stay in force.
         """
         stamp = self._look()
         if stamp == self._stamp:
             return False
-        # Looked at before it is read, so what changes meanwhile is seen the next time.
+        # The stamp was taken before the files are read, so a change meanwhile is detected the next time.
         self._stamp = stamp
         self._contexts = self._load()
         return True
 
     def end_point(self, tls: ssl.SSLObject) -> bytes | None:
-        """The ``tls-server-end-point`` channel binding data of a connection (RFC 5929 section 4), None if undefined."""
+        """Return the channel binding data ``tls-server-end-point`` of a connection (RFC 5929 section 4).
+
+        It is None if undefined.
+        """
         return self._end_points[tls.context]
 
     def _load(self) -> _Contexts:
@@ -103,14 +108,14 @@ class Certificates:
         return _Contexts(loaded[0], by_name)
 
     def _look(self) -> tuple[object, ...]:
-        """What changes when a file does, also when it comes, goes or becomes readable."""
+        """Return a value that changes if a file changes, appears, disappears or becomes readable."""
         return tuple(map(_stamp, _files(self._pairs, self._client_ca)))
 
 
 def accept(stream: PlainStream, certificates: Certificates, seconds: float) -> TlsStream:
-    """The server's side of a handshake over *stream*, all of it within *seconds*.
+    """Do the server's side of a handshake over *stream* within *seconds*, and return the TLS stream.
 
-    Raises OSError; what TLS refuses is a TlsError, and the peer was sent the alert.
+    Raises OSError. If TLS fails, it is a TlsError, and the alert was sent to the peer.
     """
     with gevent.Timeout(seconds, TlsError("it took too long")):
         received = bytearray()
@@ -121,7 +126,7 @@ def accept(stream: PlainStream, certificates: Certificates, seconds: float) -> T
             received += data
         if hello.protocols and PROTOCOL.encode() not in hello.protocols:
             # RFC 7301 section 3.2: "the server SHALL respond with a fatal "no_application_protocol" alert". So a
-            # browser that was led here does not take our words for those of a web server.
+            # browser that was lured here does not take our replies for those of a web server.
             stream.offer(_NO_APPLICATION_PROTOCOL)
             raise TlsError("the peer wants another protocol")
         secured = TlsStream(stream, certificates.context_for(hello.name))
@@ -139,7 +144,7 @@ def _stamp(file: str) -> object:
         found = os.stat(file)
     except OSError as error:
         return error.errno
-    # Not the time of modification, which can be set, and which a change of permissions leaves as it is.
+    # Not the time of modification, which can be set, and which does not change with the permissions.
     return found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
 
 
@@ -168,7 +173,7 @@ def _context(pair: Pair, client_ca: str | None) -> ssl.SSLContext:
 
 
 def _check(file: str, content: str) -> None:
-    """Whether there is such *content* in a file; OpenSSL's own words for a file without it help no operator."""
+    """Raise ConfigError unless *content* is in a file: OpenSSL's own message for a file without it is of no use."""
     try:
         with open(file, "rb") as opened:
             octets = opened.read(_FILE_OCTETS)
@@ -179,7 +184,7 @@ def _check(file: str, content: str) -> None:
 
 
 class _Encrypted(Exception):
-    """OpenSSL asks for a password."""
+    """A request of OpenSSL for a password."""
 
 
 def _no_password() -> str:
@@ -187,13 +192,13 @@ def _no_password() -> str:
 
 
 def _words(error: OSError) -> str:
-    """What OpenSSL says, in words; of PEM that it cannot read it says nothing of use."""
+    """Return OpenSSL's reason in words; for PEM that it cannot read it gives no useful one."""
     reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
     return words(reason) if reason else "damaged"
 
 
 def _try(context: ssl.SSLContext, pair: Pair) -> bytes:
-    """A handshake of the context with itself, in memory; returns the certificate that it showed (DER)."""
+    """Do a handshake of the context with itself, in memory; return the certificate that it presented (DER)."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname = False
@@ -207,5 +212,5 @@ def _try(context: ssl.SSLContext, pair: Pair) -> bytes:
     except ssl.SSLError as error:
         raise ConfigError(f"TLS certificate {pair.certificate}: no handshake is possible: {_words(error)}") from None
     certificate = client.getpeercert(binary_form=True)
-    assert certificate is not None  # without one no handshake
+    assert certificate is not None  # no handshake succeeds without one
     return certificate

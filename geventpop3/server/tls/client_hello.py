@@ -1,7 +1,7 @@
-"""What a ClientHello asks for, read before TLS begins: the name it wants a certificate for, the protocols it speaks.
+"""A parser for the ClientHello, used before TLS begins: the server name and the protocols that a client requests.
 
-Python's ssl tells a server of the name only through a callback, in front of which a hostile name prints a traceback,
-and of the protocols not at all. What cannot be read here asks for nothing, and OpenSSL says whether it may go on.
+Python's ssl gives a server the name only in a callback, before which a hostile name prints a traceback. It does not
+give the protocols. A ClientHello that cannot be parsed here counts as without both; OpenSSL decides about it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 HELLO_OCTETS: Final = 16384
-"""Octets in which a ClientHello must begin and end to be read: real ones have a few hundred, or two thousand."""
+"""Maximum octets of a ClientHello that is parsed: real ones have a few hundred, or two thousand."""
 
 _RECORDS: Final = 4
-"""Records over which it may be spread. Nobody needs two; more of them would only cost time."""
+"""Maximum records of a ClientHello. No client needs two; more records would only cost time."""
 
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
@@ -22,14 +22,14 @@ _ALPN: Final = 16
 
 
 class Hello(NamedTuple):
-    """*name* is in lower case, None if there is none; *protocols* are the ALPN names that the client offers, if any."""
+    """The requests of a ClientHello: the server name in lower case, or None, and the offered ALPN names, if any."""
 
     name: str | None = None
     protocols: tuple[bytes, ...] = ()
 
 
 def read_hello(octets: bytes | bytearray) -> Hello | None:
-    """What is asked for by the first octets of a connection; None if more are needed to say. Raises nothing."""
+    """Return the requests in the first octets of a connection; None if more octets are needed. Raises nothing."""
     try:
         body = _body(octets)
         return None if body is None else _hello(_Cursor(body))
@@ -38,7 +38,7 @@ def read_hello(octets: bytes | bytearray) -> Hello | None:
 
 
 def _body(octets: bytes | bytearray) -> bytes | None:
-    """The ClientHello without the header of the handshake message, out of its records (RFC 8446 sections 5.1 and 4)."""
+    """Return the ClientHello from its records, without the handshake header (RFC 8446 sections 5.1 and 4)."""
     message = b""
     at = 0
     for _ in range(_RECORDS):
@@ -60,7 +60,7 @@ def _body(octets: bytes | bytearray) -> bytes | None:
 
 
 def _hello(body: _Cursor) -> Hello:
-    """RFC 8446 section 4.1.2, whose layout is that of all versions."""
+    """Parse a ClientHello by RFC 8446 section 4.1.2, whose layout is that of all versions."""
     body.take(2 + 32)  # legacy_version, random
     body.vector(1)  # legacy_session_id
     body.vector(2)  # cipher_suites
@@ -79,7 +79,10 @@ def _hello(body: _Cursor) -> Hello:
 
 
 def _host_name(names: _Cursor) -> str | None:
-    """RFC 6066 section 3: ASCII, and at most one of a kind. What is not ASCII becomes what no certificate is for."""
+    """Return the host name (RFC 6066 section 3): ASCII, at most one of a type.
+
+    Other octets are replaced, so that no certificate matches the name.
+    """
     while names:
         kind = names.number(1)
         name = names.vector(2)
@@ -89,7 +92,7 @@ def _host_name(names: _Cursor) -> str | None:
 
 
 def _protocols(names: _Cursor) -> list[bytes]:
-    """RFC 7301 section 3.1."""
+    """Return the ALPN names (RFC 7301 section 3.1)."""
     protocols = []
     while names:
         protocols.append(names.vector(1).rest())
@@ -97,7 +100,7 @@ def _protocols(names: _Cursor) -> list[bytes]:
 
 
 class _Cursor:
-    """Reads octets from front to back; raises ValueError if they end too soon."""
+    """A reader of octets from front to back; it raises ValueError if they end too soon."""
 
     __slots__ = ("_at", "_octets")
 
@@ -122,5 +125,5 @@ class _Cursor:
         return int.from_bytes(self.take(octets), "big")
 
     def vector(self, octets: int) -> _Cursor:
-        """What a length of so many octets is in front of."""
+        """Return the contents that follow a length of *octets* octets."""
         return _Cursor(self.take(self.number(octets)))

@@ -1,7 +1,7 @@
-"""What TLS needs to know of its own certificate, read from its DER form: the names it is for, the binding it gives.
+"""A reader of certificates in DER form: their names and their channel binding.
 
-DER (X.690 section 8.1) is a tag, a length and contents, which may be such again. Only the DER of our own
-certificates is read here. Of a client's certificate, which OpenSSL has verified and read, the name is taken.
+DER (X.690 section 8.1) is a tag, a length and contents, which may be DER elements again. Only the DER of the server's
+own certificates is parsed here. A client's name comes from a certificate that OpenSSL has verified and parsed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BINDING_HASHES: Final = {
     bytes.fromhex("2a8648ce3d040302"): "sha256",  # ecdsa-with-SHA256
     bytes.fromhex("2a8648ce3d040303"): "sha384",  # ecdsa-with-SHA384
     bytes.fromhex("2a8648ce3d040304"): "sha512",  # ecdsa-with-SHA512
-    # the hash functions that RSASSA-PSS names as its parameter
+    # The hash functions in the parameters of RSASSA-PSS
     bytes.fromhex("2b0e03021a"): "sha256",  # SHA-1
     bytes.fromhex("608648016503040204"): "sha224",
     bytes.fromhex("608648016503040201"): "sha256",
@@ -49,9 +49,9 @@ class _Element(NamedTuple):
 
 
 def names_of(certificate: bytes) -> frozenset[str]:
-    """The DNS names in subjectAltName, in lower case, ``*.`` wildcards as they are.
+    """Return the DNS names in subjectAltName, in lower case, ``*.`` wildcards as they are.
 
-    Raises ValueError if this is no certificate.
+    Raises ValueError if this is not a certificate.
     """
     for element in _elements(_certificate(certificate)[0].contents):
         if element.tag == _EXTENSIONS:
@@ -60,10 +60,10 @@ def names_of(certificate: bytes) -> frozenset[str]:
 
 
 def end_point_of(certificate: bytes) -> bytes | None:
-    """The ``tls-server-end-point`` channel binding data (RFC 5929 section 4.1), None if the certificate has none.
+    """Return the channel binding data ``tls-server-end-point`` (RFC 5929 section 4.1), None if undefined.
 
     "If the certificate's signatureAlgorithm uses no hash functions or uses multiple hash functions, then this channel
-    binding type's channel bindings are undefined at this time". Raises ValueError if this is no certificate.
+    binding type's channel bindings are undefined at this time". Raises ValueError if this is not a certificate.
     """
     algorithm = _certificate(certificate)[1]
     identifier, *parameters = _elements(algorithm.contents)
@@ -74,7 +74,7 @@ def end_point_of(certificate: bytes) -> bytes | None:
 
 
 def _certificate(octets: bytes) -> list[_Element]:
-    """What a certificate is made of: the part that is signed, the signature's algorithm, the signature."""
+    """Return the parts of a certificate: the signed part, the signature's algorithm, the signature."""
     (whole,) = _elements(octets)
     parts = list(_elements(whole.contents))
     if len(parts) != 3 or parts[0].tag != _SEQUENCE or parts[1].tag != _SEQUENCE:
@@ -83,7 +83,7 @@ def _certificate(octets: bytes) -> list[_Element]:
 
 
 def _pss_hash(parameters: list[_Element]) -> _Element:
-    """The hash function of RSASSA-PSS (RFC 4055 section 3.1), SHA-1 if it is not named."""
+    """Return the hash function of RSASSA-PSS (RFC 4055 section 3.1), SHA-1 if it is not named."""
     for element in (element for sequence in parameters for element in _elements(sequence.contents)):
         if element.tag == _PSS_HASH:
             (algorithm,) = _elements(element.contents)
@@ -99,7 +99,7 @@ def _dns_names(contents: bytes) -> Iterator[str]:
             (names,) = _elements(value.contents)
             for name in _elements(names.contents):
                 if name.tag == _DNS_NAME:
-                    # What is not ASCII is no name that a client could ask for.
+                    # A client cannot request a name that is not ASCII.
                     yield name.contents.decode("ascii", "replace").lower()
 
 
@@ -117,7 +117,10 @@ def _elements(octets: bytes) -> Iterator[_Element]:
 
 
 def name_of_client(certificate: Mapping[str, Any] | None) -> str | None:
-    """The name in what ``SSLObject.getpeercert()`` returns: the first rfc822Name, else the common name, else None."""
+    """Return the name in a result of ``SSLObject.getpeercert()``: the first rfc822Name, else the common name.
+
+    Returns None if there is neither.
+    """
     if not certificate:
         return None
     for kind, value in certificate.get("subjectAltName", ()):

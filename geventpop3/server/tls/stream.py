@@ -1,4 +1,4 @@
-"""The server's side of TLS: a stream over another stream, which carries the records."""
+"""The server's side of TLS, as a stream over another stream."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from geventpop3.server.fairness import tick
 from geventpop3.server.stream import PlainStream, Stream
 
 _TLS_OCTETS = 4096
-"""Octets of TLS that are read at once: key updates in them keep OpenSSL a few milliseconds, and everybody else."""
+"""Octets of TLS that are read at once: key updates in them block OpenSSL, and so all sessions, for milliseconds."""
 
 _HANDSHAKE_OCTETS = 262144
-"""Octets that a peer may send in a handshake: OpenSSL takes chains of certificates of up to 100 KiB."""
+"""Maximum octets from a peer in a handshake: OpenSSL accepts certificate chains of up to 100 KiB."""
 
 _FRUITLESS_OCTETS = 65536
-"""Octets of TLS that a peer may send in a row with nothing in them, or make us say without taking them."""
+"""Maximum octets of TLS that a peer may send without application data, or may cause as output and not read."""
 
 
 class TlsError(OSError):
-    """TLS failed, or never began; the text is for the log and holds nothing that the peer said."""
+    """The failure or absence of TLS; the text is for the log and contains no data of the peer."""
 
 
 def words(reason: str) -> str:
-    """OpenSSL's name for a mistake, as a person would say it."""
+    """Return OpenSSL's name for an error as readable text."""
     return reason.replace("_", " ").lower()
 
 
 class TlsStream(Stream):
     """The server's side of TLS over another stream, which carries the records; ``handshake`` comes first.
 
-    The records are made and read in memory, so what of a peer's input is dealt with at once is for us to say: OpenSSL
-    on a socket goes on as long as there are key updates to read, and no other greenlet runs meanwhile.
+    Records are made and read in memory, so this class limits how much input is processed at once. OpenSSL on a socket
+    continues as long as there are key updates to read, and no other greenlet runs meanwhile.
     """
 
     secure = True
@@ -47,7 +47,7 @@ class TlsStream(Stream):
         self.tls: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def handshake(self, received: bytes) -> None:
-        """Agree on the keys; *received* is what the peer has said already. Raises OSError."""
+        """Do the handshake; *received* is the peer's input so far. Raises OSError."""
         octets = len(received)
         self._incoming.write(received)
         while True:
@@ -71,8 +71,8 @@ class TlsStream(Stream):
         fruitless = 0
         while True:
             try:
-                # b"" is the peer's close_notify. A peer that goes without one has said as much: what is not a whole
-                # line was no command, and nothing else depends on where the input ended.
+                # b"" is the peer's close_notify. An end without one is treated alike: an incomplete line is not a
+                # command, and nothing else depends on where the input ended.
                 return self.tls.read(size)
             except ssl.SSLWantReadError:
                 self._offer()
@@ -134,29 +134,32 @@ class TlsStream(Stream):
         self._under.linger()
 
     def _say_goodbye(self) -> None:
-        """RFC 8446 section 6.1: "Each party MUST send a "close_notify" alert before closing its write side"."""
-        # The alert is made, and then the peer's is looked for, which need not have come.
+        """Send close_notify.
+
+        RFC 8446 section 6.1: "Each party MUST send a "close_notify" alert before closing its write side".
+        """
+        # After making the alert, OpenSSL looks for the peer's, which need not have come.
         with suppress(ssl.SSLError):
             self.tls.unwrap()
         self._offer()
 
     def _failed(self, error: ssl.SSLError) -> TlsError:
-        self._offer()  # the alert that tells the peer
+        self._offer()  # the alert for the peer
         return TlsError(words(error.reason or "protocol error"))
 
     def _offer(self) -> None:
-        """Send what TLS itself has to say, as far as the peer takes it at once: no deadline watches over a wait here.
+        """Send TLS's own output as far as is possible without waiting, because no deadline applies here.
 
-        The rest goes in front of what is sent next.
+        The rest is sent before the next output.
         """
         if self._sending:
-            return  # another greenlet, in the middle of a record: it takes this along
+            return  # another greenlet is sending a record, and sends this with it
         self._unsent = self._take()
         if self._unsent:
             self._unsent = self._unsent[self._under.offer(self._unsent) :]
 
     def _take(self) -> bytes:
-        """The records to send."""
+        """Return the records to send."""
         taken = self._unsent + self._outgoing.read()
         self._unsent = b""
         return taken
