@@ -155,9 +155,7 @@ class MaildropService:
             def check(name: str, password: str) -> str | bool | None: ...
 
         The function returns the owner, or True if the name is the owner; it rejects with None or False. It is called in
-        a thread and may block.
-
-        Raises ConfigError if the service has an authenticator already.
+        a thread and may block. Raises ConfigError if the service has an authenticator already.
         """
         if self._authenticator is not None:
             raise ConfigError("this service has an authenticator already")
