@@ -1,6 +1,6 @@
-"""The bundled maildrop service: one listener on the public events, with no private door into the server.
+"""The bundled maildrop service: a listener that uses only the public events of the server.
 
-It answers only what nobody answered before it, so a listener overrides a command and a plugin stands before it.
+It answers only what no other listener answered, so a listener can override a command and a plugin can act before it.
 """
 
 from geventpop3.service.service import MaildropService

@@ -1,4 +1,4 @@
-"""A message on its way from a store to the wire: chunks at hand are taken at once, the others in a thread."""
+"""Message bodies between a store and the connection: ready chunks are taken at once, the others in a thread."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _END = b""
 class Body(Iterator[bytes]):
     """The octets of one message, the first chunk read ahead.
 
-    Reading that one when it is made means that what cannot be read is refused before ``+OK`` (RFC 1939 section 3 has no
-    way to say so afterwards). *first* is that chunk, if it was read already. *mistaken* makes the error that is raised
+    The constructor reads that chunk, so an unreadable message is refused before ``+OK``; RFC 1939 section 3 has no way
+    to report it afterwards. *first* is that chunk, if it was read already. *mistaken* makes the error that is raised
     for a chunk that is not bytes.
     """
 
@@ -44,7 +44,7 @@ class Body(Iterator[bytes]):
         return self
 
     def __next__(self) -> bytes:
-        # Only the first chunk: what waits for a peer that does not read is held for as long as it likes.
+        # Only the first chunk is read ahead: a peer that does not read keeps it in memory for as long as it likes.
         chunk, self._ahead = self._ahead, None
         if chunk is None:
             chunk = self._checked(self._next())
@@ -53,7 +53,7 @@ class Body(Iterator[bytes]):
         return chunk
 
     def close(self) -> None:
-        """Let go of the message; also when it was not read to the end."""
+        """Release the message, also when it was not read to the end."""
         let_go(self._chunks)
 
     def _checked(self, chunk: object) -> bytes:
@@ -67,7 +67,7 @@ class Body(Iterator[bytes]):
 
 
 class Part(Iterator[bytes]):
-    """What is made of a message, such as the part that TOP sends; closing it lets go of the message."""
+    """The octets made from a message, such as the part that TOP sends; closing it releases the message."""
 
     __slots__ = ("_part", "_whole")
 
@@ -82,12 +82,12 @@ class Part(Iterator[bytes]):
         return next(self._part)
 
     def close(self) -> None:
-        """Let go of the message."""
+        """Release the message."""
         close(self._whole)
 
 
 class Watched(Iterator[bytes]):
-    """A message that calls *taken* when the last of it has been taken; closing it lets go of the message."""
+    """A message that calls *taken* once it was read to its end; closing it releases the message."""
 
     __slots__ = ("_chunks", "_content", "_taken")
 
@@ -109,12 +109,12 @@ class Watched(Iterator[bytes]):
         return chunk
 
     def close(self) -> None:
-        """Let go of the message."""
+        """Release the message."""
         close(self._content)
 
 
 class Counted(Iterator[bytes]):
-    """A message that calls *counted* with its octets, line ends as CRLF, when the last of it has been taken."""
+    """A message that calls *counted* with its octets, line ends as CRLF, once it was read to its end."""
 
     __slots__ = ("_chunks", "_content", "_counted", "_counter")
 
@@ -138,16 +138,16 @@ class Counted(Iterator[bytes]):
         return chunk
 
     def close(self) -> None:
-        """Let go of the message."""
+        """Release the message."""
         self._content.close()
 
 
 Content = tuple[bytes] | Body | Part | Watched | Counted
-"""A message to be sent: in one piece, or what hands it over piece by piece."""
+"""A message to be sent: in one piece, or an iterator of its pieces."""
 
 
 def close(content: Content) -> None:
-    """Let go of a message."""
+    """Release a message."""
     if not isinstance(content, tuple):
         content.close()
 
@@ -160,7 +160,7 @@ def let_go(chunks: object) -> None:
 
 
 def _reader(chunks: Iterable[bytes], offload: Offload, waits: bool) -> Callable[[], bytes]:
-    """A function that returns the next chunk that is not empty, ``b""`` at the end."""
+    """Return a function that returns the next chunk that is not empty, ``b""`` at the end."""
     if isinstance(chunks, Chunks):
 
         def ready_or_wait() -> bytes:

@@ -1,4 +1,4 @@
-"""What CAPA says (RFC 2449): one row a capability, and each says only what works for this client now.
+"""The capability list of CAPA (RFC 2449): a capability is announced only if it works for this client now.
 
 RFC 2449 section 5: "Capabilities available in the AUTHORIZATION state MUST be announced in both states."
 """
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from geventpop3.service.service import MaildropService
 
 Capability = Callable[["MaildropService", Host, ClientInterface], str | None]
-"""What stands behind the tag for this client: ``""`` for nothing, None to leave the capability out."""
+"""A function that returns a capability's argument for this client: ``""`` for none, None to omit the capability."""
 
 
 def always(_service: MaildropService, _pop3d: Host, _client: ClientInterface) -> str:
-    """A capability that has no argument and needs no condition."""
+    """Return no argument, for a capability that is announced to every client."""
     return ""
 
 
@@ -56,7 +56,7 @@ def _utf8(_service: MaildropService, _pop3d: Host, _client: ClientInterface) -> 
 
 
 def _implementation(_service: MaildropService, _pop3d: Host, client: ClientInterface) -> str | None:
-    # RFC 2449 section 6.9 lets it be told after login only: no need to tell a scanner which version runs here.
+    # RFC 2449 section 6.9 lets it be announced after login only, so a scanner does not learn the version.
     return f"geventpop3/{__version__}" if client.owner is not None else None
 
 
@@ -78,7 +78,7 @@ CAPABILITIES: Mapping[str, Capability] = {
 
 
 def listing(service: MaildropService, pop3d: Host, client: ClientInterface) -> bytes:
-    """The body of CAPA's reply."""
+    """Return the body of the reply to CAPA."""
     lines = []
     for tag, capability in service.capabilities.items():
         argument = capability(service, pop3d, client)

@@ -1,6 +1,6 @@
-"""The TRANSACTION state, a function a command, and UPDATE, which only QUIT enters (RFC 1939 sections 5 to 7).
+"""Commands of the TRANSACTION state, one function each (RFC 1939 sections 5 to 7).
 
-Arguments are parsed here, after the pipeline, so what a plugin rewrote is checked like what a client sent.
+Arguments are parsed here, after the pipeline, so arguments that a plugin rewrote are checked like those of a client.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def stat(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
-    """STAT: the drop listing. "+OK" followed by the number of messages and their octets, and nothing else."""
+    """Answer STAT with the drop listing: "+OK", the number of messages and their octets, and nothing else."""
     expect(event.args, 0)
     return Reply(True, f"{transaction.count} {transaction.octets}")
 
 
 def list_(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
-    """LIST [msg]: the scan listing of one message or of all."""
+    """Answer LIST [msg] with the scan listing of one message or of all."""
     expect(event.args, 0, 1)
     if event.args:
         number = message_number(event.args[0])
@@ -39,7 +39,7 @@ def list_(_service: MaildropService, transaction: Transaction, event: Event) -> 
 
 
 def uidl(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
-    """UIDL [msg]: the unique-id listing of one message or of all."""
+    """Answer UIDL [msg] with the unique-id listing of one message or of all."""
     expect(event.args, 0, 1)
     if event.args:
         number = message_number(event.args[0])
@@ -48,7 +48,7 @@ def uidl(_service: MaildropService, transaction: Transaction, event: Event) -> R
 
 
 def retr(service: MaildropService, transaction: Transaction, event: Event) -> Reply:
-    """RETR msg: the whole message."""
+    """Answer RETR msg with the whole message."""
     if len(event.args) != 1:
         expect(event.args, 1)
     number = message_number(event.args[0])
@@ -70,7 +70,7 @@ def retr(service: MaildropService, transaction: Transaction, event: Event) -> Re
 def _counted(
     service: MaildropService, transaction: Transaction, number: int, body: tuple[bytes] | Body
 ) -> tuple[Content, str]:
-    """A message of a store that does not promise to know its octets, and what the status line may tell of them."""
+    """Return a message whose store does not guarantee its octets, and the text of the status line."""
     if isinstance(body, tuple):
         service.verify(transaction, number, count_octets(body))
         return body, f"{transaction.message(number).octets} octets"
@@ -80,7 +80,7 @@ def _counted(
 
 
 def top(service: MaildropService, transaction: Transaction, event: Event) -> Reply:
-    """TOP msg n: the header, the blank line and n lines of the body."""
+    """Answer TOP msg n with the header, the blank line and n lines of the body."""
     expect(event.args, 2)
     number = message_number(event.args[0])
     message = transaction.message(number)
@@ -92,7 +92,7 @@ def top(service: MaildropService, transaction: Transaction, event: Event) -> Rep
 
 
 def dele(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
-    """DELE msg: mark as deleted; nothing happens to the message before UPDATE."""
+    """Mark a message as deleted (DELE msg); UPDATE removes it."""
     expect(event.args, 1)
     number = message_number(event.args[0])
     transaction.mark(number)
@@ -100,13 +100,13 @@ def dele(_service: MaildropService, transaction: Transaction, event: Event) -> R
 
 
 def noop(_service: MaildropService, _transaction: Transaction, event: Event) -> Reply:
-    """NOOP."""
+    """Answer NOOP."""
     expect(event.args, 0)
     return Reply(True)
 
 
 def rset(_service: MaildropService, transaction: Transaction, event: Event) -> Reply:
-    """RSET: unmark all."""
+    """Unmark all messages (RSET)."""
     expect(event.args, 0)
     transaction.unmark_all()
     return ok(f"{transaction.count} {plural(transaction.count)} ({transaction.octets} octets)")
@@ -117,7 +117,7 @@ TAKE_BACK: Mapping[str, Callable[[Transaction], None]] = {
     "cmd_dele": Transaction.unmark,
     "cmd_rset": Transaction.mark_again,
 }
-"""What undoes a command whose ``+OK`` did not go out; the others leave no trace."""
+"""Functions that undo a command whose ``+OK`` was not sent; the other commands change nothing."""
 
 COMMANDS: Mapping[str, Callable[[MaildropService, Transaction, Event], Reply]] = {
     "cmd_stat": stat,

@@ -1,7 +1,7 @@
-"""What a client that knows ASCII headers alone gets for an internationalized message (RFC 6858): less, never other.
+"""Surrogates of internationalized messages, for clients that support only ASCII headers (RFC 6858).
 
-Header fields that hold octets outside ASCII are rewritten or left out, in the message's header and in those of its body
-parts; all else stays as it is, the bodies octet by octet. An address that somebody may own is never made up.
+Header fields with octets outside ASCII are rewritten or left out, in the header of the message and of its body parts.
+All else stays as it is, the bodies octet by octet. No address that somebody may own is ever invented.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Final
 
 HEADER_OCTETS: Final = 128 * 1024
-"""The longest header that is looked at; Postfix takes no more than 100 KiB of one."""
+"""Octets of the longest header that is examined; Postfix accepts at most 100 KiB."""
 
 NOBODY: Final = "<invalid@internationalized-address.invalid>"
 """An address that nobody can own (RFC 6858 section 2.1, RFC 2606 section 2)."""
@@ -25,24 +25,24 @@ _ADDRESSES: Final = frozenset(
 _PARAMETERS: Final = frozenset({b"content-type", b"content-disposition"})
 
 _WORD_OCTETS: Final = 30
-"""In one encoded-word, so that no name of a field before it makes the line longer than 76 (RFC 2047 section 2)."""
+"""Octets in one encoded-word: with any field name before it, the line is at most 76 long (RFC 2047 section 2)."""
 
 _BOUNDARIES: Final = 32
-"""Multiparts in a message whose parts are looked at: one that has more has some other aim than to be read."""
+"""Multiparts of a message whose parts are examined; a message with more is probably an attack."""
 
 _PARTS: Final = 1000
-"""Parts whose headers are rewritten. What follows them stays as it is, so that no message costs more than others."""
+"""Parts whose headers are rewritten. The rest stays as it is, which limits the cost of a message."""
 
 _PARTS_OCTETS: Final = 256 * 1024
-"""Octets of headers of parts, all in all, that are rewritten; what follows stays as it is, too."""
+"""Total octets of part headers that are rewritten. The rest stays as it is, too."""
 
 _BOUNDARY_OCTETS: Final = 200
-"""RFC 2046 section 5.1.1 allows 70; some senders do not care."""
+"""Octets of the longest boundary. RFC 2046 section 5.1.1 allows 70; some senders exceed it."""
 
 _DELIMITER_OCTETS: Final = 256
-"""A delimiter with its line ends and blanks is not longer than this."""
+"""Octets of the longest delimiter, with its line ends and blanks."""
 
-# What opens and is not closed goes on to the end, so that no input makes these look at anything twice.
+# A quote or bracket that is not closed extends to the end, so no input makes these patterns scan anything twice.
 _FIELD: Final = re.compile(rb"[^\n]+(?:\n[ \t][^\n]*)*\n?|\n")
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _BLANKS: Final = re.compile(r"([ \t\r\n]+)")
@@ -55,15 +55,15 @@ _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 def header_end(octets: bytes | bytearray, start: int = 0) -> int:
-    """Where the body begins, behind the blank line; -1 if *octets* or the longest header end before it.
+    """Return where the body begins, after the blank line; -1 if *octets* or the longest header end before it.
 
-    *start*: how many octets are known to hold no blank line.
+    *start*: number of octets that are known to hold no blank line.
     """
     return _header_end(octets, 0, start)
 
 
 def _header_end(octets: bytes | bytearray, begin: int, start: int) -> int:
-    """The same of a header that begins at *begin*."""
+    """Return the same for a header that begins at *begin*."""
     if start < 2:
         for blank in (b"\n", b"\r\n"):
             if octets.startswith(blank, begin):
@@ -73,11 +73,11 @@ def _header_end(octets: bytes | bytearray, begin: int, start: int) -> int:
 
 
 Rewrite = Callable[[bytes], tuple[bytes, bytes | None]]
-"""What ``rewrite_header`` does."""
+"""A function such as ``rewrite_header``."""
 
 
 def rewrite_header(header: bytes) -> tuple[bytes, bytes | None]:
-    """A header in ASCII, and the boundary if it is that of a multipart."""
+    """Return the header in ASCII, and the boundary if the header is that of a multipart."""
     boundary = None
     fields = []
     for field in _FIELD.findall(header):
@@ -87,29 +87,29 @@ def rewrite_header(header: bytes) -> tuple[bytes, bytes | None]:
             boundary = _boundary(value)
         if field.isascii():
             fields.append(field)
-        # Section 2.4: a field that no rule is for is left out.
+        # Section 2.4: a field without a rule is left out.
         elif colon and name.isascii() and (text := _rewrite_value(kind, value)) is not None:
             fields.append(name + b":" + text + b"\r\n")
     return b"".join(fields), boundary
 
 
 def surrogate(header: bytes, body: Iterable[bytes], rewrite: Rewrite = rewrite_header) -> Iterator[bytes]:
-    """The surrogate of a message: *header*, with its blank line, and *body* in chunks, cut anywhere.
+    """Yield the surrogate of a message: *header*, with its blank line, and *body* in chunks, cut anywhere.
 
-    *rewrite* does what ``rewrite_header`` does, in a thread maybe; what it and reading the body raise passes through.
+    *rewrite* does what ``rewrite_header`` does, perhaps in a thread. Its errors, and those of reading, pass through.
     """
     rewritten, boundary = rewrite(header)
     if boundary is None:
         yield rewritten
         yield from body
     else:
-        # A delimiter begins with a line end, the first one maybe with that of the blank line.
+        # A delimiter begins with a line end; for the first one it may be that of the blank line.
         yield rewritten[:-1]
         yield from _parts(rewritten[-1:], body, boundary, rewrite)
 
 
 def _parts(held: bytes, body: Iterable[bytes], boundary: bytes, rewrite: Rewrite) -> Iterator[bytes]:
-    """The body of a multipart with the headers of its parts rewritten, and of the parts of multiparts in it."""
+    """Yield the body of a multipart with the headers of its parts rewritten, also in nested multiparts."""
     boundaries = [boundary]
     delimiter = _delimiter(boundaries)
     parts, octets_left = 0, _PARTS_OCTETS
@@ -145,7 +145,7 @@ def _parts(held: bytes, body: Iterable[bytes], boundary: bytes, rewrite: Rewrite
             in_header = True
         held = octets[done:]
         if not in_header:
-            # What may be the beginning of a delimiter begins with the last line end.
+            # A delimiter that is cut by the end of the chunk can only begin with the last line end.
             last = held.rfind(b"\n", max(len(held) - _DELIMITER_OCTETS, 0))
             yield held if last < 0 else held[:last]
             held = b"" if last < 0 else held[last:]
@@ -157,7 +157,7 @@ def _delimiter(boundaries: list[bytes]) -> re.Pattern[bytes]:
 
 
 def _one_of(texts: list[bytes]) -> bytes:
-    """A pattern for any of *texts*; what several begin with is in it once, or each of them would look at it."""
+    """Return a pattern that matches any of *texts*; each shared prefix is in it once, so it is scanned only once."""
     shared = 0
     first, *others = texts
     while shared < len(first) and all(other[shared : shared + 1] == first[shared : shared + 1] for other in others):
@@ -170,13 +170,13 @@ def _one_of(texts: list[bytes]) -> bytes:
 
 
 def _rewrite_value(kind: bytes, value: bytes) -> bytes | None:
-    """The value of a field, with the blank before it and without the line end; None to leave the field out."""
+    """Return the value of a field, with the blank before it and without the line end; None to leave the field out."""
     if kind in _PARAMETERS:
         return _without_parameters(value)
     try:
         text, charset = value.decode("utf-8"), "UTF-8"
     except UnicodeDecodeError:
-        # RFC 1428: the octets are kept, what they mean is for the reader to guess.
+        # RFC 1428: the octets are kept; the reader must guess their charset.
         text, charset = value.decode("latin-1"), "unknown-8bit"
     text = text.rstrip("\r\n")
     if kind == b"subject":
@@ -189,13 +189,13 @@ def _rewrite_value(kind: bytes, value: bytes) -> bytes | None:
 
 
 def _without_parameters(value: bytes) -> bytes | None:
-    """Section 2.2: parameters that are not ASCII are left out, those in RFC 2231's form are."""
+    """Leave out the parameters that are not ASCII (section 2.2); those in the form of RFC 2231 are ASCII."""
     kind, *parameters = _PARAMETER.findall(value.rstrip(b"\r\n"))
     return b";".join([kind, *filter(bytes.isascii, parameters)]) if kind.isascii() else None
 
 
 def _boundary(value: bytes) -> bytes | None:
-    """The boundary that a Content-Type tells, if it is multipart."""
+    """Return the boundary in a Content-Type, if it is multipart."""
     kind, *parameters = _PARAMETER.findall(value) or [b""]
     if kind.strip().lower().startswith(b"multipart/"):
         for parameter in parameters:
@@ -207,21 +207,21 @@ def _boundary(value: bytes) -> bytes | None:
 
 
 def _rewrite_text(text: str, charset: str) -> str:
-    """Free text (section 2.3): runs of words that are not ASCII become encoded-words, the others stay as they are."""
+    """Rewrite free text (section 2.3): runs of non-ASCII words become encoded-words; other words stay as they are."""
     words, blanks = (pieces := _BLANKS.split(text))[::2], ["", *pieces[1::2]]
     rewritten = ""
     for is_ascii, run in groupby(zip(blanks, words, strict=True), key=lambda word: word[1].isascii()):
         (before, first), *others = run
         # Blanks between encoded-words mean nothing (RFC 2047 section 6.2), so those inside a run go into it.
         phrase = first + "".join(map("".join, others))
-        # A line with an encoded-word has no more than 76 octets, so there is nothing else on it.
+        # A line with an encoded-word has at most 76 octets, so nothing else is put on it.
         rewritten += before if not rewritten or "\n" in before else f"\r\n{before}"
         rewritten += phrase if is_ascii else _encoded(phrase, charset)
     return rewritten
 
 
 def _rewrite_addresses(text: str, charset: str) -> str:
-    """A list of addresses: those in ASCII stay as they are, of the others what can be shown."""
+    """Rewrite a list of addresses: those in ASCII stay as they are, the others keep a display-name."""
     rewritten: list[str] = []
     tokens: list[str] = []
     for part in [*_ADDRESS_TOKEN.findall(text), ""]:
@@ -238,17 +238,17 @@ def _rewrite_addresses(text: str, charset: str) -> str:
 
 
 def _rewrite_address(tokens: list[str], charset: str, *, is_group: bool) -> str:
-    """One address, or the name of a group.
+    """Rewrite one address, or the name of a group.
 
-    Section 2.1: an address that is not ASCII gives way to one that is nobody's, with a display-name that tells what it
-    was. Where only the display-name is not ASCII the address is kept: it can be answered.
+    ``NOBODY`` replaces an address that is not ASCII; the display-name then shows the original (section 2.1). If only
+    the display-name is not ASCII, the address is kept, so it can be answered.
     """
-    # A comment is a blank: without one, what stood on both sides of it could become somebody's address.
+    # A blank replaces a comment: without it, the text on both sides could join to somebody's address.
     tokens = [" " if token.startswith("(") and not token.isascii() else token for token in tokens]
     place = next((place for place, token in enumerate(tokens) if token.startswith("<")), len(tokens))
     shown = "".join(map(_unquoted, tokens[:place])).strip()
     address = "".join(tokens[place : place + 1])
-    if "".join(tokens).isascii():  # but for a comment
+    if "".join(tokens).isascii():  # after removal of comments
         return "".join(tokens).strip()
     if is_group:
         return _encoded(shown, charset)
@@ -262,7 +262,7 @@ def _unquoted(token: str) -> str:
 
 
 def _encoded(text: str, charset: str) -> str:
-    """*text* as encoded-words (RFC 2047), one a line; folds inside it are none any more."""
+    """Return *text* as encoded-words (RFC 2047), one a line; the line ends of folds in it are removed."""
     octets = text.replace("\r", "").replace("\n", "").encode("utf-8" if charset == "UTF-8" else "latin-1")
     words = []
     start = 0

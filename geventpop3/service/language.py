@@ -1,7 +1,7 @@
-"""LANG (RFC 6856 section 3): the words after the status indicator and the response code, in the client's language.
+"""The LANG command (RFC 6856 section 3): the text after status indicator and response code, in the client's language.
 
-Everything of ours is written in English, and its English text is what it is looked up by. A text that is not in the
-table, such as an application's own, stays as it is.
+Translations are looked up by the English text. A text that is not in the table, such as an application's own, stays as
+it is.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from geventpop3.service.service import MaildropService
 
 DEFAULT: Final = "i-default"
-"""RFC 2277 section 4.5: the language of who has not chosen any; "understandable by an English-speaking person"."""
+"""Language of clients that chose none (RFC 2277 section 4.5): "understandable by an English-speaking person"."""
 
 _PLACE: Final = "{}"
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Language:
-    """A language that replies can have.
+    """A language of replies.
 
-    *tag* as in RFC 5646, *name* in the language itself. *texts*: English text to its translation; ``{}`` in both stands
-    for one word, in order: a number, a tag, an id.
+    *tag* is as in RFC 5646, *name* is in the language itself. *texts* maps English texts to translations; ``{}`` in
+    both stands for one word, in order: a number, a tag, an id.
     """
 
     def __init__(self, tag: str, name: str, texts: Mapping[str, str] = _NONE) -> None:
@@ -42,7 +42,7 @@ class Language:
         self.texts = texts
 
     def translate(self, text: str) -> str:
-        """*text* in this language, or as it is."""
+        """Return *text* in this language, or unchanged if it has no translation."""
         translation = self.texts.get(text)
         if translation is not None:
             return translation
@@ -73,7 +73,7 @@ LANGUAGES: Final[Mapping[str, Language]] = MappingProxyType(
 
 
 def lang(service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
-    """LANG [language-range]: list the languages, or choose one."""
+    """List the languages, or choose one (LANG [language-range])."""
     expect(event.args, 0, 1)
     if not event.args:
         lines = (f"{language.tag} {language.name}\r\n" for language in service.languages.values())
@@ -90,7 +90,7 @@ def lang(service: MaildropService, _pop3d: Host, event: Event, session: Session)
 
 
 def speak_as_before(_service: MaildropService, session: Session) -> None:
-    """Take LANG back: its ``+OK`` did not go out."""
+    """Restore the previous language after a LANG whose ``+OK`` was not sent."""
     session.client.translate = session.spoken
 
 
@@ -98,10 +98,10 @@ TAKE_BACK: Mapping[str, Callable[[MaildropService, Session], None]] = {"cmd_lang
 
 
 def match(wanted: str, languages: Mapping[str, Language]) -> Language | None:
-    """The language that a basic language range matches (RFC 4647), None if none does.
+    """Return the language that a basic language range matches (RFC 4647), or None.
 
-    One that is more special than the range is found by filtering (section 3.3.1), one that is more general by lookup
-    (section 3.4): "de" finds "de-CH" where there is no "de", and "de-AT" finds "de".
+    Filtering (section 3.3.1) finds a more specific language: "de" finds "de-CH" where there is no "de". Lookup (section
+    3.4) finds a more general one: "de-AT" finds "de".
     """
     by_tag = {tag.lower(): language for tag, language in languages.items()}
     subtags = wanted.lower().split("-")
@@ -109,7 +109,7 @@ def match(wanted: str, languages: Mapping[str, Language]) -> Language | None:
     found = by_tag.get(wanted.lower()) or next(special, None)
     while found is None and len(subtags) > 1:
         subtags.pop()
-        if len(subtags[-1]) > 1:  # "de-x-private": what stands before private is no language
+        if len(subtags[-1]) > 1:  # in "de-x-private", "de-x" is no language
             found = by_tag.get("-".join(subtags))
     return found
 

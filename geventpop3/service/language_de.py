@@ -1,4 +1,4 @@
-"""Every text of ours in German, by its English text; ``{}`` stands for one word that is in both. Data alone."""
+"""German translations of the reply texts, by English text; ``{}`` stands for one word that is in both. Data only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The AUTHORIZATION state: who is it, and is the maildrop free. USER and PASS, APOP and what follows end in ``log_in``.
+"""Login in the AUTHORIZATION state: USER and PASS, APOP, and ``log_in``, which completes every login.
 
-An unknown user and a wrong password have one answer. Whether the maildrop is locked is said only after the right
-password (RFC 2449 section 8.1.2), else it would tell who exists.
+An unknown user and a wrong password get the same reply. A locked maildrop is reported only after the right password
+(RFC 2449 section 8.1.2); otherwise the reply would reveal which users exist.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,255}")
 _NO_ANGLES = str.maketrans("<>", "()")
 _TEXT = 200
-"""Characters of the text: what is longer must not push the timestamp off the line (RFC 2449 section 4, 512 octets)."""
+"""Maximum characters of the text: it must not push the timestamp off the line (RFC 2449 section 4, 512 octets)."""
 
 _SEND_PASS = ok("send PASS")
 
@@ -36,11 +36,11 @@ _NOBODY = ClearSecret(secrets.token_bytes(16))
 
 
 def user(service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
-    """USER name (RFC 1939 section 7): +OK whether or not the name is known."""
+    """Answer USER (RFC 1939 section 7): +OK also for an unknown name."""
     session.name = None
     client = session.client
     if not service.allows_clear_text(client):
-        # Refused here already, so that the password is not sent at all.
+        # Refused before PASS, so that the client does not send the password.
         raise ClearTextRefused
     if not service.back_end.checks_passwords():
         raise Refusal("nobody has a password here, use AUTH")
@@ -51,7 +51,7 @@ def user(service: MaildropService, _pop3d: Host, event: Event, session: Session)
 
 
 def password(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
-    """PASS string (RFC 1939 section 7): "may treat spaces in the argument as part of the password"."""
+    """Answer PASS (RFC 1939 section 7). A server "may treat spaces in the argument as part of the password"."""
     name, session.name = session.name, None
     # RFC 1939 section 7: PASS may be given "immediately after a successful USER command".
     if name is None or session.client.summary.commands != session.named_at + 1:
@@ -71,7 +71,7 @@ def password(service: MaildropService, pop3d: Host, event: Event, session: Sessi
 
 
 def apop(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
-    """APOP name digest (RFC 1939 section 7)."""
+    """Answer APOP (RFC 1939 section 7)."""
     session.name = None
     if session.timestamp is None:
         raise Refusal("APOP is not available here: the greeting had no timestamp")
@@ -88,7 +88,7 @@ def apop(service: MaildropService, pop3d: Host, event: Event, session: Session) 
 
 
 def reject(service: MaildropService, pop3d: Host, session: Session, name: str, mechanism: str) -> AuthenticationFailed:
-    """Count and tell of a failed try by *name*; returns what to raise. After the last one the connection is closed."""
+    """Count and report a failed login of *name*; return the error to raise. The last one closes the connection."""
     session.tries += 1
     pop3d.send_event("authentication_failed", service.canonical_name(name), mechanism, client=session.client)
     if session.tries >= service.max_tries:
@@ -97,7 +97,7 @@ def reject(service: MaildropService, pop3d: Host, session: Session, name: str, m
 
 
 def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: str, owner: str, name: str) -> Reply:
-    """The one way in: open and scan the maildrop of *owner*, whose credentials were right; *name* is who said so.
+    """Open and scan the maildrop of *owner*, and begin the TRANSACTION state; *name* is the authenticated name.
 
     From here on the owner has its canonical form. Raises StoreBroken for an owner that has none.
     """
@@ -105,7 +105,7 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
     owner, name = canonical_owner(owner, service.username_case), canonical_name(name, service.username_case)
     service.login_delay.check(owner)
     if session.transaction is not None:
-        # A plugin made an -ERR of the reply to an earlier login, so the client does not know that it is in.
+        # A plugin changed the reply to an earlier login into -ERR, so the client does not know that it is logged in.
         transaction, session.transaction = session.transaction, None
         service.close_maildrop(transaction.maildrop)
     maildrop = service.open_maildrop(owner, client)
@@ -131,7 +131,7 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
 
 
 def log_out(service: MaildropService, session: Session) -> None:
-    """Take a login back whose ``+OK`` did not go out: the lock must be released before the client gets to know."""
+    """Undo a login whose ``+OK`` was not sent: the lock must be released before the client gets the reply."""
     transaction, session.transaction = session.transaction, None
     client = session.client
     owner, client.owner = client.owner, None
@@ -141,20 +141,20 @@ def log_out(service: MaildropService, session: Session) -> None:
 
 
 def forget_timestamp(_service: MaildropService, session: Session) -> None:
-    """Take the greeting back: APOP needs the timestamp that was in it."""
+    """Forget the timestamp, which APOP needs, because the greeting with it was not sent."""
     session.timestamp = None
 
 
 def forget_name(_service: MaildropService, session: Session) -> None:
-    """Take USER back: PASS finds no name."""
+    """Undo a USER whose ``+OK`` was not sent: PASS then finds no name."""
     session.name = None
 
 
 def greeting(text: str, hostname: str) -> tuple[str, str]:
-    """The greeting with a fresh timestamp, and the timestamp (RFC 1939 section 7, APOP).
+    """Return the greeting with a fresh timestamp, and the timestamp (RFC 1939 section 7, APOP).
 
-    The timestamp is a msg-id that "MUST be different each time the POP3 server issues a banner greeting"; clients look
-    for the first "<", so there is no other.
+    The timestamp is a msg-id that "MUST be different each time the POP3 server issues a banner greeting". Clients look
+    for the first "<", so the greeting has no other.
     """
     domain = hostname if _DOMAIN.fullmatch(hostname) else "localhost"
     timestamp = f"<{secrets.token_hex(12)}@{domain}>"
@@ -180,10 +180,10 @@ COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply]]
 
 
 def name_of(name: str, session: Session) -> str:
-    """The name that a client gave, in the form that names have in all mechanisms: prepared (SASLprep, RFC 4013).
+    """Return a client's name as all mechanisms use it: prepared (SASLprep, RFC 4013).
 
-    In UTF-8 mode raises AuthenticationFailed for what is not UTF-8 or cannot be prepared; without it such a name stays
-    as it is.
+    In UTF-8 mode, raises AuthenticationFailed for a name that is not UTF-8 or cannot be prepared. Without that mode,
+    such a name stays as it is.
     """
     try:
         return text.name_of(_octets(name))
@@ -194,10 +194,10 @@ def name_of(name: str, session: Session) -> str:
 
 
 def password_of(password: str, session: Session) -> str:
-    """The password that a client gave, in UTF-8 mode prepared. Raises AuthenticationFailed as ``name_of`` does.
+    """Return a client's password, prepared in UTF-8 mode. Raises AuthenticationFailed as ``name_of`` does.
 
-    Without UTF-8 mode it is what RFC 1939 has: octets. What was hashed when a user typed "m²" is not what SASLprep
-    makes of it, and those whose client never heard of UTF8 are to get at their mail.
+    Without UTF-8 mode a password is octets (RFC 1939). SASLprep changes a password such as "m²", which may have been
+    hashed as typed; users whose clients do not know UTF8 must still be able to log in.
     """
     return text.password_of(_octets(password)) if session.utf8 else password
 
@@ -205,5 +205,5 @@ def password_of(password: str, session: Session) -> str:
 def _octets(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a plugin's surrogates, which stand for no octets: not UTF-8 either
+    except UnicodeEncodeError:  # surrogates from a plugin, which stand for no octets; the result is not UTF-8
         return text.encode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
-"""One login's view of a maildrop: message-numbers fixed for the session, marks in memory, listings.
+"""A session's view of its maildrop: message-numbers fixed for the session, marks in memory, listings.
 
-RFC 1939 section 4: the server assigns a message-number to each message; the first is 1. Marks live here alone: only
-UPDATE tells the store of them.
+RFC 1939 section 4: the server assigns a message-number to each message; the first is 1. Marks are kept only here; the
+store does not know of them before UPDATE.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from geventpop3.service.utf8 import Present
 
 LISTING_LINES = 500
-"""Lines of a listing that are made at once: short enough that 100,000 messages do not keep the hub."""
+"""Lines of a listing that are made at once: few enough that 100,000 messages do not block the event loop."""
 
 
 class Transaction:
     """A maildrop in the TRANSACTION state.
 
-    Each command that leaves a trace here notes its number in the session, so that it can be taken back if its ``+OK``
-    does not go out: ``unmark``, ``mark_again``, ``kept_back``.
+    Each command that changes something here notes its number in the session. So it can be undone if its ``+OK`` is not
+    sent: ``unmark``, ``mark_again``, ``kept_back``.
 
-    *present* makes of a message what this client may have, None if it may have all. *removes_retrieved*: UPDATE removes
-    what RETR sent, marked or not (RFC 2449 section 6.7, EXPIRE 0).
+    *present* makes the form of a message that this client may have; None if it may have all. *removes_retrieved*:
+    UPDATE removes the messages that RETR sent, marked or not (RFC 2449 section 6.7, EXPIRE 0).
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class Transaction:
         self.removes_retrieved = removes_retrieved
         self._retrieved: set[int] = set()
         self._done_at = 0
-        """The number of the command that was the last to leave a trace."""
+        """Number of the last command that changed something here."""
         self._kept: set[int] = set()
         self._summary = summary
         self._snapshot = Snapshot.of(messages)
@@ -85,16 +85,16 @@ class Transaction:
 
     @property
     def marked(self) -> list[str]:
-        """The unique-ids of what is marked as deleted, in order of message-number."""
+        """Unique-ids of the messages marked as deleted, in order of message-number."""
         return self._unique_ids(self._marks)
 
     @property
     def expired(self) -> list[str]:
-        """The unique-ids of what is to be removed although it is not marked."""
+        """Unique-ids of the messages that are to be removed although they are not marked."""
         return self._unique_ids(self._retrieved - self._kept - self._marks)
 
     def message(self, number: int) -> Message:
-        """The message with this number. Raises NoSuchMessage if there is none or it is marked as deleted."""
+        """Return the message with this number. Raises NoSuchMessage if there is none or it is marked as deleted."""
         snapshot = self._snapshot
         octets = snapshot.octets
         if number > len(octets):
@@ -105,32 +105,32 @@ class Transaction:
         return Message(snapshot.unique_ids[number - 1], octets[number - 1])
 
     def mark(self, number: int) -> None:
-        """Mark as deleted. Raises NoSuchMessage as ``message`` does."""
+        """Mark a message as deleted. Raises NoSuchMessage as ``message`` does."""
         self._octets -= self.message(number).octets
         self._marks.add(number)
         self._marked_last = number
         self._done_at = self._summary.commands
 
     def unmark(self) -> None:
-        """Take a DELE back whose ``+OK`` did not go out."""
+        """Undo a DELE whose ``+OK`` was not sent."""
         if self._done_at == self._summary.commands:
             self._octets += self._snapshot.octets[self._marked_last - 1]
             self._marks.discard(self._marked_last)
 
     def unmark_all(self) -> None:
-        """What RSET does."""
+        """Unmark all messages (RSET)."""
         self._octets += sum(self._snapshot.octets[number - 1] for number in self._marks)
         self._unmarked, self._marks = self._marks, set()
         self._done_at = self._summary.commands
 
     def mark_again(self) -> None:
-        """Take a RSET back whose ``+OK`` did not go out."""
+        """Undo a RSET whose ``+OK`` was not sent."""
         if self._done_at == self._summary.commands:
             self._marks = self._unmarked
             self._octets -= sum(self._snapshot.octets[number - 1] for number in self._marks)
 
     def retrieved(self, number: int) -> None:
-        """A message goes out whole."""
+        """Count a message that is sent whole."""
         summary = self._summary
         summary.retrieved += 1
         self._done_at = summary.commands
@@ -138,28 +138,28 @@ class Transaction:
             self._retrieved.add(number)
 
     def taken(self, number: int, client: ClientInterface) -> None:
-        """A message was taken to its end: by a plugin that looks at it, perhaps, and then puts another in its place."""
+        """Count a message read to its end, if it is being sent: a plugin may read it and then replace it."""
         if client.writing:
             self.retrieved(number)
 
     def kept_back(self) -> None:
-        """The message that was asked for last did not go out."""
+        """Undo the count of the message of the last RETR, which was not sent."""
         if self._done_at == self._summary.commands:
             self._summary.retrieved -= 1
 
     def is_verified(self, number: int) -> bool:
-        """Return whether the octets of a message were counted in this session, and are right or corrected."""
+        """Return whether the octets of a message were counted in this session, and so are right."""
         return self._verified is not None and number in self._verified
 
     def verify(self, number: int, octets: int) -> Message:
-        """Correct the octets of a message for this session, if need be; return the message as it was told so far."""
+        """Correct the octets of a message for this session, if wrong; return the message as announced before."""
         if self._verified is None:
             self._verified = set()
         self._verified.add(number)
         snapshot = self._snapshot
         told = snapshot[number - 1]
         if told.octets != octets:
-            # Other sessions may have the same snapshot.
+            # Other sessions may share the snapshot.
             self._snapshot = Snapshot(snapshot.unique_ids, snapshot.octets[:], checked=True)
             self._snapshot.octets[number - 1] = octets
             if number not in self._marks:
@@ -167,15 +167,15 @@ class Transaction:
         return told
 
     def keep(self, number: int) -> None:
-        """This client cannot have the message itself, so it does not expire."""
+        """Exempt a message from expiry: this client cannot have the message itself."""
         self._kept.add(number)
 
     def scan_listings(self) -> Iterator[bytes]:
-        """LIST's body: message-number and octets of each message that is not marked."""
+        """Return the body of LIST's reply: message-number and octets of each message that is not marked."""
         return self._listing(self._snapshot.octets)
 
     def unique_id_listings(self) -> Iterator[bytes]:
-        """UIDL's body: message-number and unique-id of each message that is not marked."""
+        """Return the body of UIDL's reply: message-number and unique-id of each message that is not marked."""
         return self._listing(self._snapshot.unique_ids)
 
     def _unique_ids(self, numbers: set[int]) -> list[str]:
@@ -193,5 +193,5 @@ class Transaction:
 
 
 def plural(count: int) -> str:
-    """``message`` or ``messages``."""
+    """Return ``message`` or ``messages``."""
     return "message" if count == 1 else "messages"

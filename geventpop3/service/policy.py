@@ -1,6 +1,6 @@
-"""What a site has decided about logins and about mail that stays: LOGIN-DELAY and EXPIRE (RFC 2449 sections 6.5, 6.7).
+"""Site policy for logins and for mail left on the server: LOGIN-DELAY and EXPIRE (RFC 2449 sections 6.5, 6.7).
 
-What CAPA tells is kept: a value that differs by user stays within the one that is told before login.
+The policy keeps what CAPA announces: a value that differs by user stays within the one announced before login.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from geventpop3.errors import ConfigError, PipelineError, Refusal, ResponseCode
 from geventpop3.pipeline.plugin import plain_function
 
 LOGINS = 100_000
-"""Logins that are remembered at most, whatever the delay: about 20 MB. Over it the oldest are forgotten."""
+"""Maximum logins that are remembered, whatever the delay: about 20 MB. Beyond it the oldest are forgotten."""
 
 
 NEVER: Final = "never"
-"""Mail never expires; section 6.7 has a word of its own for it."""
+"""Value for mail that never expires; section 6.7 has a word of its own for it."""
 
 Value = int | Literal["never"]
 
@@ -27,8 +27,8 @@ Value = int | Literal["never"]
 class PerUser(NamedTuple):
     """A value that differs by user.
 
-    *before_login* is told to all: the largest delay, the shortest time that mail is kept. *of* returns the value for an
-    owner, or None: no delay, and no longer time than all have. It must not wait.
+    *before_login* is announced to all clients: the largest delay, or the shortest time that mail is kept. *of* returns
+    the value for an owner. None means no delay, or the same time as *before_login*. *of* must not block.
     """
 
     before_login: Value
@@ -36,11 +36,11 @@ class PerUser(NamedTuple):
 
 
 class Expiry:
-    """How many days the site keeps mail; None if nobody said so: then nothing is told, which promises nothing.
+    """Days that the site keeps mail (EXPIRE). With None CAPA announces nothing, which promises nothing.
 
-    This server removes mail at 0 alone, where "the client is not permitted to leave mail on the server": what RETR sent
-    is then removed in UPDATE. Days are a promise of whoever cleans up: a store does not know how old a message is, nor
-    when it was seen first, and a server that removes nothing has kept mail for any number of days.
+    This server removes mail only at 0, where "the client is not permitted to leave mail on the server": UPDATE then
+    removes the messages that RETR sent. Any other number is a promise of the site, whose own job removes mail. A store
+    knows neither the age of a message nor when it was first seen. A server that removes nothing keeps any such promise.
     """
 
     __slots__ = ("_days", "_of")
@@ -52,18 +52,18 @@ class Expiry:
             self._days, self._of = _read("expire", days)
 
     def before_login(self) -> str | None:
-        """EXPIRE's argument for somebody, with ``USER`` if it may be another after login; None if nothing is told."""
+        """Return EXPIRE's argument before login, with ``USER`` if it may differ later; None to announce nothing."""
         if self._days is None:
             return None
         return _days(self._days) + (" USER" if self._of is not None else "")
 
     def after_login(self, owner: str) -> str | None:
-        """EXPIRE's argument for *owner*."""
+        """Return EXPIRE's argument for *owner*, or None to announce nothing."""
         days = self._days_of(owner)
         return None if days is None else _days(days)
 
     def removes_retrieved(self, owner: str) -> bool:
-        """Whether *owner* may leave no mail that was sent."""
+        """Return whether UPDATE removes the messages that RETR sent to *owner*."""
         return self._days_of(owner) == 0
 
     def _days_of(self, owner: str) -> Value | None:
@@ -79,9 +79,9 @@ class Expiry:
 
 
 class LoginDelay:
-    """The seconds that must pass between two logins of one user; 0 asks for none.
+    """Seconds that must pass between two logins of one user; 0 for no delay.
 
-    The memory is this process's own. *clock* tells seconds.
+    Each process remembers only its own logins. *clock* returns seconds.
     """
 
     __slots__ = ("_clock", "_logins", "_of", "_seconds")
@@ -95,17 +95,17 @@ class LoginDelay:
         self._logins: dict[str, float] = {}
 
     def before_login(self) -> str | None:
-        """LOGIN-DELAY's argument for somebody, with ``USER`` if it may be another after login; None without a delay."""
+        """Return LOGIN-DELAY's argument before login, with ``USER`` if it may differ later; None without a delay."""
         if self._seconds == 0:
             return None
         return f"{self._seconds} USER" if self._of is not None else str(self._seconds)
 
     def after_login(self, owner: str) -> str | None:
-        """LOGIN-DELAY's argument for *owner*."""
+        """Return LOGIN-DELAY's argument for *owner*; None without a delay."""
         return None if self._seconds == 0 else str(self._seconds_of(owner))
 
     def check(self, owner: str) -> None:
-        """Raise the Refusal of section 8.1.1 if *owner*, whose credentials were right, is back too soon."""
+        """Raise the Refusal of section 8.1.1 if *owner*, whose credentials were right, logs in too soon."""
         last = self._logins.get(owner)
         if last is not None:
             left = last + self._seconds_of(owner) - self._clock()
@@ -113,19 +113,19 @@ class LoginDelay:
                 raise Refusal(f"too soon after the last login, wait {math.ceil(left)} s", ResponseCode.LOGIN_DELAY)
 
     def note(self, owner: str) -> None:
-        """*owner* has logged in now."""
+        """Record a login of *owner* now."""
         if self._seconds == 0:
             return
         logins, now = self._logins, self._clock()
         logins.pop(owner, None)
-        # They are in order of time: a few looks at each login keep out what no longer matters.
+        # The logins are in order of time, so checking the oldest two at each login is enough to remove expired ones.
         for oldest in list(itertools.islice(logins, 2)):
             if len(logins) >= LOGINS or now - logins.get(oldest, now) >= self._seconds:
                 logins.pop(oldest, None)
         logins[owner] = now
 
     def forget(self, owner: str) -> None:
-        """The login that was noted last was none: its +OK did not go out."""
+        """Forget the last recorded login, whose +OK was not sent."""
         self._logins.pop(owner, None)
 
     def _seconds_of(self, owner: str) -> int:

@@ -1,6 +1,6 @@
-"""AUTH (RFC 5034): a mechanism says what it needs, this does it: challenges, back ends in a thread, the one way in.
+"""The AUTH command (RFC 5034): it answers a mechanism's requests by challenges and back-end calls, then logs in.
 
-What is offered follows from what the authenticator has and what the connection is, never from a list.
+The authenticator and the connection determine the mechanisms that are offered; a list never does.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     from geventpop3.service.service import MaildropService
 
 ABANDONED = 20
-"""AUTH commands of a connection that come to nothing before anything is looked up; with the last it is closed.
+"""AUTH commands of a connection that may fail before any look-up; the last one closes the connection.
 
-Clients try what a server takes: they cancel, and send what is malformed, once for each mechanism and not more.
+Clients try out what a server accepts: they cancel or send a malformed message, at most once for each mechanism.
 """
 
 
 def auth(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
-    """AUTH mechanism [initial-response]; AUTH alone lists the mechanisms, as clients older than RFC 5034 expect."""
+    """Answer AUTH mechanism [initial-response]; AUTH alone lists the mechanisms for clients older than RFC 5034."""
     session.name = None
     expect(event.args, 0, 2)
     context = context_for(service, pop3d, session.client)
@@ -66,26 +66,26 @@ def auth(service: MaildropService, pop3d: Host, event: Event, session: Session) 
         reject(service, pop3d, session, name, mechanism.upper())
         raise
     except Refusal as refusal:
-        if type(refusal) is not Refusal:  # something is out of order, and that is not the client's doing
+        if type(refusal) is not Refusal:  # a failure that the client did not cause
             raise
         if dialogue.tried is None:
             _abandoned(session)
         else:
-            # The client has had an answer to what it tried: the salt, or how long it took.
+            # The client has already learned something from its try: the salt, or the time that it took.
             reject(service, pop3d, session, dialogue.tried, mechanism.upper())
         raise
     return log_in(service, pop3d, session, mechanism.upper(), identity.owner, identity.authentication)
 
 
 def _abandoned(session: Session) -> None:
-    """Count a dialogue that came to nothing before anything was looked up: no try, but not to be had without end."""
+    """Count a dialogue that ended before any look-up: no failed login, but such dialogues are limited, too."""
     session.abandoned += 1
     if session.abandoned >= ABANDONED:
         session.client.disconnect()
 
 
 class _Dialogue:
-    """Does what a mechanism asks for. ``tried`` is the name whose secret was looked up and not proven, if any."""
+    """Answers to a mechanism's requests. ``tried`` is the name whose secret was looked up and not proven, if any."""
 
     def __init__(self, service: MaildropService, pop3d: Host, client: ClientInterface, mechanism: str) -> None:
         self._service = service
@@ -96,7 +96,7 @@ class _Dialogue:
         self.tried: str | None = None
 
     def answer(self, request: Request[Any]) -> Any:
-        """What *request* asks for."""
+        """Return the answer to *request*."""
         service = self._service
         match request:
             case Challenge(data):
@@ -109,7 +109,7 @@ class _Dialogue:
                 return self._checked(name or "", service.check_token(name, token))
             case LookUp(name):
                 self._announce(name)
-                # Whether or not somebody has the name: what follows must not tell.
+                # Set for an unknown name, too: the outcome must not reveal whether a name exists.
                 self.tried = name
                 return service.look_up(name)
             case FindOwner(name):
@@ -125,7 +125,7 @@ class _Dialogue:
         raise HandedOverError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")
 
     def _announce(self, name: str) -> None:
-        """Let plugins and listeners see whose credentials come next. Raises Refusal if one of them refuses."""
+        """Send ``credentials`` before a name is checked. Raises Refusal if a plugin or a listener refuses."""
         self._announced = True
         reply = self._pop3d.send_event("credentials", name, self._mechanism, client=self._client).reply
         if reply is not None and not reply.positive:
@@ -137,13 +137,13 @@ class _Dialogue:
 
 
 class _NotNow(Refusal):
-    """A plugin or a listener refused, before anything was checked."""
+    """Refusal by a plugin or a listener before anything was checked."""
 
 
 def mechanisms(service: MaildropService, pop3d: Host, client: ClientInterface) -> list[str]:
-    """The names of the mechanisms that work for this client now, in order of preference."""
+    """Return the names of the mechanisms that work for this client now, in order of preference."""
     certificate, binding = pop3d.tls_facts(client)
-    # What the names depend on; they are asked for by every CAPA, and change hardly ever.
+    # The names are cached by all that they depend on: every CAPA needs them, and they hardly ever change.
     key = (
         frozenset(_has(service)),
         service.allows_clear_text(client),
@@ -158,7 +158,7 @@ def mechanisms(service: MaildropService, pop3d: Host, client: ClientInterface) -
 
 
 def context_for(service: MaildropService, pop3d: Host, client: ClientInterface) -> Context:
-    """What the mechanisms may know of this server and this connection."""
+    """Return the facts about server and connection that mechanisms may use."""
     authenticator = service.back_end
     iterations = sorted({count for hash_name in SCRAM_HASHES for count in _scram_iterations(service, hash_name)})
     certificate, binding = pop3d.tls_facts(client)

@@ -1,7 +1,7 @@
-"""The listener that makes a POP3 server of a store and an authenticator.
+"""The listener that makes a POP3 server from a store and an authenticator.
 
-It has the lowest priority and answers only what nobody answered. What it keeps of a client ends with ``disconnected``,
-which it gets first, and with it the exclusive-access lock, however the session ended.
+It has the lowest priority and answers only what no other listener answered. It receives ``disconnected`` first, and
+then drops the client's session and the exclusive-access lock, however the session ended.
 """
 
 from __future__ import annotations
@@ -65,31 +65,32 @@ TAKE_BACK = {**login.TAKE_BACK, **utf8.TAKE_BACK, **language.TAKE_BACK}
 
 
 class MaildropService:
-    """Answers RFC 1939, CAPA and AUTH out of *store*, for whom *authenticator* knows.
+    """A listener that answers RFC 1939, CAPA and AUTH from *store*, for the users of *authenticator*.
 
     *allow_plaintext* permits USER and PASS over connections that others may read; without it they work on loopback and
-    unix sockets only. *expire*: days that the site keeps mail, or ``"never"``, as CAPA tells; None tells nothing, at 0
-    QUIT removes what RETR sent (RFC 2449 section 6.7, see ``Expiry``). *login_delay*: seconds between two logins of
-    one user (section 6.5). Either may be a ``PerUser``. *utf8_messages*: what a client without UTF-8 mode gets of a
-    message with other octets than ASCII in its header: ``"as-is"``, ``"refuse"`` or ``"convert"`` (RFC 6856 section
-    2.1, see ``utf8``).
-    *language*: the tag of the language that ``LANG *`` chooses; ``languages`` may be added to.
+    unix sockets only. *expire*: days that the site keeps mail, or ``"never"``, as CAPA announces. None announces
+    nothing; at 0 QUIT removes the messages that RETR sent (RFC 2449 section 6.7, see ``Expiry``). *login_delay*:
+    seconds between two logins of one user (section 6.5). Either may be a ``PerUser``. *utf8_messages*: handling of
+    messages with octets outside ASCII in the header, for clients without UTF-8 mode: ``"as-is"``, ``"refuse"`` or
+    ``"convert"`` (RFC 6856 section 2.1, see ``utf8``). *language*: tag of the language that ``LANG *`` chooses; more
+    can be added to ``languages``.
 
-    After *max_tries* failed logins the connection is closed. *mechanisms* is the table of what AUTH may offer;
-    *may_act_as* says, at once, whether an authentication identity may open the maildrop of an authorization identity;
-    without it nobody may (RFC 4616 section 2).
+    After *max_tries* failed logins the connection is closed. *mechanisms* is the table of mechanisms that AUTH may
+    offer. *may_act_as* returns whether an authentication identity may open the maildrop of an authorization identity;
+    it must not block. Without it none may (RFC 4616 section 2).
 
-    *username_case*: what case means in the names of users and owners: ``"domain"``, nothing behind the last @;
-    ``"lower"``, nothing at all; ``"keep"``, another name. Back ends, events and stores get names in the one form that
-    follows, Unicode's NFC among it. A ``PasswordFile`` and a ``MemoryStore`` take the same option.
+    *username_case*: meaning of case in the names of users and owners. With ``"domain"`` case does not matter after the
+    last @, with ``"lower"`` nowhere; with ``"keep"`` other case is another name. Back ends, events and stores receive
+    names in the resulting canonical form, in Unicode's NFC. A ``PasswordFile`` and a ``MemoryStore`` take the same
+    option.
 
-    *auth_threads* hash passwords, one for each core if None is said; *waiting_threads* wait for back ends that ask
-    others, so many for each back end of a chain. *fake_salt_key* makes the salts that SCRAM shows for names which
-    nobody has. Without one it is random, and shared by processes that are forked once the service is made; give it, 32
-    random octets, to services that are made apart, and where a salt that changes at a restart must not tell that the
-    name is nobody's.
+    *auth_threads*: threads that hash passwords; None means one for each core. *waiting_threads*: threads that wait for
+    back ends that ask others, for each back end of a chain. *fake_salt_key* makes the salts that SCRAM shows for
+    unknown names. By default it is random, and shared by processes forked after the service is made. Pass it (32 random
+    octets) to services that are made apart. Pass it also if a salt that changes at a restart must not reveal that a
+    name is unknown.
 
-    Who else answers ``cmd_quit`` takes UPDATE over, too: then nothing is removed.
+    Another listener that answers ``cmd_quit`` takes over UPDATE, too: then nothing is removed.
     """
 
     priority = PRIORITY
@@ -140,21 +141,21 @@ class MaildropService:
         self._registration = Registration(self._disown)
 
     def allows_clear_text(self, client: ClientInterface) -> bool:
-        """Whether a password may be sent as it is: nobody but this machine can read along, or the site allows it.
+        """Return whether a password may be sent in clear text: no other host can read it, or the site allows it.
 
-        Behind a proxy nothing is loopback: "127.0.0.1" may be the far end of another proxy, and a proxy on this machine
-        that tells no address has clients anywhere.
+        Behind a proxy no client counts as loopback: "127.0.0.1" may be the far end of another proxy. A proxy on this
+        machine that gives no address may have clients anywhere.
         """
         return self.allow_plaintext or client.secure or (not client.proxied and _is_loopback(client.peer[0]))
 
     def authenticator(self, function: Check) -> Check:
-        """Make *function* the authenticator of a service that has none; to be used as a decorator.
+        """Make *function* the authenticator of a service that has none; for use as a decorator.
 
             @service.authenticator
             def check(name: str, password: str) -> str | bool | None: ...
 
-        It returns the owner, or True if that is the name, or None or False; it is called in a thread and may block.
-        Raises ConfigError if the service has an authenticator already.
+        The function returns the owner, or True if the name is the owner; it rejects with None or False. It is called in
+        a thread and may block. Raises ConfigError if the service has an authenticator already.
         """
         if self._authenticator is not None:
             raise ConfigError("this service has an authenticator already")
@@ -172,12 +173,12 @@ class MaildropService:
     # The listener
 
     def check_ready(self, _pop3d: Host) -> None:
-        """Raise ConfigError if nobody could log in: then the server is not started."""
+        """Raise ConfigError if there is no authenticator: then the server is not started."""
         _ = self.back_end
 
     @handles("connection")
     def greet(self, pop3d: Host, event: Event) -> Reply | None:
-        """The greeting carries a timestamp if somebody could use it (RFC 1939 section 7, APOP)."""
+        """Return a greeting with a timestamp if APOP could work (RFC 1939 section 7), else None."""
         if event.reply is not None or event.client is None or not pop3d.handle_connects:
             return None
         authenticator = self.back_end
@@ -189,14 +190,14 @@ class MaildropService:
 
     @handles(*WITHOUT_MAILDROP)
     def authorize(self, pop3d: Host, event: Event) -> Reply | None:
-        """The commands of the AUTHORIZATION state, and LANG."""
+        """Answer a command of the AUTHORIZATION state, or LANG."""
         if event.reply is not None or event.client is None:
             return None
         return WITHOUT_MAILDROP[event.name](self, pop3d, event, self._session(event.client))
 
     @handles(*commands.COMMANDS)
     def transact(self, _pop3d: Host, event: Event) -> Reply | None:
-        """The commands of the TRANSACTION state."""
+        """Answer a command of the TRANSACTION state."""
         if event.reply is not None or event.client is None:
             return None
         session = self._sessions.get(event.client.id)
@@ -206,14 +207,14 @@ class MaildropService:
 
     @handles("cmd_auth")
     def auth(self, pop3d: Host, event: Event) -> Reply | None:
-        """AUTH (RFC 5034)."""
+        """Answer AUTH (RFC 5034)."""
         if event.reply is not None or event.client is None:
             return None
         return sasl.auth(self, pop3d, event, self._session(event.client))
 
     @handles("cmd_capa")
     def capa(self, pop3d: Host, event: Event) -> Reply | None:
-        """CAPA (RFC 2449 section 5)."""
+        """Answer CAPA (RFC 2449 section 5)."""
         if event.reply is not None or event.client is None:
             return None
         expect(event.args, 0)
@@ -221,7 +222,7 @@ class MaildropService:
 
     @handles("tls_started")
     def start_over(self, _pop3d: Host, event: Event) -> None:
-        """What was said in clear text may be anybody's insertion: it is forgotten (RFC 2595 section 4)."""
+        """Forget what the client sent in clear text: an attacker may have inserted it (RFC 2595 section 4)."""
         session = None if event.client is None else self._sessions.get(event.client.id)
         if session is not None:
             session.name = None
@@ -230,7 +231,7 @@ class MaildropService:
 
     @handles("cmd_quit")
     def quit(self, _pop3d: Host, event: Event) -> Reply | None:
-        """QUIT: from the TRANSACTION state this is UPDATE (RFC 1939 section 6), which is done before the reply."""
+        """Answer QUIT; in the TRANSACTION state, perform UPDATE (RFC 1939 section 6) before the reply."""
         if event.reply is not None or event.client is None:
             return None
         expect(event.args, 0)
@@ -259,9 +260,9 @@ class MaildropService:
 
     @handles("reply_withdrawn")
     def take_back(self, _pop3d: Host, event: Event) -> None:
-        """Undo a command whose ``+OK`` does not go out: a plugin or another listener refused it after all, or ate it.
+        """Undo a command whose ``+OK`` is not sent: a plugin or another listener refused it afterwards, or ate it.
 
-        UPDATE cannot be undone, so the reply to QUIT stays what it was: true.
+        UPDATE cannot be undone, so the reply to QUIT stays as it was.
         """
         client = event.client
         session = None if client is None else self._sessions.get(client.id)
@@ -279,7 +280,7 @@ class MaildropService:
 
     @handles("disconnected", priority=FIRST)
     def forget(self, _pop3d: Host, event: Event) -> None:
-        """Release the lock, however the session ended, and remove nothing more; before a listener that may wait."""
+        """Release the lock, however the session ended, and remove nothing; run before listeners that may wait."""
         if event.client is None:
             return
         session = self._sessions.pop(event.client.id, None)
@@ -288,7 +289,7 @@ class MaildropService:
 
     @handles("unregistered")
     def close(self, _pop3d: Host, _event: Event) -> None:
-        """End the threads: gevent leaves them behind when their hub goes."""
+        """End the threads: gevent does not end them with their hub."""
         self._auth_threads.close()
         self._storing.close()
         self._converting.close()
@@ -304,12 +305,12 @@ class MaildropService:
         self._auth_threads.disown()
 
     def is_in_utf8_mode(self, client: ClientInterface) -> bool:
-        """Whether *client* has said UTF8 (RFC 6856 section 2.1)."""
+        """Return whether *client* has sent UTF8 (RFC 6856 section 2.1)."""
         session = self._sessions.get(client.id)
         return session is not None and session.utf8
 
     def _sent(self, client: ClientInterface, unique_ids: list[str]) -> list[str]:
-        """The messages that the site removes once they are sent: all of them, or none if they are not."""
+        """Return *unique_ids* once the messages are sent, or none if sending fails."""
         try:
             client.flush()
         except OSError:
@@ -325,34 +326,34 @@ class MaildropService:
     # Names
 
     def canonical_name(self, name: str) -> str:
-        """Return the one form of all spellings of *name* that are the same name here."""
+        """Return the canonical form of *name*, which all its equal spellings share."""
         return canonical_name(name, self.username_case)
 
     def canonical_owner(self, owner: str) -> str:
-        """Return the one form of *owner*. Raises StoreBroken if no maildrop can have this name."""
+        """Return the canonical form of *owner*. Raises StoreBroken if no maildrop can have this name."""
         return canonical_owner(owner, self.username_case)
 
-    # Back ends, in a thread where they may wait; names reach them in their one form
+    # Back ends, in a thread if they may wait; they receive names in canonical form
 
     def authenticate(self, name: str, password: str) -> str | None:
-        """The owner that these credentials belong to, or None."""
+        """Return the owner that these credentials belong to, or None."""
         authenticator = self.back_end
         name = canonical_name(name, self.username_case)
         return ask(self._auth_threads, authenticator, authenticator.authenticate, name, password)
 
     def look_up(self, name: str) -> Secret | None:
-        """What is stored for *name*; nothing where nothing is handed out."""
+        """Return the secret stored for *name*; None also if the authenticator gives out no secrets."""
         authenticator = self.back_end
         if not isinstance(authenticator, SecretAuthenticator):
             return None
         return ask(self._auth_threads, authenticator, authenticator.secret, self.canonical_name(name))
 
     def owner(self, name: str) -> str | None:
-        """The owner of the maildrop of a *name* that was proven."""
+        """Return the owner of the maildrop of *name*, whose identity was proven."""
         return ask(self._auth_threads, self.back_end, self.back_end.owner, self.canonical_name(name))
 
     def check_token(self, name: str | None, token: str) -> str | None:
-        """The owner of the maildrop that an OAuth token opens, or None."""
+        """Return the owner of the maildrop that an OAuth token opens, or None."""
         authenticator = self.back_end
         if not isinstance(authenticator, TokenAuthenticator):
             return None
@@ -360,15 +361,15 @@ class MaildropService:
         return ask(self._auth_threads, authenticator, authenticator.check_token, name, token)
 
     def compute(self, function: Callable[[], R]) -> R:
-        """What takes a processor some milliseconds."""
+        """Run a function that takes some milliseconds of processor time in a hashing thread."""
         return self._auth_threads.compute(function)
 
     def convert(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What takes a processor many milliseconds for a message: one at a time, for all clients."""
+        """Run a function that takes many milliseconds of processor time: one at a time, for all clients."""
         return self._converting.run(function, *args, **kwargs)
 
     def open_maildrop(self, owner: str, client: ClientInterface) -> Maildrop:
-        """Return the maildrop of *owner*, locked, for *client*: once it has gone, nothing is opened any more."""
+        """Return the maildrop of *owner*, locked; a call that still waits is given up once *client* has gone."""
         if self.store.opens_at_once(owner):
             return self.store.open(owner)
         with self._storing.share(self.store.place(owner), owner) as threads:
@@ -385,9 +386,9 @@ class MaildropService:
             raise self._mistaken(owner, mistake) from None
 
     def read(self, transaction: Transaction, unique_id: str) -> tuple[bytes] | Body:
-        """Return a message, opened and with its first chunk read: the chunk itself if that is all of it, else a Body.
+        """Open a message and read its first chunk; return a tuple of that chunk if it is the last, else a Body.
 
-        Raises StoreBroken, and logs why, if it is nothing that can be sent.
+        Raises StoreBroken, and logs why, if it cannot be sent.
         """
         maildrop = transaction.maildrop
         waits = "retrieve" in maildrop.blocking
@@ -399,9 +400,9 @@ class MaildropService:
         if type(chunks) is tuple and len(chunks) == 1 and type(chunks[0]) is bytes:
             return chunks
         first = None
-        given: object = chunks  # a type checker holds what is no iterable to be impossible here
+        given: object = chunks  # to a type checker, a value that is not iterable is impossible here
         if isinstance(chunks, Chunks):
-            # Chunks let go by themselves when they fail.
+            # Chunks release the message by themselves when they fail.
             first = chunks.ready()
             if type(first) is bytes and chunks.complete:
                 return (first,)
@@ -414,7 +415,7 @@ class MaildropService:
         return Body(chunks, self._storing.of(maildrop.place), first=first, waits=waits, mistaken=mistaken)
 
     def verify(self, transaction: Transaction, number: int, octets: int) -> None:
-        """Log an error if a message has other octets than its store told; this session tells the right ones then."""
+        """Correct the octets of a message for this session, and log an error if its store reported others."""
         told = transaction.verify(number, octets)
         if told.octets != octets:
             mistake = f"message {number} has {octets} octets, and scan() told {told.octets}"
@@ -426,14 +427,14 @@ class MaildropService:
         return StoreBroken()
 
     def close_maildrop(self, maildrop: Maildrop) -> None:
-        """Release the lock and all else."""
+        """Close a maildrop; this releases the lock."""
         if "close" in maildrop.blocking:
             self._storing.of(maildrop.place).run_call(Call(is_needed=True), maildrop.close)
         else:
             maildrop.close()
 
     def remove(self, maildrop: Maildrop, unique_ids: list[str]) -> None:
-        """Remove messages: UPDATE."""
+        """Remove messages (UPDATE)."""
         if "remove" in maildrop.blocking:
             self._storing.of(maildrop.place).run_call(Call(is_needed=True), maildrop.remove, unique_ids)
         else:
@@ -441,7 +442,7 @@ class MaildropService:
 
 
 def _check_parts(store: object, authenticator: object, may_act_as: object) -> None:
-    """Raise ConfigError for what is in the wrong place; with what would be right."""
+    """Raise ConfigError, with advice, for an argument of the wrong kind."""
     if not isinstance(store, Store):
         raise ConfigError(
             f"MaildropService: the store is {_named(store)}: give an instance of a Store, such as"
@@ -457,7 +458,7 @@ def _check_parts(store: object, authenticator: object, may_act_as: object) -> No
 
 
 def _check_function(where: str, function: object) -> None:
-    """Raise ConfigError for what is no function that can be called at once: a coroutine would count as a yes."""
+    """Raise ConfigError unless *function* is a plain function: a coroutine would count as true."""
     if not callable(function) or isinstance(function, type):
         raise ConfigError(f"{where} needs a function, not {_named(function)}")
     try:
@@ -471,7 +472,7 @@ def _named(given: object) -> str:
 
 
 def _scan(maildrop: Maildrop) -> Snapshot:
-    # Checked where it was made, which is a thread if it waits: 100,000 messages take some milliseconds.
+    # Checked where it is made, in a thread if ``scan`` blocks: 100,000 messages take some milliseconds.
     return Snapshot.of(maildrop.scan())
 
 

@@ -1,4 +1,4 @@
-"""The service's memory of one client, and its view of the server."""
+"""The service's state of one client, and its interface to the server."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from geventpop3.wire.replies import Reply
 
 
 class Host(Protocol):
-    """What the service needs of the server that it is registered with."""
+    """The parts of a server that a service registered with it needs."""
 
     hostname: str
     greeting: str
     handle_connects: bool
 
     def offers_tls(self, client: ClientInterface) -> bool:
-        """Whether STLS would work for this client now."""
+        """Return whether STLS would work for this client now."""
 
     def tls_facts(self, client: ClientInterface) -> tuple[str | None, bytes | None]:
-        """The name that the client's verified certificate is for, and the binding of its TLS channel; None without."""
+        """Return the name in the client's verified certificate and its TLS channel binding, each None if missing."""
 
     def send_event(self, name: str, /, *args: Any, client: ClientInterface | None = None) -> Event:
-        """Tell plugins and listeners."""
+        """Send an event to plugins and listeners."""
 
 
 class Session:
-    """What the service remembers of one client."""
+    """The service's state of one client."""
 
     __slots__ = (
         "abandoned",
@@ -49,16 +49,16 @@ class Session:
         self.client = client
         self.name: str | None = None
         self.named_at = 0
-        """The number of the command, in this session, that gave the name."""
+        """Number of the command, in this session, that gave the name."""
         self.done_at = 0
-        """The number of the command that was the last to leave a trace here, so that it can be taken back."""
+        """Number of the last command that changed something here, so that it can be undone."""
         self.goodbye: Reply | None = None
-        """What QUIT says once UPDATE is done."""
+        """Reply to QUIT once UPDATE is done."""
         self.spoken: Callable[[str], str] | None = None
-        """The client's language before it chose the present one."""
+        """Translation function of the language before the last LANG."""
         self.timestamp: str | None = None
         self.tries = 0
         self.abandoned = 0
-        """AUTH commands that came to nothing and were no tries."""
+        """AUTH commands that ended before any look-up, and so do not count as failed logins."""
         self.utf8 = False
         self.transaction: Transaction | None = None

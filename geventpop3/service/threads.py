@@ -1,9 +1,8 @@
-"""Nothing blocks the hub: what may wait for a disk or burn a processor runs in a bounded pool of native threads.
+"""Bounded pools of native threads for calls that block or use much processor time, so the event loop never blocks.
 
-One pool a kind of work, so that a slow directory server keeps no password from being hashed, hashing never stands in
-the way of reading mail, nor any of them in the way of name look-ups, which use gevent's own pool. One pool a back end
-that waits for others, so that a silent one costs those alone whom it knows. Hashing gets what the sessions leave of
-the processor.
+Each kind of work has its own pool. A slow directory server does not delay hashing, and hashing does not delay reading
+mail. None of them delays name look-ups, which use gevent's own pool. Each back end that waits for others has its own
+pool, so a silent one affects only its own users. Hashing gets the processor time that the sessions leave.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 WAITING_THREADS = 32
-"""Calls of one back end to others that wait for an answer at once: they cost memory, and no processor."""
+"""Concurrent calls of one back end that wait for others to answer: they cost memory, but no processor time."""
 
 CALLS_PER_THREAD = 256
-"""Calls that wait for each thread. With 50 ms a hash, who is last in the queue waits thirteen seconds."""
+"""Calls that may wait for each thread. With 50 ms a hash, the last in the queue waits thirteen seconds."""
 
 NICER = 10
-"""By how much the niceness of hashing threads is above the hub's. On a core that both want, the scheduler lets the hub
-go first and leaves them a tenth; all of it while the hub sleeps."""
+"""Niceness of hashing threads above that of the event loop. On a core that both want, the scheduler prefers the event
+loop and leaves them a tenth; they get the whole core while the event loop sleeps."""
 
 PATIENCE = 1.0
-"""Seconds after which a call counts as slow, and between two looks whether its client is still there."""
+"""Seconds after which a call counts as slow, and between two checks whether its client is still connected."""
 
 EXTRA = 56
-"""Slow calls of one place in whose stead others may begin. They cost memory; eight at once can be none of them."""
+"""Slow calls of one place that other calls may replace. They cost memory; besides them, eight calls can run at once."""
 
 SHARES = 4
-"""One owner's calls take this part of a place's threads at most."""
+"""Shares of a place's threads; the calls of one owner use at most one share."""
 
 _CLOSE_SECONDS = 1.0
 
@@ -52,13 +51,13 @@ def _never() -> bool:
 
 
 def _nothing() -> None:
-    """Go on."""
+    """Do nothing."""
 
 
 class Call(NamedTuple):
-    """What is known of a call: whether its client has *gone*, how to *interrupt* it, and whether it *is_needed*.
+    """Properties of a call: whether its client has *gone*, how to *interrupt* it, and whether it *is_needed*.
 
-    One that lets go of something is needed, and never refused.
+    A call that releases something is needed, and never refused.
     """
 
     gone: Callable[[], bool] = _never
@@ -67,7 +66,7 @@ class Call(NamedTuple):
 
 
 def cores() -> int:
-    """The processors that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
@@ -85,13 +84,13 @@ class _Pool:
         self._replaced: set[object] = set()
 
     def begin(self) -> object:
-        """A call has got a place; return what ``end`` needs."""
+        """Record that a call has got a place; return the key that ``end`` needs."""
         call = object()
         self._running[call] = monotonic()
         return call
 
     def end(self, call: object) -> None:
-        """The call is over, and gives its place back unless another took it over."""
+        """Record the end of a call; release its place unless another call took it over."""
         del self._running[call]
         if call in self._replaced:
             self._replaced.remove(call)
@@ -99,7 +98,7 @@ class _Pool:
             self.places.release()
 
     def replace_slow(self, extra: int) -> None:
-        """Let another call begin in place of one that has run for long, at most for *extra* of them at once."""
+        """Let another call begin in place of a slow one, at most for *extra* slow calls at once."""
         now = monotonic()
         for call, since in self._running.items():
             if len(self._replaced) >= extra:
@@ -111,12 +110,12 @@ class _Pool:
 
 
 class Offload:
-    """Runs blocking calls for greenlets, at most *threads* at once and *queue* waiting.
+    """Native threads that run blocking calls for greenlets, at most *threads* at once with *queue* waiting.
 
-    A pool belongs to a hub, and hubs to native threads; each hub that asks gets its own. A greenlet that is killed, or
-    runs into a timeout, goes when its call has returned and not before: whatever it then lets go of, a lock or a file,
-    is in nobody's use any more. *nicer* is added to the threads' niceness, where threads have one of their own (Linux).
-    *extra*: so many calls may take over ``PATIENCE`` seconds before others wait for them.
+    A pool belongs to a hub, and a hub to a native thread; each hub gets its own pool. A greenlet that is killed or
+    times out ends only after its call has returned. So a lock or file that it then releases is no longer in use.
+    *nicer* is added to the threads' niceness, where each thread has its own (Linux). *extra*: number of calls that may
+    take over ``PATIENCE`` seconds before other calls wait for them.
     """
 
     def __init__(self, threads: int, queue: int, *, nicer: int = 0, extra: int = 0) -> None:
@@ -127,9 +126,9 @@ class Offload:
         self._pools: dict[Any, _Pool] = {}
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what *function* returns or raises; the greenlet waits meanwhile, others run.
+        """Run *function* in a thread, and return or raise what it does; other greenlets run meanwhile.
 
-        Raises StoreUnavailable if too many are waiting already.
+        Raises StoreUnavailable if too many calls are waiting already.
         """
         result, killed = self._call(Call(), function, args, kwargs)
         if killed is not None:
@@ -137,7 +136,10 @@ class Offload:
         return result
 
     def run_call(self, call: Call, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """As ``run``, with what *call* says of it. Raises StoreUnavailable once its client has gone, too."""
+        """Run a function as ``run`` does, with the properties in *call*.
+
+        Raises StoreUnavailable, too, once the call's client has gone.
+        """
         result, killed = self._call(call, function, args, kwargs)
         if killed is not None:
             raise killed
@@ -150,13 +152,13 @@ class Offload:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """As ``run``, for what must be released: if the greenlet was killed meanwhile, *release* gets the result."""
+        """Run a function as ``run`` does; if the greenlet was killed meanwhile, pass the result to *release*."""
         return self.acquire_call(Call(), release, function, *args, **kwargs)
 
     def acquire_call(
         self, call: Call, release: Callable[[R], object], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """As ``acquire``, with what *call* says of it."""
+        """Run a function as ``acquire`` does, with the properties in *call*."""
         result, killed = self._call(call, function, args, kwargs)
         if killed is not None:
             release(result)
@@ -164,18 +166,18 @@ class Offload:
         return result
 
     def close(self) -> None:
-        """End the threads of this hub; what still waits for a disk after a moment is left to itself."""
+        """End the threads of this hub; abandon those that still wait for a disk after ``_CLOSE_SECONDS``."""
         pool = self._pools.pop(gevent.get_hub(), None)
         if pool is not None:
             with gevent.Timeout(_CLOSE_SECONDS, False):
                 pool.threads.kill()
 
     def disown(self) -> None:
-        """Forget the threads, which are the parent's: this process is a forked child of theirs."""
+        """Forget the threads in a forked child: they are the parent's."""
         self._pools.clear()
 
     def _call(self, call: Call, function: Callable[..., R], args: Any, kwargs: Any) -> tuple[R, BaseException | None]:
-        """Return the result, and what was raised in this greenlet meanwhile, if anything was."""
+        """Return the result, and the exception raised in this greenlet meanwhile, or None."""
         pool = self._pool()
         killed = None
         if not pool.places.acquire(blocking=False):
@@ -192,7 +194,7 @@ class Offload:
         return result, killed
 
     def _wait_for_place(self, pool: _Pool, call: Call) -> BaseException | None:
-        """Return what was raised in this greenlet meanwhile, if the call *is_needed*; raise it otherwise."""
+        """Return the exception raised in this greenlet meanwhile if the call *is_needed*; raise it otherwise."""
         if pool.waiting >= self._queue and not call.is_needed:
             raise StoreUnavailable("the server is busy, try again later", detail="too many calls wait for a thread")
         thrown: BaseException | None = None
@@ -223,11 +225,11 @@ class Offload:
 
 
 class StoreThreads:
-    """The threads that wait for stores: a pool for each place, of which each owner has a share.
+    """Threads that wait for stores: a pool for each place, of which each owner has a share.
 
-    A place is what calls may have to wait for (``Store.place``), so one that is slow costs those alone who need it. One
-    owner's calls take a quarter of a pool at most. A call that takes over ``PATIENCE`` seconds has another begin in its
-    stead, up to ``EXTRA`` at once.
+    Calls of one place may wait for the same thing (``Store.place``), so a slow place delays only its own users. The
+    calls of one owner use at most a quarter of a pool. Another call may replace a call that takes over ``PATIENCE``
+    seconds, for up to ``EXTRA`` at once.
     """
 
     def __init__(self, threads: int) -> None:
@@ -244,7 +246,7 @@ class StoreThreads:
 
     @contextlib.contextmanager
     def share(self, place: Hashable, owner: str) -> Iterator[Offload]:
-        """Wait until *owner* has less than its share of the place's threads; within it, the calls count."""
+        """Wait until *owner* uses less than its share of the place's threads; calls in the context count towards it."""
         key = place, owner
         share = self._shares.get(key)
         if share is None:
@@ -264,13 +266,13 @@ class StoreThreads:
             pool.close()
 
     def disown(self) -> None:
-        """Forget the threads, which are the parent's: this process is a forked child of theirs."""
+        """Forget the threads in a forked child: they are the parent's."""
         self._pools.clear()
         self._shares.clear()
 
 
 class _Share:
-    """The places of one owner, and how many calls have one or wait for one."""
+    """The places of one owner, and the number of calls that have one or wait for one."""
 
     __slots__ = ("places", "users")
 
@@ -280,10 +282,10 @@ class _Share:
 
 
 class AuthThreads:
-    """The threads that check who somebody is: *hashing* of them (as many as there are cores) and *waiting* ones.
+    """Threads for authentication: *hashing* ones (by default one for each core) and *waiting* ones.
 
-    It is the ``Threads`` that a back end's slow parts are given to. Each back end of a chain has *waiting* ones of its
-    own, which are made when they are needed.
+    The class implements ``Threads``, which runs a back end's slow parts. Each back end of a chain has *waiting* threads
+    of its own, which are made when needed.
     """
 
     def __init__(self, hashing: int | None = None, waiting: int = WAITING_THREADS) -> None:
@@ -297,15 +299,15 @@ class AuthThreads:
         self._parts: list[AuthThreads] = []
 
     def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """What takes a processor some milliseconds."""
+        """Run a function that takes some milliseconds of processor time in a hashing thread."""
         return self._hashing.run(function, *args, **kwargs)
 
     def wait(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """What may wait, for a disk or a server."""
+        """Run a function that may wait, for a disk or a server, in a waiting thread."""
         return self._waiting.run(function, *args, **kwargs)
 
     def apart(self) -> AuthThreads:
-        """Return the threads of one back end of several; they end with these."""
+        """Return threads for one back end of several; they end with these."""
         part = copy(self)
         part._begin(self._count)
         self._parts.append(part)
@@ -319,7 +321,7 @@ class AuthThreads:
             part.close()
 
     def disown(self) -> None:
-        """Forget the threads, which are the parent's: this process is a forked child of theirs."""
+        """Forget the threads in a forked child: they are the parent's."""
         self._hashing.disown()
         self._waiting.disown()
         for part in self._parts:
@@ -327,7 +329,7 @@ class AuthThreads:
 
 
 def _wait(outcome: Any, call: Call, thrown: BaseException | None) -> BaseException | None:
-    """Wait until it is there, whatever is thrown into this greenlet; return the first of that, or *thrown*."""
+    """Wait for *outcome* despite exceptions in this greenlet; return *thrown*, else the first of these, or None."""
     while not outcome.ready():
         try:
             outcome.wait(PATIENCE)
@@ -341,11 +343,11 @@ def _wait(outcome: Any, call: Call, thrown: BaseException | None) -> BaseExcepti
 def _guarded(
     niceness: int | None, function: Callable[..., Any], args: Any, kwargs: Any
 ) -> tuple[Any, BaseException | None]:
-    """Errors travel as values: gevent prints what is raised in a thread, and a Refusal is no accident."""
+    """Return the result and the error: gevent prints an exception raised in a thread, and a Refusal is no fault."""
     try:
         if niceness is not None:
-            # Linux: 0 is the calling thread, and threads that it starts, as argon2 does, inherit its niceness. It
-            # may be nicer already, and then must not be less so: that is all right.
+            # Linux: 0 is the calling thread, and threads that it starts, as argon2 does, inherit its niceness. A
+            # thread that is nicer already may not lower its niceness; that error is ignored.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, 0, niceness)
         return function(*args, **kwargs), None

@@ -1,6 +1,6 @@
-"""RFC 6856 section 2: UTF-8 mode, names and passwords in UTF-8, and what becomes of a message that needs that mode.
+"""UTF-8 mode (RFC 6856 section 2), and the handling of messages that need that mode.
 
-A message needs it if its header holds octets outside ASCII (RFC 6532); a body in 8bit never did.
+A message needs it if its header has octets outside ASCII (RFC 6532); a body in 8bit does not need it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 
 def utf8(_service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
-    """UTF8 (section 2.1); said again it changes nothing."""
+    """Switch UTF-8 mode on (UTF8, section 2.1); a second UTF8 changes nothing."""
     expect(event.args, 0)
     if not session.utf8:
         session.utf8 = True
         session.done_at = session.client.summary.commands
-        if session.transaction is not None:  # where states are not enforced: Outlook says it after login
+        if session.transaction is not None:  # if states are not enforced: Outlook sends UTF8 after login
             session.transaction.present = None
     return ok("UTF-8 mode is on")
 
 
 def switch_off(service: MaildropService, session: Session) -> None:
-    """Take UTF8 back: its ``+OK`` did not go out."""
+    """Undo a UTF8 whose ``+OK`` was not sent."""
     session.utf8 = False
     if session.transaction is not None:
         session.transaction.present = service.present
@@ -47,7 +47,7 @@ TAKE_BACK: Mapping[str, Callable[[MaildropService, Session], None]] = {"cmd_utf8
 
 
 def stls(_service: MaildropService, _pop3d: Host, _event: Event, session: Session) -> Reply | None:
-    """STLS in UTF-8 mode: "Clients MUST NOT issue the "STLS" command after issuing UTF8" (section 2.1)."""
+    """Refuse STLS in UTF-8 mode: "Clients MUST NOT issue the "STLS" command after issuing UTF8" (section 2.1)."""
     if session.utf8:
         raise Refusal("STLS must come before UTF8")
     return None
@@ -62,23 +62,28 @@ COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply |
 # Messages (sections 2.1 and 5)
 
 AT_ONCE_OCTETS: Final = 8192
-"""A header in ASCII that is no longer is looked through without a thread."""
+"""Octets of the longest ASCII header that is parsed without a thread."""
 
 SLICE_OCTETS: Final = 65536
-"""A message in one piece is converted in slices of this size: no search in one of them keeps the hub waiting."""
+"""Octets of the slices in which a message in one piece is converted: no search in a slice blocks the event loop."""
 
 SLICE_SECONDS: Final = 0.001
-"""After so long a conversion rests as long: its thread leaves the interpreter to the hub."""
+"""Seconds after which a conversion pauses for as long as it ran, so that its thread leaves the interpreter to the event
+loop."""
 
 _rest: Final[Callable[[float], object]] = get_original("time", "sleep")
-"""In a thread without a hub, also where gevent has patched the process."""
+"""The original ``time.sleep``, for a thread without a hub, also where gevent has patched the process."""
 
 Present = Callable[["MaildropService", Content, Callable[[], object]], Content]
-"""Makes of a message what a client without UTF-8 mode may have; the function it gets is called if that is another."""
+"""A function that makes the form of a message for clients without UTF-8 mode; it calls its last argument if that form
+differs from the message."""
 
 
 def refuse(_service: MaildropService, content: Content, _changed: Callable[[], object]) -> Content:
-    """``-ERR [UTF8]``: the client "MAY reissue the command after entering UTF-8 mode" (section 5)."""
+    """Raise ``-ERR [UTF8]`` for a message that needs UTF-8 mode, else return the message.
+
+    The client "MAY reissue the command after entering UTF-8 mode" (section 5).
+    """
     header, rest, _ = _look(content)
     if not header.isascii():
         raise _refused(content)
@@ -86,11 +91,11 @@ def refuse(_service: MaildropService, content: Content, _changed: Callable[[], o
 
 
 def convert(service: MaildropService, content: Content, changed: Callable[[], object]) -> Content:
-    """The surrogate of RFC 6858. LIST and STAT tell the size of the message itself, as section 4 there permits.
+    """Return the surrogate of a message (RFC 6858); a message whose header is too long to be rewritten is refused.
 
-    To tell the surrogate's they would have to read all mail. A header that is too long to be rewritten is refused. One
-    message is converted at a time, in a thread that gives way to everything else: a header that is made for it takes
-    more than a millisecond for each of its kilobytes.
+    LIST and STAT give the size of the message itself, as section 4 there permits; the surrogate's size would require
+    reading all mail. One message is converted at a time, in a thread of low priority: a header made for the purpose
+    takes more than a millisecond for each kilobyte.
     """
     if isinstance(content, tuple):
         if content[0].isascii():
@@ -109,7 +114,7 @@ def convert(service: MaildropService, content: Content, changed: Callable[[], ob
 
     shown = _converted(content, rewrite)
     try:
-        first = next(shown)  # while there is still time to refuse
+        first = next(shown)  # before +OK, so that the message can still be refused
     except BaseException:
         close(content)
         raise
@@ -117,9 +122,9 @@ def convert(service: MaildropService, content: Content, changed: Callable[[], ob
 
 
 POLICIES: Final[Mapping[str, Present | None]] = MappingProxyType({"as-is": None, "refuse": refuse, "convert": convert})
-"""What a client without UTF-8 mode gets of a message that needs it.
+"""Handling of messages that need UTF-8 mode, for clients without it.
 
-Section 2.1 has one of the latter two. The first is what servers have always done, and clients take such mail as it is.
+Section 2.1 requires one of the latter two. Servers have always done the first, and clients accept such mail as it is.
 """
 
 
@@ -131,7 +136,7 @@ def _converted(content: Content, rewrite: Rewrite) -> Iterator[bytes]:
 
 
 def _look(content: Content) -> tuple[bytes, Iterator[bytes], bool]:
-    """The header of a message, what follows it, and whether that header is all of it and not too long."""
+    """Return a message's header, the rest of the message, and whether the header is complete and not too long."""
     chunks = iter(content)
     try:
         seen: bytes | bytearray = next(chunks, b"")
@@ -154,7 +159,7 @@ def _slices(octets: bytes | bytearray, start: int) -> Iterator[bytes]:
 
 
 def _paced(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same pieces; in a thread, whose rests are everybody else's turn."""
+    """Yield the same pieces, with pauses in which other threads run; for use in a thread."""
     since = monotonic()
     for piece in pieces:
         yield piece
