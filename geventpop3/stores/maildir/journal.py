@@ -24,7 +24,7 @@ FILE = "geventpop3.update"
 DAMAGED = "geventpop3.update.damaged"
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Errors of a journal without space on the disk: messages are removed without one."""
+"""Errors that say there is no space for a journal: messages are removed without one."""
 
 MOST = 1_000_000
 """Most messages in a journal, so that a forged one costs its reader no more than a second or two. Those of a larger
