@@ -1,4 +1,4 @@
-"""Where is the mail: the Store interface and its drivers. No sockets of ours, no pipeline, no gevent.
+"""The Store interface and its drivers, which hold the mail. They use no sockets of ours, no pipeline and no gevent.
 
 A driver is imported by its own name (``geventpop3.stores.maildir``); importing this package imports none.
 """

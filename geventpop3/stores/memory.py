@@ -1,6 +1,6 @@
 """Maildrops in memory: for tests, demonstrations, and applications that deliver into them while they run.
 
-Nothing waits, so nothing here needs a thread. An owner nobody delivered to has an empty maildrop.
+No call waits, so none needs a thread. An owner without a delivery has an empty maildrop.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class _Stored(NamedTuple):
 
 
 class MemoryStore(Store):
-    """Keeps messages by owner, in the order of their delivery: octets with any line ends, str, or EmailMessage.
+    """Messages in memory by owner, in order of delivery: octets with any line ends, str, or EmailMessage.
 
-    A unique-id is made of the place in that order and of the content: the same program serves the same unique-ids
-    again when it is restarted, and never an old one for another message. Spellings of an owner that differ as
-    *username_case* has it are one owner, as for the ``MaildropService`` that takes the same option.
+    A unique-id is made from the position in that order and from the content. So a program that delivers the same
+    messages after a restart serves the same unique-ids, and never an old one for another message. *username_case*
+    says which spellings are one owner; ``MaildropService`` has the same option.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class MemoryStore(Store):
                 self.deliver(owner, content)
 
     def deliver(self, owner: str, content: bytes | str | Email) -> str:
-        """Add a message, also while a session is open (which does not see it); return its unique-id.
+        """Add a message and return its unique-id. An open session does not see the message.
 
-        A str becomes UTF-8. Raises TypeError for what is no message.
+        A str becomes UTF-8. Raises TypeError if *content* is no message.
         """
         content = _octets_of(content)
         unique_id = f"{next(self._serials)}.{hashlib.sha256(content).hexdigest()[:24]}"
@@ -65,11 +65,11 @@ class MemoryStore(Store):
         return unique_id
 
     def messages(self, owner: str) -> list[bytes]:
-        """What *owner*'s maildrop holds now, oldest first."""
+        """Return the messages that the maildrop of *owner* holds now, oldest first."""
         return [stored.content for stored in self._maildrops.get(self._key(owner), {}).copy().values()]
 
     def open(self, owner: str) -> Maildrop:
-        """The maildrop of *owner*, locked. Raises MaildropLocked."""
+        """Return the maildrop of *owner*, locked. Raises MaildropLocked."""
         owner = self._key(owner)
         session = object()
         if self._locked.setdefault(owner, session) is not session:
@@ -79,7 +79,7 @@ class MemoryStore(Store):
     def _key(self, owner: str) -> str:
         return canonical_name(owner, self._username_case)
 
-    def opens_at_once(self, owner: str) -> bool:  # noqa: ARG002 (true of any)
+    def opens_at_once(self, owner: str) -> bool:  # noqa: ARG002 (true for any owner)
         return True
 
 
@@ -127,7 +127,7 @@ class _MemoryMaildrop(Maildrop):
 
 
 class _Slices(Chunks):
-    """A message in memory, sliced, so that a large one does not keep its reader busy in one piece."""
+    """A message in memory in slices, so that a large one does not keep its reader busy for long at once."""
 
     __slots__ = ("_content", "_offset", "complete")
 

@@ -1,10 +1,10 @@
-"""The interface between the maildrop service and a place where mail is kept.
+"""The interface between the maildrop service and a mail store.
 
-A store opens maildrops by owner; a maildrop is a snapshot that is scanned once, read, and changed only by one call of
+A store opens maildrops by owner. A maildrop is a snapshot: it is scanned once, read, and changed only by one call of
 ``remove`` in UPDATE. Message-numbers, marks and formats belong to the service, never to a store.
 
-Drivers are plain blocking code. The service calls them in a bounded thread pool, except where a driver says that a call
-does not wait (``opens_at_once``, ``blocking``), and never calls one maildrop from two threads at once.
+Drivers are plain blocking code. The service calls them in a bounded thread pool, except where a driver declares that a
+call does not wait (``opens_at_once``, ``blocking``). It never calls one maildrop from two threads at once.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ UNIQUE_ID_OCTETS = 70
 characters in the range 0x21 to 0x7E"."""
 
 _SHOWN = 80
-"""Characters of a wrong unique-id that an error shows."""
+"""Characters of an illegal unique-id that an error shows."""
 
 
 class Message(NamedTuple):
     """One message of a maildrop.
 
-    *unique_id*: 1 to 70 octets of 0x21-0x7E, the same for ever and never used again (RFC 1939 section 7, UIDL).
+    *unique_id*: 1 to 70 octets of 0x21-0x7E, permanent and never reused (RFC 1939 section 7, UIDL).
     *octets*: the size as sent, with CRLF line ends and a final line end, before byte-stuffing (RFC 1939 section 11).
     """
 
@@ -36,10 +36,10 @@ class Message(NamedTuple):
 
 
 class Snapshot(Sequence[Message]):
-    """A sequence of messages kept in columns: 100,000 of them cost two arrays, not 100,000 objects.
+    """A sequence of messages kept in columns: 100,000 messages cost two arrays, not 100,000 objects.
 
-    It is immutable by agreement, so sessions may share one. *checked* is for stores that make the unique-ids and count
-    the octets themselves: nothing is checked again.
+    It is immutable by agreement, so sessions may share one. A store that makes the unique-ids and counts the octets
+    itself sets *checked*: then nothing is checked again.
     """
 
     __slots__ = ("checked", "octets", "unique_ids")
@@ -51,10 +51,10 @@ class Snapshot(Sequence[Message]):
 
     @classmethod
     def of(cls, scanned: object) -> Snapshot:
-        """Return the snapshot of what ``scan`` returned; a Snapshot is its own, and is checked once.
+        """Return the result of ``scan`` as a snapshot. A Snapshot is returned itself if its octets are an array of "Q".
 
-        Raises StoreMistake for what is no sequence of messages, and for a message whose unique-id is illegal or another
-        message's, or whose octets are none.
+        A snapshot is checked once. Raises StoreMistake if *scanned* is no sequence of messages. Raises it also if a
+        unique-id is illegal or used twice, or if a number of octets is invalid.
         """
         if not isinstance(scanned, Snapshot):
             scanned = cls(*_columns(scanned))
@@ -98,7 +98,7 @@ def _octets(column: Iterable[object]) -> array[int]:
 
 
 def _check(snapshot: Snapshot) -> None:
-    """Raise StoreMistake unless the unique-ids are legal and unique, and there is one for each message."""
+    """Raise StoreMistake unless each message has one legal unique-id and no two are equal."""
     unique_ids = snapshot.unique_ids
     if len(unique_ids) != len(snapshot.octets):
         raise StoreMistake(
@@ -121,7 +121,7 @@ def _check(snapshot: Snapshot) -> None:
 
 
 def _are_fine(unique_ids: Sequence[str]) -> bool:
-    """All of them at once: 100,000 take some milliseconds. False may be wrong."""
+    """Return whether all unique-ids are legal and unique; False may be wrong. 100,000 take some milliseconds."""
     if set(map(type, unique_ids)) - {str}:
         return False
     joined = "".join(unique_ids)
@@ -141,91 +141,91 @@ def is_unique_id(text: str) -> bool:
 
 
 class Chunks(ABC, Iterator[bytes]):
-    """A message being read, which can say whether its next chunk is at hand.
+    """The content of a message as an iterator that can also return its next chunk without waiting.
 
-    ``next(chunks)`` may wait for a disk; ``ready()`` never does. Either lets go of what is open when it raises.
+    ``next(chunks)`` may wait for a disk; ``ready()`` never does. Either releases its open resources when it raises.
     """
 
     complete = False
-    """Whether the chunk that was handed out last was the last one: nothing is open any more."""
+    """True if the chunk returned last was the final one: nothing is open any more."""
 
     @abstractmethod
     def ready(self) -> bytes | None:
-        """The next chunk if it can be had without waiting, ``b""`` at the end, None if ``next`` must be used."""
+        """Return the next chunk if that needs no waiting, ``b""`` at the end, None if ``next`` must be used."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is open; may be called more than once."""
+        """Release what is open; may be called more than once."""
 
 
 class Maildrop(ABC):
     """One owner's mail during one session, from login to close."""
 
     counted: bool = False
-    """Whether the octets of ``scan`` are counted by the store and so are what ``retrieve`` gives. If not, the service
-    counts what it sends, corrects the number for this session, and logs an error."""
+    """True if the store counts the octets of ``scan``, so that they equal those of ``retrieve``. If False, the service
+    counts the octets it sends; if they differ, it corrects the number for this session and logs an error."""
 
     place: Hashable = None
-    """Where the calls that wait do so; see ``Store.place``."""
+    """The resource that blocking calls wait for; see ``Store.place``."""
 
     blocking: frozenset[str] = frozenset({"scan", "retrieve", "remove", "close"})
-    """The methods that may wait; the others are called without a thread. May be narrowed by an instance."""
+    """The methods that may wait; the others are called without a thread. An instance may declare fewer."""
 
     @abstractmethod
     def scan(self) -> Sequence[Message]:
-        """The messages, oldest first: a snapshot, called once. Raises StoreUnavailable or StoreBroken.
+        """Return a snapshot of the messages, oldest first; called once. Raises StoreUnavailable or StoreBroken.
 
-        What is no sequence, or holds an illegal unique-id, one twice, or octets that are none, is an error in the log,
-        and ``-ERR [SYS/PERM]`` to the client.
+        The result must be a sequence with legal, unique unique-ids and valid octets. Otherwise the service logs an
+        error and the client receives ``-ERR [SYS/PERM]``.
         """
 
     @abstractmethod
     def retrieve(self, unique_id: str) -> Iterable[bytes]:
-        """The raw octets of a message, any line ends, in chunks of bytes; ``(content,)`` is one in one piece.
+        """Return the raw octets of a message, with any line ends, in chunks of bytes; ``(content,)`` is a single chunk.
 
-        The message is opened when this returns, so that what cannot be read is refused before ``+OK``. Raises
-        NoSuchMessage or StoreUnavailable; a failure while iterating must raise, never end early.
+        The message is already open on return, so that an unreadable one is refused before ``+OK``. Raises
+        NoSuchMessage or StoreUnavailable. A failure during iteration must raise, never end the iteration early.
         """
 
     @abstractmethod
     def remove(self, unique_ids: Iterable[str]) -> None:
-        """UPDATE: remove these messages, once, all or nothing across a crash.
+        """Remove these messages (the UPDATE state); called once, all or nothing across a crash.
 
-        On return they are gone for good. Raises RemovalIncomplete if some are left, StoreUnavailable if all are, or if
-        that is not certain: its text must be true at every later login.
+        On return they are removed for ever. Raises RemovalIncomplete if some are left. Raises StoreUnavailable if all
+        are left or if the result is not certain; its text must be true at every later login.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Release the exclusive-access lock and all else; called exactly once, whatever happened.
+        """Release the exclusive-access lock and all other resources; called exactly once, whatever happened.
 
-        The lock is released, not only let go of with its descriptor, of which a forked child may have a copy.
+        It must unlock explicitly: a forked child may have a copy of the descriptor, which would keep the lock.
         """
 
-    def interrupt(self) -> None:  # noqa: B027  # for those that can
-        """Have a ``scan`` that another thread is at raise StoreUnavailable soon: nobody waits for it any more."""
+    def interrupt(self) -> None:  # noqa: B027  # optional
+        """Make a ``scan`` in another thread raise StoreUnavailable soon, because nobody waits for it any more."""
 
-    def disown(self) -> None:  # noqa: B027  # for those that have a descriptor
-        """Close this process's copies of descriptors in a forked child: no unlock, and no word to a server.
+    def disown(self) -> None:  # noqa: B027  # optional
+        """Close this process's copies of descriptors in a forked child, without an unlock or a message to a server.
 
-        Called instead of ``close``, which is the parent's to call. It must not wait.
+        It is called instead of ``close``, which only the parent calls. It must not wait.
         """
 
 
 class Store(ABC):
-    """A place where maildrops are kept."""
+    """A collection of maildrops, opened by owner."""
 
     @abstractmethod
     def open(self, owner: str) -> Maildrop:
-        """The maildrop of *owner*, locked. Raises MaildropLocked, StoreUnavailable or StoreBroken."""
+        """Return the maildrop of *owner*, locked. Raises MaildropLocked, StoreUnavailable or StoreBroken."""
 
-    def place(self, owner: str) -> Hashable:  # noqa: ARG002 (for those who override it)
-        """Return what calls for *owner* may have to wait for: a file system, a server. It never waits itself.
+    def place(self, owner: str) -> Hashable:  # noqa: ARG002 (for overriding methods)
+        """Return the resource that calls for *owner* may wait for: a file system, a server. This call never waits.
 
-        Each place has threads of its own, so that one which is slow costs those alone who need it.
+        Each place has threads of its own, so that a slow one delays only its own users.
         """
         return None
 
-    def opens_at_once(self, owner: str) -> bool:  # noqa: ARG002 (for those who override it)
-        """Whether ``open(owner)`` is known not to wait, so that it may be called without a thread."""
+    def opens_at_once(self, owner: str) -> bool:  # noqa: ARG002 (for overriding methods)
+        """Return whether ``open(owner)`` is known not to wait, so that it may be called without a thread."""
         return False

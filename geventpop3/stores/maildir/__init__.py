@@ -1,11 +1,11 @@
-"""Maildrops in Maildir format, each message a file of its own, delivered by any other program.
+"""Maildrops in Maildir format: each message is a file, and any other program may deliver it.
 
     maildir/
-      new/ cur/ tmp/       as every Maildir; sub-folders (``.Sent``) are not looked at
+      new/ cur/ tmp/       as in every Maildir; sub-folders (``.Sent``) are ignored
       geventpop3.index     sizes and order of the messages; may be deleted at any time
       geventpop3.update    the journal of an UPDATE in progress; normally absent
 
-The exclusive-access lock is a kernel lock on the directory itself: nothing to clean up, free when its holder dies.
+The exclusive-access lock is a kernel lock on the directory itself. It needs no cleanup and ends with its holder.
 """
 
 from geventpop3.stores.maildir.store import MaildirStore

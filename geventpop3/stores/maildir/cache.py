@@ -1,7 +1,7 @@
-"""The indexes that this process has used lately, in bounded memory.
+"""The indexes that this process used recently, in bounded memory.
 
-Two generations of a plain dict: what is used moves to the younger, and when that is half of the limit the elder is
-dropped. Each step is one dict operation, atomic by itself, so threads and greenlets share it without a lock.
+The cache is two dicts, a younger and an older. A used index moves to the younger. When that reaches half of the limit,
+the older is dropped. Each step is one atomic dict operation, so threads and greenlets share it without a lock.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from geventpop3.stores.maildir.index import Index
 
 LIMIT = 400_000
-"""Messages in all; each takes some 150 octets, twice that once it was read."""
+"""Messages in the cache; each takes some 150 octets, twice that after it was read."""
 
 _OVERHEAD = 16
-"""What an index takes besides its messages, in messages."""
+"""Cost of an index itself, as a number of messages."""
 
 
 class Cache:
@@ -28,7 +28,7 @@ class Cache:
         return path in self._young or path in self._old
 
     def get(self, path: str) -> Index | None:
-        """The index last put for *path*, if it is still here."""
+        """Return the index last put for *path*, or None if it is no longer in the cache."""
         index = self._young.get(path)
         if index is None:
             index = self._old.get(path)
@@ -37,18 +37,18 @@ class Cache:
         return index
 
     def put(self, path: str, index: Index) -> None:
-        """Keep *index*; one that is larger than half of the limit is not kept."""
+        """Keep *index*, unless it is larger than half of the limit."""
         weight = len(index) + _OVERHEAD
         if weight > self._half:
             self.drop(path)
             return
         if self._weight + weight > self._half:
-            # Two threads may both come here, and the cache then forgets more than it must.
+            # If two threads do this together, the cache drops more than it must.
             self._old, self._young, self._weight = self._young, {}, 0
         self._young[path] = index
         self._weight += weight
 
     def drop(self, path: str) -> None:
-        """Forget the index of *path*, if it is here."""
+        """Drop the index of *path*, if there is one."""
         self._young.pop(path, None)
         self._old.pop(path, None)

@@ -1,4 +1,4 @@
-"""A message file being read: exactly as many octets as it had when it was measured, or an exception."""
+"""Reading of a message file: exactly as many octets as it had when measured, or an exception."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
 _PAGE_OCTETS = 4096
-"""The smallest page of the page cache there is."""
+"""Octets of the smallest page of any page cache."""
 
 
 _buffers: list[memoryview] = []
-"""Those that nobody uses; threads share the list, whose operations are atomic."""
+"""Buffers not in use; threads share the list, whose operations are atomic."""
 
 
 def read_at_hand(fd: int, size: int) -> bytes | None:
-    """The whole file, if it is *size* octets long and all of it in the page cache; None to have ``Body`` see to it.
+    """Return the whole file if it has *size* octets, all in the page cache; None if ``Body`` must read it.
 
     *size* is less than ``CHUNK_OCTETS``.
     """
     if _NOWAIT is None:
         return None
-    # A buffer that was used lately is in the processor's cache; one for each thread that reads at this moment.
+    # A recently used buffer is in the processor's cache. Each thread that reads now has its own.
     try:
         buffer = _buffers.pop()
     except IndexError:
         buffer = memoryview(bytearray(CHUNK_OCTETS))
     try:
-        # One octet more than there should be, to see that there is none.
+        # One octet more than expected, to detect a longer file.
         if system.preadv(fd, (buffer[: size + 1],), 0, _NOWAIT) != size:
             return None
-        # At the end of a page the kernel may have stopped because the next is not at hand: that looks like the end.
+        # At the end of a page the kernel may have stopped because the next page is not cached; that looks like the end.
         if size and size % _PAGE_OCTETS == 0 and system.fstat(fd).st_size != size:
             return None
         return bytes(buffer[:size])
@@ -54,7 +54,7 @@ def read_at_hand(fd: int, size: int) -> bytes | None:
 
 
 def let_go(fd: int) -> None:
-    """Closes a file that was only read: whatever ``close`` says, nothing is lost, and the descriptor is gone."""
+    """Close a file that was only read; an error is ignored, because nothing is lost and the descriptor is closed."""
     try:
         system.close(fd)
     except OSError:
@@ -62,7 +62,7 @@ def let_go(fd: int) -> None:
 
 
 class Body(Chunks):
-    """Reads the open file *fd*, *path* in *maildir*, which was *size* octets long, and closes it at the end."""
+    """A reader of the open file *fd*, *path* in *maildir*, which had *size* octets; it closes the file at the end."""
 
     __slots__ = ("_buffer", "_fd", "_maildir", "_offset", "_path", "_size", "complete")
 
@@ -76,7 +76,7 @@ class Body(Chunks):
         self._buffer = bytearray()
 
     def intact(self) -> bool:
-        """Whether the file is a regular one and as long as it was. Raises StoreUnavailable."""
+        """Return whether the file is regular and as long as when measured. Raises StoreUnavailable."""
         try:
             status = system.fstat(self._fd)
         except OSError as error:
@@ -84,12 +84,12 @@ class Body(Chunks):
         return status.st_size == self._size and stat.S_ISREG(status.st_mode)
 
     def ready(self) -> bytes | None:
-        """Reads from the page cache alone, where the kernel can say so (``RWF_NOWAIT``)."""
+        """Return the next chunk from the page cache alone, if the kernel supports that (``RWF_NOWAIT``)."""
         if self.complete:
             return b""
         if _NOWAIT is None:
             return None
-        # The first chunk is the largest, so its buffer does for all.
+        # The first chunk is the largest, so its buffer fits all.
         buffer = self._buffer = self._buffer or bytearray(self._wanted())
         try:
             got = system.preadv(self._fd, (buffer,), self._offset, _NOWAIT)
@@ -120,7 +120,7 @@ class Body(Chunks):
         self.close()
 
     def _wanted(self) -> int:
-        # One octet more than should be left, to see that there is none.
+        # One octet more than expected, to detect a longer file.
         return min(CHUNK_OCTETS, self._size - self._offset + 1)
 
     def _taken(self, chunk: bytes, wanted: int) -> bytes:
@@ -143,9 +143,9 @@ class Body(Chunks):
 
 
 class Counted(Chunks):
-    """A Body whose octets as sent *index* has from the name of its file alone: counted while it is read.
+    """A Body whose octets in *index* come from the file name alone, so they are counted during the read.
 
-    If that is another number, *mistaken* is called and makes the exception that is raised instead of the last chunk.
+    If the count differs, *mistaken* makes the exception that is raised instead of the last chunk.
     """
 
     __slots__ = ("_body", "_counter", "_index", "_mistaken", "_place", "_wrong", "complete")
@@ -160,7 +160,7 @@ class Counted(Chunks):
         self.complete = False
 
     def ready(self) -> bytes | None:
-        """As of Body; that the number is wrong is left to ``next``, because an index has to be written."""
+        """Return the chunk of Body; None if the count is wrong, because ``next`` must then write an index."""
         chunk = self._body.ready()
         if chunk is not None:
             self._count(chunk)

@@ -1,4 +1,4 @@
-"""A look at a maildir before anybody logs in: which of the first session's calls would fail. Changes nothing."""
+"""Examination of a maildir before a login, for calls of the first session that would fail. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_MESSAGE = (errno.ENOENT, errno.ELOOP, errno.ENXIO)
 
 
 class Examination:
-    """The state of the maildir at *path*, of which the *fixed* part is the operator's."""
+    """The state of the maildir at *path*; its *fixed* part belongs to the operator."""
 
     def __init__(self, path: str, fixed: str) -> None:
         self.path = path
@@ -26,7 +26,7 @@ class Examination:
         self._fixed = fixed
 
     def root(self, steps: Sequence[str], *, create: bool) -> None:
-        """Examine the maildir at *steps*; *create* as of MaildirStore."""
+        """Examine the maildir at *steps*; *create* is the option of MaildirStore."""
         try:
             root = open_root(steps)
         except FileNotFoundError as error:
@@ -44,7 +44,7 @@ class Examination:
                 system.close(root)
 
     def _above(self, steps: Sequence[str]) -> None:
-        """Examine the directory in which the first login would begin to make others."""
+        """Examine the existing directory in which the first login would make the missing ones."""
         for count in range(len(steps) - 1, 0, -1):
             path = os.path.join(*steps[:count])
             try:
@@ -65,7 +65,7 @@ class Examination:
         self._need_writable(self._fixed, None, self._fixed)
 
     def _root(self, root: int, *, create: bool) -> None:
-        # Where nothing can be written there is no index, and no removal of several messages.
+        # Without write access there is no index and no removal of several messages.
         self._need_writable(".", root, self.path)
         parts = Parts(root, self.path)
         try:

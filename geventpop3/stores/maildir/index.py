@@ -1,8 +1,8 @@
-"""The index: what a scan found, in columns, and the same as a file. Losing the file costs time, never mail.
+"""The index: the result of a scan in columns, in memory and as a file. Losing the file costs time, never mail.
 
-The file is one header, four columns of 64-bit numbers in the machine's own order, and two joined strings; a checksum
-covers all of it. Any file that is not exactly that is no index. The owner can write one too, so a long one is read only
-if its maildir holds enough for it, and no call works on so much of it at once that other threads would notice.
+The file is one header, four columns of 64-bit numbers in the machine's byte order, and two joined strings. A checksum
+covers all of it. Any file of another form is no index. The owner can write one too, so a long one is read only if its
+maildir holds enough messages. No call works on so much of it at once that other threads would notice.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from geventpop3.stores.store import UNIQUE_ID_OCTETS, Snapshot
 FILE = "geventpop3.index"
 
 UNKNOWN = 2**64 - 1
-"""The file size of a message that could not be measured, or was found changed: measured again by the next scan."""
+"""File size of a message that could not be measured or that changed: the next scan measures it again."""
 
 AT_ONCE = 1 << 20
-"""Octets of an index that are read without asking what its maildir holds: some ten thousand messages."""
+"""Octets of an index that are read without counting the maildir's messages: some ten thousand messages."""
 
 LONGEST = 1 << 28
-"""Octets of the longest index that is read at all."""
+"""Octets of the longest index that is read."""
 
 TIMES_HELD = 10
-"""A long index may tell of so many times the messages that its maildir holds. Then a login after a restart counts a
+"""Largest ratio of a long index's messages to those that its maildir holds. Then a login after a restart counts a
 tenth of them, and the owner of few messages cannot make the server keep many."""
 
 HELD_OCTETS = 1024
-"""A long index may have so many octets for each message that its maildir holds: three times what the longest takes."""
+"""Most octets of a long index for each message that its maildir holds: three times the longest entry."""
 
 _MAGIC, _MAGIC_1 = (b"geventpop3 index %d %b\n" % (version, sys.byteorder[:3].encode()) for version in (2, 1))
 """Version 1 had no inodes."""
@@ -48,20 +48,20 @@ _CHECKSUM = struct.Struct("=L")
 _START_OCTETS = len(_MAGIC) + _CHECKSUM.size + _HEADER.size
 
 _SEPARATOR = "/"
-"""Between strings: the one octet besides NUL that no file name holds, so that no path can be smuggled in."""
+"""The separator of joined strings: the only octet besides NUL that no file name holds, so no path can be forged."""
 
 _SORTED_AT_ONCE = 4096
 _SPLIT_AT_ONCE = 1 << 16
 _COPIED_AT_ONCE = 1 << 20
 
 _LARGEST = 1 << 40
-"""Octets of a file that no message has."""
+"""Octets of a file, more than any message has."""
 
 
 class Row(NamedTuple):
-    """One message as measured; rows sort oldest first. *time*: of delivery, microseconds. *size*: of the file.
+    """One message as measured; rows sort oldest first.
 
-    *inode*: of the file that was measured. A copy has another one.
+    *time*: of delivery, microseconds. *size*: of the file. *inode*: of the measured file; a copy has another one.
     """
 
     time: int
@@ -74,8 +74,8 @@ class Row(NamedTuple):
 class Index:
     """Immutable columns, oldest message first, shared by all sessions that find the maildir unchanged.
 
-    *fingerprint*: of the directories that are known to hold exactly these messages; None if the next session must
-    list them again.
+    *fingerprint*: of the directories when they held exactly these messages; None if the next session must list them
+    again.
     """
 
     def __init__(
@@ -93,18 +93,18 @@ class Index:
         self.inodes = inodes
         self.snapshot = snapshot
         self.counted = bytearray(len(sizes))
-        """By place: whether the message was read since, and has the octets that are said here."""
-        # Made when first asked for; two threads may both make them, which costs less than a lock.
+        """Flags by place: 1 if the message was read since, and has the octets stated here."""
+        # Made on first use; two threads may both make them, which costs less than a lock.
         self._tails = tails
         self._places: dict[str, int] | None = None
 
     @classmethod
     def empty(cls) -> Index:
-        """What is known of a maildir that was never scanned."""
+        """Return the index of a maildir that was never scanned."""
         return cls(None, array("Q"), array("Q"), array("Q"), Snapshot([], array("Q")), [])
 
     def unmeasured(self, tails: Mapping[str, str]) -> dict[str, str]:
-        """Those of *tails* whose size is not known here."""
+        """Return the items of *tails* whose size this index does not have."""
         places, sizes = self.places, self.sizes
         return {
             unique_id: tail
@@ -113,9 +113,9 @@ class Index:
         }
 
     def updated(self, tails: Mapping[str, str], rows: Sequence[Row], fingerprint: Fingerprint | None) -> Index:
-        """The index of what is in *tails*: the messages known here, and the *rows* of those that were not.
+        """Return the index of the messages in *tails*: those known here, and the *rows* of the others.
 
-        Whole columns are worked on, because a great maildrop has mostly changed by a message or two at its end.
+        It works on whole columns, because a large maildrop has mostly changed by a message or two at its end.
         """
         new = _sorted(rows)
         kept = [
@@ -147,7 +147,7 @@ class Index:
 
     @property
     def tails(self) -> Sequence[str]:
-        """The rest of each message's path (see ``listing.path_of``)."""
+        """The rest of each message's path (see ``names.path_of``)."""
         if isinstance(self._tails, bytes | bytearray):
             joined = self._tails
             self._tails = [
@@ -165,18 +165,18 @@ class Index:
         return self._places
 
     def path(self, place: int) -> str:
-        """The path of a message, relative to the maildir, as of the scan."""
+        """Return the path of a message at the time of the scan, relative to the maildir."""
         return path_of(self.snapshot.unique_ids[place], self.tails[place])
 
     def without_sizes(self, places: Iterable[int]) -> Index:
-        """This index, less what it knows of some messages, so that the next scan measures them again."""
+        """Return this index without the sizes of some messages, so that the next scan measures them again."""
         sizes = self.sizes[:]
         for place in places:
             sizes[place] = UNKNOWN
         return Index(None, self.times, sizes, self.inodes, self.snapshot, self._tails)
 
     def encode(self) -> bytes:
-        """The content of the index file."""
+        """Return the content of the index file."""
         unique_ids = _SEPARATOR.join(self.snapshot.unique_ids).encode("ascii")
         tails = os.fsencode(_SEPARATOR.join(self.tails))
         fingerprint = self.fingerprint or (0, 0, 0, 0)
@@ -187,7 +187,7 @@ class Index:
 
 
 def _sorted(rows: Sequence[Row]) -> list[Row]:
-    """The rows, oldest first. One call of ``sort`` lets no other thread run, so many rows are sorted in parts."""
+    """Return the rows, oldest first; sort many rows in parts, because one large sort blocks other threads."""
     parts = [sorted(rows[start : start + _SORTED_AT_ONCE]) for start in range(0, len(rows), _SORTED_AT_ONCE)]
     return parts[0] if len(parts) == 1 else list(merge(*parts))
 
@@ -195,8 +195,8 @@ def _sorted(rows: Sequence[Row]) -> list[Row]:
 def read(root: int, count_held: Callable[[int], int]) -> bytes | None:
     """Return the content of the index file of the maildir *root*; None if there is none.
 
-    *count_held* counts the messages of the maildir, as far as it is asked to. Raises OSError: EFBIG if the file is
-    longer, or tells of many more messages, than the maildir may need.
+    *count_held* counts the messages of the maildir, up to its argument. Raises OSError; EFBIG if the file is too long
+    for the maildir or states too many messages.
     """
     try:
         fd = system.openat(FILE, system.OWN_READ, dir_fd=root)
@@ -215,14 +215,14 @@ def read(root: int, count_held: Callable[[int], int]) -> bytes | None:
             pieces.append(piece)
             left -= len(piece)
         content = b"".join(pieces)
-        # Whoever wrote into it meanwhile made it none.
+        # A write during the read may have changed the count: then the file is no index.
         return content if count is None or count == _count(content) else b""
     finally:
         system.close(fd)
 
 
 def _count(content: bytes) -> int:
-    """Return of how many messages an index tells that begins like this; 0 if it is none."""
+    """Return the number of messages that an index with this beginning states; 0 if it is too short."""
     if len(content) < _START_OCTETS:
         return 0
     count: int = _HEADER.unpack_from(content, _START_OCTETS - _HEADER.size)[0]
@@ -230,7 +230,7 @@ def _count(content: bytes) -> int:
 
 
 def decode(content: bytes) -> Index | None:
-    """Return the index in an index file's content; None if it is torn, damaged or of another version or machine."""
+    """Return the index decoded from a file's content; None if torn, damaged, or of another version or machine."""
     width = 4 if content.startswith(_MAGIC) else 3
     if width == 3 and not content.startswith(_MAGIC_1):
         return None
@@ -254,7 +254,7 @@ def decode(content: bytes) -> Index | None:
     inodes = columns[3] if width == 4 else array("Q", bytes(8 * count))
     unique_ids = _unique_ids(content, start, start + unique_ids_octets) if count else []
     tails = _tails(view[start + unique_ids_octets :], count)
-    # Whoever may write to the maildir could forge the checksum too: these keep replies and paths well formed.
+    # The owner could forge the checksum too. These checks keep replies and paths well formed.
     if unique_ids is None or tails is None or len(unique_ids) != count or not _are_sizes(sizes, octets):
         return None
     fingerprint = (stamps[0], stamps[1], stamps[2], stamps[3]) if settled else None
@@ -262,7 +262,7 @@ def decode(content: bytes) -> Index | None:
 
 
 def _pieces(view: memoryview) -> Iterator[memoryview]:
-    """Yield a part of an index, some at a time: to copy all at once lets no other thread run."""
+    """Yield *view* in pieces, because one large copy blocks other threads."""
     for start in range(0, len(view), _COPIED_AT_ONCE):
         yield view[start : start + _COPIED_AT_ONCE]
 
@@ -278,7 +278,7 @@ def _tails(view: memoryview, count: int) -> bytearray | None:
 
 
 def _are_sizes(sizes: array[int], octets: array[int]) -> bool:
-    """Return whether files of these sizes can have so many octets as sent: each may be a line end, and one may lack."""
+    """Return whether the sizes allow these octets: each octet may be a line end, and the last may be missing."""
     for size, sent in zip(sizes, octets, strict=True):
         if not (size <= sent <= 2 * size + 2 and size < _LARGEST) and size != UNKNOWN:
             return False
@@ -299,7 +299,7 @@ def _unique_ids(content: bytes, start: int, end: int) -> list[str] | None:
 
 
 def _parts(joined: bytes | bytearray, start: int, stop: int) -> Iterator[bytes]:
-    """Yield strings that were joined, still joined, some at a time: to split all at once lets no other thread run."""
+    """Yield parts of the joined strings, still joined, because one large split blocks other threads."""
     separator = _SEPARATOR.encode()
     while start <= stop:
         end = joined.find(separator, start + _SPLIT_AT_ONCE, stop)

@@ -1,8 +1,8 @@
-"""The journal of an UPDATE: while it is there, the messages it names are being removed, whatever crashes.
+"""The journal of an UPDATE: while it exists, the messages that it names are being removed, even after a crash.
 
-It is complete and on the disk before it gets its name, so that under its name it can be torn only by damage, and then
-nothing is removed: no message is removed by guess. The owner can write one too: it is read in pieces, and what is kept
-of it is no more than the maildir holds.
+It is complete and on the disk before it gets its name, so only damage can tear it. Nothing is removed by a damaged
+journal, because that would be a guess. The owner can write one too, so it is read in pieces. No more of it is kept than
+the maildir holds.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ FILE = "geventpop3.update"
 DAMAGED = "geventpop3.update.damaged"
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""There is no room for a journal, so messages are removed without one."""
+"""Errors that say there is no space for a journal: messages are removed without one."""
 
 MOST = 1_000_000
-"""Messages in a journal: one of another length than ours costs its reader no more than a second or two. Those of a
-larger UPDATE are removed without one."""
+"""Most messages in a journal, so that a forged one costs its reader no more than a second or two. Those of a larger
+UPDATE are removed without one."""
 
 PIECE_OCTETS = 1 << 13
-"""Octets of a journal that are read at once: the lines in them take a millisecond or two, and then others may run."""
+"""Octets of a journal read at once: their lines take a millisecond or two, and then other threads may run."""
 
 _TITLE = re.compile(rb"geventpop3 update [12] ([0-9a-f]{8})\n")
 _LINE = re.compile(rb"([!-~]{1,70})(?: (\d{1,20}) (\d{1,20}))?\n")
-"""A line is a unique-id, the inode and the size of the file; version 1 had no more than the unique-id."""
+"""One line: the unique-id, the inode and the size of the file. Version 1 had only the unique-id."""
 
 _LINE_OCTETS = 113
 
@@ -43,7 +43,7 @@ _LINE_OCTETS = 113
 def exists(root: int) -> bool:
     """Return whether an UPDATE was begun and not finished. Raises OSError.
 
-    What is no file there is none of ours: the owner put it there.
+    Only a regular file counts: the owner made anything else of that name.
     """
     try:
         return stat.S_ISREG(system.stat(FILE, dir_fd=root, follow_symlinks=False).st_mode)
@@ -52,7 +52,7 @@ def exists(root: int) -> bool:
 
 
 def is_obstructed(root: int) -> bool:
-    """Return whether a directory keeps a journal from its place. All else gives way to a new file."""
+    """Return whether a directory has a name that the journal needs. A new file replaces anything else."""
     for name in (FILE, system.temporary_name(FILE)):
         with suppress(OSError):
             if stat.S_ISDIR(system.stat(name, dir_fd=root, follow_symlinks=False).st_mode):
@@ -61,9 +61,9 @@ def is_obstructed(root: int) -> bool:
 
 
 def write(marked: Mapping[str, Marked], root: int, *, durable: bool) -> None:
-    """The commit point: on return the messages will be removed, by this process or the next. Raises OSError.
+    """Write the journal, the commit point: after it, this process or the next removes the messages. Raises OSError.
 
-    What is raised may come after the journal got its name.
+    An error may be raised after the journal got its name.
     """
     if len(marked) > MOST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), FILE)
@@ -73,7 +73,7 @@ def write(marked: Mapping[str, Marked], root: int, *, durable: bool) -> None:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        # People remove mail when the disk is full. The index is larger than any journal, and can be made anew.
+        # Users remove mail when the disk is full. The index is larger than any journal, and can be made again.
         for name in (index.FILE, system.temporary_name(index.FILE)):
             with suppress(IsADirectoryError):
                 system.remove_file(name, root)
@@ -81,10 +81,10 @@ def write(marked: Mapping[str, Marked], root: int, *, durable: bool) -> None:
 
 
 def withdraw(root: int, *, durable: bool, doubted: bool) -> None:
-    """Take the journal away; *durable*: so that it does not come back after a power cut. Raises OSError.
+    """Remove the journal; *durable*: so that it does not come back after a power cut. Raises OSError.
 
-    One that came back would name messages that are gone, and remove what was restored from a backup by then.
-    *doubted*: it was taken away before, but perhaps not for good.
+    A journal that came back would remove messages restored from a backup meanwhile. *doubted*: sync even if it
+    is gone already, because that removal may not be durable.
     """
     try:
         removed = system.remove_file(FILE, root)
@@ -97,11 +97,11 @@ def withdraw(root: int, *, durable: bool, doubted: bool) -> None:
 
 
 def set_aside(root: int) -> None:
-    """Give a damaged journal a name under which nothing reads it. Raises OSError."""
+    """Rename a damaged journal, so that nothing reads it. Raises OSError."""
     try:
         system.rename(FILE, DAMAGED, src_dir_fd=root, dst_dir_fd=root)
     except IsADirectoryError:
-        # The owner put that there, and then it is of no use to keep what he can write himself.
+        # The owner made that directory. A journal that the owner can write need not be kept.
         system.remove_file(FILE, root)
 
 
@@ -112,7 +112,7 @@ def encode(marked: Mapping[str, Marked]) -> bytes:
 
 
 def read(finder: Finder, root: int) -> dict[str, Marked] | None:
-    """Return those messages of the journal that *finder* finds, by unique-id; None if it is damaged.
+    """Return the messages of the journal that *finder* finds, by unique-id; None if the journal is damaged.
 
     Raises OSError, FileNotFoundError if there is no journal.
     """
@@ -139,7 +139,7 @@ def read(finder: Finder, root: int) -> dict[str, Marked] | None:
 
 
 def _read_lines(lines: bytes, finder: Finder, found: dict[str, Marked]) -> bool:
-    """Add what *finder* finds of these lines to *found*; return False if one is none."""
+    """Add the messages of these lines that *finder* finds to *found*; return False if a line is malformed."""
     start = 0
     while start < len(lines):
         line = _LINE.match(lines, start)

@@ -1,7 +1,7 @@
-"""What is in ``new`` and ``cur`` right now, however much other programs rename meanwhile. Changes nothing.
+"""Listings of ``new`` and ``cur``, complete even if other programs rename files meanwhile. Nothing is changed.
 
-A rename that is made while a directory is read may hide a name from the reader, so a listing counts only if the
-directories' change times say that nothing moved, and otherwise for half: two of them are joined.
+A rename during the read of a directory may hide a name from the reader. So one listing is enough only if the
+directories' change times show no change; otherwise two listings are joined.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from geventpop3.stores.maildir.names import base_digest, is_base, is_shared, pat
 from geventpop3.stores.maildir.opening import PARTS, Parts
 
 RACY_NS = 2_000_000_000
-"""A change time younger than this (2 s, the coarsest clock of a file system) may hide a second change behind it."""
+"""Age below which a change time may hide a second change: 2 s, the coarsest clock of a file system."""
 
 ATTEMPTS = 4
 
 Fingerprint = tuple[int, int, int, int]
-"""Inode and change time (ns) of new and of cur. Not the modification time, which tools such as rsync set back."""
+"""Inode and change time (ns) of new and of cur. Not the modification time: tools such as rsync set that back."""
 
 
 class Listing(NamedTuple):
-    """*tails*: the rest of the path by unique-id (see ``path_of``). *fingerprint*: of the directories as they were
-    listed, or None if they were changing, or changed too lately to be sure of. *shared*: the unique-ids that one of
-    several files with one base name would have if it were the only one."""
+    """The messages found in a maildir.
+
+    *tails*: the rest of the path by unique-id (see ``path_of``). *fingerprint*: of the directories as listed; None if
+    they were changing, or changed too recently to be sure. *shared*: unique-ids made of a base name that several files
+    share; no file has them.
+    """
 
     tails: dict[str, str]
     fingerprint: Fingerprint | None
@@ -37,7 +40,7 @@ class Listing(NamedTuple):
 
 
 def fingerprint(root: int) -> Fingerprint:
-    """The fingerprint of the maildir *root*. Raises OSError."""
+    """Return the fingerprint of the maildir *root*. Raises OSError."""
     new = system.stat("new", dir_fd=root, follow_symlinks=False)
     cur = system.stat("cur", dir_fd=root, follow_symlinks=False)
     if not (stat.S_ISDIR(new.st_mode) and stat.S_ISDIR(cur.st_mode)):
@@ -46,7 +49,7 @@ def fingerprint(root: int) -> Fingerprint:
 
 
 def listing(maildir: Parts) -> Listing:
-    """List the maildir, twice or more if it is changing. Raises OSError, StoreBroken."""
+    """List the maildir, twice or more if it changes meanwhile. Raises OSError, StoreBroken."""
     tails: dict[str, str] = {}
     shared: frozenset[str] = frozenset()
     now = system.now_ns()
@@ -65,9 +68,9 @@ def listing(maildir: Parts) -> Listing:
 
 
 class Finder:
-    """Where a listing has the messages that were seen before, also if they go by other unique-ids there.
+    """A search of a listing for messages seen before, even if their unique-ids are different there.
 
-    A file that got a second one beside it, or lost those that it shared its base name with, has another unique-id.
+    The unique-id of a file changes when it begins or ceases to share its base name with others.
     """
 
     def __init__(self, listed: Listing) -> None:
@@ -75,9 +78,9 @@ class Finder:
         self._alone: dict[str, str] | None = None
 
     def path(self, unique_id: str, inode: int) -> str | None:
-        """Return the path of the message that had that unique-id and inode; None if it is not in the listing.
+        """Return the path of the message that had that unique-id and inode; None if the listing lacks it.
 
-        The file there may be another one, which only has the name.
+        Another file may have that name now.
         """
         tails = self._listed.tails
         if unique_id in self._listed.shared:
@@ -94,7 +97,7 @@ class Finder:
 
 
 def _list_once(maildir: Parts) -> tuple[dict[str, str], frozenset[str]]:
-    # new before cur: what moves from the one to the other in between is seen twice, not never.
+    # new before cur: a file that moves from new to cur in between is seen twice, never missed.
     names = {part: [name for name in maildir.names(part) if name[0] != "."] for part in PARTS}
     tails = _tails("n", names["new"])
     tails.update(_tails("c", names["cur"]))
@@ -104,7 +107,7 @@ def _list_once(maildir: Parts) -> tuple[dict[str, str], frozenset[str]]:
 
 
 def _tell_apart(tails: dict[str, str], names: Mapping[str, Collection[str]], maildir: Parts) -> Iterator[str]:
-    """Give each of several files that share a base name a unique-id of its own; yield the one that they do not have.
+    """Give each file that shares a base name its own unique-id in *tails*; yield the unique-id of the base name alone.
 
     One file that was seen under several names, because it was renamed meanwhile or has links, stays one message.
     """
@@ -127,9 +130,9 @@ def _tell_apart(tails: dict[str, str], names: Mapping[str, Collection[str]], mai
 
 
 def _sharing(tails: Mapping[str, str], names: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
-    """Return the paths by base name of the files whose base name is not theirs alone."""
+    """Return, by base name, the paths of the files that share it."""
     paths: dict[str, list[str]] = {}
-    # Of several, *tails* has one: the others tell which base names these are. The rest takes no memory.
+    # *tails* has one of several files, so the others show which base names are shared. The rest takes no memory.
     for found in (False, True):
         for part, listed in names.items():
             for name in listed:
@@ -150,7 +153,7 @@ def _status(path: str, maildir: Parts) -> os.stat_result | None:
 
 
 def _whole(path: str) -> str:
-    """The tail of a message whose unique-id is not its base name."""
+    """Return the tail of a message whose unique-id is not its base name."""
     return path[0] + path[4:]
 
 
@@ -159,6 +162,6 @@ def _tails(directory: str, names: Iterable[str]) -> dict[str, str]:
     for name in names:
         base, colon, info = name.partition(":")
         key = unique_id(base)
-        # Most tails are alike: the flags of a message that was read.
+        # Most tails are equal: the flags of a message that was read.
         tails[key] = directory + name if key != base else sys.intern(directory + colon + info)
     return tails

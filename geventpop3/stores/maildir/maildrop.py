@@ -1,11 +1,11 @@
 """One session with a Maildir: a snapshot at login, reads that follow renames, one journalled UPDATE.
 
-Nothing in the maildir is changed before UPDATE but our own index. Order in UPDATE: journal durable (the commit point),
-unlink, directories durable, journal away, that durable too. A journal that is found is finished first, under the lock.
-Where it cannot be finished, the mail is served and nothing is removed.
+Before UPDATE, nothing in the maildir changes but our own index. The order in UPDATE: write a durable journal (the
+commit point), unlink, make the directories durable, remove the journal, make that durable too. A session that finds a
+journal first finishes it, under the lock. If it cannot be finished, the mail is served and nothing is removed.
 
-A refusal of UPDATE is true at every later login. That messages are left is said only when no journal names them any
-more, not even after a power cut; otherwise that a later login may remove them.
+A refusal of UPDATE is true at every later login. It says that messages are left only if no journal names them any more,
+not even after a power cut. Otherwise it says that a later login may remove them.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from geventpop3.wire.stuffing import count_octets
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4
-"""How often a message that was renamed is looked for."""
+"""Searches for a message that was renamed."""
 
 RELIST_AT_ONCE = 1_000
-"""Messages that are listed within a millisecond or two: a larger maildrop's ``retrieve``, which lists again when a
-message was renamed, is called in a thread."""
+"""Messages that are listed within a millisecond or two. In a larger maildrop ``retrieve`` is called in a thread,
+because it lists again when a message was renamed."""
 
 NOTHING_REMOVED = "no message was removed, try again later"
 BEGUN = "the removal was begun but not completed, a later login may complete it"
@@ -57,14 +57,14 @@ _BROKEN = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def refusal(error: OSError, path: str) -> StoreUnavailable | StoreBroken:
-    """What an error of the file system is to the client; the path is for the log."""
+    """Return the exception for a file system error; *path* is for the log."""
     kind = StoreBroken if error.errno in _BROKEN else StoreUnavailable
     where = f"{path!r}" if error.filename in (None, path) else f"{path!r}: {error.filename!r}"
     return kind(detail=f"maildir {where}: {error.strerror}")
 
 
 class MaildirMaildrop(Maildrop):
-    """The maildir at *path*, open as *root*; with the lock if *exclusive*. Made by MaildirStore alone."""
+    """The maildir at *path*, open as *root*, locked if *exclusive*. Only MaildirStore makes one."""
 
     counted = True
 
@@ -117,7 +117,7 @@ class MaildirMaildrop(Maildrop):
             seconds = monotonic() - began
             if seconds > SLOW_SECONDS:
                 self._mount.took(seconds)
-                self._use(index)  # the next call may need a thread
+                self._use(index)  # because the next call may need a thread
         size = index.sizes[place]
         doubtful = states_octets(path) and not index.counted[place]
         if size < CHUNK_OCTETS:
@@ -150,7 +150,7 @@ class MaildirMaildrop(Maildrop):
         marked = {unique_id: self._marked(unique_id, index) for unique_id in wanted}
         try:
             with self._locked():
-                # Before anything is removed: one that may not be opened keeps all.
+                # Before any removal: if one of them may not be opened, nothing is removed.
                 self._parts.renew()
                 if journal.exists(self._root) and not self._finish_update():
                     raise StoreUnavailable(EARLIER, detail=f"maildir {self._path!r}: an UPDATE that was interrupted")
@@ -205,13 +205,13 @@ class MaildirMaildrop(Maildrop):
         return found
 
     def _list(self, known: Index) -> tuple[Index, bool]:
-        """What is in the maildir now, and whether that is worth writing to the disk."""
+        """Return the index of the maildir's present content, and whether it is worth writing to the disk."""
         tails, stamp, _ = listing(self._parts)
         rows, missing = measure(known.unmeasured(tails), self._parts, known.places, self._go_on)
         for _ in range(ATTEMPTS):
             if not missing:
                 break
-            # Renamed or removed since it was listed; what else a second listing lacks may only be hidden from it.
+            # These were renamed or removed since the listing. A second listing may miss others that still exist.
             later, stamp = listing(self._parts).tails, None
             tails.update(later)
             again = {each: later[each] for each in missing if each in later}
@@ -237,7 +237,7 @@ class MaildirMaildrop(Maildrop):
         return found
 
     def _read_index(self) -> bytes | None:
-        """Return the content of the index file, unless it is much longer than what the maildir holds may need."""
+        """Return the content of the index file; None if there is none or it is much too long for the maildir."""
         try:
             return indexes.read(self._root, self._parts.count)
         except OSError as error:
@@ -247,13 +247,13 @@ class MaildirMaildrop(Maildrop):
         return None
 
     def _tidy(self, index: Index | None) -> None:
-        """Clears away what a crash may have left, and writes *index* if there is one; unless another is at it."""
+        """Remove what a crash may have left and write *index* if given; do nothing if the lock is not free."""
         try:
             if not self._exclusive and not lock.acquire(self._root):
                 return
             try:
                 for name in (journal.FILE, indexes.FILE):
-                    with suppress(IsADirectoryError):  # no crash left that
+                    with suppress(IsADirectoryError):  # no crash leaves a directory
                         system.remove_file(system.temporary_name(name), self._root)
                 if index is not None:
                     system.replace_file(indexes.FILE, index.encode(), self._root, durable=False)
@@ -266,7 +266,7 @@ class MaildirMaildrop(Maildrop):
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def _open(self, unique_id: str, path: str) -> tuple[int, str]:
-        """Opens a message at *path* or wherever it was renamed to."""
+        """Open a message at *path* or at its new path if it was renamed; return the descriptor and the path."""
         if self._moved is not None:
             tail = self._moved.get(unique_id)
             path = path if tail is None else path_of(unique_id, tail)
@@ -275,7 +275,7 @@ class MaildirMaildrop(Maildrop):
                 fd = self._parts.open(path)
                 if not is_shared(unique_id) or shared_as(unique_id, system.fstat(fd).st_ino) == unique_id:
                     return fd, path
-                # Those that share the base name have changed places.
+                # Files that share the base name have exchanged their names.
                 let_go(fd)
                 raise FileNotFoundError
             except FileNotFoundError:
@@ -288,7 +288,7 @@ class MaildirMaildrop(Maildrop):
         raise StoreUnavailable("the message is gone", detail=f"{self._path!r}: {path!r}")
 
     def _forget(self, place: int, *others: int) -> None:
-        """Has the next scan measure a message that is not what the index says, and *others* that may not be either."""
+        """Make the next scan measure again a message that differs from the index, and *others* that may differ."""
         index = self._scanned()
         if index.sizes[place] != UNKNOWN:
             self._index = index.without_sizes((place,))
@@ -297,7 +297,7 @@ class MaildirMaildrop(Maildrop):
             self._tidy(later)
 
     def _mistaken(self, place: int, path: str) -> StoreUnavailable:
-        """The name of a message tells lies about its size: the next scan believes no name that is here now."""
+        """Return the error for a name that states a wrong size; make the next scan trust no present name."""
         logger.error("maildir %r: the size in the name of %r is wrong: such messages are read again", self._path, path)
         index = self._scanned()
         self._forget(place, *(other for other in range(len(index)) if states_octets(index.path(other))))
@@ -307,20 +307,20 @@ class MaildirMaildrop(Maildrop):
     # -- UPDATE -----------------------------------------------------------------------------------------------------
 
     def _marked(self, unique_id: str, index: Index) -> Marked:
-        """Return what this session knows of a message that it is to remove."""
+        """Return the data that identify a message to be removed."""
         place = index.places[unique_id]
         tail = (self._moved or {}).get(unique_id) or index.tails[place]
         return Marked(path_of(unique_id, tail), index.inodes[place], index.sizes[place])
 
     def _update(self, marked: Mapping[str, Marked]) -> None:
-        # One message needs no journal: it is there or it is not.
+        # One message needs no journal: its unlink is atomic.
         journalled = len(marked) > 1 and self._commit(marked)
         try:
             left = unlink_all(marked, self._parts)
             if self._durable and len(left) < len(marked):
                 self._parts.sync()
         except (OSError, StoreBroken) as error:
-            # What is unlinked may come back after a power cut, and is removed then if there is a journal.
+            # Unlinked files may come back after a power cut; then a journal, if there is one, removes them.
             raise self._unfinished(BEGUN if journalled else UNCERTAIN, error) from error
         if journalled and not self._withdraw(doubted=True) and left:
             raise StoreUnavailable(BEGUN, detail=self._reasons(left))
@@ -330,11 +330,11 @@ class MaildirMaildrop(Maildrop):
             raise RemovalIncomplete(len(left), detail=self._reasons(left))
 
     def _commit(self, marked: Mapping[str, Marked]) -> bool:
-        """Write the journal; return False where there is no room or no place for one, so that all go one by one."""
+        """Write the journal; return False to remove without one: no space, too many messages, its name is taken."""
         try:
             journal.write(marked, self._root, durable=self._durable)
         except OSError as error:
-            # It may have its name already. Nothing is removed yet, and nothing shall be by the next session either.
+            # The journal may have its name already. Nothing is removed yet; the next session must not remove any.
             withdrawn = self._withdraw(doubted=False)
             if error.errno in journal.FULL:
                 return not withdrawn
@@ -345,7 +345,7 @@ class MaildirMaildrop(Maildrop):
         return True
 
     def _withdraw(self, *, doubted: bool) -> bool:
-        """Take the journal away; return whether it is gone for good."""
+        """Remove the journal; return whether it is gone for ever."""
         try:
             journal.withdraw(self._root, durable=self._durable, doubted=doubted)
         except OSError as error:
@@ -354,9 +354,9 @@ class MaildirMaildrop(Maildrop):
         return True
 
     def _finish_update(self) -> bool:
-        """Finish the UPDATE that a crash or a fault interrupted; return False if it cannot be done now.
+        """Finish the UPDATE that a crash or a fault interrupted; return False if that is impossible now.
 
-        Called under the lock.
+        The caller holds the lock.
         """
         try:
             return self._finished()
@@ -370,7 +370,7 @@ class MaildirMaildrop(Maildrop):
         try:
             marked = journal.read(finder, self._root)
         except FileNotFoundError:
-            return True  # another session was first
+            return True  # another session finished it
         if marked is None:
             logger.error("journal of maildir %r is damaged: moved aside, nothing removed", self._path)
             journal.set_aside(self._root)
@@ -380,11 +380,11 @@ class MaildirMaildrop(Maildrop):
             self._log_unfinished(self._reasons(left))
             return False
         if left:
-            # No later try would do better: other messages can be removed then. No client was told that these are gone.
+            # A later try would fail too and block other removals. No client received +OK for the removal of these.
             logger.error("UPDATE that was interrupted is given up: %s", self._reasons(left))
         if self._durable:
             self._parts.sync()
-        # One that stays is harmless if nothing is there that it names.
+        # A journal that stays is harmless if no message that it names is left.
         return self._withdraw(doubted=False) or not left
 
     def _log_unfinished(self, reason: str) -> None:

@@ -1,6 +1,6 @@
-"""The size of a message as sent, from its name if the deliverer wrote it there, else by reading it once.
+"""The size of a message as sent: from its name if the deliverer wrote it there, otherwise by reading it once.
 
-The end of the message, which is read for its line end anyway, must bear out what the name says; RETR then counts.
+The end of the message is read for its line end anyway, and must agree with the size in the name; RETR then counts.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ BATCH = 32
 READ_OCTETS = 1 << 20
 
 END_OCTETS = 4096
-"""One page of the file."""
+"""Octets read at the end of a file: one page."""
 
 _NO_MESSAGE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
 
 
 class Measured(NamedTuple):
-    """*missing*: the unique-ids of what was renamed or removed since it was listed."""
+    """The result of ``measure``. *missing*: unique-ids of messages renamed or removed since the listing."""
 
     rows: list[Row]
     missing: list[str]
 
 
 def _nothing() -> None:
-    """Go on."""
+    """Do nothing."""
 
 
 def measure(
     tails: Mapping[str, str], maildir: Parts, doubted: Container[str] = (), go_on: Callable[[], None] = _nothing
 ) -> Measured:
-    """Measure these messages of the maildir; what is no regular file is left out.
+    """Measure these messages of the maildir, but no file that is not regular.
 
-    *doubted*: unique-ids of messages whose names are not believed. *go_on* is called now and then, and may raise.
-    A message that cannot be read has a row nevertheless, of UNKNOWN size: it is in the maildrop, only RETR refuses.
-    Raises OSError if nothing can be read now.
+    *doubted*: unique-ids of messages whose names are not trusted. *go_on* is called before each batch and may raise.
+    An unreadable message has a row of UNKNOWN size: it is in the maildrop, and only RETR is refused. Raises OSError if
+    nothing can be read now.
     """
     measured = Measured([], [])
     items = iter(tails.items())
     while batch := list(islice(items, BATCH)):
         go_on()
         if len(batch) > 1:
-            # On a cold disk all of them are read at the same time: a third of the time, or less.
+            # On a cold disk all are read in parallel, in a third of the time or less.
             for unique_id, tail in batch:
                 with suppress(OSError):
                     _prefetch(path_of(unique_id, tail), maildir)
@@ -108,7 +108,7 @@ def _measure(unique_id: str, tail: str, maildir: Parts, *, believed: bool) -> Ro
 
 
 def _counted(fd: int, expected: int) -> tuple[int, int]:
-    """The size as sent and the size of the file; *expected* saves a small message its second read."""
+    """Return the size as sent and the size of the file; *expected* saves the second read of a small message."""
     counter = Counter()
     size = 0
     wanted = min(expected + 1, READ_OCTETS)
@@ -121,15 +121,15 @@ def _counted(fd: int, expected: int) -> tuple[int, int]:
 
 
 def _borne_out(fd: int, size: int, octets: int) -> int | None:
-    """*octets* with the line end that the last line may lack, which ``,W=`` does not count and RETR adds.
+    """Return *octets*, plus the final line end if it is missing: ``,W=`` does not count it and RETR adds it.
 
-    None if that cannot be for a message that ends as this one does; a small one is counted by this.
+    None if the end of the message shows that this cannot be right. A small message is counted completely.
     """
     before = max(size - END_OCTETS, 0)
     end = system.pread(fd, END_OCTETS, before)
     if end and end[-1:] != b"\n":
         octets += 2
     counted = count_octets((end,))
-    # What comes before may be all line ends or have none, and a CR at its end may belong to the first LF here.
+    # The part before may be all line ends or have none, and a CR at its end may belong to the first LF here.
     least = before + counted - (before > 0)
     return octets if least <= octets <= least + before + (before > 0) else None

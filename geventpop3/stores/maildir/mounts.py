@@ -1,7 +1,7 @@
-"""Mounts: whether calls to a file system may be made in an event loop, or wait and need a thread.
+"""Mounts of file systems, and whether calls to them may run in the event loop or need a thread.
 
-A call to a warm local file system takes microseconds, less than a thread costs. One to a network file system, to FUSE,
-or to a disk that is failing may take seconds, and all sessions would wait for it.
+A call to a warm local file system takes microseconds, less than a thread costs. A call to a network file system, to
+FUSE, or to a failing disk may take seconds, and all sessions would wait for it.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ ThreadsFor = Literal["auto", "always", "never"]
 THREADS_FOR: tuple[ThreadsFor, ...] = ("auto", "always", "never")
 
 SLOW_SECONDS = 0.05
-"""A call that takes longer makes its mount slow for ``SLOW_FOR`` seconds."""
+"""Seconds of a call; a longer call makes its mount slow for ``SLOW_FOR`` seconds."""
 
 SLOW_FOR = 60.0
 
 TABLE = "/proc/self/mountinfo"
 TABLE_SECONDS = 10.0
-"""Seconds for which the table of mounts is taken to be right."""
+"""Seconds for which a copy of the table of mounts is valid."""
 
 _WAITING = re.compile(
     r"9p|afs|autofs|beegfs.*|ceph|cifs|coda|davfs|fuse.*|gfs2?|glusterfs|gpfs|lustre|ncpfs|nfs4?|ocfs2|orangefs|smb.*|virtiofs"
 )
-"""The types of file systems whose calls wait for another machine or process (statfs(2), filesystems(5))."""
+"""Types of file systems whose calls wait for another machine or process (statfs(2), filesystems(5))."""
 
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class Mount:
-    """A mounted file system: *point* is where, *kind* its type as the kernel has it."""
+    """A file system mounted at *point*; *kind* is its type in the kernel's table."""
 
     __slots__ = ("_slow_until", "_waits", "point")
 
@@ -46,11 +46,11 @@ class Mount:
         return f"<Mount {self.point}>"
 
     def waits(self) -> bool:
-        """Return whether calls may wait: always, or because one did lately."""
+        """Return whether calls may wait, because of the type or because a recent call was slow."""
         return self._waits or (self._slow_until > 0.0 and monotonic() < self._slow_until)
 
     def took(self, seconds: float) -> bool:
-        """Note how long a call took that should take microseconds; return whether that was long."""
+        """Record the duration of a call that should take microseconds; return whether it was slow."""
         is_slow = seconds > SLOW_SECONDS
         if is_slow:
             self._slow_until = monotonic() + SLOW_FOR
@@ -58,7 +58,7 @@ class Mount:
 
 
 class _Table(NamedTuple):
-    """The mount that a directory is on, and those below the directory by their paths, the longest first."""
+    """The mount of a directory, and the mounts below it by path, the longest path first."""
 
     base: Mount
     below: tuple[tuple[str, Mount], ...]
@@ -75,7 +75,7 @@ class Mounts:
         self._table = self._read()
 
     def of(self, path: str) -> Mount:
-        """Return the mount of a path below the directory; it asks the kernel for nothing."""
+        """Return the mount of a path below the directory, without a system call."""
         table = self._table
         for prefix, mount in table.below:
             if path.startswith(prefix):
@@ -87,7 +87,7 @@ class Mounts:
         return mount.waits() if self._threads_for == "auto" else self._threads_for == "always"
 
     def refresh(self) -> None:
-        """Read the kernel's table again if it is old. A mount that is still there keeps its record."""
+        """Read the kernel's table again if the copy is old. A mount that still exists keeps its record."""
         if monotonic() >= self._table.until:
             self._table = self._read()
 
@@ -99,7 +99,7 @@ class Mounts:
             if _is_within(fixed, point):
                 at = max(at, point, key=len)
             elif _is_within(point, fixed):
-                # As the template writes it: links in its fixed part are resolved in the kernel's table.
+                # The path as the template writes it, because the kernel's table has links in the fixed part resolved.
                 shown = os.path.join(self._fixed, os.path.relpath(point, fixed), "")
                 below.append((shown, self._mount(point, kinds[point])))
         below.sort(key=lambda each: len(each[0]), reverse=True)
@@ -118,12 +118,12 @@ def _is_within(path: str, directory: str) -> bool:
 
 
 def _mounted() -> Iterable[tuple[str, str]]:
-    """Yield the mount points and the types of their file systems; of several at one point the last is seen."""
+    """Yield each mount point and its file system's type; of several at one point, the last is visible."""
     try:
         with open(TABLE, encoding="utf-8", errors="surrogateescape") as table:
             lines = table.readlines()
     except OSError:
-        return  # a system that has none: then only calls that took long tell
+        return  # a system without the table: then only slow calls mark a mount
     for line in lines:
         # proc(5): "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw"
         before, _, after = line.partition(" - ")

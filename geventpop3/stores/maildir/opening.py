@@ -1,8 +1,9 @@
 """The directories of a maildir, opened one below the other and never through a symbolic link.
 
-An owner who may write to a maildir may replace any name in it by a link to the mail of another. So each directory is
-opened relative to the open one above it, and each message relative to ``new`` or ``cur``: an open directory stays the
-same whatever its name comes to be. Messages have no check of their owner, because deliverers run as users of their own.
+An owner who may write to a maildir may replace any name in it by a link to the mail of another owner. So each
+directory is opened relative to its open parent, and each message relative to ``new`` or ``cur``. An open directory
+stays the same even if it is renamed. The owner of a message is not checked, because deliverers run as their own
+users.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
 
 
 def open_root(steps: Sequence[str], *, make: bool = False, flags: int = system.PART) -> int:
-    """Open the maildir at *steps* (see ``Template.steps``) by *flags* and return its descriptor.
+    """Open the maildir at *steps* (see ``Template.steps``) with *flags* and return its descriptor.
 
-    *make*: make each directory that is missing. Raises OSError, whose filename is a path, and StoreBroken.
+    *make*: make each missing directory. Raises OSError, whose filename is a path, and StoreBroken.
     """
     if len(steps) == 1 and not make:
         return _open(steps[0], flags, None, steps[0])
@@ -62,10 +63,10 @@ def open_root(steps: Sequence[str], *, make: bool = False, flags: int = system.P
 
 
 def check_owner(uid: int, root: int | None, path: str) -> None:
-    """Raise StoreBroken unless *uid*, the owner of the directory *path*, may have a part in the maildir *root*.
+    """Raise StoreBroken unless *uid*, the owner of the directory *path*, may own a part of the maildir *root*.
 
-    The owner of the maildir may, root, and the user that this process is: another could have planted the directory.
-    *root* is None for a maildir that is yet to be made, which will be this process's.
+    The maildir's owner, root and this process's user may; another user could have planted the directory. *root* is None
+    for a maildir that is yet to be made, which this process's user will own.
     """
     own = system.geteuid()
     if uid in (0, own):
@@ -77,9 +78,10 @@ def check_owner(uid: int, root: int | None, path: str) -> None:
 
 
 def _open(name: str, flags: int, parent: int | None, path: str, above: Sequence[tuple[str, int]] | None = None) -> int:
-    """Open the directory *name* in *parent*; its errors name it *path*.
+    """Open the directory *name* in *parent*; errors name it *path*.
 
-    If it is missing and *above* is not None, make it, unless one of these directories has the wrong owner for that.
+    If it is missing and *above* is not None, make it. Raises StoreBroken instead if one of the directories in *above*
+    has a wrong owner.
     """
     try:
         try:
@@ -103,7 +105,7 @@ def _make(name: str, parent: int | None) -> None:
     except FileNotFoundError:
         if parent is not None:
             raise
-        # The fixed part of the template is the operator's: links in it are followed.
+        # The fixed part of the template belongs to the operator, so links in it are followed.
         system.makedirs(os.path.dirname(name), exist_ok=True)
         system.mkdir(name, _MODE)
 
@@ -116,9 +118,9 @@ def _is_link(name: str, parent: int | None) -> bool:
 
 
 class Parts:
-    """The ``new`` and ``cur`` of the maildir open as *root*: each opened when first needed, and kept until ``close``.
+    """The ``new`` and ``cur`` of the maildir open as *root*: each is opened on first use and kept until ``close``.
 
-    Paths are those of ``listing.path_of``. *maildir* is the path of the maildir, for the log.
+    Paths are those of ``names.path_of``. *maildir* is the path of the maildir, for the log.
     """
 
     __slots__ = ("_cur", "_maildir", "_new", "root")
@@ -142,14 +144,14 @@ class Parts:
         system.unlink(path[4:], dir_fd=self._opened(path[:3]))
 
     def names(self, part: str) -> list[str]:
-        """List *part*, opened anew, because another program may have put another directory there.
+        """List *part*, opened again because another program may have replaced the directory.
 
         Raises OSError, StoreBroken.
         """
         return system.listdir(self._renewed(part))
 
     def count(self, enough: int) -> int:
-        """Count the names in both, as far as *enough*. Keeps none of them. Raises OSError, StoreBroken."""
+        """Count the names in both, up to *enough*, and keep no name. Raises OSError, StoreBroken."""
         counted = 0
         for part in PARTS:
             with system.scandir(self._renewed(part)) as entries:
@@ -157,12 +159,12 @@ class Parts:
         return counted
 
     def renew(self) -> None:
-        """Open both anew. Raises OSError, StoreBroken."""
+        """Open both again. Raises OSError, StoreBroken."""
         for part in PARTS:
             self._renewed(part)
 
     def sync(self) -> None:
-        """Make durable what was unlinked. Raises OSError, StoreBroken."""
+        """Make the unlinks durable. Raises OSError, StoreBroken."""
         for part in PARTS:
             system.fsync(self._opened(part))
 
@@ -193,6 +195,6 @@ class Parts:
         else:
             done, self._cur = self._cur, opened
         if done >= 0:
-            # It was only read: whatever close says, nothing is lost.
+            # It was only read, so an error of close loses nothing.
             with suppress(OSError):
                 system.close(done)

@@ -1,4 +1,4 @@
-"""An owner's name becomes a path only here, and never one outside the place that the template gives it."""
+"""Paths of maildirs, made from owners' names here only. No name leads outside the place that the template gives it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from functools import lru_cache
 from geventpop3.errors import ConfigError, StoreBroken
 
 COMPONENT_OCTETS = 255
-"""The longest file name of the usual file systems (NAME_MAX)."""
+"""Octets of the longest file name of the usual file systems (NAME_MAX)."""
 
 
 _REMEMBERED = 1024
-"""Paths: a login asks twice, and who logs in comes again."""
+"""Paths in the cache: a login needs its path twice, and owners log in again."""
 
 
 class Template:
     """A path with ``{user}``, ``{local}`` (before the last @) and ``{domain}``, such as ``/srv/mail/{user}``.
 
-    ``{{`` and ``}}`` are braces. A relative path is relative to where the program was started. Raises ConfigError.
+    ``{{`` and ``}}`` are braces. A relative path is relative to the working directory at the start. Raises ConfigError.
 
-    The directories before the first component with a placeholder are the fixed part: they are the operator's, and may
-    be symbolic links. Those below may be an owner's. No component is ``.`` or ``..``: ``abspath`` leaves none of the
-    template's, and no value of a placeholder is empty or begins with a dot.
+    The directories before the first component with a placeholder are the fixed part. They belong to the operator and
+    may be symbolic links; those below may belong to an owner. No component is ``.`` or ``..``: ``abspath`` removes
+    those of the template, and no value of a placeholder is empty or begins with a dot.
     """
 
     def __init__(self, template: str) -> None:
@@ -45,11 +45,11 @@ class Template:
         components = self._template.split("/")
         first = next(place for place, component in enumerate(components) if _has_field(component))
         self.fixed = "/".join(components[:first]).format() or "/"
-        """The path of the fixed part."""
+        """Path of the fixed part."""
         self._below = len(components) - first
         self._parts = {name: part for name, part in _PARTS.items() if any(field[1] == name for field in fields)}
         self.path: Callable[[str], str] = lru_cache(_REMEMBERED)(self._path)
-        """The maildir of an owner. Raises StoreBroken if there can be none of that name."""
+        """Function that returns the maildir of an owner. It raises StoreBroken if the name cannot have one."""
 
     def steps(self, path: str) -> list[str]:
         """Return the steps to the maildir *path*: its first directory below the fixed part as a path, then names."""
@@ -76,7 +76,7 @@ _PARTS: dict[str, Callable[[str], str]] = {"user": str, "local": _local, "domain
 
 
 def _component(value: str, owner: str) -> str:
-    """*value* if it is a name that a directory may have. Raises StoreBroken."""
+    """Return *value* if a directory may have that name. Raises StoreBroken otherwise."""
     if not value or value[0] == "." or "/" in value:
         raise _no_maildrop(owner, "empty, hidden or more than one path component")
     if value.isascii():

@@ -1,6 +1,6 @@
-"""Removing files of a maildir that other programs rename meanwhile: done when no listing shows one of them.
+"""Removal of files that other programs may rename meanwhile. It ends when a listing shows none of them.
 
-A message is known by its base name, which several files may come to have: then by its inode, too.
+A message is identified by its base name and, if several files share that, also by its inode.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PASSING = frozenset(
 class Marked(NamedTuple):
     """A message to be removed, as the session that marked it saw it.
 
-    *path*: where it was, perhaps out of date. *inode*: 0 if not known. *size*: of the file, UNKNOWN if not known.
+    *path*: last known path, perhaps out of date. *inode*: 0 if not known. *size*: of the file, UNKNOWN if not known.
     """
 
     path: str
@@ -37,9 +37,10 @@ class Marked(NamedTuple):
 
 
 def unlink_all(marked: Mapping[str, Marked], maildir: Parts) -> dict[str, OSError]:
-    """Unlink these messages (by unique-id), wherever they are by now, and no other files that have their names.
+    """Unlink these messages (by unique-id) at their present paths, and no other files that have their names.
 
-    Returns what is left: the reason by unique-id. Raises OSError, StoreBroken if the maildir cannot be listed.
+    Return the reason by unique-id for each message that is left. Raises OSError or StoreBroken if the maildir cannot be
+    listed.
     """
     failed: dict[str, OSError] = {}
     removed: dict[str, int] = {}
@@ -57,7 +58,7 @@ def unlink_all(marked: Mapping[str, Marked], maildir: Parts) -> dict[str, OSErro
                     continue
                 maildir.unlink(path)
             except FileNotFoundError:
-                continue  # gone, or renamed: the listing tells
+                continue  # gone or renamed: the listing shows which
             except OSError as error:
                 failed[unique_id] = OSError(error.errno, error.strerror, path)
             else:
@@ -80,20 +81,20 @@ def unlink_all(marked: Mapping[str, Marked], maildir: Parts) -> dict[str, OSErro
 
 
 def passing(reason: OSError) -> bool:
-    """Whether the system is unwell now, or busy, rather than the one file such that it cannot be removed."""
+    """Return whether the reason is a fault or load of the system, which may pass, and not a property of the file."""
     return reason.errno in _PASSING
 
 
 def _is_marked(unique_id: str, marked: Marked, status: os.stat_result, removed: int | None, *, listed: bool) -> bool:
     """Return whether a file that has the name of a marked message is that message.
 
-    *removed*: the inode of the one that was unlinked under this unique-id. *listed*: a listing was made since, and
-    shows no other file of that base name.
+    *removed*: the inode of the file already unlinked under this unique-id. *listed*: a later listing shows no other
+    file with that base name.
     """
     if marked.size not in (UNKNOWN, status.st_size):
-        return False  # also where the inode is the same: file systems give those of removed files to new ones
+        return False  # even if the inode is equal: file systems reuse the inodes of removed files
     if is_shared(unique_id):
         return shared_as(unique_id, status.st_ino) == unique_id
-    # A copy has another inode: a mover made it, a restore, or a file system that numbers anew at each mount. The base
+    # The inode differs after a copy (by a mover or a restore), or if the file system renumbers at each mount. The base
     # name is the message's identity, so the only file that has it is the message.
     return status.st_ino in (marked.inode, removed) or (listed and removed is None)

@@ -1,4 +1,4 @@
-"""A Store of Maildirs: finds an owner's maildir and takes its lock."""
+"""The Store of Maildirs: it finds an owner's maildir and takes its lock."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from geventpop3.stores.store import Maildrop, Store
 class MaildirStore(Store):
     """Maildirs at *template*: a path with ``{user}``, ``{local}`` (before the last @) and ``{domain}``.
 
-    *lock*: ``"exclusive"`` lets one session at a time into a maildrop (RFC 1939 section 4); ``"none"`` lets several in
-    and keeps only their UPDATEs apart. *durable*: what QUIT removed stays removed through a power cut too. *create*:
-    make a maildir that is missing. *threads_for*: which calls a service makes in threads, where they stop no other
-    session: ``"auto"`` those to network file systems, to FUSE and to mounts that were slow lately, besides all that
-    read much; ``"always"`` all of them; ``"never"`` only those that read much. Raises ConfigError.
+    *lock*: ``"exclusive"`` admits one session at a time to a maildrop (RFC 1939 section 4). ``"none"`` admits several
+    and separates only their UPDATEs. *durable*: messages that QUIT removed stay removed after a power cut too.
+    *create*: make a missing maildir. Raises ConfigError.
 
-    No symbolic link is followed below the template's fixed part, and each directory there must belong to the owner of
-    the maildir, to root or to this process's user.
+    *threads_for*: the calls that a service makes in threads, so that they delay no other session. ``"never"``: only
+    calls that read much. ``"auto"``: also calls to network file systems, to FUSE and to recently slow mounts.
+    ``"always"``: all calls.
+
+    No symbolic link is followed below the template's fixed part. Each directory there must belong to the owner of the
+    maildir, to root or to this process's user.
     """
 
     def __init__(
@@ -87,11 +89,11 @@ class MaildirStore(Store):
 
     @property
     def fixed(self) -> str:
-        """The directory in which the maildirs are: what the template says before its first placeholder."""
+        """The directory that holds the maildirs: the template's path before the component of its first placeholder."""
         return self._template.fixed
 
     def examine(self, owner: str) -> Examination:
-        """Return what the first login of *owner* would find. Changes nothing and takes no lock."""
+        """Return what the first login of *owner* would find, without a change or a lock."""
         try:
             path = self._template.path(owner)
         except StoreBroken as error:
@@ -110,9 +112,9 @@ class MaildirStore(Store):
             return None
 
     def opens_at_once(self, owner: str) -> bool:
-        """Return whether this process had the maildir open lately, and its mount is one whose calls do not wait.
+        """Return whether the cache has the maildir's index and calls to its mount do not wait.
 
-        Then ``open`` is a handful of system calls.
+        Then ``open`` makes only a few system calls.
         """
         try:
             path = self._template.path(owner)
