@@ -36,7 +36,7 @@ IDLE_SECONDS = 60.0
 
 REFUSALS = frozenset({19, 32, 34, 48, 49, 50, 53})
 """Results of a bind that refuse the user (RFC 4511 section 4.1.9): invalidCredentials, inappropriateAuthentication,
-noSuchObject, invalidDNSyntax; for a locked account servers return constraintViolation, insufficientAccessRights or
+noSuchObject, invalidDNSyntax. For a locked account servers return constraintViolation, insufficientAccessRights or
 unwillingToPerform. All others mean that the server cannot tell."""
 
 SUCCESS = 0
@@ -118,7 +118,7 @@ class UserDn:
 class UserSearch:
     """Users below *base* that match *filter*, as ``(&(objectClass=person)(mail={name}))``, found by a service account.
 
-    The owner is the value of *owner_attribute* in the entry; None takes the name as the client spelt it, although a
+    The owner is the value of *owner_attribute* in the entry. None takes the name as the client spelt it, although a
     directory ignores case in it. Of several values the owner is the one equal to the name, as *username_case* compares
     them. The ``MaildropService`` has the same option. If two entries match, the login is refused.
     """

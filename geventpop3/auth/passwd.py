@@ -225,7 +225,7 @@ def _read(path: str, before: _Table | None, case: UsernameCase) -> _Table:
     slow = [decoy for decoy in decoys.values() if not isinstance(decoy, QUICK)]
     if len(slow) > COSTS:
         log.warning("%s: %d different password costs, and a failed login pays them all", path, len(slow))
-    # The first reading is logged for debugging only: the server may still fail to start.
+    # The first reading is logged at DEBUG only, because the server may still fail to start; an empty file is a warning.
     level = logging.WARNING if not octets.strip() else logging.DEBUG if before is None else logging.INFO
     log.log(level, "password file %s: %d user%s", path, len(users), "" if len(users) == 1 else "s")
     is_clear = all_are_clear(decoys.values())

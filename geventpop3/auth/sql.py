@@ -104,9 +104,10 @@ class SqlAuthenticator(SecretAuthenticator):
         SqlAuthenticator(lambda: sqlite3.connect("/etc/pop3.db"), "SELECT secret FROM users WHERE name = :name")
 
     *survey*, as ``SELECT DISTINCT secret FROM users``, is read once, now. The kinds of the secrets decide the cost of a
-    failed login, and whether every user can use APOP and CRAM-MD5 (clear text) or SCRAM (clear text or SCRAM keys).
-    Without it the costs are learnt from logins, and those mechanisms are not offered. *paramstyle* is needed only if
-    the connection's own module does not show it. Raises ConfigError, also if the survey fails.
+    failed login and the mechanisms. APOP and CRAM-MD5 are offered if every user has clear text, SCRAM if every user has
+    that or SCRAM keys. Without a survey the costs are learnt from logins, and those mechanisms are not offered.
+    *paramstyle* is needed only if the connection's own module does not show it. Raises ConfigError, also if the survey
+    fails.
     """
 
     def __init__(

@@ -82,7 +82,7 @@ class Endpoint:
         return answer
 
     def _connection(self) -> HTTPConnection:
-        """Return the thread's connection, opened anew each time: it keeps the TLS context, which takes tens of milliseconds."""
+        """Return the thread's connection, which keeps its TLS context: making one takes tens of milliseconds."""
         connection: HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             if self._is_https:

@@ -1,7 +1,7 @@
 """The public keys of an issuer of tokens: a JWK Set (RFC 7517 section 5), given or fetched from its endpoint.
 
-A key is found by its id and one algorithm, and serves no other (RFC 8725 section 3.1: "each key MUST be used with
-exactly one algorithm"). The rate of fetches is limited, whatever key a token names.
+A key is found by its id and one algorithm, and serves no other. RFC 8725 section 3.1: "each key MUST be used with
+exactly one algorithm". The rate of fetches is limited, whatever key a token names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Verifiers of OAuth bearer tokens (RFC 6750), as OAUTHBEARER and XOAUTH2 send them: each finds a token's owner.
 
-A token is checked here as a signed JWT (RFC 7519, RFC 8725, RFC 9068), which needs the extra ``oauth``. Or its issuer
-is asked (RFC 7662). The name that comes with a token must be that of its owner, unless a policy decides otherwise.
+One verifier checks a token as a signed JWT (RFC 7519, RFC 8725, RFC 9068), which needs the extra ``oauth``. The other
+asks the token's issuer (RFC 7662). The name that comes with a token must be that of its owner, unless a policy decides
+otherwise.
 """
 
 from __future__ import annotations
