@@ -52,8 +52,9 @@ class PamAuthenticator(Authenticator):
     """An authenticator that uses the PAM *service*, a file in /etc/pam.d or in *folder*.
 
     A refused login takes *refusal_seconds* in all, so that its time does not show how far PAM came. PAM checks no
-    password of an unknown user. This replaces the delay that PAM's modules request (pam_unix: two seconds). The owner
-    is the user's name as the modules left it. Raises ConfigError without Linux-PAM 1.4 or the service file.
+    password of an unknown user. *refusal_seconds* replaces the delay that PAM's modules request (pam_unix: two
+    seconds). The owner is the user's name as the modules left it. Raises ConfigError without Linux-PAM 1.4 or the
+    service file.
     """
 
     def __init__(
