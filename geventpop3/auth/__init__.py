@@ -1,4 +1,4 @@
-"""Who is it: authenticators and what they know. No sockets, no pipeline, no gevent."""
+"""Authenticators and users' secrets, independent of client sockets, the pipeline and gevent."""
 
 from geventpop3.auth.authenticator import Authenticator, SecretAuthenticator, TokenAuthenticator
 from geventpop3.auth.secret import ClearSecret, PasswordSecret, ScramSecret, Secret

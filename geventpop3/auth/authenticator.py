@@ -1,12 +1,12 @@
 """The interface between the login path and a back end that knows users.
 
-An authenticator says whose maildrop a name and a password open, or None; it never says why not. A back end that cannot
-answer raises StoreUnavailable, which is ``[SYS/TEMP]`` and not ``[AUTH]`` (RFC 3206 section 4).
+An authenticator returns the owner of the maildrop that a name and a password open, or None without a reason. A back end
+that cannot answer raises StoreUnavailable, which is ``[SYS/TEMP]`` and not ``[AUTH]`` (RFC 3206 section 4).
 
-Its slow parts run in the calling thread, unless its user has ``Threads`` for them. Hashing burns a processor, so more
-of it at once than there are cores only takes memory; waiting for a server costs nothing, so many calls may wait. The
-two kinds of work never share threads: a slow server keeps no password from being hashed. Two back ends share no threads
-that wait: a silent server keeps nobody from another server, and no file from being read.
+Slow work runs in the calling thread, unless the caller has ``Threads`` for it. Hashing occupies a processor, so more
+hashes at once than there are cores only take memory. Waiting for a server costs nothing, so many calls may wait. The
+two kinds of work never share threads, so a slow server does not delay hashing. Two back ends share no waiting threads,
+so a silent server delays neither another server nor the reading of a file.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ R = TypeVar("R")
 
 
 class Threads(Protocol):
-    """Runs functions; either method returns or raises what the function does.
+    """Native threads for slow work; ``compute`` and ``wait`` return or raise what the function does.
 
-    Raises StoreUnavailable if too many are waiting already.
+    Both raise StoreUnavailable if too many calls are waiting already.
     """
 
     def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """What takes a processor some milliseconds."""
+        """Run a function that takes a processor some milliseconds."""
 
     def wait(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """What may wait, for a disk or a server."""
+        """Run a function that may wait for a disk or a server."""
 
     def apart(self) -> Threads:
-        """Return the threads of one back end of several: it alone has those that wait, all share those that hash."""
+        """Return the threads of one of several back ends: its own waiting threads and the shared hashing threads."""
 
 
 class CallingThread:
-    """No threads: everything is done at once by whoever asks."""
+    """``Threads`` without threads: each function runs at once, in the calling thread."""
 
     def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return function(*args, **kwargs)
@@ -55,89 +55,89 @@ CALLING_THREAD = CallingThread()
 
 
 class Authenticator(ABC):
-    """Checks a name and a password, as USER and PASS or SASL PLAIN bring them."""
+    """A back end that checks a name and a password, as USER and PASS or SASL PLAIN send them."""
 
     @abstractmethod
     def authenticate(self, name: str, password: str) -> str | None:
-        """The owner of the maildrop that these credentials open, or None.
+        """Return the owner of the maildrop that these credentials open, or None.
 
-        It takes the same time for an unknown name as for a wrong password. Octets that are not UTF-8 arrive as
-        surrogate escapes. Raises StoreUnavailable if the back end is down.
+        An unknown name takes the same time as a wrong password. Octets that are not UTF-8 arrive as surrogate escapes.
+        Raises StoreUnavailable if the back end is down.
         """
 
     def checks_passwords(self) -> bool:
-        """Whether somebody can log in with a password, so that USER and PLAIN are worth offering; it never waits."""
+        """Return whether any user can log in with a password, so that USER and PLAIN are offered; never wait."""
         return True
 
-    def knows(self, name: str) -> bool | None:  # noqa: ARG002  # for those that can tell
-        """Whether *name* is for this back end to decide about, or None if it cannot tell, as here.
+    def knows(self, name: str) -> bool | None:  # noqa: ARG002  # for subclasses that can tell
+        """Return whether *name* is for this back end to decide about, or None if it cannot tell, as here.
 
-        A chain asks, so that a password that is wrong for one back end is not tried at the next. Raises
+        A chain calls this, so that a password that is wrong for one back end is not tried at the next. Raises
         StoreUnavailable.
         """
         return None
 
     def owner(self, name: str) -> str | None:
-        """The owner of the maildrop of a *name* that was proven otherwise, by a digest, a certificate or a policy.
+        """Return the owner of the maildrop of a *name* that was proven by a digest, a certificate or a policy.
 
-        None if nobody has that name; here the owner is the name. Raises StoreUnavailable.
+        Return None if no user has that name; here the owner is the name. Raises StoreUnavailable.
         """
         return None if self.knows(name) is False else name
 
     def check(self) -> None:
-        """Do what a login of a name that nobody has takes. Raises ConfigError with what failed.
+        """Try a login of a name that no user has. Raises ConfigError with what failed.
 
         ``geventpop3 check`` calls it. Here nothing is done.
         """
         return
 
     def answers_at_once(self) -> bool:
-        """Whether all methods take far less than a millisecond and never wait: no thread is used then."""
+        """Return whether all methods take far less than a millisecond and never wait: no thread is used then."""
         return False
 
     def hashes(self) -> bool:
-        """Whether what takes time is hashing: then no more calls run at once than there are cores.
+        """Return whether the slow work is hashing: then no more calls run at once than there are cores.
 
-        Otherwise, as here, it is taken to wait for others, and more may.
+        If it is not, as here, the calls are taken to wait for others, and more may run.
         """
         return False
 
-    def in_threads(self, threads: Threads) -> Authenticator:  # noqa: ARG002  # for those that do several things
-        """The same back end for one who must not be kept waiting: *threads* do its slow parts.
+    def in_threads(self, threads: Threads) -> Authenticator:  # noqa: ARG002  # for subclasses with several kinds of work
+        """Return this back end for a caller that must not block: *threads* do its slow work.
 
-        Where several kinds of work are in one method, the answer is a copy that gives each to its own threads and
-        answers at once otherwise. Here it is this back end itself: whoever asks it sees to the thread, as ``ask`` does.
+        A back end with several kinds of work in one method returns a copy. The copy gives each kind to its own threads
+        and otherwise answers at once. Here it is this back end itself: the caller chooses the thread, as ``ask`` does.
         """
         return self
 
 
 class SecretAuthenticator(Authenticator):
-    """An authenticator that can hand out stored secrets, which enables the mechanisms that need them.
+    """An authenticator that can return stored secrets, which enables the mechanisms that need them.
 
-    Clients choose the strongest mechanism that is offered and try no other when it fails. So what needs a kind of
-    secret (APOP, CRAM-MD5, SCRAM) is offered only where every user has it: one user with a hashed password, and all
-    are left with passwords. The methods below say so for all users at once; they never wait.
+    Clients choose the strongest mechanism that is offered and try no other when it fails. So a mechanism that needs a
+    kind of secret (APOP, CRAM-MD5, SCRAM) is offered only if every user has it. One user with a hashed password leaves
+    all users with passwords. The methods after ``secret`` answer for all users at once; they never wait.
     """
 
     @abstractmethod
     def secret(self, name: str) -> Secret | None:
-        """What is stored for *name*, or None; it may say None for some users only. Raises StoreUnavailable."""
+        """Return the secret stored for *name*, or None; only some users may have one. Raises StoreUnavailable."""
 
     def has_clear_secrets(self) -> bool:
-        """Whether every user's secret is a ClearSecret: the greeting carries APOP's timestamp, CRAM-MD5 is offered."""
+        """Return whether every secret is a ClearSecret: then the greeting has APOP's timestamp, CRAM-MD5 is offered."""
         return True
 
-    def scram_iterations(self, hash_name: str) -> tuple[int, ...]:  # noqa: ARG002  # for those that have such
-        """The different iteration counts of users' SCRAM keys for a hash function ("SHA-256").
+    def scram_iterations(self, hash_name: str) -> tuple[int, ...]:  # noqa: ARG002  # for subclasses with such keys
+        """Return the different iteration counts of users' SCRAM keys for a hash function ("SHA-256").
 
-        Empty if some user has neither such keys nor a ClearSecret, or nobody has such keys.
+        Return () if some user has neither such keys nor a ClearSecret, or no user has such keys.
         """
         return ()
 
     def has_scram_keys_alone(self) -> bool:
-        """Whether no user's secret is a ClearSecret, from which each login by SCRAM must derive the keys first.
+        """Return whether no user's secret is a ClearSecret, from which each SCRAM login must derive the keys first.
 
-        Unless that is so, all names cost the derivation, for the same time.
+        If one is, every name pays for the derivation, to take the same time.
         """
         return False
 
@@ -147,14 +147,14 @@ class TokenAuthenticator(Authenticator):
 
     @abstractmethod
     def check_token(self, name: str | None, token: str) -> str | None:
-        """The owner of the maildrop that *token* opens, or None.
+        """Return the owner of the maildrop that *token* opens, or None.
 
-        *name* is whom the client says it is, if it does: the token must be good for that one. Raises StoreUnavailable
-        if whoever issues the tokens or their keys cannot be asked.
+        *name* is the name that the client sent, if any: the token must be good for it. Raises StoreUnavailable if the
+        issuer of the tokens or of their keys cannot be reached.
         """
 
     def checks_tokens(self) -> bool:
-        """Whether somebody can log in with a token; it never waits."""
+        """Return whether any user can log in with a token; never wait."""
         return True
 
 
@@ -169,10 +169,10 @@ def ask(
 
 
 class FunctionAuthenticator(Authenticator):
-    """Asks ``function(name, password)``, which gets exactly what the client sent, an empty password too.
+    """An authenticator that calls ``function(name, password)`` with exactly what the client sent, also if empty.
 
-    It returns the owner of the maildrop, or True if that is the name, or None or False if they are wrong. It may raise
-    StoreUnavailable. It is called in a thread and may block, unless *at_once* promises that it never does.
+    The function returns the owner of the maildrop, True if the owner is the name, or None or False to refuse. It may
+    raise StoreUnavailable. It is called in a thread and may block, unless *at_once* promises that it never does.
     """
 
     def __init__(self, function: Callable[[str, str], str | bool | None], *, at_once: bool = False) -> None:
@@ -180,7 +180,7 @@ class FunctionAuthenticator(Authenticator):
         self.at_once = at_once
 
     def authenticate(self, name: str, password: str) -> str | None:
-        """As every authenticator. Raises HandedOverError if the function returns what is no answer."""
+        """Return the owner, or None. Raises HandedOverError if the function returns no valid answer."""
         answer = self.function(name, password)
         if answer is None or answer is False:
             return None

@@ -1,14 +1,13 @@
 """Several back ends as one: the first that knows the user decides.
 
-A back end that knows a name is the last that is asked about it; one that cannot tell is asked, and if it says no, so
-is the next. One that is down ends the login, because nobody can say whether the name is its own: put first what must
-always work. A failed login asks each back end once, those that have no say about a random name, so that its time and
-its answer do not tell who knew the user.
+A back end that knows a name is the last to check its password. One that cannot tell checks it too, and if it refuses,
+the next is asked. One that is down ends the login, because the name may be its own: put first the back ends that must
+always work. A failed login asks each back end once, so that its time and its answer do not show which one knew the
+user. Those that do not decide about the name check a random one.
 
-The chain itself never waits. In a service each back end is asked in the threads for its kind of work, and none shares
-those that wait, so one that is slow or silent holds up only those that it is asked about: names that it knows, and
-names that no back end before it knows. Users of a back end behind one that is silent wait, because their names may be
-its own; those of one before it do not.
+The chain itself never waits. In a service each back end runs in the threads for its kind of work, and has waiting
+threads of its own. One that is slow or silent delays only names that it knows, and names that no back end before it
+knows. Users of a back end behind a silent one wait, because their names may be its own; users of one before it do not.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 COVER_SECONDS = 1.0
-"""For so long a back end may take a look-up that only makes all names take the same time; it then is passed over."""
+"""Seconds for a look-up that only makes all names take the same time; a slower back end is passed over."""
 
 COVER_PAUSE_SECONDS = 60.0
-"""For so long it is passed over. Who asks sees then that it is down, by the answers for names that nobody has."""
+"""Seconds from that look-up's start to the next. Meanwhile answers for unknown names show that the back end is down."""
 
 
 class Chain(SecretAuthenticator, TokenAuthenticator):
-    """Asks *members* in their order. Raises ConfigError if there are none."""
+    """A chain of *members*, asked in their order. Raises ConfigError if there are none."""
 
     def __init__(self, members: Iterable[Authenticator]) -> None:
         self.members = tuple(members)
         self._threads: Mapping[int, Threads] = {}
         self._slow: dict[int, float] = {}
-        """The back ends that have begun a look-up for its time alone and not ended it well, and when they began."""
+        """Start times of look-ups made for their time alone that have not succeeded, by the back end's ``id``."""
         if not self.members:
             raise ConfigError("a chain needs a back end")
 
@@ -68,7 +67,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
             self._ask(member, member.knows, name)
             without_a_say.append(member)
         for member in without_a_say:
-            # Nobody's name, so that no failure is counted against a user, and not the password, which is almost right.
+            # A name of no user, so that no failure counts against one; not the password, which may be almost right.
             self._ask(member, member.authenticate, f"nobody-{secrets.token_hex(8)}", secrets.token_hex(8))
         return None
 
@@ -114,7 +113,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         return ask(self._threads.get(id(member), CALLING_THREAD), member, method, *args, **kwargs)
 
     def secret(self, name: str) -> Secret | None:
-        """The secret that the first back end that knows *name* has; it asks them all, to take the same time."""
+        """Return the secret in the first back end that knows *name*; ask them all, to take the same time."""
         members = iter(self.members)
         for member in members:
             known, secret = self._secret_of(member, name)
@@ -129,7 +128,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         return known, self._ask(member, member.secret, name) if isinstance(member, SecretAuthenticator) else None
 
     def _cover(self, member: Authenticator, name: str) -> None:
-        """Ask *member* for the time that it takes, unless it has not answered lately: that would cost the login."""
+        """Ask *member* only for the time that it takes, unless it did not answer lately: that would delay the login."""
         begin, now = self._slow.get(id(member)), monotonic()
         if begin is not None and COVER_SECONDS <= now - begin < COVER_PAUSE_SECONDS:
             return
@@ -146,7 +145,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         return bool(members) and all(_is_clear(member) for member in members)
 
     def scram_iterations(self, hash_name: str) -> tuple[int, ...]:
-        """All counts, if each member that checks passwords is fit for SCRAM with this hash function."""
+        """Return all counts if each member that checks passwords is fit for SCRAM with this hash function, else ()."""
         counts: dict[int, None] = {}
         for member in self.members:
             if member.checks_passwords():
@@ -161,7 +160,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         return all(member.has_scram_keys_alone() for member in secret)
 
     def check_token(self, name: str | None, token: str) -> str | None:
-        """The first owner that a back end finds: whose issuer it is not says None."""
+        """Return the first owner that a member finds; a member for another issuer finds none."""
         for member in self.members:
             if (
                 isinstance(member, TokenAuthenticator)

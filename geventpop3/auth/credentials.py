@@ -1,7 +1,7 @@
-"""What a client sent as name and password, before a back end sees it: what is nobody's is not asked about.
+"""Checks of a client's name and password before a back end receives them.
 
-Back ends are C libraries, query languages and other people's servers, where an empty password may be an anonymous login
-and a NUL an end; none of them shall meet what no user can have.
+Back ends are C libraries, query languages and other people's servers. There an empty password may be an anonymous login
+and a NUL may end a string. So a name or a password that no user can have never reaches them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from geventpop3.auth.secret import PASSWORD_OCTETS
 from geventpop3.errors import StoreUnavailable
 
 NAME_OCTETS = 320
-"""The longest address: a local-part of 64 octets, @, a domain of 255 (RFC 5321 section 4.5.3.1)."""
+"""Length of the longest address: a local-part of 64 octets, @, a domain of 255 (RFC 5321 section 4.5.3.1)."""
 
 
 def is_name(name: str) -> bool:
-    """Whether somebody may be called so: printable characters, no octets that were not UTF-8, not too many."""
+    """Return whether a user may have this name: printable characters, no octets that were not UTF-8, not too many."""
     return bool(name) and name.isprintable() and len(name.encode("utf-8")) <= NAME_OCTETS
 
 
 def password_octets(password: str) -> bytes | None:
-    """What the client sent, or None for what is nobody's password: nothing, too much, with NUL, not from any client."""
+    """Return the password's octets, or None if no user can have it: empty, too long, with NUL, not from any client."""
     try:
         octets = password.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -29,10 +29,10 @@ def password_octets(password: str) -> bytes | None:
 
 
 def spellings(password: str) -> tuple[bytes, ...]:
-    """What to compare with a stored hash: what the client sent and, where it differs, what SASLprep makes of it.
+    """Return the octets to compare with a stored hash: those the client sent and, if different, their SASLprep form.
 
-    PASS without UTF8 (RFC 6856) and LOGIN bring what was typed, other mechanisms the prepared form, and either may be
-    what was hashed. What is nobody's password is empty, to be hashed all the same, for the same time.
+    PASS without UTF8 (RFC 6856) and LOGIN send what was typed, other mechanisms the prepared form; either may have been
+    hashed. A password that no user can have becomes empty octets, which are hashed too, to take the same time.
     """
     octets = password_octets(password)
     if octets is None:
@@ -45,5 +45,5 @@ def spellings(password: str) -> tuple[bytes, ...]:
 
 
 def unavailable(detail: str) -> StoreUnavailable:
-    """The error of a back end that is down; *detail* becomes one line of the log."""
+    """Return the error of a back end that is down; *detail* becomes one line of the log."""
     return StoreUnavailable("logins cannot be checked now, try again later", detail=" ".join(detail.split()))

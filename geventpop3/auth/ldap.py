@@ -1,12 +1,12 @@
 """Users in an LDAP directory (RFC 4511): the password is right if the server lets the user bind with it.
 
-Needs the extra ``ldap``, which is ldap3: pure Python on blocking sockets with time limits, right in a thread. Not
-bonsai, nor its gevent flavour: with a server that accepts and stays silent it holds the interpreter's lock during a
-bind, so that every thread and the hub stand still, and over ldaps it never comes back.
+The extra ``ldap`` is needed. It is ldap3: pure Python on blocking sockets with time limits, which suits native threads.
+bonsai and its gevent variant do not: if a server accepts and stays silent, a bind holds the interpreter's lock. Every
+thread and the event loop stop then, and over ldaps the bind never returns.
 
-An empty password is refused before any bind (RFC 4513 section 5.1.2: "clients SHOULD disallow an empty password input
-to a Name/Password Authentication user interface"), because a server takes it for an anonymous login. Each thread keeps
-one connection, on which every bind sets anew who is asking; it is opened anew when it has failed or was idle for long.
+An empty password is refused before any bind, because a server takes it for an anonymous login. RFC 4513 section 5.1.2:
+"clients SHOULD disallow an empty password input to a Name/Password Authentication user interface". Each thread keeps
+one connection, and every bind on it sets the user anew. It is opened again after a failure or a long idle time.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ log = logging.getLogger("geventpop3.auth")
 T = TypeVar("T")
 
 IDLE_SECONDS = 60.0
-"""A connection that was idle for longer is not used again: a firewall may have forgotten it without a word."""
+"""Idle seconds after which a connection is not used again: a firewall may have dropped it silently."""
 
 REFUSALS = frozenset({19, 32, 34, 48, 49, 50, 53})
 """Results of a bind that refuse the user (RFC 4511 section 4.1.9): invalidCredentials, inappropriateAuthentication,
-noSuchObject, invalidDNSyntax; and what servers say of a locked account: constraintViolation, insufficientAccessRights,
+noSuchObject, invalidDNSyntax. For a locked account servers return constraintViolation, insufficientAccessRights or
 unwillingToPerform. All others mean that the server cannot tell."""
 
 SUCCESS = 0
@@ -46,49 +46,49 @@ INVALID_DN_SYNTAX = 34
 
 
 class Directory(Protocol):
-    """One connection to a server, as the ways to find users need it. All methods raise Unreachable."""
+    """One connection to a server, as the implementations of Users need it. All methods raise Unreachable."""
 
     def bind(self, dn: str, password: bytes) -> bool:
-        """Whether a simple bind succeeds (RFC 4511 section 4.2)."""
+        """Return whether a simple bind succeeds (RFC 4511 section 4.2)."""
 
     def search(self, base: str, matching: str, attribute: str | None) -> list[Entry]:
-        """At most two of the entries below *base* that the filter *matching* takes (RFC 4511 section 4.5)."""
+        """Return at most two of the entries below *base* that the filter *matching* selects (RFC 4511 section 4.5)."""
 
     def read(self, dn: str, attribute: str) -> list[bytes]:
-        """The values of an attribute of one entry; none if it is not there or may not be read."""
+        """Return the values of an attribute of one entry; none if it is not there or may not be read."""
 
 
 class Entry(NamedTuple):
-    """An entry that was found, with the values of the attribute that was asked for."""
+    """An entry that was found, with the values of the requested attribute."""
 
     dn: str
     values: list[bytes]
 
 
 class Unreachable(Exception):
-    """This server cannot tell; its text is for the log."""
+    """The error of a server that cannot tell; its text is for the log."""
 
 
 class Users(Protocol):
     """A way from a name to an entry of the directory."""
 
     def knows(self, directory: Directory, name: str) -> bool | None:
-        """Whether there is such a user; None if that cannot be told without the password."""
+        """Return whether there is such a user; None if that is unknown without the password."""
 
     def owner(self, directory: Directory, name: str) -> str | None:
-        """The owner of the maildrop of a name that was proven otherwise."""
+        """Return the owner of the maildrop of a name that was proven otherwise, or None."""
 
     def log_in(self, directory: Directory, name: str, password: bytes) -> str | None:
-        """The owner, if the password is right."""
+        """Return the owner if the password is right, else None."""
 
 
 @dataclass(frozen=True)
 class UserDn:
-    """Users whose DN is known but for the name: ``uid={name},ou=people,dc=example,dc=org``.
+    """Users whose DN follows from the name, as ``uid={name},ou=people,dc=example,dc=org``.
 
-    The owner is the *owner* attribute of the user's own entry, which the user must be allowed to read; None takes the
+    The owner is the *owner_attribute* of the user's own entry, which the user must be allowed to read. None takes the
     name as the client spelt it, although a directory ignores case and blanks in it. Of several values the owner is the
-    one that is the name, as *username_case* compares them: it is the option of the ``MaildropService``.
+    one equal to the name, as *username_case* compares them. The ``MaildropService`` has the same option.
     """
 
     template: str
@@ -118,9 +118,9 @@ class UserDn:
 class UserSearch:
     """Users below *base* that match *filter*, as ``(&(objectClass=person)(mail={name}))``, found by a service account.
 
-    The owner is the value of *owner_attribute* in the entry; None takes the name as the client spelt it, although a
-    directory ignores case in it. Of several values the owner is the one that is the name, as *username_case* compares
-    them: it is the option of the ``MaildropService``. Two entries that match are nobody.
+    The owner is the value of *owner_attribute* in the entry. None takes the name as the client spelt it, although a
+    directory ignores case in it. Of several values the owner is the one equal to the name, as *username_case* compares
+    them. The ``MaildropService`` has the same option. If two entries match, the login is refused.
     """
 
     base: str
@@ -147,7 +147,7 @@ class UserSearch:
         entries = self._entries(directory, name)
         if len(entries) == 1:
             return self._owner(entries[0], name) if directory.bind(entries[0].dn, password) else None
-        # A bind as nobody, so that an unknown user takes as many round trips as a wrong password.
+        # A bind with a random DN, so that an unknown user takes as many round trips as a wrong password.
         directory.bind(f"cn={secrets.token_hex(16)},{self.base}", password)
         return None
 
@@ -166,9 +166,9 @@ class UserSearch:
 
 
 class LdapAuthenticator(Authenticator):
-    """Authenticates against the first of the servers at *urls* that answers, all of one directory.
+    """An authenticator that asks the first server at *urls* that answers; all serve one directory.
 
-    A URL is ``ldaps://host:636``, ``ldap://host:389``, which goes on with StartTLS (RFC 4513 section 3), or
+    A URL is ``ldaps://host:636``, ``ldap://host:389``, which continues with StartTLS (RFC 4513 section 3), or
     ``ldapi://%2Frun%2Fslapd%2Fldapi``. *allow_plaintext* leaves StartTLS out. *context* is an ``ssl.SSLContext`` for a
     certificate authority that the system does not know. Each step of a login may take *seconds*.
 
@@ -212,7 +212,7 @@ class LdapAuthenticator(Authenticator):
         return self._ask(lambda directory: self._users.owner(directory, name)) if is_name(name) else None
 
     def check(self) -> None:
-        """Ask each server as a login does, for a name that nobody has. Raises ConfigError if none answers well."""
+        """Ask each server as a login does, for a name that no user has. Raises ConfigError if none answers well."""
         name, password = f"nobody-{secrets.token_hex(8)}", secrets.token_hex(16).encode("ascii")
         troubles = []
         for server in self._servers:
@@ -241,7 +241,7 @@ class LdapAuthenticator(Authenticator):
             session.close()
 
     def _ask(self, question: Callable[[Directory], T]) -> T:
-        """The answer of the first server that has one; a connection that was kept may have gone stale meanwhile."""
+        """Return the answer of the first server that has one; a stale kept connection is opened again first."""
         session: Session | None = getattr(self._local, "session", None)
         if session is not None and session.is_ours() and time.monotonic() - session.used < IDLE_SECONDS:
             try:
@@ -258,7 +258,7 @@ class LdapAuthenticator(Authenticator):
                 troubles.append(f"{server.url}: {error}")
                 continue
             if troubles:
-                # The one that answers comes first now, so that the others cost nobody their time limit again.
+                # The server that answers comes first now, so that later logins need not wait for the others' limits.
                 log.warning("LDAP: %s; %s answers", "; ".join(troubles), server.url)
                 self._servers = (server, *(other for other in self._servers if other != server))
             return answer
@@ -274,7 +274,7 @@ class _Server(NamedTuple):
 
 
 class Session:
-    """A connection of ldap3's, translated: whatever it raises is Unreachable."""
+    """A connection of ldap3's; all errors of its operations become Unreachable."""
 
     _connection: Any = None
 
@@ -285,14 +285,14 @@ class Session:
         tls = ldap3.Tls()
 
         def wrap(connection: Any, do_handshake: bool) -> None:
-            # ldap3 compares names itself and, since Python has no match_hostname, no addresses; OpenSSL does it right.
+            # ldap3 compares host names itself, but no addresses since Python has no match_hostname; OpenSSL does both.
             connection.socket = context.wrap_socket(
                 connection.socket, server_hostname=server.host, do_handshake_on_connect=do_handshake
             )
 
         tls.wrap_socket = wrap
         self._connection = ldap3.Connection(
-            # One for each connection: ldap3 keeps in it which address answered.
+            # One Server for each connection: ldap3 keeps in it which address answered.
             ldap3.Server(
                 server.host,
                 port=server.port,
@@ -300,7 +300,7 @@ class Session:
                 get_info=ldap3.NONE,
                 mode=ldap3.IP_SYSTEM_DEFAULT,
                 tls=tls,
-                connect_timeout=seconds,  # the socket keeps it for all that follows
+                connect_timeout=seconds,  # the socket keeps this limit for all later steps
             ),
             auto_referrals=False,
             auto_escape=False,
@@ -316,14 +316,14 @@ class Session:
 
     @property
     def result(self) -> int:
-        """The result code of the last operation."""
+        """Result code of the last operation."""
         return int(self._connection.result["result"])
 
     def bind(self, dn: str, password: bytes) -> bool:
         try:
             self._do(self._connection.rebind, dn, password, read_server_info=False)
         except Unreachable as error:
-            # It becomes a line of the log, and ldap3 had the password.
+            # The error is logged, and its text may hold the password, which ldap3 had.
             raise Unreachable(str(error).replace(password.decode("utf-8"), "****")) from None
         finally:
             self._connection.password = self._connection.request = None
@@ -358,7 +358,7 @@ class Session:
             self._connection.socket.close()
 
     def __del__(self) -> None:
-        # Of a thread that has ended. ldap3's connection refers to itself, so its socket would stay open for a while.
+        # Its thread has ended. ldap3's connection refers to itself, so its socket would stay open for a while.
         self.close()
 
     def _entries(self, base: str, matching: str, scope: str, attribute: str | None) -> list[Entry]:
@@ -376,12 +376,12 @@ class Session:
         try:
             method(*args, **options)
         except Exception as error:
-            # Not only its own errors: what garbage leads to in its decoder is anything.
+            # Not only ldap3's own errors: malformed octets can make its decoder raise anything.
             raise Unreachable(f"{type(error).__name__}: {error}") from error
 
 
 def escape_dn(value: str) -> str:
-    """*value* as an attribute value in a distinguished name (RFC 4514 section 2.4)."""
+    """Return *value* as an attribute value in a distinguished name (RFC 4514 section 2.4)."""
     escaped = re.sub(r'[\\"+,;<=>]', r"\\\g<0>", value).replace("\0", r"\00")
     if escaped.startswith((" ", "#")):
         escaped = "\\" + escaped
@@ -391,9 +391,9 @@ def escape_dn(value: str) -> str:
 
 
 def escape_filter(value: str) -> str:
-    """*value* as an assertion value in a filter (RFC 4515 section 3).
+    """Return *value* as an assertion value in a filter (RFC 4515 section 3).
 
-    Every octet that could mean anything to any parser is escaped, not only those that must be.
+    All octets but ASCII letters and digits are escaped, more than must be, so that no parser can take one as syntax.
     """
     return "".join(
         chr(octet) if chr(octet).isascii() and chr(octet).isalnum() else f"\\{octet:02x}"
@@ -428,7 +428,7 @@ def _server(url: str) -> _Server:
 
 
 def _is_text(password: bytes) -> bool:
-    """RFC 4511 section 4.2: passwords that are text are transferred as UTF-8; ldap3 can send no others."""
+    """Return whether *password* is UTF-8, as RFC 4511 section 4.2 asks of text; ldap3 can send no others."""
     try:
         password.decode("utf-8")
     except UnicodeDecodeError:
@@ -437,7 +437,7 @@ def _is_text(password: bytes) -> bool:
 
 
 def _owner(values: list[bytes], attribute: str, name: str, case: UsernameCase) -> str | None:
-    """The owner that the values of *attribute* tell: the name itself is one of them, or there is but one.
+    """Return the value of *attribute* that is the name itself, or else the only value, or None.
 
     A name is in its canonical form, values are as the directory has them.
     """

@@ -1,8 +1,8 @@
 """Users of the system, as PAM knows them: a login passes the auth and the account stage of a service file.
 
-Linux-PAM is called by ctypes, without a dependency: pamela has neither ``pam_start_confdir`` nor a way around the delay
-after a failure, which would hold a thread for seconds. Modules run in this process: those that read /etc/shadow need
-it to be root, or have a helper that checks only the password of the user whom the process runs as.
+Linux-PAM is called by ctypes, without a dependency: pamela has no ``pam_start_confdir``. Nor can pamela avoid the delay
+after a failure, which would hold a thread for seconds. PAM's modules run in this process. Modules that read /etc/shadow
+need root, or have a helper that checks only the password of the user that the process runs as.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ log = logging.getLogger("geventpop3.auth")
 LIBRARY = "libpam.so.0"
 
 FOLDERS = ("/etc/pam.d", "/usr/lib/pam.d")
-"""Where service files are; for a service that has none PAM would take the one called other."""
+"""Directories of service files; for a service without one PAM would use the file called other."""
 
 SUCCESS = 0
 CONVERSATION_ERROR = 19
 
 REFUSALS = frozenset({6, 7, 10, 11, 12, 13, 16, 17, CONVERSATION_ERROR, 27})
 """Results that refuse the user, of /usr/include/security/_pam_types.h: PERM_DENIED, AUTH_ERR, USER_UNKNOWN, MAXTRIES,
-NEW_AUTHTOK_REQD, ACCT_EXPIRED, CRED_EXPIRED, CRED_ERR, CONV_ERR (a module asked what no POP3 client can answer) and
+NEW_AUTHTOK_REQD, ACCT_EXPIRED, CRED_EXPIRED, CRED_ERR, CONV_ERR (a module's prompt that no POP3 client can answer) and
 AUTHTOK_EXPIRED. All others mean that PAM cannot tell."""
 
 QUIET_AND_NO_EMPTY_PASSWORDS = 0x8000 | 0x0001
@@ -49,11 +49,12 @@ MESSAGES = 32
 
 
 class PamAuthenticator(Authenticator):
-    """Authenticates with the PAM *service*, a file in /etc/pam.d or in *folder*.
+    """An authenticator that uses the PAM *service*, a file in /etc/pam.d or in *folder*.
 
-    A refused login takes *refusal_seconds* in all, so that it does not show how far PAM came with it: it looks at no
-    password of a user that is unknown. That is instead of the delay that PAM's modules ask for (pam_unix: two seconds).
-    The owner is the user as the modules left it. Raises ConfigError without Linux-PAM 1.4 or the service file.
+    A refused login takes *refusal_seconds* in all, so that its time does not show how far PAM came. PAM checks no
+    password of an unknown user. *refusal_seconds* replaces the delay that PAM's modules request (pam_unix: two
+    seconds). The owner is the user's name as the modules left it. Raises ConfigError without Linux-PAM 1.4 or the
+    service file.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class PamAuthenticator(Authenticator):
         return owner
 
     def check(self) -> None:
-        """Let PAM refuse a name that nobody has. Raises ConfigError if it cannot tell, or lets that in."""
+        """Try a login of a name that no user has. Raises ConfigError if PAM cannot tell, or accepts it."""
         try:
             owner = self._log_in(
                 f"nobody-{secrets.token_hex(4)}".encode("ascii"), secrets.token_hex(16).encode("ascii")
@@ -95,7 +96,7 @@ class PamAuthenticator(Authenticator):
     def _log_in(self, name: bytes, password: bytes) -> str | None:
         library = _library()
         handle = ctypes.c_void_p()
-        # PAM calls these until its end, so they must live as long.
+        # PAM calls these until pam_end, so they must live as long.
         conversation = _Conversation(_Converse(_answering(password)), None)
         delay = _Delay(_no_delay)
         code = library.pam_start_confdir(
@@ -142,16 +143,16 @@ class _Conversation(ctypes.Structure):
 
 
 def _no_delay(_code: int, _microseconds: int, _data: object) -> None:
-    """What PAM calls instead of sleeping."""
+    """Do nothing; PAM calls this instead of sleeping."""
 
 
 def _answering(password: bytes) -> Callable[[int, Any, Any, object], int]:
-    """What PAM's modules talk to: the password for what is typed unseen, nothing for what is only told."""
+    """Return a PAM conversation function: it answers hidden prompts with the password, and messages with nothing."""
 
     def converse(count: int, messages: Any, responses: Any, _data: object) -> int:
         if not 0 < count <= MESSAGES or any(messages[i].contents.style == PROMPT_ECHO_ON for i in range(count)):
             return CONVERSATION_ERROR
-        # What the module frees with free(3).
+        # The module frees this with free(3).
         size = ctypes.sizeof(_Response)
         answers = ctypes.cast(_libc().calloc(count, size), ctypes.POINTER(_Response))
         for i in range(count):
@@ -164,7 +165,7 @@ def _answering(password: bytes) -> Callable[[int, Any, Any, object], int]:
 
 
 def _user(library: ctypes.CDLL, handle: ctypes.c_void_p) -> str | None:
-    """PAM_USER, which a module may have changed."""
+    """Return PAM_USER, which a module may have changed."""
     item = ctypes.c_void_p()
     code = library.pam_get_item(handle, USER_ITEM, ctypes.byref(item))
     user = ctypes.cast(item, ctypes.c_char_p).value if code == SUCCESS else None

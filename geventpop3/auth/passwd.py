@@ -1,11 +1,11 @@
 """A password file: ``user:{SCHEME}secret[:uid:gid:gecos:home:shell:extra]``, as Dovecot's passwd-file driver reads it.
 
-A line that is not understood is logged and skipped, never guessed at, and costs nobody else the login. A failed login
-runs every scheme-with-parameters of the file once, so that it takes the same time whether the user exists or not. The
-table is replaced as a whole when the file has changed; readers need no lock.
+A malformed line is logged and skipped, never interpreted, and does not prevent other users' logins. A failed login runs
+every scheme-with-parameters of the file once, so that an unknown user takes the same time as a known one. The table is
+replaced as a whole when the file has changed, so readers need no lock.
 
-Names have their canonical form (``owners``) in the table, and the owner is the name in that form. Where two lines are
-of one name then, the first counts. A byte order mark, with which some editors begin a file, is no part of a name.
+Names have their canonical form (``owners``) in the table, and the owner is the name in that form. If two lines have the
+same name in that form, the first counts. A byte order mark, with which some editors begin a file, is no part of a name.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from geventpop3.owners import UsernameCase, canonical_name
 log = logging.getLogger("geventpop3.auth")
 
 RACY_SECONDS = 2
-"""A file that changed less than this before it was read may change again within one tick of its time stamp."""
+"""Seconds after a change in which the file may change again within one tick of its time stamp."""
 
 COMPLAINTS = 20
-"""The most lines of one file that are logged each time it is read."""
+"""Maximum number of bad lines of one file that are logged each time it is read."""
 
 COSTS = 4
-"""From more different costs than this a warning is logged, because each failed login pays them all."""
+"""Number of different costs above which a warning is logged, because each failed login pays them all."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -70,7 +70,7 @@ RESTRICTING = frozenset(
         "username",
     }
 )
-"""Dovecot's extra fields that forbid a login or make it another user's: a line with one is skipped, not let in."""
+"""Dovecot's extra fields that forbid a login or make it another user's: a line with one is skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class _Table:
     is_clear: bool
 
     def matches(self, name: str, password: str) -> bool:
-        """Whether *password* is that of *name*; takes as long for a name that nobody has."""
+        """Return whether *password* is that of *name*; take as long for a name that no user has."""
         secret = self.users.get(name)
         paid = None if secret is None else secret.cost
         for octets in spellings(password):
@@ -99,17 +99,17 @@ class _Table:
 
 
 class PasswordFile(SecretAuthenticator):
-    """Authenticates against a password file and follows its changes.
+    """An authenticator that uses a password file and follows its changes.
 
-    *username_case* says which spellings are one name; it is the option of the ``MaildropService`` too. Raises
-    ConfigError if the file cannot be read now; if it cannot later, what was read last stays in force and one line is
-    logged. Methods may be called from any number of threads at once.
+    *username_case* says which spellings are one name; the ``MaildropService`` has the same option. Raises ConfigError
+    if the file cannot be read now. If it cannot be read later, the last table stays in force and one line is logged.
+    Methods may be called from any number of threads at once.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, username_case: UsernameCase = "domain") -> None:
         self.path = os.path.abspath(path)
         self.username_case: UsernameCase = username_case
-        self._turn = [None]  # whoever pops it reads the file; the others go on with the table they have
+        self._turn = [None]  # the thread that pops it reads the file; the others use the table they have
         self._trouble: str | None = None
         self._threads: Threads = CALLING_THREAD
         try:
@@ -131,7 +131,7 @@ class PasswordFile(SecretAuthenticator):
         return name if name in self._current().users else None
 
     def answers_at_once(self) -> bool:
-        """True while the file holds no secret that is slow to check, and need not be read again."""
+        """Return True while the file holds no secret that is slow to check, and need not be read again."""
         if self._threads is not CALLING_THREAD:
             return True
         table = self._table
@@ -146,13 +146,13 @@ class PasswordFile(SecretAuthenticator):
         return True
 
     def in_threads(self, threads: Threads) -> Self:
-        """A reader of the same file, which goes to *threads* to hash, and to read what has changed."""
+        """Return a reader of the same file that uses *threads* to hash, and to read the file after a change."""
         file = copy(self)
         file._threads, file._turn = threads, [None]
         return file
 
     def secret(self, name: str) -> ClearSecret | ScramSecret | None:
-        """The clear-text secret or the SCRAM keys of *name*; None for users whose password is hashed otherwise."""
+        """Return the clear-text secret or the SCRAM keys of *name*; None if the password is hashed otherwise."""
         secret = self._current().users.get(self._key(name))
         return secret if isinstance(secret, (ClearSecret, ScramSecret)) else None
 
@@ -207,13 +207,13 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 
 
 def _read(path: str, before: _Table | None, case: UsernameCase) -> _Table:
-    """The table of the file now; content that is the same as *before* is neither parsed nor complained about again."""
+    """Return the table of the file now; content equal to that of *before* is neither parsed nor reported again."""
     with _opened(path) as file:
         status = os.fstat(file)
         is_settled = abs(time.time_ns() - status.st_mtime_ns) >= RACY_SECONDS * 10**9
         with os.fdopen(file, "rb", closefd=False) as stream:
             octets = stream.read()
-    # The hash is this process's own and random, so it keeps nothing of the secrets.
+    # The hash is random in each process, so it keeps nothing of the secrets.
     content = hash(octets)
     if before is not None and before.content == content:
         return replace(before, stamp=_stamp(status), is_settled=is_settled)
@@ -225,7 +225,7 @@ def _read(path: str, before: _Table | None, case: UsernameCase) -> _Table:
     slow = [decoy for decoy in decoys.values() if not isinstance(decoy, QUICK)]
     if len(slow) > COSTS:
         log.warning("%s: %d different password costs, and a failed login pays them all", path, len(slow))
-    # At the start only for who wants to know all: what comes next may be that the server cannot start.
+    # The first reading is logged at DEBUG only, because the server may still fail to start; an empty file is a warning.
     level = logging.WARNING if not octets.strip() else logging.DEBUG if before is None else logging.INFO
     log.log(level, "password file %s: %d user%s", path, len(users), "" if len(users) == 1 else "s")
     is_clear = all_are_clear(decoys.values())
@@ -234,7 +234,7 @@ def _read(path: str, before: _Table | None, case: UsernameCase) -> _Table:
 
 @contextmanager
 def _opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """The regular file *path* as a descriptor; O_NONBLOCK keeps the opening of a pipe from waiting."""
+    """Open the regular file *path* as a descriptor; O_NONBLOCK keeps the opening of a pipe from waiting."""
     file = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     try:
         mode = os.fstat(file).st_mode
@@ -282,7 +282,7 @@ def _lines(octets: bytes) -> list[bytes]:
 
 
 def _parse_line(line: bytes) -> tuple[str, PasswordSecret]:
-    """Name and secret of a line. Raises ConfigError, whose words hold nothing of the line."""
+    """Return the name and secret of a line. Raises ConfigError, whose text holds nothing of the line."""
     try:
         fields = line.decode("utf-8").split(":", 7)
     except UnicodeDecodeError:
@@ -309,11 +309,11 @@ def check_name(name: str) -> None:
 
 
 def set_password(path: str | os.PathLike[str], name: str, field: str) -> bool:
-    """Give *name* the secret *field* (of ``hash_password``) in a password file; True if the user is new.
+    """Set the secret *field* (of ``hash_password``) of *name* in a password file; return True if the user is new.
 
-    Other lines, comments and the other fields of the user's line stay as they are; a byte order mark goes. A file that
-    is missing is created with mode 0600. Raises ConfigError, also for a new name that is another spelling of one that
-    is there.
+    Other lines, comments and the other fields of the user's line stay as they are; a byte order mark is removed. A
+    missing file is created with mode 0600. Raises ConfigError, also if a new name is another spelling of an existing
+    one.
     """
     check_name(name)
     key, value = name.encode("utf-8"), field.encode("utf-8")
@@ -340,7 +340,7 @@ def set_password(path: str | os.PathLike[str], name: str, field: str) -> bool:
 
 
 def delete_user(path: str | os.PathLike[str], name: str) -> bool:
-    """Remove every line of *name* from a password file; False if there was none. Raises ConfigError."""
+    """Remove every line of *name* from a password file; return False if there was none. Raises ConfigError."""
     check_name(name)
     key = name.encode("utf-8")
     was_there = False
@@ -356,7 +356,7 @@ def delete_user(path: str | os.PathLike[str], name: str) -> bool:
 
 
 def _line_of_spelling(lines: list[bytes], name: str) -> int | None:
-    """Return the number of the line whose name the server takes for *name*, by the default of ``username-case``."""
+    """Return the number of the line whose name equals *name* by the default of ``username-case``, or None."""
     wanted = canonical_name(name, "domain")
     for number, line in enumerate(lines, 1):
         spelling = line.partition(b":")[0].decode("utf-8", "surrogateescape")
@@ -370,8 +370,8 @@ def _is_of(line: bytes, key: bytes) -> bool:
 
 
 def _edit(path: str | os.PathLike[str], change: Callable[[list[bytes]], list[bytes]], *, create: bool) -> None:
-    """Replace the file by ``change(its lines)``, at once or not at all, while nobody else does."""
-    # A symbolic link stays one: what it leads to is replaced.
+    """Replace the content of the file by ``change(its lines)``, atomically and under the editors' lock."""
+    # A symbolic link stays one: its target is replaced.
     target = os.path.realpath(path)
     try:
         with _locked(target, os.O_RDWR | (os.O_CREAT if create else 0)) as file:
@@ -386,7 +386,7 @@ def _edit(path: str | os.PathLike[str], change: Callable[[list[bytes]], list[byt
 
 @contextmanager
 def _locked(target: str, flags: int) -> Iterator[int]:
-    """The file *target*, open, and locked against other editors of ours."""
+    """Open the file *target*, locked against other calls of ``_edit``, also in other processes."""
     while True:
         with _opened(target, flags) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -396,7 +396,7 @@ def _locked(target: str, flags: int) -> Iterator[int]:
 
 
 def _is_still_at(file: int, target: str) -> bool:
-    """Who waited for the lock may hold that of a file which has been replaced meanwhile."""
+    """Return whether *file* is still at *target*: it may have been replaced during the wait for the lock."""
     try:
         return os.path.samestat(os.fstat(file), os.stat(target))
     except FileNotFoundError:

@@ -1,6 +1,7 @@
 """SASLprep (RFC 4013): one form for strings that look alike, so that names and passwords can be compared.
 
-Its Unicode is 3.2, as stringprep's (RFC 3454), whatever Python's own is: what is prepared once compares equal for ever.
+It uses Unicode 3.2, as stringprep does (RFC 3454), whatever Python's own version is. So a string once prepared compares
+equal for ever.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ _PROHIBITED = (
     stringprep.in_table_c8,
     stringprep.in_table_c9,
 )
-"""RFC 4013 section 2.3. Surrogates are of C.5, and so is every octet that was not UTF-8."""
+"""Tables of RFC 4013 section 2.3. C.5 holds the surrogates, and so every octet that was not UTF-8."""
 
 
 def saslprep(text: str, *, stored: bool = False) -> str:
-    """*text* prepared, which may be the empty string.
+    """Return *text* prepared, which may be the empty string.
 
-    *stored* is for what is kept: code points that Unicode 3.2 had not assigned are allowed in a query alone (RFC 3454
-    section 7). Raises ValueError if *text* cannot be prepared, with words that hold nothing of it. The time it takes
-    is bounded only by the caller, by the length of *text*.
+    *stored* is for strings that are kept: code points that Unicode 3.2 had not assigned are allowed in a query alone
+    (RFC 3454 section 7). Raises ValueError if *text* cannot be prepared; the error's text holds nothing of it. Only the
+    length of *text* bounds the time, so the caller must limit it.
     """
     if text.isascii() and text.isprintable():
         return text
-    # What is of both tables, U+200B, is an invisible thing: nothing, not a space.
+    # U+200B is in both tables. It is invisible, so it is mapped to nothing, not to a space.
     mapped = (" " if stringprep.in_table_c12(c) else c for c in text if not stringprep.in_table_b1(c))
     prepared = unicodedata.ucd_3_2_0.normalize("NFKC", "".join(mapped))
     characters = set(prepared)
@@ -41,7 +42,7 @@ def saslprep(text: str, *, stored: bool = False) -> str:
         raise ValueError("a character that is not of Unicode 3.2")
     if any(map(stringprep.in_table_d1, characters)):
         # RFC 3454 section 6: "If a string contains any RandALCat character, the string MUST NOT contain any LCat
-        # character." And both ends must be such.
+        # character." Both ends must be RandALCat characters.
         ends = stringprep.in_table_d1(prepared[0]) and stringprep.in_table_d1(prepared[-1])
         if not ends or any(map(stringprep.in_table_d2, characters)):
             raise ValueError("text of both directions")

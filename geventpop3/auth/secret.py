@@ -1,4 +1,4 @@
-"""What is stored about a user, as values that never show themselves: repr masks, comparison takes constant time."""
+"""Stored secrets of users, as values that stay hidden: repr masks them, and comparison takes constant time."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from geventpop3.auth.saslprep import saslprep
 from geventpop3.errors import ConfigError
 
 SCRAM_HASHES: Mapping[str, str] = {"SHA-1": "sha1", "SHA-256": "sha256"}
-"""The hash functions of SCRAM as RFC 5802 and RFC 7677 name them, and as hashlib does."""
+"""Hash functions of SCRAM: hashlib's names by those of RFC 5802 and RFC 7677."""
 
 SCRAM_ITERATIONS = 4096
-"""RFC 7677 section 4: "the hash iteration-count SHOULD be at least 4096"; Dovecot's default too."""
+"""Default iteration count, Dovecot's too. RFC 7677 section 4: "the hash iteration-count SHOULD be at least 4096"."""
 
 SCRAM_ITERATIONS_MOST = 10_000_000
-"""More would take the client, or a check of a password here, more than some seconds."""
+"""Maximum iteration count: more would take the client, or a check of a password here, more than some seconds."""
 
 SCRAM_SALT_OCTETS = 16
-"""Of a new salt; Dovecot's too."""
+"""Octets of a new salt, as in Dovecot."""
 
 
 PASSWORD_OCTETS = 1024
-"""The longest password that is checked; a longer one is nobody's, and costs as much as any other."""
+"""Maximum octets of a password; a longer one is always refused, and takes as long to check as any other."""
 
 
 class Secret:
-    """The base of everything a SecretAuthenticator may hand out."""
+    """The base of every secret that a SecretAuthenticator may return."""
 
     __slots__ = ()
 
@@ -49,19 +49,19 @@ class PasswordSecret(Secret, ABC):
     @property
     @abstractmethod
     def cost(self) -> Hashable:
-        """What a check costs: secrets whose costs are equal take equal time."""
+        """Cost of a check: secrets whose costs are equal take equal time."""
 
     @abstractmethod
     def matches(self, password: bytes) -> bool:
-        """Whether *password* is the right one; it takes the same time either way."""
+        """Return whether *password* is the right one; take the same time either way."""
 
     @abstractmethod
     def decoy(self) -> PasswordSecret:
-        """A secret of the same cost that no password matches; made without paying that cost."""
+        """Return a secret of the same cost that no password matches, without paying that cost."""
 
 
 class ClearSecret(PasswordSecret):
-    """A shared secret in clear text: what APOP and CRAM-MD5 need, and SCRAM can do with."""
+    """A shared secret in clear text: APOP and CRAM-MD5 need it, and SCRAM can use it."""
 
     __slots__ = ("_octets",)
 
@@ -73,7 +73,7 @@ class ClearSecret(PasswordSecret):
         return "clear text"
 
     def matches(self, password: bytes) -> bool:
-        """Whether it is the secret as it is stored, or prepared by SASLprep, as most mechanisms bring it."""
+        """Return whether *password* is the secret as stored, or prepared by SASLprep, as most mechanisms send it."""
         prepared = _prepared(self._octets)
         spellings = (self._octets, self._octets if prepared is None else prepared)
         # Digests have one length, so not even the length of the secret shows in the time.
@@ -84,10 +84,10 @@ class ClearSecret(PasswordSecret):
         return ClearSecret(os.urandom(32))
 
     def matches_apop(self, timestamp: bytes, digest: str) -> bool:
-        """Whether *digest* is APOP's for this secret (RFC 1939 section 7).
+        """Return whether *digest* is APOP's for this secret (RFC 1939 section 7).
 
-        "a 16-octet value which is sent in hexadecimal format, using lower-case ASCII characters". The secret
-        may have been prepared first, as RFC 6856 section 2.2 has it; older clients do not.
+        "a 16-octet value which is sent in hexadecimal format, using lower-case ASCII characters". The client may have
+        prepared the secret first, as RFC 6856 section 2.2 describes; older clients do not.
         """
         prepared = _prepared(self._octets)
         spellings = (self._octets, self._octets if prepared is None else prepared)
@@ -96,15 +96,15 @@ class ClearSecret(PasswordSecret):
         return any(hmac.compare_digest(md5(timestamp + octets).hexdigest().encode(), given) for octets in spellings)
 
     def matches_cram_md5(self, challenge: bytes, digest: bytes) -> bool:
-        """Whether *digest*, in lower-case hexadecimal, is CRAM-MD5's for this secret (RFC 2195 section 2)."""
+        """Return whether *digest*, in lower-case hexadecimal, is CRAM-MD5's for this secret (RFC 2195 section 2)."""
         md5 = partial(hashlib.md5, usedforsecurity=False)
         expected = hmac.new(self._octets, challenge, md5).hexdigest()
         return hmac.compare_digest(expected.encode("ascii"), digest)
 
     def scram(self, hash_name: str, salt: bytes, iterations: int) -> ScramSecret:
-        """What SCRAM would have stored for this secret; takes some milliseconds.
+        """Return the keys that SCRAM would have stored for this secret; this takes some milliseconds.
 
-        No proof fits it if this secret cannot be prepared, because then SCRAM cannot use it (RFC 5802 section 2.2).
+        No proof fits them if this secret cannot be prepared, because then SCRAM cannot use it (RFC 5802 section 2.2).
         """
         prepared = _prepared(self._octets)
         keys = _scram_keys(hash_name, self._octets if prepared is None else prepared, salt, iterations)
@@ -113,7 +113,7 @@ class ClearSecret(PasswordSecret):
 
 
 class ScramSecret(PasswordSecret):
-    """The stored keys of SCRAM (RFC 5802 section 3): they check a proof or a password and make neither.
+    """The stored keys of SCRAM (RFC 5802 section 3): they can check a proof or a password but produce neither.
 
     *hash_name* is one of ``SCRAM_HASHES``; salt and keys are octets.
     """
@@ -136,7 +136,7 @@ class ScramSecret(PasswordSecret):
         salt: bytes | None = None,
         iterations: int = SCRAM_ITERATIONS,
     ) -> Self:
-        """The secret to store for *password*, by default with a fresh salt; takes some milliseconds.
+        """Return the secret to store for *password*, by default with a new salt; this takes some milliseconds.
 
         Raises ConfigError if the password cannot be prepared (RFC 5802 section 2.2): no client could use it.
         """
@@ -148,9 +148,9 @@ class ScramSecret(PasswordSecret):
 
     @classmethod
     def parse(cls, field: str) -> Self:
-        """The secret of ``{SCRAM-SHA-256}iterations,salt,stored key,server key`` (base64), as Dovecot writes it.
+        """Return the secret of ``{SCRAM-SHA-256}iterations,salt,stored key,server key`` (base64), as Dovecot writes it.
 
-        Raises ConfigError, whose words hold nothing of the field.
+        Raises ConfigError, whose text holds nothing of the field.
         """
         if (found := _SCRAM_FIELD.fullmatch(field)) is None:
             raise ConfigError("not a SCRAM secret, which is {SCRAM-SHA-256}iterations,salt,stored key,server key")
@@ -168,7 +168,7 @@ class ScramSecret(PasswordSecret):
 
     @property
     def field(self) -> str:
-        """The text that ``parse`` reads."""
+        """Text that ``parse`` reads."""
         keys = (self.salt, self._stored_key, self._server_key)
         texts = ",".join(binascii.b2a_base64(key, newline=False).decode("ascii") for key in keys)
         return f"{{SCRAM-{self.hash_name}}}{self.iterations},{texts}"
@@ -188,9 +188,9 @@ class ScramSecret(PasswordSecret):
         return type(self)(self.hash_name, self.salt, self.iterations, os.urandom(size), os.urandom(size))
 
     def server_signature(self, message: bytes, proof: bytes) -> bytes | None:
-        """The ServerSignature of the AuthMessage *message* if *proof* is the ClientProof of it, else None.
+        """Return the ServerSignature of the AuthMessage *message* if *proof* is the ClientProof of it, else None.
 
-        RFC 5802 section 3; takes microseconds, and as long for a wrong proof as for the right one.
+        RFC 5802 section 3 defines them. This takes microseconds, and as long for a wrong proof as for the right one.
         """
         name = SCRAM_HASHES[self.hash_name]
         signature = hmac.digest(self._stored_key, message, name)
@@ -207,7 +207,7 @@ _SCRAM_FIELD = re.compile(
 
 
 def _prepared(password: bytes) -> bytes | None:
-    """Normalize(password) of RFC 5802 section 2.2: "treated as a "stored strings"", or None where that fails."""
+    """Return Normalize(password) of RFC 5802 section 2.2 ("treated as a "stored strings""), or None if that fails."""
     try:
         return saslprep(password.decode("utf-8"), stored=True).encode("utf-8") or None
     except ValueError:
@@ -215,30 +215,30 @@ def _prepared(password: bytes) -> bytes | None:
 
 
 def _scram_keys(hash_name: str, password: bytes, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
-    """StoredKey and ServerKey (RFC 5802 section 3) of a prepared password: the slow part."""
+    """Return StoredKey and ServerKey (RFC 5802 section 3) of a prepared password; this is SCRAM's slow part."""
     name = SCRAM_HASHES[hash_name]
     salted = hashlib.pbkdf2_hmac(name, password, salt, iterations)
     client_key = hmac.digest(salted, b"Client Key", name)
     return hashlib.new(name, client_key).digest(), hmac.digest(salted, b"Server Key", name)
 
 
-# All users of a back end: one secret of each kind stands for the others. A mechanism that some user cannot use is not
-# offered, because a client that could use it would try no other.
+# Checks of all users of a back end: one secret of each kind stands for the others. A mechanism that some user cannot
+# use is not offered, because a client that can use it would try no other.
 
 
 def all_are_clear(kinds: Iterable[Secret]) -> bool:
-    """Whether there are users, and each has a clear-text secret."""
+    """Return whether there are users, and each has a clear-text secret."""
     kinds = list(kinds)
     return bool(kinds) and all(isinstance(kind, ClearSecret) for kind in kinds)
 
 
 def none_is_clear(kinds: Iterable[Secret]) -> bool:
-    """Whether nobody has a clear-text secret."""
+    """Return whether no user has a clear-text secret."""
     return not any(isinstance(kind, ClearSecret) for kind in kinds)
 
 
 def scram_iterations(kinds: Iterable[Secret], hash_name: str) -> tuple[int, ...]:
-    """The different iteration counts of SCRAM keys; empty if some user has neither these nor a clear-text secret."""
+    """Return the different iteration counts of SCRAM keys; () if a user has neither these nor a clear-text secret."""
     counts = []
     for kind in kinds:
         if isinstance(kind, ScramSecret) and kind.hash_name == hash_name:

@@ -1,7 +1,7 @@
 """Users in an SQL database, through any DB-API module (PEP 249): a query finds the stored ``{SCHEME}secret`` of a name.
 
 The name is a parameter of the query and never a part of its text. A failed login pays the cost of every kind of secret
-that was seen, as with a password file. Each thread has its own connection; one that fails is opened anew, once.
+that was seen, as with a password file. Each thread has its own connection; after a failure it is opened again, once.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from geventpop3.forks import leave_to_parent
 log = logging.getLogger("geventpop3.auth")
 
 COSTS = 16
-"""A failed login pays no more different costs than this."""
+"""Maximum number of different costs that a failed login pays."""
 
 SURVEYED = 1000
-"""Rows of a survey that are fetched at a time."""
+"""Rows of a survey fetched at a time."""
 
 OWNER_COLUMN = 1
 
 MARKERS = {"qmark": "?", "numeric": ":1", "named": ":name", "format": "%s", "pyformat": "%(name)s"}
-"""What stands for the name in each of PEP 249's parameter styles."""
+"""Placeholder of the name in each of PEP 249's parameter styles."""
 
 
 class Connection(Protocol):
-    """What is needed of a DB-API connection."""
+    """The methods of a DB-API connection that are used here."""
 
     def cursor(self) -> Any:
-        """A new cursor."""
+        """Return a new cursor."""
 
     def commit(self) -> object:
         """End the transaction."""
@@ -61,7 +61,7 @@ class Connection(Protocol):
 class _Kept:
     """The connection of one thread. It is closed at the latest when its thread has ended: a database counts them.
 
-    A forked child has a copy, which it neither uses nor closes: a driver that closes says goodbye to the server.
+    A forked child has a copy, which it neither uses nor closes: a driver that closes ends the session at the server.
     """
 
     __slots__ = ("_process", "connection")
@@ -71,7 +71,7 @@ class _Kept:
         self._process = os.getpid()
 
     def is_ours(self) -> bool:
-        """Return whether this process has opened it."""
+        """Return whether this process has opened the connection."""
         return self._process == os.getpid()
 
     def close(self) -> None:
@@ -94,18 +94,20 @@ class _User(NamedTuple):
 
 
 class SqlAuthenticator(SecretAuthenticator):
-    """Authenticates against what *query* finds over a connection that *connect* makes.
+    """An authenticator that runs *query* over a connection that *connect* makes.
 
     ``:name`` stands for the name in the query, whatever the module's own style is. A row is the secret as in a password
-    file and, if there is a second column, the owner; without one, or where it is NULL, the owner is the name. Where the
-    database compares names without case, let it tell the owner, else each spelling is one. Two rows are nobody.
+    file and, if there is a second column, the owner. Without that column, or if it is NULL, the owner is the name. If
+    the database ignores case in names, select the owner, else each spelling is an owner. If the query finds two rows,
+    the login is refused.
 
         SqlAuthenticator(lambda: sqlite3.connect("/etc/pop3.db"), "SELECT secret FROM users WHERE name = :name")
 
-    *survey*, as ``SELECT DISTINCT secret FROM users``, is read once, now: from the kinds of the secrets follows what a
-    failed login costs, and whether every user can use APOP and CRAM-MD5 (clear text) or SCRAM (that, or its keys).
-    Without it the costs are learnt from logins, and those mechanisms are not offered. *paramstyle* is needed only where
-    the connection's own module does not show it. Raises ConfigError, also if the survey fails.
+    *survey*, as ``SELECT DISTINCT secret FROM users``, is read once, now. The kinds of the secrets decide the cost of a
+    failed login and the mechanisms. APOP and CRAM-MD5 are offered if every user has clear text, SCRAM if every user has
+    that or SCRAM keys. Without a survey the costs are learnt from logins, and those mechanisms are not offered.
+    *paramstyle* is needed only if the connection's own module does not show it. Raises ConfigError, also if the survey
+    fails.
     """
 
     def __init__(
@@ -154,12 +156,12 @@ class SqlAuthenticator(SecretAuthenticator):
         return None if user is None else user.owner
 
     def secret(self, name: str) -> ClearSecret | ScramSecret | None:
-        """The clear-text secret or the SCRAM keys of *name*; None for users whose password is hashed otherwise."""
+        """Return the clear-text secret or the SCRAM keys of *name*; None if the password is hashed otherwise."""
         user = self._threads.wait(self._find, name)
         return user.secret if user is not None and isinstance(user.secret, (ClearSecret, ScramSecret)) else None
 
     def check(self) -> None:
-        """Connect, and ask for a name that nobody has. Raises ConfigError if that fails or the columns are others."""
+        """Look up a name that no user has. Raises ConfigError if that fails, or finds a row or too many columns."""
         try:
             rows, columns = self._execute(self._opened(), f"nobody-{secrets.token_hex(8)}")
         except ConfigError:
@@ -181,7 +183,7 @@ class SqlAuthenticator(SecretAuthenticator):
         return self._threads is not CALLING_THREAD
 
     def in_threads(self, threads: Threads) -> Self:
-        """The same database and connections; *threads* wait for it and, others of them, hash."""
+        """Return an authenticator with the same connections; it waits and hashes in *threads*, each kind in its own."""
         database = copy(self)
         database._threads = threads
         return database
@@ -219,7 +221,7 @@ class SqlAuthenticator(SecretAuthenticator):
     def _learn(self, secret: PasswordSecret) -> None:
         if secret.cost in self._decoys or len(self._decoys) >= COSTS:
             return
-        # A new table, for the threads that are reading the old one.
+        # A new table, because other threads may be reading the old one.
         self._decoys = {**self._decoys, secret.cost: secret.decoy()}
         if len(self._decoys) == COSTS:
             log.warning("%d different password costs; a failed login does not pay more of them", COSTS)
@@ -244,7 +246,7 @@ class SqlAuthenticator(SecretAuthenticator):
             log.error("a secret of the survey: %s; nobody can log in so", error)
 
     def _ask(self, name: str) -> Sequence[Sequence[Any]]:
-        """At most two rows. A connection that was kept may have gone stale meanwhile: then another is tried."""
+        """Return at most two rows. A kept connection may have gone stale: then another is tried."""
         if not is_name(name):
             return ()
         kept: _Kept | None = getattr(self._local, "kept", None)
@@ -271,7 +273,7 @@ class SqlAuthenticator(SecretAuthenticator):
         return self._execute(connection, name)[0]
 
     def _execute(self, connection: Connection, name: str) -> tuple[Sequence[Sequence[Any]], int | None]:
-        """Return at most two rows, and how many columns they have if the driver tells."""
+        """Return at most two rows, and the number of their columns if the driver tells it."""
         style = self._paramstyle or _paramstyle_of(connection)
         count = len(self._pieces) - 1
         parameters = (
@@ -285,7 +287,7 @@ class SqlAuthenticator(SecretAuthenticator):
             description = getattr(cursor, "description", None)
             columns = None if description is None else len(description)
             rows: Sequence[Sequence[Any]] = cursor.fetchmany(2)
-        # Else the next query of this connection might see the past, and the database keep it for us.
+        # An open transaction would let the next query see old data, which the database would have to keep.
         connection.commit()
         return rows, columns
 
@@ -294,7 +296,7 @@ _LITERAL_OR_NAME = re.compile(r"""('(?:[^']|'')*'|"[^"]*"|--[^\n]*|/\*.*?\*/|::)
 
 
 def _split(query: str) -> list[str]:
-    """The text between the ``:name``; what is a literal, a comment or PostgreSQL's ``::name`` stays as it is."""
+    """Return the pieces of text between each ``:name``, not split in literals, comments and PostgreSQL's ``::name``."""
     pieces = [""]
     end = 0
     for found in _LITERAL_OR_NAME.finditer(query):
@@ -307,7 +309,7 @@ def _split(query: str) -> list[str]:
 
 
 def _paramstyle_of(connection: Connection) -> str:
-    """What the connection's module says; a driver may keep the class in a submodule or derive it from another's."""
+    """Return the style of the connection's module; its class may be in a submodule or derived from another driver's."""
     for kind in type(connection).__mro__:
         name = kind.__module__
         while name:
@@ -319,7 +321,7 @@ def _paramstyle_of(connection: Connection) -> str:
 
 
 def _user(name: str, row: Sequence[Any]) -> _User:
-    """Raises ConfigError, whose words hold nothing of the row."""
+    """Return the user of a row. Raises ConfigError, whose text holds nothing of the row."""
     secret = parse_secret(_string(row[0]))
     owner = name if len(row) == 1 or row[1] is None else _string(row[1])
     if not is_name(owner):
@@ -328,7 +330,7 @@ def _user(name: str, row: Sequence[Any]) -> _User:
 
 
 def _string(value: object) -> str:
-    """A column that is a text; some databases have texts as octets."""
+    """Return a text column as a string; some databases return texts as octets. Raises ConfigError."""
     if isinstance(value, str):
         return value
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -1,4 +1,4 @@
-"""OAuth bearer tokens: the verifiers, the keys of issuers, and the endpoints that are asked."""
+"""OAuth bearer tokens: the verifiers, the keys of issuers, and the HTTP endpoints."""
 
 from geventpop3.auth.oauth.json_endpoint import Endpoint
 from geventpop3.auth.oauth.jwks import GivenKeys, PublishedKeys

@@ -1,6 +1,7 @@
-"""JSON from an HTTP endpoint that the operator named, within bounds: time in all, octets in all, no redirect.
+"""JSON from an HTTP endpoint that the operator named, with limits on total time and octets, and no redirects.
 
-Blocking, for use in a thread. TLS is verified; without it only this machine is asked, unless the operator says so.
+The calls block, for use in a native thread. TLS is verified; plain HTTP is used only to this machine, unless the
+operator allows more.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from urllib.parse import urlencode, urlsplit
 from geventpop3.errors import ConfigError
 
 RESPONSE_OCTETS = 256 << 10
-"""The most that an answer may have, with its header."""
+"""Maximum octets of an answer, with its header."""
 
 
 class EndpointError(Exception):
-    """There was no good answer; its text is one for the log."""
+    """The error if there was no good answer; its text is for the log."""
 
 
 class Endpoint:
-    """One URL. Connecting and TLS may take *seconds*, and so may the answer.
+    """An HTTP endpoint. Connecting and TLS may take *seconds*, and the answer may take as long again.
 
     *context* is an ``ssl.SSLContext`` for a certificate authority that the system does not know. Raises ConfigError.
     """
@@ -49,11 +50,11 @@ class Endpoint:
         self._local = threading.local()
 
     def get(self) -> dict[str, Any]:
-        """The JSON object that GET brings. Raises EndpointError."""
+        """Return the JSON object that answers a GET. Raises EndpointError."""
         return self._ask("GET", None, {})
 
     def post(self, form: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
-        """The JSON object that POST of a form brings. Raises EndpointError."""
+        """Return the JSON object that answers a POST of *form*. Raises EndpointError."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._ask("POST", urlencode(form).encode("ascii"), {**kind, **headers})
 
@@ -66,7 +67,7 @@ class Endpoint:
             response.begin()
             text = response.read()
         except (OSError, HTTPException, ValueError) as error:
-            # ValueError is what http.client says to some malformed numbers.
+            # http.client raises ValueError for some malformed numbers.
             raise EndpointError(f"{self.url}: {type(error).__name__}: {error}") from error
         finally:
             connection.close()
@@ -81,7 +82,7 @@ class Endpoint:
         return answer
 
     def _connection(self) -> HTTPConnection:
-        """One for each thread, opened anew each time: it keeps the TLS context, which takes tens of milliseconds."""
+        """Return the thread's connection, which keeps its TLS context: making one takes tens of milliseconds."""
         connection: HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             if self._is_https:
@@ -92,7 +93,7 @@ class Endpoint:
         return connection
 
     def _read(self, sock: Any) -> bytes:
-        """All that comes until the server closes, as it was asked to."""
+        """Return all octets until the server closes the connection, as the request's header asks it to."""
         end = time.monotonic() + self._seconds
         pieces: list[bytes] = []
         count = 0
@@ -109,7 +110,7 @@ class Endpoint:
 
 
 class _Received:
-    """What HTTPResponse takes for a socket."""
+    """A replacement of the socket that HTTPResponse reads."""
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets

@@ -1,7 +1,7 @@
-"""The public keys of an issuer of tokens: a JWK Set (RFC 7517 section 5), given or fetched from where it is published.
+"""The public keys of an issuer of tokens: a JWK Set (RFC 7517 section 5), given or fetched from its endpoint.
 
-A key is found by its id and one algorithm, and serves no other (RFC 8725 section 3.1: "each key MUST be used with
-exactly one algorithm"). Tokens cannot make us fetch more often than once in a while, whatever key they name.
+A key is found by its id and one algorithm, and serves no other. RFC 8725 section 3.1: "each key MUST be used with
+exactly one algorithm". The rate of fetches is limited, whatever key a token names.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ ALGORITHMS: Mapping[str, tuple[str, str | None]] = {
     "ES512": ("EC", "P-521"),
     "EdDSA": ("OKP", "Ed25519"),
 }
-"""What signs tokens (RFC 7518 section 3.1, RFC 8037), with type and curve of its keys; never with a shared secret."""
+"""Signature algorithms (RFC 7518 section 3.1, RFC 8037), with type and curve of the keys; none has a shared secret."""
 
 REFRESH_SECONDS = 900.0
-"""Keys are fetched again when they are older."""
+"""Age in seconds from which keys are fetched again."""
 
 PAUSE_SECONDS = 60.0
-"""Between two fetches that an unknown key may cause."""
+"""Seconds between two fetches that an unknown key may cause."""
 
 RETRY_SECONDS = 10.0
-"""Between two fetches while they fail."""
+"""Seconds between two fetches while they fail."""
 
 KEEP_SECONDS = 86400.0
-"""Keys that cannot be fetched again stay in force for so long: they may have been withdrawn."""
+"""Seconds that keys stay in force if they cannot be fetched again: they may have been withdrawn."""
 
 KEYS = 100
-"""The most keys of one set that are looked at."""
+"""Maximum number of keys in one set; a larger set is refused."""
 
 KeyTable = Mapping[tuple[str | None, str], "PyJWK"]
-"""By key id and algorithm; the id None is that of the only key of its algorithm, for tokens that name none."""
+"""Keys by key id and algorithm; the only key of an algorithm also has the id None, for tokens that name none."""
 
 
 class Keys(Protocol):
-    """Where a verifier finds keys."""
+    """A verifier's source of keys."""
 
     def find(self, key_id: str | None, algorithm: str) -> PyJWK | None:
-        """The key, or None. Raises StoreUnavailable if that cannot be told."""
+        """Return the key, or None. Raises StoreUnavailable if keys could not be fetched."""
 
 
 class GivenKeys:
@@ -72,7 +72,7 @@ class GivenKeys:
 
 
 class PublishedKeys:
-    """Keys from an endpoint, fetched when first needed, then when they are old or a token names one that is unknown."""
+    """Keys from an endpoint, fetched when first needed, then when they are old or a token names an unknown key."""
 
     def __init__(
         self, endpoint: Endpoint, algorithms: Collection[str], clock: Callable[[], float] = time.monotonic
@@ -88,7 +88,7 @@ class PublishedKeys:
     def find(self, key_id: str | None, algorithm: str) -> PyJWK | None:
         key = self._table.get((key_id, algorithm))
         is_old = self._clock() - self._fetched >= REFRESH_SECONDS
-        # Who has a key goes on with it while another thread fetches; who has none waits for what that brings.
+        # A thread that has a key uses it while another thread fetches; one without a key waits for the fetch.
         if (key is None or is_old) and self._lock.acquire(blocking=key is None):
             try:
                 if self._clock() >= self._next:
@@ -125,10 +125,10 @@ class PublishedKeys:
 
 
 def parse_keys(document: Mapping[str, Any], algorithms: Collection[str]) -> KeyTable:
-    """The keys of a JWK Set that can verify; the others are skipped, as RFC 7517 section 5 asks.
+    """Return the keys of a JWK Set that can verify; the others are skipped, as RFC 7517 section 5 asks.
 
-    A key that does not say its algorithm gets the first of *algorithms* that it can serve. Raises ValueError if the
-    document is no JWK Set or no key is left.
+    A key without an algorithm gets the first of *algorithms* that it can serve. Raises ValueError if the document is no
+    JWK Set, has too many keys, or has no usable key.
     """
     from jwt import PyJWK
     from jwt.exceptions import PyJWTError
@@ -161,7 +161,7 @@ def parse_keys(document: Mapping[str, Any], algorithms: Collection[str]) -> KeyT
 
 
 def _serves(entry: object, algorithm: str) -> bool:
-    """Whether a JWK is meant for *algorithm*: RFC 7517 section 4, where only "kty" is not optional."""
+    """Return whether a JWK is meant for *algorithm* (RFC 7517 section 4, where only "kty" is not optional)."""
     if not isinstance(entry, dict):
         return False
     kind, curve = ALGORITHMS[algorithm]

@@ -1,7 +1,8 @@
-"""OAuth bearer tokens (RFC 6750) as OAUTHBEARER and XOAUTH2 bring them: whose maildrop does one open.
+"""Verifiers of OAuth bearer tokens (RFC 6750), as OAUTHBEARER and XOAUTH2 send them: each finds a token's owner.
 
-A token is checked here, as a signed JWT (RFC 7519, RFC 8725, RFC 9068), which needs the extra ``oauth``, or by asking
-who issued it (RFC 7662). The name that comes with a token must be that of its owner, unless a policy knows better.
+One verifier checks a token as a signed JWT (RFC 7519, RFC 8725, RFC 9068), which needs the extra ``oauth``. The other
+asks the token's issuer (RFC 7662). The name that comes with a token must be that of its owner, unless a policy decides
+otherwise.
 """
 
 from __future__ import annotations
@@ -28,29 +29,29 @@ from geventpop3.owners import UsernameCase, canonical_name
 log = logging.getLogger("geventpop3.auth")
 
 TOKEN_OCTETS = 16 << 10
-"""The longest token that is looked at."""
+"""Maximum octets of a token."""
 
 CACHED = 10_000
-"""The most tokens whose introspection is remembered."""
+"""Maximum number of tokens whose introspection is remembered."""
 
 READ = ("email_verified", "scope", "scp")
 """Claims that are read beside the owner's."""
 
 Policy = Callable[[str, str], str | None]
-"""``policy(owner, name)``: whose maildrop a token of *owner* opens when the client says *name*, or None."""
+"""Function ``policy(owner, name)``; it returns whose maildrop *owner*'s token opens for a client's *name*, or None."""
 
 
 def same_name(owner: str, name: str, *, username_case: UsernameCase = "domain") -> str | None:
-    """The policy by default: everybody opens their own maildrop, by any spelling that is the same name."""
+    """Return *owner* if *name* is a spelling of the same name, else None; this is the default policy."""
     return owner if canonical_name(name, username_case) == canonical_name(owner, username_case) else None
 
 
 class TokenRefused(Exception):
-    """A token that is not in force or not good for this; its text is for the log."""
+    """The error of a token that is not in force or not good for this use; its text is for the log."""
 
 
 class TokenVerifier(TokenAuthenticator):
-    """What the ways to check a token share: its claims say who it is and what it is good for."""
+    """The base of the verifiers: a token's claims give its owner and what it is good for."""
 
     def __init__(self, owner_claim: str, scope: str | None, policy: Policy) -> None:
         self._owner_claim = owner_claim
@@ -59,7 +60,7 @@ class TokenVerifier(TokenAuthenticator):
 
     @abstractmethod
     def claims(self, token: str) -> Mapping[str, Any]:
-        """What a token that is in force says. Raises TokenRefused and StoreUnavailable."""
+        """Return the claims of a token that is in force. Raises TokenRefused and StoreUnavailable."""
 
     def check_token(self, name: str | None, token: str) -> str | None:
         try:
@@ -76,15 +77,15 @@ class TokenVerifier(TokenAuthenticator):
         if not isinstance(owner, str) or not is_name(owner):
             raise TokenRefused(f"no usable claim {self._owner_claim}")
         if self._owner_claim == "email" and claims.get("email_verified", True) is not True:
-            # OpenID Connect Core section 5.1: else anybody may have typed it there.
+            # OpenID Connect Core section 5.1: otherwise any person may have entered that address.
             raise TokenRefused("its email is not verified")
         if self._scope is not None and self._scope not in _words(claims, "scope") | _words(claims, "scp"):
             raise TokenRefused(f"no scope {self._scope}")
-        # One form before any policy compares it; what case means is the policy's.
+        # One form before any policy compares it; the policy decides about case.
         return canonical_name(owner, "keep")
 
     def authenticate(self, name: str, password: str) -> str | None:  # noqa: ARG002
-        """None: nobody has a password here."""
+        """Return None: no user has a password here."""
         return None
 
     def checks_passwords(self) -> bool:
@@ -92,12 +93,12 @@ class TokenVerifier(TokenAuthenticator):
 
 
 class JwtVerifier(TokenVerifier):
-    """Checks tokens that are JWTs, signed by *issuer* for *audience*.
+    """A verifier of tokens that are JWTs, signed by *issuer* for *audience*.
 
     *keys* is the URL of the issuer's JWK Set, or its Endpoint, or such a set. *algorithms* are those that are accepted,
-    never one of a shared secret. *token_type* is what the token's "typ" must be, as ``at+jwt`` (RFC 9068 section 2.1),
-    where the issuer sets it. *leeway* is in seconds. *owner_claim* names the owner; *scope* must be among the token's.
-    Raises ConfigError.
+    never one of a shared secret. *token_type* is the required "typ", as ``at+jwt`` (RFC 9068 section 2.1), if the
+    issuer sets it. *leeway* is in seconds. *owner_claim* is the claim that names the owner; *scope* must be among the
+    token's. Raises ConfigError.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class JwtVerifier(TokenVerifier):
             unverified = jwt.decode_complete(token, options={"verify_signature": False})
             header = unverified["header"]
             algorithm, key_id = header.get("alg"), header.get("kid")
-            # Asked first, so that what is no token of this issuer makes nobody fetch keys.
+            # Checked first, so that a token of another issuer causes no fetch of keys.
             if unverified["payload"].get("iss") != self._issuer:
                 raise TokenRefused("another issuer")
             if algorithm not in self._algorithms:
@@ -172,10 +173,10 @@ class JwtVerifier(TokenVerifier):
 
 
 class IntrospectionVerifier(TokenVerifier):
-    """Checks tokens by asking their issuer's introspection endpoint at *url*, as a client with an id and a secret.
+    """A verifier that asks the issuer's introspection endpoint at *url*, as a client with an id and a secret.
 
-    *audience*, *issuer* and *scope*, where given, must be the token's. A token that is in force is asked about again
-    after *cache_seconds* at the latest, so that long may pass until a withdrawn one is refused. Raises ConfigError.
+    *audience*, *issuer* and *scope*, where given, must be the token's. An answer for a token in force is kept for at
+    most *cache_seconds*, so a withdrawn token may be accepted for that long. Raises ConfigError.
     """
 
     def __init__(
@@ -194,7 +195,7 @@ class IntrospectionVerifier(TokenVerifier):
     ) -> None:
         super().__init__(owner_claim, scope, policy)
         self._endpoint = _endpoint(url)
-        # RFC 6749 section 2.3.1: both are encoded as in a form first.
+        # RFC 6749 section 2.3.1: both are form-encoded first.
         pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
         self._authorization = "Basic " + base64.b64encode(pair.encode("ascii")).decode("ascii")
         self._audience = audience
@@ -206,7 +207,7 @@ class IntrospectionVerifier(TokenVerifier):
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Ask about a token that nobody has. Raises ConfigError if the answer is none."""
+        """Ask about a token that no user has. Raises ConfigError if there is no valid answer."""
         try:
             answer = self._introspect(secrets.token_urlsafe(16))
         except StoreUnavailable as error:
@@ -223,7 +224,7 @@ class IntrospectionVerifier(TokenVerifier):
             raise unavailable(f"OAuth: {error}") from error
 
     def claims(self, token: str) -> Mapping[str, Any]:
-        # Under a key of this process, so that its memory holds nothing that opens a maildrop elsewhere.
+        # Hashed with a key of this process, so that the cache holds nothing that opens a maildrop elsewhere.
         digest = hmac.digest(self._key, token.encode("ascii"), "sha256")
         with self._lock:
             until, claims = self._cache.get(digest, (0.0, {}))
@@ -250,7 +251,7 @@ class IntrospectionVerifier(TokenVerifier):
 
 
 def _words(claims: Mapping[str, Any], claim: str, separator: str | None = " ") -> set[str]:
-    """The values of a claim that is a list, or one text, of words between separators if there is one."""
+    """Return the values of a claim that is a list or a text; a text is split at *separator*, if any."""
     value = claims.get(claim)
     if isinstance(value, str):
         return {value} if separator is None else set(value.split(separator))
@@ -258,7 +259,7 @@ def _words(claims: Mapping[str, Any], claim: str, separator: str | None = " ") -
 
 
 def _type(value: object) -> str:
-    """The "typ" of a header (RFC 7515 section 4.1.9): a media type, of which "application/" may be left out."""
+    """Return the "typ" of a header in one form: RFC 7515 section 4.1.9 lets "application/" be left out."""
     return str(value).lower().removeprefix("application/")
 
 
