@@ -1,1 +1,1 @@
-"""RFC 1939's session as a state machine without input or output. It never raises on any input octets."""
+"""The session of RFC 1939 as a state machine without input or output. No input octets make it raise."""

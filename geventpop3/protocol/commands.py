@@ -1,6 +1,6 @@
-"""Everything a command means to the session is a row of this table: where it is allowed, where a positive reply leads.
+"""The table of commands. Each row says in which states a command is allowed and to which a positive reply leads.
 
-A further verb is a further row. An application's own verbs are rows that it adds to a copy.
+An application adds rows for its own verbs to a copy.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Final
 
 MASK: Final = "****"
-"""What stands for secret arguments; the same for one as for many."""
+"""Replacement of secret arguments; the same for one as for many."""
 
-# What the name of its event can hold, too: each verb has its event, and each event that is a verb's its verb.
+# Only characters that an event name can hold: each verb has one event, and each command event has one verb.
 _VERB: Final = re.compile(r"[A-Z0-9]{1,40}")
 
 
@@ -26,19 +26,19 @@ class State(Enum):
     TRANSACTION = "TRANSACTION"
     UPDATE = "UPDATE"
 
-    # Every command looks its state up in a set and a mapping, and Enum's own hash is not in C.
+    # Each command looks up its state in a set and a mapping, and Enum's own hash is slower: it is not in C.
     __hash__ = object.__hash__
 
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """One row: a verb and what it does to the session. Raises ValueError for a verb no client's line could match.
+    """One row: a verb and its effect on the session. Raises ValueError for a verb that no client's line can match.
 
-    *then* says where a positive single-line reply leads from each state, *closes* that the connection ends with the
-    reply, *upgrades* that a TLS handshake follows such a one. *secret_from* is the index of the first argument that
-    is never logged. *verbatim* means one argument that keeps its blanks: RFC 1939 section 7, PASS: "Since the PASS
-    command has exactly one argument, a POP3 server may treat spaces in the argument as part of the password, instead of
-    as argument separators."
+    *then* maps each state to the state after a positive single-line reply. *closes* means that the connection ends
+    with the reply, *upgrades* that a TLS handshake follows a positive single-line reply. *secret_from* is the index of
+    the first argument that is never logged. *verbatim* means one argument that keeps its blanks. RFC 1939 section 7,
+    PASS: "Since the PASS command has exactly one argument, a POP3 server may treat spaces in the argument as part of
+    the password, instead of as argument separators."
     """
 
     verb: str
@@ -49,9 +49,9 @@ class CommandSpec:
     verbatim: bool = False
     upgrades: bool = False
     event: str = field(init=False)
-    """The name of the event it becomes: ``cmd_`` and the verb in lower case."""
+    """Name of the command's event: ``cmd_`` and the verb in lower case."""
     moves: bool = field(init=False)
-    """Whether a reply may move the session: to another state, or to TLS."""
+    """True if a reply may move the session to another state or to TLS."""
 
     def __post_init__(self) -> None:
         if not _VERB.fullmatch(self.verb):
@@ -97,7 +97,7 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
 
 
 def redact(spec: CommandSpec, args: Sequence[str]) -> str:
-    """The arguments as they may be logged: ``alice ****``."""
+    """Return the arguments for the log, without secrets: ``alice ****``."""
     if spec.secret_from is None or len(args) <= spec.secret_from:
         return " ".join(args)
     return " ".join([*args[: spec.secret_from], MASK])

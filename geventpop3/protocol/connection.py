@@ -1,7 +1,7 @@
-"""One POP3 session without a socket: ``receive_data`` takes octets, ``next_event`` gives events, ``send`` makes octets.
+"""One POP3 session without a socket: ``receive_data`` takes octets, ``next_event`` returns events, ``send`` octets.
 
-If any octets whatever make ``receive_data`` or ``next_event`` raise, that is a bug here. How the input is cut changes
-nothing; each line is one event at most, and nothing of a line is ever echoed.
+No input octets may make ``receive_data`` or ``next_event`` raise. The events do not depend on how the input is divided
+into chunks. Each line is at most one event, and no part of a line is ever echoed.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from geventpop3.wire.lines import LINE_OCTETS, TOO_LONG, LineBuffer
 from geventpop3.wire.replies import Reply, err, status_line
 
 RESPONSE_OCTETS: Final = 16384
-"""A line that answers a challenge, which the limit of commands does not bind (RFC 5034 section 4).
+"""Octets of a line that answers a challenge; the limit of commands does not apply to it (RFC 5034 section 4).
 
-An AUTH command may be as long: a long initial response belongs into a line of its own, but clients send tokens so.
-RFC 4954 section 4 holds 12288 octets to be enough for the mechanisms in use.
+An AUTH command may be as long: a long initial response should have a line of its own, but clients send tokens in AUTH.
+RFC 4954 section 4 considers 12288 octets enough for the mechanisms in use.
 """
 
 BAD_BEFORE_LOGIN: Final = 3
-"""Bad commands in a row before the connection is closed, as in Dovecot: a browser made to talk POP3 gets no further."""
+"""Bad commands in a row that close the connection, as in Dovecot: this stops a browser that was made to send POP3."""
 
 BAD_AFTER_LOGIN: Final = 20
-"""The same after login, where a clumsy client has somebody's mail to lose; as in Dovecot."""
+"""The same limit after login, as in Dovecot; it is higher because a faulty client may lose its user's mail."""
 
 _AUTH: Final = b"AUTH "
 _BLANKS: Final = b" \t"
@@ -35,9 +35,9 @@ _CR: Final = 0x0D
 
 
 class Command(NamedTuple):
-    """A line whose verb is known and allowed now; answer it with ``send``, ``challenge`` or ``silence``.
+    """A line with a known verb that is allowed now; answer it with ``send``, ``challenge`` or ``silence``.
 
-    *args* are the arguments as UTF-8 with surrogateescape, *raw* is the line without its line end.
+    *args* are the arguments, decoded from UTF-8 with surrogateescape. *raw* is the line without its line end.
     """
 
     spec: CommandSpec
@@ -46,16 +46,16 @@ class Command(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """A line that is no command now; *reply* is the answer to ``send``.
+    """A line that is not a valid command now; pass *reply* to ``send``.
 
-    *verb* is empty if it is not a known one; *octets* is the size of the line with its line end.
+    *verb* is empty if it is unknown; *octets* is the size of the line with its line end.
     """
 
     reply: Reply
     verb: str
     octets: int
     line: bytes = b""
-    """The line, where it is short enough and names no command; it may hold a secret."""
+    """The line, if it is within the limit and names no command; it may hold a secret."""
 
 
 class Response(NamedTuple):
@@ -66,12 +66,12 @@ class Response(NamedTuple):
 
 
 class Want(Enum):
-    """What is wanted instead of an event."""
+    """The result of ``next_event`` if there is no event."""
 
     DATA = "data"
-    """More octets."""
+    """More octets are needed."""
     CLOSED = "closed"
-    """Nothing: no event will come any more."""
+    """No more events will come."""
 
 
 _EMPTY: Final = err("no command")
@@ -85,10 +85,10 @@ _MALFORMED: Final = Response(None, True)
 
 
 class Connection:
-    """The protocol's side of one session, from greeting to close.
+    """The protocol state of one session, from greeting to close.
 
-    *commands* is looked up live, so a verb may be added while it runs. ``strict=False`` lets every command through in
-    every state. Limits of lines are octets with the line end.
+    *commands* is read for each line, so a verb may be added during the session. ``strict=False`` allows every command
+    in every state. Limits of lines are octets with the line end.
     """
 
     __slots__ = (
@@ -123,9 +123,9 @@ class Connection:
         self.commands = commands
         self.state = State.AUTHORIZATION
         self.closing = False
-        """The last reply was sent: close."""
+        """True after the last reply was sent: close the connection."""
         self.upgrading = False
-        """The last reply was sent: begin TLS, then call ``upgraded``."""
+        """True after the reply before TLS was sent: begin TLS, then call ``upgraded``."""
         self.octets_in = 0
         """Octets received so far."""
         self._strict = strict
@@ -142,16 +142,16 @@ class Connection:
 
     @property
     def has_data(self) -> bool:
-        """Whether octets are buffered that no event has told of, even if no whole line."""
+        """True if octets are buffered that no event has reported yet, even less than a whole line."""
         return self._lines.pending > 0
 
     @property
     def line_octets(self) -> int:
-        """Octets of the line that the last event told of, with its line end."""
+        """Octets of the line of the last event, with its line end."""
         return self._lines.octets
 
     def receive_data(self, data: bytes) -> None:
-        """Take octets from the peer; ``b""`` is the end of its input, and what came before is still answered."""
+        """Take octets from the peer; ``b""`` is the end of its input. Lines received before it are still answered."""
         if data:
             self.octets_in += len(data)
             self._lines.feed(data)
@@ -159,9 +159,9 @@ class Connection:
             self._ended = True
 
     def next_event(self) -> Command | Rejected | Response | Want:
-        """The next event. A Command, Rejected or Response is to be answered before this is called again.
+        """Return the next event. Answer a Command, Rejected or Response before the next call.
 
-        A line that the peer did not finish before its end of input is no command: ``DELE 1`` may have been ``DELE 12``.
+        A line that the end of input cuts off is not a command: ``DELE 1`` may have been ``DELE 12``.
         """
         if self.closing or self._last_words:
             return Want.CLOSED
@@ -180,9 +180,9 @@ class Connection:
         return self._found(spec, args, line)
 
     def send(self, reply: Reply) -> bytes:
-        """The status line of a reply; a body, if it has one, is the caller's to encode and send.
+        """Return the status line of a reply; the caller encodes and sends the body, if any.
 
-        A positive single-line reply to a command moves the state by the table.
+        A positive single-line reply to a command changes the state as the table says.
         """
         spec = self._command
         if spec is not None:
@@ -198,15 +198,15 @@ class Connection:
         return status_line(reply)
 
     def challenge(self, data: bytes) -> bytes:
-        """The line of a challenge to the command that is being answered; the next line is its Response.
+        """Return the line of a challenge for the current command; the next line is its Response.
 
-        RFC 5034 section 4: "+", one space, base64; the space is there also when no base64 follows.
+        RFC 5034 section 4: "+", one space, base64. The space is present even if no base64 follows.
         """
         self._challenged = True
         return b"+ " + binascii.b2a_base64(data, newline=False) + b"\r\n"
 
     def silence(self) -> None:
-        """The command gets no reply: the state stays. A line that was the last one still closes."""
+        """Leave the command without a reply and keep the state. After the last line, the connection still closes."""
         self._command = None
         self._challenged = False
         if self._last_words:
@@ -217,24 +217,24 @@ class Connection:
         self._leaving = True
 
     def upgraded(self) -> None:
-        """TLS has begun: what was buffered before it never runs (RFC 2595 section 4)."""
+        """Discard the octets buffered before TLS began, so that they never run (RFC 2595 section 4)."""
         self.upgrading = False
         self._lines.clear()
 
     def _found(self, spec: CommandSpec, args: list[str], line: bytes) -> Command | Rejected:
-        """A command that is known, if it is allowed now."""
+        """Return a known command, if it is allowed now, else a Rejected."""
         if self._strict and self.state not in spec.states:
-            # No sign of a client that speaks something else: one that pipelines does this after a failed login.
+            # Not counted as a bad command: a pipelining client sends such commands after a failed login.
             return Rejected(_WRONG_STATE[self.state], spec.verb, self._lines.octets)
         if spec.closes and args and self._strict:
-            # Not QUIT, so nothing ends: whoever meant it may say it again, and the marks are not lost.
+            # QUIT with an argument does not close: the client can send QUIT again, and the marks are not lost.
             return Rejected(_NO_ARGUMENT, spec.verb, self._lines.octets)
         self._bad = 0
         self._command = spec
         return Command(spec, args, line)
 
     def _next_line(self) -> Command | Rejected | Want:
-        """The next line, whatever it holds."""
+        """Return the event of the next line, for any content."""
         lines = self._lines
         is_auth = self.state is State.AUTHORIZATION and lines.begins(_AUTH)
         line = lines.next_line(self._response_limit if is_auth else None)
@@ -251,7 +251,7 @@ class Connection:
         if not trimmed:
             return self._rejected(_EMPTY)
         head, _, tail = trimmed.partition(b" ")
-        # bytes.upper() knows ASCII alone; str.upper() would make "SS" of a sharp s, and a PASS of what is none.
+        # bytes.upper() changes only ASCII; str.upper() would turn a sharp s into "SS", and so another word into PASS.
         spec = self.commands.get(head.upper().decode("latin-1"))
         if spec is None:
             return self._rejected(_UNKNOWN, line)
@@ -263,7 +263,7 @@ class Connection:
         return self._found(spec, args, line)
 
     def _next_response(self) -> Response | Want:
-        """The next line as a response; RFC 5034 section 4: "*" cancels, what is not base64 is refused."""
+        """Return the next line as a response. RFC 5034 section 4: "*" cancels, invalid base64 is refused."""
         line = self._lines.next_line(self._response_limit)
         if line is None:
             if self._lines.hopeless:

@@ -1,1 +1,1 @@
-"""Octets to lines and replies, and back. Pure: no state machine, no input or output, no clock."""
+"""Conversion between octets and lines, arguments, and replies. Pure: no state machine, no input or output, no clock."""

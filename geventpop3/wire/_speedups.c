@@ -1,10 +1,10 @@
-/* The inner loops of wire/stuffing.py and wire/fast_path.py in C: optional, for speed alone. Those modules say in Python what
- * they do, and the same tests hold for both. */
+/* The inner loops of wire/stuffing.py and wire/fast_path.py in C: optional, only for speed. Those modules have the same
+ * functions in Python, and the same tests check both. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <string.h>
 
-/* How many octets encoding adds before byte-stuffing (*line_ends) and by it (*dots). */
+/* Counts the octets that encoding adds before byte-stuffing (*line_ends) and by byte-stuffing (*dots). */
 static void count(const char *chunk, Py_ssize_t size, int at_line_start, int after_cr, Py_ssize_t *line_ends,
                   Py_ssize_t *dots) {
     const char *at = chunk, *end = chunk + size, *lf;
@@ -18,7 +18,7 @@ static void count(const char *chunk, Py_ssize_t size, int at_line_start, int aft
     }
 }
 
-/* Writes the chunk encoded; returns where it ends. */
+/* Writes the encoded chunk; returns its end. */
 static char *encode(char *out, const char *chunk, Py_ssize_t size, int at_line_start, int after_cr) {
     const char *at = chunk, *end = chunk + size, *lf;
 
@@ -59,8 +59,8 @@ static PyObject *encode_chunk(PyObject *Py_UNUSED(module), PyObject *args) {
     return Py_BuildValue("Nn", encoded, size + line_ends);
 }
 
-/* Writes as much of the chunk, encoded, as is sure to fit before *limit*, line by line; returns where it ends. *at is
- * then what is not encoded yet. The chunk begins a line. */
+/* Writes encoded lines of the chunk while each surely fits before *limit*; returns the end of the output. *at is then
+ * the first octet that is not encoded yet. The chunk begins at a line start. */
 static char *encode_lines(char *out, const char *limit, const char **at, const char *end) {
     const char *line = *at, *lf;
 
@@ -97,7 +97,7 @@ static PyObject *stuff_whole(PyObject *Py_UNUSED(module), PyObject *const *args,
     before = given == 2 ? PyBytes_GET_SIZE(args[1]) : 0;
     unended = size != 0 && end[-1] != '\n';
 
-    /* Room enough if a line has 32 octets on average: then each octet is looked at once. */
+    /* Enough if lines have 32 octets or more on average: each octet is then read only once. */
     room = before + size + size / 32 + 64;
     body = PyBytes_FromStringAndSize(NULL, room);
     if (body == NULL)
@@ -108,7 +108,7 @@ static PyObject *stuff_whole(PyObject *Py_UNUSED(module), PyObject *const *args,
     out = encode_lines(out + before, PyBytes_AS_STRING(body) + room, &at, end);
     written = out - PyBytes_AS_STRING(body);
 
-    /* What is left: a last line without its end, or all that did not fit. */
+    /* The rest: a last line without its end, or all lines that did not fit. */
     if (at < end)
         count(at, end - at, 1, 0, &line_ends, &dots);
     room = written + (end - at) + line_ends + dots + 2 * unended + 3;
@@ -197,7 +197,7 @@ static PyObject *plain_status_line(PyObject *Py_UNUSED(module), PyObject *const 
     indicator = positive ? "+OK " : "-ERR ";
     before = positive ? 4 : 5;
     size = PyUnicode_GET_LENGTH(args[1]);
-    /* A limit may be any number: nothing is taken off one that is too small for that. */
+    /* The limit may be any number: check it before the subtraction, which could overflow. */
     if (size == 0 || !PyUnicode_IS_ASCII(args[1]) || limit < before + 2 || size > limit - before - 2)
         Py_RETURN_NONE;
     text = (const char *)PyUnicode_1BYTE_DATA(args[1]);

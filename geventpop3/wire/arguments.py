@@ -1,7 +1,7 @@
-"""Arguments of commands are read here, strictly: ASCII decimals, bounded, one message for each mistake.
+"""Strict parsing of command arguments: bounded ASCII decimals, one message for each mistake.
 
-They are read after the plugins had their say, so what a plugin rewrote is checked like what the client sent. No text
-repeats the argument: nothing of the input is ever echoed.
+Arguments are parsed after the plugins ran, so an argument that a plugin rewrote is checked like the client's. No
+message repeats the argument: no part of the input is ever echoed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from geventpop3.errors import Refusal
 
-# str.isdigit() and int() take signs, blanks, underscores and other scripts' digits; these do not.
+# str.isdigit() and int() accept signs, blanks, underscores and other scripts' digits; these patterns do not.
 _MESSAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,9}")
 _LINE_COUNT: Final = re.compile(r"[0-9]{1,10}")
 _DIGITS: Final = re.compile(r"[0-9]+")
@@ -22,7 +22,7 @@ _TOO_MANY: Final = ("no argument is allowed", "only one argument is allowed")
 
 
 def message_number(argument: str) -> int:
-    """A message-number, from 1 (RFC 1939 section 4); raises Refusal for anything else."""
+    """Return the message-number, from 1 (RFC 1939 section 4); raise Refusal for anything else."""
     if _MESSAGE_NUMBER.fullmatch(argument):
         return int(argument)
     if _NEGATIVE.fullmatch(argument):
@@ -37,7 +37,7 @@ def message_number(argument: str) -> int:
 
 
 def line_count(argument: str) -> int:
-    """How many lines of the body, from 0 (RFC 1939 section 7, TOP); raises Refusal for anything else."""
+    """Return the number of body lines, from 0 (RFC 1939 section 7, TOP); raise Refusal for anything else."""
     if _LINE_COUNT.fullmatch(argument):
         return int(argument)
     if _NEGATIVE.fullmatch(argument):
@@ -48,7 +48,7 @@ def line_count(argument: str) -> int:
 
 
 def expect(arguments: Sequence[str], at_least: int, at_most: int | None = None) -> None:
-    """Raises Refusal unless there are so many arguments: *at_least*, or from *at_least* to *at_most*."""
+    """Raise Refusal unless the number of arguments is *at_least*, or from *at_least* to *at_most*."""
     given = len(arguments)
     if given == at_least:
         return

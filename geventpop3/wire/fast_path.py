@@ -1,6 +1,7 @@
-"""The short way for what is nearly all traffic: plain command lines, plain status lines. What is not plain, None says.
+"""The fast path for plain command lines and plain status lines, which are nearly all traffic.
 
-Who hears None goes the long way, which takes everything and makes the same of what is plain.
+A function returns None for input that is not plain. The caller then uses the general code, which accepts all input and
+gives the same result for plain input.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 Plain: TypeAlias = tuple[str, list[str], bytes, int]
-"""The verb, the arguments, the line without its line end, and where in the octets the next one begins."""
+"""Verb, arguments, line without its line end, and index in the octets of the next line."""
 
 _LINE: Final = re.compile(rb"([A-Z0-9]{1,40})(?: ([A-Za-z0-9]+))?\r?\n")
 
 
 def plain_command_in_python(octets: bytes, start: int, limit: int) -> Plain | None:
-    """The line that begins at *start*, if it is a verb in upper case and at most one word, in *limit* octets."""
+    """Return the line at *start*, if it is an upper-case verb and at most one word, in at most *limit* octets."""
     found = _LINE.match(octets, start)
     if found is None or found.end() - start > limit:
         return None
@@ -26,7 +27,7 @@ def plain_command_in_python(octets: bytes, start: int, limit: int) -> Plain | No
 
 
 def plain_status_line_in_python(positive: bool, text: str, limit: int) -> bytes | None:
-    """The status line, if *text* is printable ASCII that reads as no response code, in *limit* octets with CRLF."""
+    """Return the status line, if *text* is printable ASCII without a response code, in *limit* octets with CRLF."""
     if not text or text[0] == "[" or not text.isascii() or not text.isprintable():
         return None
     line = f"+OK {text}\r\n" if positive else f"-ERR {text}\r\n"

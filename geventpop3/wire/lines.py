@@ -1,6 +1,6 @@
-"""Octets to lines, bounded: a line is at most *limit* octets, and what is longer is dropped as it arrives.
+"""Conversion of octets to bounded lines: a line has at most *limit* octets; a longer line is dropped as it arrives.
 
-Every octet is searched once, however the input is cut, and how it is cut changes nothing of what comes out.
+Each octet is searched once. The output does not depend on how the input is divided into chunks.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Final
 from geventpop3.wire.fast_path import Plain, plain_command
 
 LINE_OCTETS: Final = 1024
-"""RFC 2449 section 4 allows 255 octets for a command with its CRLF; four times that is tolerated."""
+"""Octets of the longest command. RFC 2449 section 4 allows 255 with the CRLF; four times that is tolerated."""
 
 DRAIN_OCTETS: Final = 65536
-"""How much of an over-long line is read and dropped in the hope of its end. Nobody types 64 KiB by mistake."""
+"""Octets of an over-long line that are read and dropped before the line end. No user types 64 KiB by mistake."""
 
 _CR: Final = 0x0D
 
 
 class TooLong(Enum):
-    """What stands for a line that was longer than its limit; its octets are gone."""
+    """The marker for a line that was longer than its limit; its octets are dropped."""
 
     TOO_LONG = "too long"
 
@@ -29,11 +29,10 @@ TOO_LONG: Final = TooLong.TOO_LONG
 
 
 class LineBuffer:
-    """Cuts a stream of octets into lines that end with CRLF or LF; a CR anywhere else is data.
+    """A buffer that divides a stream of octets into lines; CRLF or LF ends a line, a CR anywhere else is data.
 
-    Sizes are octets with the line end. After each ``feed`` call ``next_line`` until it returns None: that is when
-    over-long lines are dropped, since only the reader knows which limit is in force. So no more than one limit and
-    one feed is ever held.
+    Sizes are octets with the line end. After each ``feed``, call ``next_line`` until it returns None. It drops
+    over-long lines, since only its caller knows the limit in force. So the buffer holds at most one limit and one feed.
     """
 
     __slots__ = ("_at", "_begun", "_chunk", "_drain", "_dropped", "_limit", "at_end", "hopeless", "octets")
@@ -41,24 +40,24 @@ class LineBuffer:
     def __init__(self, limit: int = LINE_OCTETS, drain: int = DRAIN_OCTETS) -> None:
         self._limit = limit
         self._drain = drain
-        self._begun = bytearray()  # of a line whose end was in none of the chunks so far
-        self._chunk = b""  # what was fed last
-        self._at = 0  # where in it the next line goes on
+        self._begun = bytearray()  # beginning of a line whose end has not arrived
+        self._chunk = b""  # octets fed last
+        self._at = 0  # index in the chunk of the rest of the next line
         self._dropped = 0
         self.at_end = True
-        """No line will come out before more is fed."""
+        """True if no line can be returned before more octets are fed."""
         self.hopeless = False
-        """A line went on past the drain limit: nothing more will come out, close the connection."""
+        """True if a line exceeded the drain limit: no more lines are returned; close the connection."""
         self.octets = 0
-        """Size of the line that ``next_line`` returned last, with its line end, also when it was too long."""
+        """Size of the line that ``next_line`` returned last, with its line end, even if it was too long."""
 
     @property
     def pending(self) -> int:
-        """Octets held, whole lines and the beginning of the next one."""
+        """Octets held: whole lines and the beginning of the next line."""
         return len(self._begun) + len(self._chunk) - self._at
 
     def feed(self, data: bytes) -> None:
-        """Take more octets of the stream; after a hopeless line they are thrown away."""
+        """Take more octets of the stream; discard them after a hopeless line."""
         if self.hopeless:
             return
         if self._at < len(self._chunk):
@@ -68,7 +67,7 @@ class LineBuffer:
         self.at_end = not data
 
     def next_plain(self) -> Plain | None:
-        """The next line, cut into words, if it is there as a whole and plain; else it is for ``next_line``."""
+        """Return the next line, split into words, if it is complete and plain; else None: call ``next_line``."""
         start = self._at
         plain = plain_command(self._chunk, start, self._limit)
         if plain is None or self._begun or self._dropped:
@@ -82,9 +81,9 @@ class LineBuffer:
         return plain
 
     def next_line(self, limit: int | None = None) -> bytes | TooLong | None:
-        """The next line without its line end, or None if it has not wholly arrived.
+        """Return the next line without its line end, or None if it has not wholly arrived.
 
-        TOO_LONG stands, once and when its end has come, for a line over the limit (of this call, if one is given).
+        For a line over the limit (of this call, if one is given), return TOO_LONG once, when its end has arrived.
         """
         chunk, start = self._chunk, self._at
         if start == len(chunk):
@@ -97,7 +96,7 @@ class LineBuffer:
             return None
         if end + 1 < len(chunk):
             self._at = end + 1
-        else:  # nothing of it is kept: it may be a password
+        else:  # keep no octet of the line: it may be a password
             self._chunk, self._at, self.at_end = b"", 0, True
         if self._begun or self._dropped:
             return self._finish(chunk[: end + 1], limit)
@@ -107,14 +106,14 @@ class LineBuffer:
         return chunk[start : end - 1 if end > start and chunk[end - 1] == _CR else end]
 
     def begins(self, word: bytes) -> bool:
-        """Whether what is held begins with *word*, which is ASCII in upper case."""
+        """Return whether the octets held begin with *word*, compared without case; *word* is upper-case ASCII."""
         held = self._chunk[self._at : self._at + len(word)]
         if self._begun:
             held = bytes(self._begun[: len(word)]) + held
         return held[: len(word)].upper() == word
 
     def clear(self) -> None:
-        """Throw away what is held, as before a TLS handshake (RFC 2595 section 4)."""
+        """Discard the octets held, as before a TLS handshake (RFC 2595 section 4)."""
         self._begun.clear()
         self._chunk = b""
         self._at = 0
@@ -123,7 +122,7 @@ class LineBuffer:
         self.hopeless = False
 
     def _begin(self, limit: int) -> None:
-        """All that is held is the beginning of one line."""
+        """Keep all octets held as the beginning of one line, or drop them if it is over-long."""
         self._begun += self._chunk[self._at :]
         self._chunk = b""
         self._at = 0
@@ -135,7 +134,7 @@ class LineBuffer:
                 self._give_up()
 
     def _finish(self, rest: bytes, limit: int) -> bytes | TooLong | None:
-        """The line that began in an earlier chunk and ends with *rest*."""
+        """Return the line that began in an earlier chunk and ends with *rest*."""
         self.octets = self._dropped + len(self._begun) + len(rest)
         if self._dropped or self.octets > limit:
             self._begun.clear()
@@ -153,7 +152,7 @@ class LineBuffer:
 
     def _give_up(self) -> None:
         self.hopeless = True
-        self.octets = self._drain + 1  # no matter how much arrived with the octet that was one too many
+        self.octets = self._drain + 1  # the same for any chunk size
         self._chunk = b""
         self._at = 0
         self.at_end = True

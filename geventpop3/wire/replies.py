@@ -1,7 +1,7 @@
-"""A reply is a value: status indicator, text, response code and body; it becomes octets only here.
+"""Replies as values: status indicator, text, response code and body. Only this module encodes their status lines.
 
-Whatever text an application hands over, the status line holds no control octet, is never longer than
-512 octets and begins with a response code only if one was meant.
+For any text of an application, the status line has no control octet and at most 512 octets. It begins with a response
+code only if the reply has one.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from geventpop3.errors import HandedOverError
 from geventpop3.wire.fast_path import plain_status_line
 
 LINE_OCTETS = 512
-"""RFC 2449 section 4: "The maximum length of the first line of a command response (including the initial greeting)
-... is 512 octets (including the terminating CRLF)"."""
+"""Octets of the longest status line. RFC 2449 section 4: "The maximum length of the first line of a command response
+(including the initial greeting) ... is 512 octets (including the terminating CRLF)"."""
 
 _CONTROLS = bytes.maketrans(bytes([*range(32), 127]), b"?" * 33)
 
 
 class Reply(NamedTuple):
-    """What answers a command; immutable, so a changed one is a new one (``reply._replace(text=...)``).
+    """The answer to a command. It is immutable: ``reply._replace(text=...)`` returns a changed copy.
 
-    *text* is without status indicator and response code. *body*, if not None, makes it a multi-line response: chunks
-    of octets with any line ends; CRLF, byte-stuffing and the termination octet are added when it is sent.
+    *text* excludes the status indicator and the response code. A *body* makes it a multi-line response: chunks of
+    octets with any line ends. CRLF, byte-stuffing and the termination octet are added when it is sent.
     """
 
     positive: bool
@@ -33,15 +33,15 @@ class Reply(NamedTuple):
 
     @property
     def status_line(self) -> bytes:
-        """The first line as it goes out, with CRLF."""
+        """The first line in octets, with CRLF."""
         return status_line(self)
 
     @classmethod
     def parse(cls, line: str | bytes) -> Reply:
-        """The Reply that a line such as ``-ERR [AUTH] go away`` means.
+        """Return the Reply that a line such as ``-ERR [AUTH] go away`` means.
 
-        Raises HandedOverError if it begins with neither ``+OK`` nor ``-ERR``; its text shows nothing of a line that may
-        be something else altogether, a password for one.
+        Raises HandedOverError if it begins with neither ``+OK`` nor ``-ERR``. Its text shows nothing of other lines,
+        which may hold, for example, a password.
         """
         if isinstance(line, bytes):
             line = line.decode("utf-8", "surrogateescape")
@@ -58,14 +58,14 @@ class Reply(NamedTuple):
 
 
 def status_line(reply: Reply) -> bytes:
-    """The first line of *reply* as it goes out, with CRLF."""
+    """Return the first line of *reply* in octets, with CRLF."""
     positive, text, code, _ = reply
     if code is None and (plain := plain_status_line(positive, text, LINE_OCTETS)) is not None:
         return plain
     if code is not None:
         text = f"[{code}] {text}"
     elif text[:1] == "[":
-        # RFC 2449 section 3: text that begins with "[" is a response code to the client.
+        # RFC 2449 section 3: the client reads text that begins with "[" as a response code.
         text = "\\" + text
     if not text:
         return b"+OK\r\n" if positive else b"-ERR\r\n"
@@ -79,9 +79,9 @@ def status_line(reply: Reply) -> bytes:
 
 
 def ok(text: str = "", code: str | None = None) -> Reply:
-    """Return a positive single-line reply: ``+OK text``. Raises TypeError for a text or code that is no str.
+    """Return a positive single-line reply: ``+OK text``. Raises TypeError for a text or code that is not a str.
 
-    A control character in the text goes out as ``?``: texts often hold data, which must not turn answers into failures.
+    A control character in the text is sent as ``?``: texts often hold data, which must not turn answers into failures.
     """
     if type(text) is not str or code is not None:
         _check_words(text, code)
@@ -89,20 +89,20 @@ def ok(text: str = "", code: str | None = None) -> Reply:
 
 
 def err(text: str, code: str | None = None) -> Reply:
-    """Return a negative reply: ``-ERR [code] text``. Raises TypeError for a text or code that is no str."""
+    """Return a negative reply: ``-ERR [code] text``. Raises TypeError for a text or code that is not a str."""
     if type(text) is not str or code is not None:
         _check_words(text, code)
     return Reply(False, text, code)
 
 
 def multiline(text: str, body: Iterable[bytes] | bytes | bytearray | memoryview) -> Reply:
-    """A positive reply with a body: octets, or an iterable of chunks of octets, with any line ends.
+    """Return a positive reply with a body: octets, or an iterable of chunks of octets, with any line ends.
 
-    Raises HandedOverError for anything else: for a str, whose encoding nobody here knows, too.
+    Raises HandedOverError for anything else, also for a str, because its encoding is unknown.
     """
     if type(text) is not str:
         _check_words(text, None)
-    given: object = body  # a type checker holds what is not octets to be impossible here
+    given: object = body  # else a type checker considers the checks below unreachable
     if isinstance(given, str):
         raise HandedOverError("a body is octets or an iterable of chunks of octets, not str: encode it")
     if not isinstance(given, Iterable):
@@ -111,7 +111,7 @@ def multiline(text: str, body: Iterable[bytes] | bytes | bytearray | memoryview)
 
 
 def _check_words(text: object, code: object) -> None:
-    """Raise TypeError unless the words of a reply are str."""
+    """Raise TypeError unless the text and the code of a reply are str."""
     if isinstance(text, (bytes, bytearray)):
         raise TypeError(
             f"the text of a reply is a str, not {type(text).__name__}: decode it; a body is for multiline()"
@@ -123,7 +123,7 @@ def _check_words(text: object, code: object) -> None:
 
 
 def _utf8(line: str) -> bytes:
-    """UTF-8, or the octets that were not; a surrogate that stands for no octet (JSON may hold one) becomes "?"."""
+    """Return the line in UTF-8, surrogate escapes as their octets; other surrogates (JSON may hold them) become "?"."""
     try:
         return line.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -131,7 +131,7 @@ def _utf8(line: str) -> bytes:
 
 
 def _cut(octets: bytes, limit: int) -> bytes:
-    """The first *limit* octets, less a UTF-8 sequence that the cut would break."""
+    """Return the first *limit* octets, without a UTF-8 sequence that the cut would break."""
     octets = octets[:limit]
     at = len(octets)
     while at and octets[at - 1] & 0xC0 == 0x80 and len(octets) - at < 3:

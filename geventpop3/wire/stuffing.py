@@ -1,7 +1,7 @@
-"""The one encoder of every multi-line body: CRLF line ends, byte-stuffing, the termination octet, streaming.
+"""The encoder of all multi-line bodies, in chunks: CRLF line ends, byte-stuffing, the termination octet.
 
-The octets that come out are the same for any chunking of what goes in. A line ends with LF or CRLF; a CR that no LF
-follows is data and is kept.
+The output does not depend on how the input is divided into chunks. A line ends with LF or CRLF; a CR without an LF
+after it is data and is kept.
 
 RFC 1939 section 3: "If any line of the multi-line response begins with the termination octet, the line is
 "byte-stuffed" by pre-pending the termination octet to that line of the response."
@@ -21,20 +21,20 @@ _CR: Final = 0x0D
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 
 _NEAR: Final = 256
-"""Octets in which lines are looked for one by one."""
+"""Octets of the largest range in which lines are searched one by one."""
 
 
 def encode_chunk_in_python(chunk: bytes, at_line_start: bool, after_cr: bool) -> tuple[bytes, int]:
-    """One chunk of a body, encoded, and its octets before byte-stuffing.
+    """Return one chunk of a body, encoded, and its octets before byte-stuffing.
 
-    *at_line_start* and *after_cr* say how the chunk before ended.
+    *at_line_start* and *after_cr* say how the previous chunk ended.
     """
     if after_cr and chunk[:1] == b"\n":
-        # The CR of this line end went out with the chunk before.
+        # The CR of this line end was in the previous chunk.
         rest, octets = encode_chunk_in_python(chunk[1:], True, False)
         return b"\n" + rest, octets + 1
     stuff_first = at_line_start and chunk[:1] == b"."
-    # A search for one octet costs next to nothing, so it goes before every search for more.
+    # A search for one octet is very cheap, so it precedes each search for a longer sequence.
     if b"\r" not in chunk:
         chunk = chunk.replace(b"\n", b"\r\n")
     elif chunk.count(b"\r\n") != chunk.count(b"\n"):
@@ -46,19 +46,19 @@ def encode_chunk_in_python(chunk: bytes, at_line_start: bool, after_cr: bool) ->
 
 
 def stuff_whole_in_python(content: bytes, before: bytes = b"", /) -> bytes:
-    """A whole body that is there in one piece, with the termination octet: ``stuff`` without the steps.
+    """Return a body given in one piece, encoded, with the termination octet: ``stuff`` in one call.
 
-    *before* is what goes in front of it: the status line.
+    *before*, the status line, is put in front of it.
     """
     encoded, _ = encode_chunk_in_python(content, True, False)
     return before + encoded + (b".\r\n" if not content or content[-1] == _LF else b"\r\n.\r\n")
 
 
 class Whole(Protocol):
-    """The signature of ``stuff_whole``, in Python and in C."""
+    """The type of ``stuff_whole``, in Python and in C."""
 
     def __call__(self, content: bytes, before: bytes = b"", /) -> bytes:
-        """A whole body that is there in one piece, with *before* in front and the termination octet behind."""
+        """Return a body given in one piece, encoded, after *before* and with the termination octet."""
 
 
 encode_chunk: Callable[[bytes, bool, bool], tuple[bytes, int]]
@@ -70,15 +70,15 @@ except ImportError:
 
 
 def not_octets(chunk: object) -> HandedOverError:
-    """Return the error for a chunk of a body that is no bytes; it shows nothing of the chunk."""
+    """Return the error for a chunk of a body that is not bytes; it shows no part of the chunk."""
     hint = "encode it" if isinstance(chunk, str) else "make bytes of it"
     return HandedOverError(f"a chunk of a body is bytes, not {type(chunk).__name__}: {hint}")
 
 
 class Encoder:
-    """Encodes one body: ``encode`` each chunk, then ``finish`` once.
+    """The encoder of one body: call ``encode`` for each chunk, then ``finish`` once.
 
-    *octets* is the size as RFC 1939 section 11 counts it, so far: CRLF line ends, before byte-stuffing.
+    *octets* is the size so far, as RFC 1939 section 11 counts it: CRLF line ends, before byte-stuffing.
     """
 
     __slots__ = ("_after_cr", "_at_line_start", "octets")
@@ -89,9 +89,9 @@ class Encoder:
         self._after_cr = False
 
     def encode(self, chunk: bytes) -> bytes:
-        """Return what goes out for the next chunk, which may be of any size and cut anywhere.
+        """Return the next chunk encoded; it may have any size and end anywhere.
 
-        Raises HandedOverError if it is no bytes.
+        Raises HandedOverError if it is not bytes.
         """
         if not chunk:
             return b""
@@ -106,7 +106,7 @@ class Encoder:
         return encoded
 
     def finish(self) -> bytes:
-        """What ends the body: a line end if the last line has none (it counts), then the termination octet."""
+        """Return the end of the body: a line end if the last line has none (it counts), then the termination octet."""
         if self._at_line_start:
             return b".\r\n"
         self.octets += 2
@@ -114,7 +114,7 @@ class Encoder:
 
 
 class Counter:
-    """Counts what ``Encoder.octets`` will be, without encoding: ``feed`` each chunk."""
+    """A counter of the final ``Encoder.octets`` without encoding; call ``feed`` for each chunk."""
 
     __slots__ = ("_after_cr", "_at_line_start", "_octets")
 
@@ -137,20 +137,20 @@ class Counter:
 
     @property
     def octets(self) -> int:
-        """The size if the message ends here, with the line end that its last line may lack."""
+        """Size if the message ends here, with the line end that its last line may lack."""
         return self._octets if self._at_line_start else self._octets + 2
 
 
 def stuff(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """A whole body, encoded chunk by chunk; the termination octet leaves with the last chunk.
+    """Yield a body, encoded chunk by chunk; the last chunk includes the termination octet.
 
-    What reading a chunk raises passes through, and then no termination octet is sent.
+    An error in reading a chunk propagates, and then the termination octet is not sent.
     """
     encoder = Encoder()
     ready = b""
     for chunk in chunks:
         encoded = encoder.encode(chunk)
-        del chunk  # it may be long before the peer has read what comes next, and each octet held is held for each peer
+        del chunk  # the peer may take long to read the next output, and each session would hold a chunk for that time
         if encoded:
             if ready:
                 yield ready
@@ -159,7 +159,7 @@ def stuff(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def count_octets(chunks: Iterable[bytes]) -> int:
-    """The size of a message as sent, before byte-stuffing (RFC 1939 section 11)."""
+    """Return the size of a message as sent, before byte-stuffing (RFC 1939 section 11)."""
     counter = Counter()
     for chunk in chunks:
         counter.feed(chunk)
@@ -167,12 +167,12 @@ def count_octets(chunks: Iterable[bytes]) -> int:
 
 
 def top(chunks: Iterable[bytes], lines: int) -> Iterator[bytes]:
-    """The beginning of a message: its header, the blank line, *lines* lines of its body (RFC 1939 section 7, TOP).
+    """Yield the beginning of a message: header, blank line, *lines* lines of its body (RFC 1939 section 7, TOP).
 
-    The octets are raw and always a prefix of the message; a message without a blank line is all header. No chunk is
-    read after the one in which the prefix ends.
+    The octets are not encoded and always a prefix of the message; a message without a blank line is all header. No
+    chunk is read after the one in which the prefix ends.
     """
-    seen = b"\n"  # a blank line may be the very first
+    seen = b"\n"  # the first line may be blank
     in_header = True
     for chunk in chunks:
         body = 0
@@ -192,9 +192,9 @@ def top(chunks: Iterable[bytes], lines: int) -> Iterator[bytes]:
 
 
 def _skip_lines(chunk: bytes, start: int, lines: int) -> tuple[int, int]:
-    """Where *lines* lines from *start* end in *chunk*, and how many of them are still to come after it."""
+    """Return the index at which *lines* lines from *start* end in *chunk*, and the number of lines still missing."""
     end = len(chunk)
-    # By halves: counting is a hundred times as fast as going from line to line, and a chunk may be all line ends.
+    # By halves: counting is a hundred times faster than a search for each line, and a chunk may be all line ends.
     while lines and end - start > _NEAR:
         middle = (start + end) // 2
         found = chunk.count(b"\n", start, middle)

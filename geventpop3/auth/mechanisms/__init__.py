@@ -1,6 +1,6 @@
-"""SASL mechanisms (RFC 4422), found by the table MECHANISMS. Pure: what they need done they ask for.
+"""SASL mechanisms (RFC 4422) and their table, MECHANISMS.
 
-A mechanism yields requests (``dialogue``) and returns an Identity; ``exchange`` drives it.
+A mechanism does no input or output: it yields requests (``dialogue``) and returns an Identity. ``exchange`` drives it.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ MECHANISMS: Mapping[str, Mechanism] = {
     "LOGIN": LOGIN,
     "CRAM-MD5": CRAM_MD5,
 }
-"""Name to mechanism, in order of preference: copy it to extend it or to leave one out."""
+"""Mechanisms by name, in order of preference; copy the table to add or remove one."""
 
 __all__ = [
     "MECHANISMS",

@@ -1,7 +1,7 @@
-"""OAUTHBEARER (RFC 7628) and XOAUTH2: a bearer token (RFC 6750), and bad news that come as one more challenge.
+"""OAUTHBEARER (RFC 7628) and XOAUTH2: a bearer token (RFC 6750); a failure is reported in one more challenge.
 
-OAUTHBEARER has a GS2 header and key/value pairs. XOAUTH2 is what Google and Microsoft had before, and what most clients
-still send.
+OAUTHBEARER has a GS2 header and key/value pairs. XOAUTH2 is the older mechanism of Google and Microsoft; most clients
+still send it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from geventpop3.auth.mechanisms.text import name_of, name_of_gs2
 from geventpop3.errors import Refusal
 
 _CREDENTIALS = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
-"""RFC 6750 section 2.1; the scheme is compared without case (RFC 7628 section 4), the token holds no control octet."""
+"""RFC 6750 section 2.1. The scheme is compared without case (RFC 7628 section 4); the token holds no control octet."""
 
 
 def bearing(name: str | None, credentials: bytes, news: Mapping[str, str | None]) -> Dialogue:
-    """The end of both mechanisms: *credentials* as HTTP's Authorization header has them, and *news* of their failure.
+    """Check *credentials*, in the form of HTTP's Authorization header, and return the Identity.
 
-    Raises CredentialsRejected, once the client has heard and answered.
+    Both mechanisms end with this step. On failure, send *news* in a challenge; raise CredentialsRejected after the
+    client has answered it.
     """
     found = _CREDENTIALS.fullmatch(credentials)
     owner = None if found is None else (yield from CheckToken(name, found[1].decode("ascii")))
@@ -40,7 +41,7 @@ def bearing(name: str | None, credentials: bytes, news: Mapping[str, str | None]
 
 
 _OAUTHBEARER = re.compile(rb"[ny],(?:a=([^,\0\x01]+))?,\x01((?:[A-Za-z]+=[\t\n\r -~]*\x01)*)\x01")
-"""RFC 7628 section 3.1; no channel is bound, so of GS2's flags "p" is refused."""
+"""RFC 7628 section 3.1. The mechanism binds no channel, so the GS2 flag "p" is refused."""
 
 
 def _oauthbearer(context: Context) -> Dialogue:
@@ -48,8 +49,8 @@ def _oauthbearer(context: Context) -> Dialogue:
     if found is None:
         raise Refusal("malformed message of OAUTHBEARER")
     name = None if found[1] is None else name_of_gs2(found[1])
-    # Of host and port nothing is known here but what the client says: it may have come through a proxy. "Unknown
-    # key/value pairs MUST be ignored by the server."
+    # Host and port are not checked: the client may have come through a proxy. "Unknown key/value pairs MUST be ignored
+    # by the server."
     given = [pair[5:] for pair in found[2].split(b"\x01") if pair.startswith(b"auth=")]
     if len(given) > 1:
         raise Refusal("malformed message of OAUTHBEARER, more than one token")

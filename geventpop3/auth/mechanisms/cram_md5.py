@@ -1,4 +1,4 @@
-"""CRAM-MD5 (RFC 2195): APOP with HMAC, and like it in need of clear-text secrets."""
+"""CRAM-MD5 (RFC 2195): APOP with HMAC; like APOP, it needs clear-text secrets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NOBODY = ClearSecret(secrets.token_bytes(16))
 
 
 def _run(context: Context) -> Dialogue:
-    # Section 2: "must correspond to that of an RFC 822 'msg-id'". A nonce does what the timestamp is for.
+    # Section 2: "must correspond to that of an RFC 822 'msg-id'". A nonce replaces the timestamp.
     challenge = f"<{context.nonce()}@{context.hostname}>".encode()
-    # Section 2: "the user name, a space, and a 'digest'"; names may have blanks, digests have none.
+    # Section 2: "the user name, a space, and a 'digest'". A name may contain blanks, a digest does not.
     octets, blank, digest = (yield from Challenge(challenge)).rpartition(b" ")
     if not blank:
         raise Refusal("malformed message of CRAM-MD5, which is a name, a space and a digest")

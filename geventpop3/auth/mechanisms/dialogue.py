@@ -1,17 +1,17 @@
-"""The dialogue of a mechanism: the requests that it yields, the identity that it returns, and the steps that end it.
+"""The dialogue of a mechanism: the requests that it yields, the identity that it returns, and its final steps.
 
-A mechanism does nothing itself; it yields one of these and goes on with the answer.
+A mechanism does no input or output; it yields one of these requests and continues with the answer.
 
     Challenge(data)                         the client's response, decoded
-    LastWords(data)                         the client's response, which no longer matters
-    CheckPassword(name, password)           whose maildrop these open, or None
-    CheckToken(name, token)                 whose maildrop this OAuth token opens, or None
-    LookUp(name)                            what is stored for that name, or None
-    FindOwner(name)                         whose maildrop belongs to a name that was proven, or None
-    MayActAs(authentication, authorization) whether the one may open the maildrop of the other
-    Compute(function)                       what the function returns; it takes milliseconds and asks nobody
+    LastWords(data)                         the client's response, which is ignored
+    CheckPassword(name, password)           the owner of the maildrop that they open, or None
+    CheckToken(name, token)                 the owner of the maildrop that this OAuth token opens, or None
+    LookUp(name)                            the secret stored for the name, or None
+    FindOwner(name)                         the owner of the maildrop of a proven name, or None
+    MayActAs(authentication, authorization) True if the first may open the maildrop of the second
+    Compute(function)                       the function's result; it takes milliseconds and makes no requests
 
-``answer = yield from LookUp(name)`` yields the request and has the type of its answer. Secrets do not show in repr.
+``answer = yield from LookUp(name)`` yields the request and has the type of its answer. Secrets are not shown in repr.
 """
 
 from __future__ import annotations
@@ -38,19 +38,22 @@ class Request(Generic[A]):
 
 @dataclass(frozen=True, slots=True)
 class Challenge(Request[bytes]):
-    """Send *data* and read a response (RFC 5034 section 4). A client may cancel here, which ends the dialogue."""
+    """A request to send *data* and read a response (RFC 5034 section 4). If the client cancels, the dialogue ends."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class LastWords(Challenge):
-    """A challenge that tells of a failure: whatever the client answers, and if it cancels, the failure stands."""
+    """A challenge that reports a failure; no answer and no cancel of the client changes the failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckPassword(Request[str | None]):
-    """Octets of the password that are not UTF-8 are surrogate escapes, as in ``Authenticator.authenticate``."""
+    """A request to check a name and a password, and to return the owner.
+
+    Octets of the password that are not UTF-8 are surrogate escapes, as in ``Authenticator.authenticate``.
+    """
 
     name: str
     password: str = field(repr=False)
@@ -58,7 +61,10 @@ class CheckPassword(Request[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class CheckToken(Request[str | None]):
-    """The answer is an owner only if the token is good, and good for *name* if that is not None."""
+    """A request for the owner to whom a token belongs.
+
+    The answer is an owner only if the token is valid, and valid for *name* unless that is None.
+    """
 
     name: str | None
     token: str = field(repr=False)
@@ -66,21 +72,21 @@ class CheckToken(Request[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class LookUp(Request[Secret | None]):
-    """The answer must take as long for a name that nobody has as for others."""
+    """A request for the stored secret of a name. The answer must take the same time for an unknown name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class FindOwner(Request[str | None]):
-    """Asked once a secret or a certificate has proven *name*, or once MayActAs was granted for it."""
+    """A request for the owner of *name*, made after a secret or a certificate proved it or MayActAs granted it."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class MayActAs(Request[bool]):
-    """The policy on authorization identities (RFC 4422 section 3.4.1); where there is none the answer is False."""
+    """A request to the policy on authorization identities (RFC 4422 section 3.4.1); without one the answer is False."""
 
     authentication: str
     authorization: str
@@ -88,15 +94,16 @@ class MayActAs(Request[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Compute(Request[A]):
-    """The answer is ``function()``, best called in a thread for hashing."""
+    """A request to return ``function()``, best called in a hashing thread."""
 
     function: Callable[[], A] = field(repr=False)
 
 
 class Identity(NamedTuple):
-    """What a mechanism returns: *owner* is whose maildrop opens.
+    """The result of a mechanism; *owner* is the owner of the maildrop to open.
 
-    *authentication* is whose credentials they were, *authorization* whom the client asked to act as, if it did.
+    *authentication* is the name that the credentials belong to. *authorization* is the name that the client asked to
+    act as, or None.
     """
 
     authentication: str
@@ -105,11 +112,11 @@ class Identity(NamedTuple):
 
 
 Dialogue = Generator[Request[Any], Any, Identity]
-"""A mechanism at work."""
+"""A running mechanism."""
 
 
 class CredentialsRejected(AuthenticationFailed):
-    """The credentials are wrong; *name* is whom the client said it was, for the log and for limits."""
+    """An error for wrong credentials; *name* is the name that the client gave, for the log and for limits."""
 
     def __init__(self, name: str, text: str | None = None) -> None:
         self.name = name
@@ -117,20 +124,20 @@ class CredentialsRejected(AuthenticationFailed):
 
 
 class ClearTextRefused(AuthenticationFailed):
-    """A password or a token may not cross this connection; no try, because nothing was checked."""
+    """An error for a password or a token on a connection that does not allow it; nothing was checked, so no attempt."""
 
     default_text = "a clear-text login is not allowed on this connection"
 
 
 def proven(name: str, authorization: str | None) -> Dialogue:
-    """The end of a mechanism in which a secret or a certificate has proven *name*. Raises CredentialsRejected."""
+    """Return the Identity of a *name* that a secret or a certificate has proven. Raises CredentialsRejected."""
     return (yield from acting(name, (yield from FindOwner(name)), authorization))
 
 
 def acting(name: str, owner: str | None, authorization: str | None) -> Dialogue:
-    """The end of a mechanism that found the *owner* of *name*, if any. Raises CredentialsRejected.
+    """Return the Identity of *name*, whose *owner* was found, or None. Raises CredentialsRejected.
 
-    Only who has proven a name learns whether it may act as another.
+    A client learns whether a name may act as another only after it has proven that name.
     """
     if owner is None:
         raise CredentialsRejected(name)

@@ -1,6 +1,6 @@
-"""Drives one AUTH command (RFC 5034 section 4) from its arguments to an Identity; whoever calls only answers requests.
+"""The driver of one AUTH command (RFC 5034 section 4), from its arguments to an Identity; the caller answers requests.
 
-A dialogue is closed however it ends, and nothing of it outlives the call.
+A dialogue is always closed, and no part of it outlives the call.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from geventpop3.errors import Refusal
 def exchange(
     name: str, initial_response: str | None, context: Context, answer: Callable[[Request[Any]], Any]
 ) -> Identity:
-    """Who the client is, by the mechanism *name*.
+    """Return the Identity of the client, by the mechanism *name*.
 
-    *initial_response* is the argument as it stood in the command: None if there was none, ``=`` if it was empty, else
-    base64. *answer* answers a request as its class says, and a challenge with None if the client cancelled; what it
-    raises comes through, but for a Refusal of an answer to LastWords. Raises AuthenticationFailed, which is
-    CredentialsRejected where it is known for whom, and for what was no attempt ClearTextRefused, or Refusal: not a
-    mechanism, malformed, cancelled.
+    *initial_response* is the argument as it stood in the command: None if absent, ``=`` if empty, else base64.
+    *answer* answers a request as its class says, and a challenge with None if the client cancelled. Its errors
+    propagate, except a Refusal of an answer to LastWords. Raises AuthenticationFailed, as CredentialsRejected if the
+    name is known. Raises ClearTextRefused or Refusal (unknown mechanism, malformed, cancelled) if it was no attempt.
     """
     mechanism = _mechanism(name, context)
     initial = _decoded(initial_response)
@@ -60,7 +59,7 @@ def _heard(answer: Callable[[Request[Any]], Any], step: Request[Any]) -> Any:
         return answer(step)
     except Refusal:
         if isinstance(step, LastWords):
-            return b""  # bad base64 there must not make a failed attempt one that does not count
+            return b""  # a failed attempt counts even if this response is bad base64
         raise
 
 
@@ -71,7 +70,7 @@ def _cancelled(challenge: Challenge) -> bytes:
 
 
 def _mechanism(name: str, context: Context) -> Mechanism:
-    # str.upper() would make an "S" of a long s.
+    # str.upper() would turn a long s into "S".
     name = name.upper() if name.isascii() else ""
     if (mechanism := available(context).get(name)) is not None:
         return mechanism
@@ -81,7 +80,10 @@ def _mechanism(name: str, context: Context) -> Mechanism:
 
 
 def _decoded(initial_response: str | None) -> bytes | None:
-    """RFC 5034 section 4: "the single character "=", which represents an empty initial response"."""
+    """Decode the argument.
+
+    RFC 5034 section 4: "the single character "=", which represents an empty initial response".
+    """
     if initial_response is None:
         return None
     if initial_response == "=":

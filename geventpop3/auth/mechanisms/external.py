@@ -1,4 +1,4 @@
-"""EXTERNAL (RFC 4422 appendix A): the client's certificate says who it is."""
+"""EXTERNAL (RFC 4422 appendix A): the client's certificate proves its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LOGIN (draft-murchison-sasl-login): USER and PASS in SASL's clothes, for clients that know nothing better."""
+"""LOGIN (draft-murchison-sasl-login): USER and PASS as a SASL mechanism, for clients without a better one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def _run(_context: Context) -> Dialogue:
     # Section 2.2: "There is at least one widely deployed client which requires that the challenge strings transmitted
     # by the server be "Username:" and "Password:" respectively."
     name = name_of((yield from Challenge(b"Username:")))
-    # Section 2: "the authorization authenticator is the same string as the traditional "password"", so as PASS has it.
+    # Section 2: "the authorization authenticator is the same string as the traditional "password"", so decode as PASS.
     password = raw_password_of((yield from Challenge(b"Password:")))
     owner = yield from CheckPassword(name, password)
     return (yield from acting(name, owner, None))
 
 
 LOGIN = Mechanism(_run, needs=(frozenset({PASSWORDS}),), clear_text=True)
-"""The draft knows of no initial response, but clients send the name in one."""
+"""The draft defines no initial response, but clients send the name in one."""

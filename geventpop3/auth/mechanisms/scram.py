@@ -1,7 +1,7 @@
 """SCRAM (RFC 5802, RFC 7677), with and without tls-server-end-point as channel binding.
 
-A name that nobody has meets a salt and an iteration count of its own, the same each time, and fails where a wrong
-password does, after as much work. Nonces are bounded, iteration counts are ours, all else by the length of a line.
+An unknown name gets its own salt and iteration count, the same each time. It fails at the same step as a wrong
+password, after the same work. Nonces are bounded, the server sets iteration counts, the line length bounds the rest.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def _run(context: Context, hash_name: str, binds: bool) -> Dialogue:
 
     identity = yield from proven(name, authorization)
     # RFC 5034 section 4: "POP3 does not allow for additional data to be sent with a message indicating a successful
-    # outcome", so it goes in a challenge of its own, and the client, which has checked it, answers with nothing.
+    # outcome". So the signature is sent in a challenge; the client checks it and sends an empty response.
     if (yield from Challenge(b"v=" + _base64(signature))):
         raise _malformed()
     return identity
 
 
 def _bound(context: Context, name: str, flag: bytes, binding_type: bytes | None, binds: bool) -> bytes:
-    """The octets that the client must have bound. Raises CredentialsRejected (section 6)."""
+    """Return the octets that the client must have bound. Raises CredentialsRejected (section 6)."""
     if binds != (binding_type is not None):
         raise CredentialsRejected(name, "channel binding goes with the mechanisms named -PLUS and with no other")
     if binding_type is not None:
@@ -93,14 +93,14 @@ def _bound(context: Context, name: str, flag: bytes, binding_type: bytes | None,
 
 
 def _secret(context: Context, hash_name: str, name: str) -> Generator[Request[Any], Any, ScramSecret]:
-    """What to check a proof of *name* with; if nobody has the name or no fit secret, what no proof fits."""
+    """Return the secret to check a proof of *name*; for an unknown name or no usable secret, one that no proof fits."""
     name = context.canonical_name(name)
     stored = yield from LookUp(name)
     digest = hmac.digest(context.key, f"{hash_name} {name}".encode(), "sha256")
     salt = digest[:SCRAM_SALT_OCTETS]
     iterations = context.iterations[digest[-1] % len(context.iterations)]
     if isinstance(stored, ClearSecret) or context.derives or CLEAR_SECRETS in context.has:
-        # Where some names cost this, all do.
+        # If some names need this work, every name does it: the time must not reveal which names exist.
         clear = stored if isinstance(stored, ClearSecret) else ClearSecret(os.urandom(16).hex().encode("ascii"))
         usual = yield from Compute(partial(clear.scram, hash_name, salt, iterations))
     else:

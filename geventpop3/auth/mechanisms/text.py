@@ -1,4 +1,4 @@
-"""Octets of a client to names and passwords. What cannot be one is refused before any back end hears of it.
+"""Conversion of a client's octets to names and passwords; invalid ones are refused before any back end receives them.
 
 Names have one form in every mechanism, the prepared one. RFC 5034 section 4: "If preparation of the authorization
 identity fails or results in an empty string (unless it was transmitted as the empty string), the server MUST fail the
@@ -14,23 +14,23 @@ from geventpop3.auth.secret import PASSWORD_OCTETS
 from geventpop3.errors import AuthenticationFailed, Refusal
 
 NAME_OCTETS = 255
-"""The longest name. RFC 4616 section 2 asks for this much, and no address of mail is longer."""
+"""Octets of the longest name. RFC 4616 section 2 requires this many, and no mail address is longer."""
 
 _CONTROLS = re.compile(r"[\0\r\n]")
 
 
 def name_of(octets: bytes) -> str:
-    """The name, prepared. Raises AuthenticationFailed."""
+    """Return the prepared name. Raises AuthenticationFailed."""
     return _prepared(octets, NAME_OCTETS, "name")
 
 
 def password_of(octets: bytes) -> str:
-    """The password, prepared. Raises AuthenticationFailed."""
+    """Return the prepared password. Raises AuthenticationFailed."""
     return _prepared(octets, PASSWORD_OCTETS, "password")
 
 
 def raw_password_of(octets: bytes) -> str:
-    """The password as PASS would bring it: not prepared, octets that are not UTF-8 as surrogate escapes.
+    """Return the password in the form that PASS gives it: not prepared, octets that are not UTF-8 as surrogate escapes.
 
     Raises AuthenticationFailed.
     """
@@ -66,7 +66,7 @@ _BAD_ESCAPE = re.compile(rb"=(?!2C|3D)")
 
 
 def name_of_gs2(octets: bytes) -> str:
-    """The name that a saslname stands for, prepared. Raises Refusal, AuthenticationFailed.
+    """Return the prepared name that a saslname stands for. Raises Refusal, AuthenticationFailed.
 
     RFC 5802 section 5.1: "If the server receives a username that contains '=' not followed by either '2C' or '3D',
     then the server MUST fail the authentication."

@@ -1,4 +1,4 @@
-"""Password schemes: ``{SCHEME}text`` to a secret and back, in the texts that Dovecot reads and writes.
+"""Password schemes: conversion between ``{SCHEME}text`` and a secret, in the texts that Dovecot reads and writes.
 
     {PLAIN} {CLEARTEXT} {CLEAR}         the password itself; the only one that can serve APOP
     {SCRAM-SHA-256} {SCRAM-SHA-1}       iterations,salt,stored key,server key; can serve SCRAM
@@ -11,8 +11,8 @@
     {SSHA} {SSHA256} {SSHA512}          base64 of digest and salt, with .HEX hexadecimal; only read, as are
     {SHA} {SHA1} {SHA256} {SHA512}      base64 or hexadecimal of a digest
 
-A family of schemes is one module and its labels in the tables here. A text is never guessed at: what is not exactly one
-of these is refused, and so is a cost that would let one line of a file burn minutes of processor time or gigabytes.
+A family of schemes is one module and its labels in the tables here. A text that is not exactly one of these is refused.
+So is a cost with which one line of a file would take minutes of processor time or gigabytes.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def check_password(password: bytes) -> None:
 
 
 def parse_secret(field: str) -> PasswordSecret:
-    """The secret of ``{SCHEME}text``. Raises ConfigError, whose words hold nothing of the field."""
+    """Return the secret of ``{SCHEME}text``. Raises ConfigError, whose message holds no part of the field."""
     if (found := _FIELD.fullmatch(field)) is None:
         raise ConfigError("no {SCHEME} before the secret")
     label, dot, encoding = found[1].upper().partition(".")
@@ -91,7 +91,7 @@ def _parse_clear(text: str) -> PasswordSecret:
 
 
 def _parse_crypt(text: str) -> PasswordSecret:
-    """What crypt(3) knows, by the letters between its first two ``$``."""
+    """Return the secret of a crypt(3) text, by the characters between its first two ``$``."""
     prefix = text[: text.find("$", 1) + 1]
     if (parse := _CRYPT_PARSERS.get(prefix)) is None:
         raise ConfigError(f"not a secret of {{CRYPT}} that is known here, which are {' '.join(_CRYPT_PARSERS)}")
@@ -132,17 +132,17 @@ _PARSERS: Mapping[str, Callable[[str], PasswordSecret]] = {
     "SCRYPT": ScryptSecret.parse,
     "PBKDF2": Pbkdf2Secret.parse,
 }
-"""Labels in capitals; they are compared without case."""
+"""Parsers by label in capitals; labels are compared without case."""
 
 
 # Writing
 
 
 def hash_password(password: bytes, name: str | None = None) -> str:
-    """``{SCHEME}text`` of *password* for a password file, by default with ``default_scheme()``.
+    """Return ``{SCHEME}text`` of *password* for a password file, by default with ``default_scheme()``.
 
-    *name* is one of ``NAMES``. Takes some ten milliseconds. Raises ConfigError for a scheme that is not known or not
-    installed, and for a password that no client could send, that the scheme does not take or the file cannot hold.
+    *name* is one of ``NAMES``. The call takes some ten milliseconds. Raises ConfigError for a scheme that is unknown or
+    not installed, and for a password that no client can send, the scheme does not take or the file cannot hold.
     """
     name = default_scheme() if name is None else name.upper()
     check_password(password)
@@ -152,9 +152,9 @@ def hash_password(password: bytes, name: str | None = None) -> str:
 
 
 def default_scheme() -> str:
-    """ARGON2ID if its extra is installed, else SCRYPT.
+    """Return ARGON2ID if its extra is installed, else SCRYPT.
 
-    Of those in the standard library, scrypt is the one that costs an attacker memory too, and Dovecot reads it.
+    In the standard library only scrypt costs an attacker memory too, and Dovecot reads it.
     """
     return "ARGON2ID" if importlib.util.find_spec("argon2") is not None else "SCRYPT"
 
@@ -186,4 +186,4 @@ _WRITERS: Mapping[str, Callable[[bytes], str]] = {
 }
 
 NAMES = tuple(_WRITERS)
-"""What ``hash_password`` offers; YESCRYPT and SCRYPT are written as {CRYPT}."""
+"""Names of schemes that ``hash_password`` writes; YESCRYPT and SCRYPT are written as {CRYPT}."""

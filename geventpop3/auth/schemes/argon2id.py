@@ -1,4 +1,4 @@
-"""Argon2id in the text of its reference implementation; needs geventpop3[argon2]."""
+"""Argon2id in the text format of its reference implementation; needs geventpop3[argon2]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geventpop3.auth.schemes.hashed import MEMORY_OCTETS, WORK_OCTETS, WritableS
 from geventpop3.errors import ConfigError
 
 LANES = 16
-"""The most threads one check may start."""
+"""Maximum number of threads that one check may start."""
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -22,8 +22,8 @@ class Argon2idSecret(WritableSecret):
     """Argon2id (RFC 9106): ``$argon2id$v=19$m=<KiB>,t=<passes>,p=<lanes>$salt$digest``."""
 
     label = "ARGON2ID"
-    # 19 MiB and 30 ms of one processor core in 2026: the least that OWASP recommends, because a POP3 client logs in
-    # every few minutes and all day.
+    # 19 MiB and 30 ms of one processor core in 2026: the minimum that OWASP recommends, because a POP3 client logs in
+    # every few minutes, all day.
     fresh = (2, 19456, 1)
 
     salt: bytes

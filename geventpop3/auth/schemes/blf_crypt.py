@@ -1,6 +1,6 @@
 """bcrypt, which Dovecot calls BLF-CRYPT: ``$2b$``, two digits, ``$``, salt and digest; needs geventpop3[bcrypt].
 
-``$2a$`` and ``$2y$`` are older names of the same thing.
+``$2a$`` and ``$2y$`` are older names of the same scheme.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from geventpop3.auth.schemes.hashed import WritableSecret, check_cost
 from geventpop3.errors import ConfigError
 
 ROUNDS = 16
-"""The most, as a power of two: some seconds."""
+"""Maximum number of rounds, as a power of two: some seconds."""
 
 _DIGEST = 31
 """Characters of a digest at the end of a text."""
@@ -26,13 +26,13 @@ _ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class BlfCryptSecret(WritableSecret):
-    """bcrypt; *variant* is the letter after ``$2``, salt and digest are kept as they stand in the text.
+    """A bcrypt secret; *variant* is the letter after ``$2``. Salt and digest are kept as in the text.
 
-    A password of more than 72 octets is a wrong one: bcrypt never looks at the rest, and who set it believed otherwise.
+    A password of more than 72 octets never matches: bcrypt ignores the rest, which its owner did not expect.
     """
 
     label = "BLF-CRYPT"
-    fresh = (10,)  # 60 ms of one processor core in 2026: the least that OWASP recommends; Dovecot's own default is 5
+    fresh = (10,)  # 60 ms of one processor core in 2026: the minimum that OWASP recommends; Dovecot's default is 5
     limit = 72
 
     variant: str
@@ -40,7 +40,7 @@ class BlfCryptSecret(WritableSecret):
     salt: bytes
     digest: bytes
 
-    # 22 characters of 6 bits are 16 octets and four more bits, 31 are 23 octets and two more; they are zero.
+    # 22 characters of 6 bits are 16 octets and four more bits; 31 are 23 octets and two more. The extra bits are zero.
     _TEXT: ClassVar = re.compile(
         r"\$2([aby])\$([0-9]{2})\$([./A-Za-z0-9]{21}[.Oeu])([./A-Za-z0-9]{30}[.CGKOSWaeimquy26])"
     )

@@ -1,10 +1,10 @@
-"""The SHA family of LDAP and Dovecot, plain and salted: only read, because it is no effort to try all passwords.
+"""The SHA digests of LDAP and Dovecot, plain and salted: only read, because an attacker can try passwords too fast.
 
     {SHA} {SHA1} {SHA256} {SHA512}      digest
     {SSHA} {SSHA256} {SSHA512}          digest, then salt
 
-In base64; with ``.HEX`` after the name in hexadecimal, with ``.B64`` or ``.BASE64`` in base64 for sure. A plain digest
-as long as hexadecimal would make it is that, as in Dovecot.
+The text is base64; ``.HEX`` after the name means hexadecimal, ``.B64`` or ``.BASE64`` always base64. Without a suffix,
+a plain digest with the length of hexadecimal is hexadecimal, as in Dovecot.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from geventpop3.auth.schemes.hashed import HashedSecret
 from geventpop3.errors import ConfigError
 
 SALT_OCTETS = 64
-"""Of the longest salt; LDAP servers write 4 to 16."""
+"""Octets of the longest salt; LDAP servers write 4 to 16."""
 
 
 class Digest(NamedTuple):
-    """A label's meaning: the name of the hash function in hashlib, and whether a salt is hashed after the password."""
+    """The meaning of a label: hashlib's name of the hash function, and if a salt is hashed after the password."""
 
     algorithm: str
     is_salted: bool
@@ -52,9 +52,9 @@ class DigestSecret(HashedSecret):
 
     @classmethod
     def parse(cls, label: str, encoding: str | None, text: str) -> Self:
-        """The secret of ``{label}text`` or ``{label.encoding}text``, both in capitals; *label* is of ``DIGESTS``.
+        """Return the secret of ``{label}text`` or ``{label.encoding}text``; *label*, of ``DIGESTS``, is in capitals.
 
-        Raises ConfigError, whose words hold nothing of the text.
+        *encoding* is in capitals too. Raises ConfigError, whose message holds no part of the text.
         """
         algorithm, is_salted = DIGESTS[label]
         size = hashlib.new(algorithm, usedforsecurity=False).digest_size

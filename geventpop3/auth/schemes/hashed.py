@@ -1,6 +1,6 @@
-"""What all hashed secrets have in common, and the bounds that keep a login bearable.
+"""The base classes of hashed secrets, and the bounds on the cost of one login.
 
-No text is guessed at, and no cost is accepted that would let one line of a file, or one password of a client, burn
+A text must match its format exactly. A cost is refused if one line of a file, or one password of a client, would take
 minutes of processor time or gigabytes.
 """
 
@@ -16,61 +16,61 @@ from geventpop3.auth.secret import PASSWORD_OCTETS, PasswordSecret
 from geventpop3.errors import ConfigError
 
 MEMORY_OCTETS = 256 << 20
-"""The most memory one check may take."""
+"""Maximum memory of one check, in octets."""
 
 WORK_OCTETS = 1 << 30
-"""The most memory traffic one check may cause (memory x passes): some seconds."""
+"""Maximum memory traffic of one check, in octets (memory x passes): some seconds."""
 
 
 class HashedSecret(PasswordSecret):
-    """What is left of a password after a hash: a digest, and what is needed to make it again."""
+    """A hashed password: a digest, and the parameters to compute it again."""
 
     __slots__ = ()
 
     limit: ClassVar[int] = PASSWORD_OCTETS
-    """The octets of the longest password that the scheme takes; a longer one is a wrong one."""
+    """Octets of the longest password that the scheme takes; a longer one never matches."""
 
     digest: bytes
 
     @abstractmethod
     def derive(self, password: bytes) -> bytes:
-        """The digest of *password*, which has no NUL and no more octets than ``limit``: the slow part."""
+        """Return the digest of *password*, which has no NUL and at most ``limit`` octets. This is the slow step."""
 
     def matches(self, password: bytes) -> bool:
-        # NUL ends a password for crypt(3) and pads one for HMAC, so "x\0" would be as good as "x".
+        # NUL ends a password for crypt(3) and pads one for HMAC, so "x\0" would match as "x" does.
         taken = password[: self.limit].replace(b"\0", b"?")
         return hmac.compare_digest(self.derive(taken), self.digest) and taken == password
 
 
 class WritableSecret(HashedSecret):
-    """A hashed secret that is good enough to make new ones of."""
+    """A hashed secret of a scheme that is strong enough for new passwords."""
 
     __slots__ = ()
 
     label: ClassVar[str]
-    """The label that is written; Dovecot knows it."""
+    """Label of the written text; Dovecot knows it."""
 
     fresh: ClassVar[tuple[int, ...]]
-    """The cost parameters of new secrets."""
+    """Cost parameters of new secrets."""
 
     @classmethod
     @abstractmethod
     def parse(cls, text: str) -> Self:
-        """The secret that *text* (what follows the label) is. Raises ConfigError, whose words hold none of it."""
+        """Return the secret of *text*, the part after the label. Raises ConfigError, whose message holds none of it."""
 
     @classmethod
     @abstractmethod
     def create(cls, password: bytes) -> Self:
-        """A new secret with a fresh salt and the parameters in ``fresh``."""
+        """Return a new secret with a new salt and the parameters in ``fresh``."""
 
     @property
     @abstractmethod
     def text(self) -> str:
-        """What ``parse`` reads."""
+        """The text that ``parse`` reads."""
 
     @classmethod
     def field_of(cls, password: bytes) -> str:
-        """``{label}text`` of a new secret. Raises ConfigError if the scheme does not take the password."""
+        """Return ``{label}text`` of a new secret. Raises ConfigError if the scheme does not take the password."""
         if len(password) > cls.limit:
             raise ConfigError(f"a password of {{{cls.label}}} has at most {cls.limit} octets")
         return f"{{{cls.label}}}{cls.create(password).text}"
@@ -78,7 +78,7 @@ class WritableSecret(HashedSecret):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SaltedSecret(WritableSecret):
-    """A salt, which is hashed as its text stands, the digest, and the parameters that ``fresh`` has for new secrets."""
+    """A secret with a salt, hashed as its text stands, a digest, and parameters; ``fresh`` has those of new secrets."""
 
     salt: bytes
     digest: bytes
@@ -90,6 +90,6 @@ class SaltedSecret(WritableSecret):
 
 
 def check_cost(is_bearable: bool) -> None:
-    """Raise ConfigError if a cost is not bearable."""
+    """Raise ConfigError if a cost is above the bounds."""
     if not is_bearable:
         raise ConfigError("the cost parameters are beyond what one login may take")

@@ -1,9 +1,9 @@
 """crypt(3) of libxcrypt, which every Debian has (libcrypt1), called by ctypes without a dependency.
 
-It is ``crypt_rn``, which has no state of its own, so any number of threads may call it, and which is told how much
-room it has. ctypes lets go of the interpreter's lock meanwhile, so a login in a thread holds nobody up; the crypt_r
-package, and the module crypt that Python had until 3.12, hash with the lock held, and so would SHA-crypt in Python,
-which has nothing to make yescrypt of.
+The function is ``crypt_rn``. It takes the size of its buffer and has no state, so any number of threads may call it.
+ctypes releases the interpreter's lock during the call, so a login in a native thread blocks no other thread. The
+crypt_r package and the module crypt that Python had until 3.12 hash with the lock held. So would SHA-crypt in Python,
+which has no primitives for yescrypt.
 """
 
 from __future__ import annotations
@@ -15,27 +15,30 @@ from functools import cache
 from geventpop3.errors import ConfigError
 
 PASSWORD_OCTETS = 511
-"""CRYPT_MAX_PASSPHRASE_SIZE of crypt.h less the NUL; for more it fails at once."""
+"""CRYPT_MAX_PASSPHRASE_SIZE of crypt.h less the NUL; a longer password fails at once."""
 
 NAMES = ("libcrypt.so.1", "libcrypt.so.2")
-"""With the functions of glibc's own crypt(3) of old, and without."""
+"""Libraries with the functions of glibc's former crypt(3), and without them."""
 
 _ROOM = 32768
-"""Octets of struct crypt_data; where it is larger, ``crypt_rn`` fails with ERANGE."""
+"""Octets of struct crypt_data; if the struct is larger, ``crypt_rn`` fails with ERANGE."""
 
 _REFUSED = (1, 2)
 """CRYPT_SALT_INVALID and CRYPT_SALT_METHOD_DISABLED."""
 
 
 def knows(setting: bytes) -> bool:
-    """Whether the method of *setting* is there and its characters are allowed. Raises ConfigError without libxcrypt."""
+    """Return whether the method of *setting* exists and its characters are allowed.
+
+    Raises ConfigError without libxcrypt.
+    """
     return _library().crypt_checksalt(setting) not in _REFUSED
 
 
 def crypt(password: bytes, setting: bytes) -> bytes:
-    """Setting and digest as crypt(3) writes them; neither argument holds a NUL.
+    """Return setting and digest as crypt(3) writes them; neither argument may hold a NUL.
 
-    Raises OSError if the system is out of memory, or for a setting that is none.
+    Raises OSError if the system is out of memory or the setting is invalid.
     """
     room = ctypes.create_string_buffer(_ROOM)
     ctypes.set_errno(0)

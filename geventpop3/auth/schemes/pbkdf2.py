@@ -1,4 +1,4 @@
-"""PBKDF2 with HMAC-SHA1 as Dovecot has it: ``$1$salt$rounds$hex``."""
+"""PBKDF2 with HMAC-SHA1 in Dovecot's format: ``$1$salt$rounds$hex``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from geventpop3.auth.schemes.hashed import SaltedSecret, check_cost
 from geventpop3.errors import ConfigError
 
 ROUNDS = 10_000_000
-"""The most rounds: some seconds."""
+"""Maximum number of rounds: some seconds."""
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Pbkdf2Secret(SaltedSecret):
-    """PBKDF2 (RFC 8018 section 5.2); the text of the salt is what is hashed, as in Dovecot."""
+    """A PBKDF2 secret (RFC 8018 section 5.2); the text of the salt is hashed, as in Dovecot."""
 
     label = "PBKDF2"
-    fresh = (100_000,)  # 50 ms of one processor core in 2026; Dovecot's own default is 5,000
+    fresh = (100_000,)  # 50 ms of one processor core in 2026; Dovecot's default is 5,000
 
     rounds: int
 

@@ -1,4 +1,4 @@
-"""scrypt as crypt(3) of libxcrypt has it, ``$7$...``: of hashlib, so that it is there on every system."""
+"""scrypt in the format of libxcrypt's crypt(3), ``$7$...``, computed by hashlib, which every system has."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from geventpop3.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class ScryptSecret(SaltedSecret):
-    """scrypt (RFC 7914): ``$7$``, log2(N), r and p of five characters each, salt, ``$``, digest.
+    """A scrypt secret (RFC 7914): ``$7$``, log2(N), r and p of five characters each, salt, ``$``, digest.
 
-    Salt and digest are kept as they stand in that text.
+    Salt and digest are kept as in the text.
     """
 
     label = "CRYPT"

@@ -1,7 +1,7 @@
-"""The schemes of /etc/shadow that crypt(3) is asked for: yescrypt, SHA-crypt and, only to be read, MD5-crypt.
+"""The schemes of /etc/shadow that crypt(3) computes: yescrypt, SHA-crypt, and MD5-crypt, which is only read.
 
-The time of SHA-crypt and MD5-crypt depends on the length of the salt too, so that is a part of their cost; and it is
-about ten times as long for the longest password as for a usual one.
+The time of SHA-crypt and MD5-crypt also depends on the length of the salt, so their cost includes it. The longest
+password takes about ten times as long as a usual one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from geventpop3.auth.schemes.hashed import MEMORY_OCTETS, HashedSecret, Writable
 from geventpop3.errors import ConfigError
 
 SHA_ROUNDS = 1_000_000
-"""The most rounds of SHA-crypt: half a second, and some seconds for the longest password."""
+"""Maximum number of rounds of SHA-crypt: half a second, and some seconds for the longest password."""
 
 SHA_ROUNDS_UNSAID = 5000
-"""What a text of SHA-crypt without ``rounds=`` means; fewer than 1,000 its specification does not have."""
+"""Rounds of a SHA-crypt text without ``rounds=``; the specification allows no fewer than 1,000."""
 
 
 _C, _LAST_OF_2, _LAST_OF_3 = itoa64.CHARACTER, itoa64.LAST_OF_2, itoa64.LAST_OF_3
 
 _SALT = r"[\"#%-)+-9<-\[\]-~]"
-"""A character of a salt as libxcrypt allows it: printable ASCII but for ``$`` and ``! * : ; \\``."""
+"""Regular expression of a salt character that libxcrypt allows: printable ASCII except ``$`` and ``! * : ; \\``."""
 
 
 def _pattern(setting: str, digest: str) -> re.Pattern[str]:
@@ -36,7 +36,10 @@ def _pattern(setting: str, digest: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class CryptSecret(HashedSecret):
-    """*setting* is the text up to its last ``$``, *digest* what follows, *parameters* what the time depends on."""
+    """A secret of crypt(3): *setting* is the text up to its last ``$``, *digest* the rest.
+
+    The time of a check depends on *parameters*.
+    """
 
     limit = libcrypt.PASSWORD_OCTETS
 
@@ -60,7 +63,7 @@ class CryptSecret(HashedSecret):
     @classmethod
     @abstractmethod
     def _parameters(cls, found: re.Match[str]) -> tuple[int, ...]:
-        """Raises ConfigError if they are not bearable."""
+        """Return the parameters of the text. Raises ConfigError if the cost is above the bounds."""
 
     @property
     def text(self) -> str:
@@ -84,7 +87,7 @@ class CryptSecret(HashedSecret):
 
 
 class Md5CryptSecret(CryptSecret):
-    """MD5-crypt: too fast to be safe once a file is stolen, but old files are full of it."""
+    """A secret of MD5-crypt: too fast to be safe if a file is stolen, but common in old files."""
 
     __slots__ = ()
 
@@ -98,11 +101,11 @@ class Md5CryptSecret(CryptSecret):
 
 
 class _ShaCryptSecret(CryptSecret, WritableSecret):
-    """SHA-crypt as Ulrich Drepper specified it."""
+    """A secret of SHA-crypt as Ulrich Drepper specified it."""
 
     __slots__ = ()
 
-    fresh = (100_000,)  # 30 ms of one processor core in 2026; Dovecot's own default is 5,000
+    fresh = (100_000,)  # 30 ms of one processor core in 2026; Dovecot's default is 5,000
 
     @classmethod
     def _parameters(cls, found: re.Match[str]) -> tuple[int, ...]:
@@ -120,7 +123,7 @@ _SHA_SETTING = r"(?:rounds=(?P<rounds>[1-9][0-9]{3,8})\$)?(?!rounds=)(?P<salt>" 
 
 
 class Sha256CryptSecret(_ShaCryptSecret):
-    """SHA-crypt with SHA-256."""
+    """A secret of SHA-crypt with SHA-256."""
 
     __slots__ = ()
 
@@ -130,7 +133,7 @@ class Sha256CryptSecret(_ShaCryptSecret):
 
 
 class Sha512CryptSecret(_ShaCryptSecret):
-    """SHA-crypt with SHA-512, for many years the usual one of /etc/shadow."""
+    """A secret of SHA-crypt with SHA-512, for many years the usual scheme of /etc/shadow."""
 
     __slots__ = ()
 
@@ -140,18 +143,18 @@ class Sha512CryptSecret(_ShaCryptSecret):
 
 
 class YescryptSecret(CryptSecret, WritableSecret):
-    """yescrypt, the usual one of /etc/shadow since Debian 11; of its variants the one that passwd(1) makes.
+    """A secret of yescrypt, the usual scheme of /etc/shadow since Debian 11, in the variant that passwd(1) makes.
 
-    That is ``j`` with N and r, one character each, and with neither parallelism nor growth of time.
+    This is ``j`` with N and r, one character each, without parallelism and growth of time.
     """
 
     __slots__ = ()
 
     label = "CRYPT"
     prefix = "$y$"
-    fresh = (12, 32)  # log2(N) and r: 16 MiB and 25 ms of one processor core in 2026, as passwd(1) of Debian has it
+    fresh = (12, 32)  # log2(N) and r, as in Debian's passwd(1): 16 MiB and 25 ms of one processor core in 2026
 
-    # A character is a number of one to 48, log2(N) being two at least. The salt is whole octets, up to 62.
+    # A character is a number from 1 to 48; log2(N) is at least 2. The salt is whole octets, at most 62.
     _TEXT = _pattern(
         r"\$y\$j(?P<log_n>[/0-9A-Za-j])(?P<r>[./0-9A-Za-j])"
         rf"\$(?:{_C}{{4}}){{0,20}}(?:{_C}{_LAST_OF_2}|{_C}{_C}{_LAST_OF_3})?\$",
