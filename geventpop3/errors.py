@@ -43,8 +43,7 @@ class Refusal(PopError):
 
 
 class AuthenticationFailed(Refusal):
-    """Wrong credentials; the text is the same for an unknown user and a wrong password (RFC 3206 section 6:
-    ``[AUTH]``)."""
+    """Wrong credentials; the text is the same for an unknown user (RFC 3206 section 6: ``[AUTH]``)."""
 
     default_text = "authentication failed"
     default_code = "AUTH"

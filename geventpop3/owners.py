@@ -17,7 +17,7 @@ UsernameCase = Literal["domain", "lower", "keep"]
 USERNAME_CASES: Final = ("domain", "lower", "keep")
 
 _UNUSABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Categories of control characters, octets that were not UTF-8, and line ends: no path and no log line can hold them."""
+"""Categories of control characters, octets that were not UTF-8, and line ends: no path or log line can hold them."""
 
 _SHOWN = 255
 """Characters of an owner that the log shows."""

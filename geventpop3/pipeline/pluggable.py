@@ -73,7 +73,7 @@ class _Routes(dict[str, _Route]):
 
     def __init__(self, find: Callable[[str], _Route]) -> None:
         super().__init__()
-        # First: a change while a route is computed then makes all of them outdated, instead of leaving a wrong one valid.
+        # First: a change while a route is computed then makes all routes outdated, and leaves no wrong one valid.
         self.generation = generation.latest
         self._find = find
 
@@ -268,8 +268,7 @@ class Pluggable:
         return decorate
 
     def _check_ready(self) -> None:
-        """Call the ``check_ready`` of each registered object that has one; it raises what keeps the object from
-        serving."""
+        """Call the ``check_ready`` of each registered object that has one; it raises what keeps it from serving."""
         for origin in self._event_listeners.origins():
             check = getattr(origin, "check_ready", None)
             if check is not None:
@@ -507,7 +506,7 @@ class Pluggable:
 
     def _plugin_joining(self, slot: Slot) -> None:
         handlers = slot.plugin.plugin_handlers()
-        if not handlers and type(slot.plugin).plugin_handlers is Plugin.plugin_handlers:  # an override may do so on purpose
+        if not handlers and type(slot.plugin).plugin_handlers is Plugin.plugin_handlers:  # else it is on purpose
             raise PipelineError(f"{name_of(slot.plugin)} handles no event: mark a method with @handles('cmd_user')")
         hearing = Hearing(handlers)
         self._plugin_hearings[slot] = hearing
