@@ -78,7 +78,8 @@ class ClientInterface(Protocol):
         """Session state (RFC 1939 section 3)."""
 
     proxied: bool
-    """True if a trusted proxy is in front. Its header gives the peer, but says nothing about the path to the peer."""
+    """True if a trusted proxy is in front. Its header gives the peer's address, which says nothing about the path to
+    the peer."""
 
     @property
     def secure(self) -> bool:

@@ -306,8 +306,8 @@ class Pluggable:
     def plugin_add(self, alias: str, plugin: Plugin, priority: int | None = None) -> int:
         """Add a plugin behind all of its priority; return the number of plugins.
 
-        Raises PipelineError, and leaves nothing behind, if the alias is taken, if it handles no event or an unknown
-        one, or if its ``plugin_register`` raises or returns False.
+        Raises PipelineError, and leaves nothing behind, if the alias is taken, or if the plugin handles no event or an
+        unknown one. So it does if its ``plugin_register`` raises or returns False.
         """
         return self.pipeline.push(alias, plugin, priority)
 

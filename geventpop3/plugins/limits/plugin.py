@@ -224,7 +224,7 @@ class LoginLimits(Plugin):
         AUTH sends the name later, so here it waits for the failures of its address alone.
         """
         session = self._sessions.of(event.client)
-        if session is None or (event.name == "cmd_auth" and not event.args):  # AUTH alone asks for a list
+        if session is None or (event.name == "cmd_auth" and not event.args):  # AUTH without arguments asks for a list
             return None
         self._finish(session)
         name = {"cmd_pass": session.name, "cmd_apop": "".join(event.args[:1])}.get(event.name, "")

@@ -1,8 +1,8 @@
 """Reports of each decision: the client's reply, an event for the application, a log line.
 
-In a log line the address comes first. The client's own text comes last and holds no ``=``. So nobody can make a rule
-that bans by ``address=`` ban somebody else. No reply is ``[AUTH]``, which would make a client ask for another password
-(RFC 3206 section 6).
+In a log line the address comes first. The client's own text comes last and holds no ``=``. So no client can make a rule
+that bans by ``address=`` ban another address. No reply is ``[AUTH]``, which would make a client ask for another
+password (RFC 3206 section 6).
 """
 
 from __future__ import annotations
