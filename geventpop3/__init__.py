@@ -1,6 +1,6 @@
 """A framework for authoring POP3 servers on gevent and blinker, and a complete POP3 server built on it.
 
-Names only: importing this package imports no store, no authenticator, no test kit, and patches nothing.
+This module only exports names: its import imports no store, no authenticator and no test kit, and patches nothing.
 """
 
 from geventpop3.errors import PipelineError, Refusal

@@ -1,4 +1,4 @@
-"""``python -m geventpop3`` is the command ``geventpop3``."""
+"""Entry point of ``python -m geventpop3``, which is the command ``geventpop3``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Errors know their reply; the server translates them once, at the border.
+"""Errors of this package. A refusal carries its reply; the server translates the errors in one place.
 
     PopError
     ├── Refusal(text, code)          -ERR [code] text
@@ -7,14 +7,14 @@
     │   ├── NoSuchMessage                        no such message-number, or marked as deleted
     │   ├── StoreUnavailable         [SYS/TEMP]  cannot be done now, may succeed later
     │   │   └── RemovalIncomplete    [SYS/TEMP]  UPDATE left some marked messages in the maildrop
-    │   └── StoreBroken              [SYS/PERM]  will not succeed until somebody mends it
+    │   └── StoreBroken              [SYS/PERM]  will not succeed until it is repaired
     ├── StoreMistake                             the author's mistake with a store
     ├── PipelineError                            the author's mistake with plugins, listeners or event names
     ├── HandedOverError                          the author's mistake in what a function or a plugin returned
     └── ConfigError                              the operator's mistake: one clear line
 
-The response codes are those of RFC 2449 section 8 and RFC 3206. The texts of these errors, and *detail*, go to the log
-also where a password was on its way: whoever raises one puts no secret into it.
+The response codes are those of RFC 2449 section 8 and RFC 3206. The texts of these errors, and *detail*, are logged
+even where a password was processed: they must contain no secret.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from enum import StrEnum
 
 
 class PopError(Exception):
-    """What every error of this package is."""
+    """Base class of every error of this package."""
 
 
 class Refusal(PopError):
-    """Raised by a listener, a store or an authenticator to answer ``-ERR [code] text``.
+    """A refusal: a listener, a store or an authenticator raises it to answer ``-ERR [code] text``.
 
-    *detail* is for the log alone (a path, an errno text) and never reaches the wire.
+    *detail* is for the log alone (a path, an errno text) and is never sent.
     """
 
     default_text = "refused"
@@ -43,14 +43,14 @@ class Refusal(PopError):
 
 
 class AuthenticationFailed(Refusal):
-    """The same words for an unknown user and a wrong password (RFC 3206 section 6: ``[AUTH]``)."""
+    """Wrong credentials; the text is the same for an unknown user (RFC 3206 section 6: ``[AUTH]``)."""
 
     default_text = "authentication failed"
     default_code = "AUTH"
 
 
 class MaildropLocked(Refusal):
-    """Another session holds the exclusive-access lock (RFC 1939 section 4, RFC 2449 section 8.1.2)."""
+    """Exclusive-access lock held by another session (RFC 1939 section 4, RFC 2449 section 8.1.2)."""
 
     default_text = "the maildrop is in use by another session"
     default_code = "IN-USE"
@@ -63,14 +63,14 @@ class NoSuchMessage(Refusal):
 
 
 class StoreUnavailable(Refusal):
-    """The store or the back end cannot answer now (RFC 3206 section 4: ``[SYS/TEMP]``)."""
+    """Store or back end that cannot answer now (RFC 3206 section 4: ``[SYS/TEMP]``)."""
 
     default_text = "the maildrop is not available now, try again later"
     default_code = "SYS/TEMP"
 
 
 class RemovalIncomplete(StoreUnavailable):
-    """UPDATE could not remove all marked messages (RFC 1939 section 6); *remaining* is how many are left."""
+    """UPDATE that could not remove all marked messages (RFC 1939 section 6); *remaining* is the number left."""
 
     def __init__(self, remaining: int, *, detail: str | None = None) -> None:
         self.remaining = remaining
@@ -79,22 +79,22 @@ class RemovalIncomplete(StoreUnavailable):
 
 
 class StoreBroken(Refusal):
-    """The store needs mending (RFC 3206 section 4: ``[SYS/PERM]``)."""
+    """Store that needs repair (RFC 3206 section 4: ``[SYS/PERM]``)."""
 
     default_text = "the maildrop is damaged, ask your postmaster"
     default_code = "SYS/PERM"
 
 
 class StoreMistake(PopError):
-    """A store that hands over what the interface does not allow; its text names the message."""
+    """A store's result that the interface does not allow; the text names the message."""
 
 
 class PipelineError(PopError):
-    """A plugin, a listener or an event name that cannot be what its author meant."""
+    """A plugin, a listener or an event name that is not valid."""
 
 
 class HandedOverError(PopError, TypeError, ValueError):
-    """What an application handed over is none of the things agreed; the text tells its type and never its value."""
+    """A value from an application that is of none of the types agreed; the text shows its type, never the value."""
 
 
 class ConfigError(PopError):
@@ -102,7 +102,7 @@ class ConfigError(PopError):
 
 
 class ResponseCode(StrEnum):
-    """What stands in brackets before the text of a reply; a str, as ``Reply`` and ``Refusal`` take it.
+    """Response code in the brackets before the text of a reply; a str, as ``Reply`` and ``Refusal`` take it.
 
     An application may use others too.
     """
@@ -114,8 +114,8 @@ class ResponseCode(StrEnum):
     SYS_TEMP = "SYS/TEMP"
     """RFC 3206 section 4: a fault of the system that is likely to pass."""
     SYS_PERM = "SYS/PERM"
-    """RFC 3206 section 4: a fault of the system that somebody must mend."""
+    """RFC 3206 section 4: a fault of the system that needs repair."""
     AUTH = "AUTH"
     """RFC 3206 section 5: the credentials are wrong."""
     UTF8 = "UTF8"
-    """RFC 6856 section 5: the message can be had in UTF-8 mode alone."""
+    """RFC 6856 section 5: the message is available in UTF-8 mode alone."""

@@ -14,11 +14,11 @@ Method = Callable[[], None]
 
 
 class Registration:
-    """The methods of one owner that a fork calls, as long as the owner lives or until ``cancel``.
+    """Fork handlers of one owner, which hold as long as the owner lives or until ``cancel``.
 
-    *disown* is called in the child. It closes the child's copies without a trace: no unlock, no last words, no event,
-    no log line. An unlock or a ``shutdown`` there would reach the parent, as both processes share the open files.
-    *before* is called in the process that is about to fork, *after* in the same when it has forked, or has failed to.
+    *disown* is called in the child. It closes the child's copies silently: no unlock, no output, no event, no log line.
+    An unlock or a ``shutdown`` there would reach the parent, as both processes share the open files. *before* is called
+    in the process that is about to fork. *after* is called in the same process when it has forked, or has failed to.
     """
 
     __slots__ = ("_after", "_before", "_disown")
@@ -30,7 +30,7 @@ class Registration:
         _registrations[id(self)] = self
 
     def cancel(self) -> None:
-        """Call nothing any more: the owner owns nothing."""
+        """Cancel all calls: the owner owns nothing any more."""
         _registrations.pop(id(self), None)
 
     def before(self) -> None:
@@ -52,7 +52,7 @@ _left: list[object] = []
 
 
 def leave_to_parent(connection: object) -> None:
-    """Keep *connection* as it is for ever: closing it, or freeing it, would say goodbye in the parent's name."""
+    """Keep *connection* as it is for ever: closing or freeing it would end it in the parent's name."""
     _left.append(connection)
 
 
@@ -63,12 +63,12 @@ def _call(method: WeakMethod[Method] | None) -> None:
 
 
 def _each(method: Callable[[Registration], None]) -> None:
-    """Call the *method* of all; what the first raises is raised at the end, so that it keeps no other from its part."""
+    """Call the *method* of all registrations; raise the first exception only at the end, so that all are called."""
     raised: Exception | None = None
     for registration in list(_registrations.values()):
         try:
             method(registration)
-        except Exception as error:  # noqa: BLE001  # a store of a third party's
+        except Exception as error:  # noqa: BLE001  # a third party's store may raise any
             raised = raised or error
     if raised is not None:
         raise raised

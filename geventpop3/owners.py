@@ -1,8 +1,8 @@
-"""One form of each name that logs in and of each owner, made once: whoever compares or counts them has the same text.
+"""Canonical form of login names and owners, made once, so that all comparisons and counts use the same text.
 
-The form is Unicode's NFC. What case means in it is the site's to say: nothing (``keep``), nothing before the last @
-and nothing but spelling behind it (``domain``), or nothing but spelling at all (``lower``). RFC 5321 section 2.4: "the
-local-part of a mailbox MUST BE treated as case sensitive", and domains "are not case sensitive".
+The form is Unicode's NFC. The site's setting makes part of it lower case: nothing (``keep``), the domain after the last
+@ (``domain``), or all (``lower``). RFC 5321 section 2.4: "the local-part of a mailbox MUST BE treated as case
+sensitive", and domains "are not case sensitive".
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ UsernameCase = Literal["domain", "lower", "keep"]
 USERNAME_CASES: Final = ("domain", "lower", "keep")
 
 _UNUSABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Control characters, octets that were not UTF-8, and line ends: they can be in no path and in no line of a log."""
+"""Categories of control characters, octets that were not UTF-8, and line ends: no path or log line can hold them."""
 
 _SHOWN = 255
 """Characters of an owner that the log shows."""
 
 
 def canonical_name(name: str, case: UsernameCase) -> str:
-    """Return the one form of all spellings of *name* that *case* takes for the same name."""
+    """Return the canonical form of *name*; *case* decides which spellings are the same name."""
     if not name.isascii():
         return _canonical(name, case)
     if name.islower():
-        return name  # its own form, whatever case means
+        return name  # canonical for each *case*
     if case == "domain":
         local, at, domain = name.rpartition("@")
         return f"{local}@{domain.lower()}" if at else name
@@ -36,7 +36,7 @@ def canonical_name(name: str, case: UsernameCase) -> str:
 
 
 def canonical_owner(owner: str, case: UsernameCase) -> str:
-    """Return the one form of *owner*. Raises StoreBroken if no maildrop can have this name."""
+    """Return the canonical form of *owner*. Raises StoreBroken if no maildrop can have this name."""
     if not isinstance(owner, str):
         raise HandedOverError(f"an authenticator returned a {type(owner).__name__}; expected an owner, or None")
     if not owner:
@@ -56,8 +56,8 @@ def _canonical(name: str, case: UsernameCase) -> str:
     local, at, rest = ("", "", text) if case == "lower" else text.rpartition("@")
     if case == "domain" and not at:
         return text
-    # Lower case, character by character, as RFC 5895 section 2 has it for domains. Case folding would go further:
-    # it makes one of "straße" and "strasse", which are two domains (IDNA2008), and so mix two people's mail.
+    # Lower case, character by character, as RFC 5895 section 2 does for domains. Case folding goes further: it makes
+    # "strasse" of "straße". These are two domains (IDNA2008), so the mail of two people would be mixed.
     lowered = "".join(character.lower() for character in rest)
     return unicodedata.normalize("NFC", local + at + lowered)
 

@@ -1,1 +1,1 @@
-"""Events, plugins and listeners. This package knows Reply and nothing else of POP3: no sockets, no gevent, no clock."""
+"""Events, plugins and listeners. Of POP3 this package uses Reply alone: no sockets, no gevent, no clock."""

@@ -1,7 +1,7 @@
-"""The event catalogue: one blinker signal a line, shared by all servers of the process; the sender is the server.
+"""Catalogue of events: one blinker signal a line, shared by all servers of the process; the sender is the server.
 
-A signal tells listeners; who is asked first, in which order, and what an answer means is the business of
-``pipeline/pluggable.py``. Any blinker code may connect: ``events.cmd_user.connect(fn, sender=pop3d)``.
+A signal notifies its receivers. ``pipeline/pluggable.py`` defines the order of the calls and the meaning of an answer.
+Any blinker code may connect: ``events.cmd_user.connect(fn, sender=pop3d)``.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _generations = itertools.count(1)
 
 
 class Generation:
-    """``latest`` is another number, never used before, after each change of who hears what, in any server and thread.
+    """Version of the subscriptions; a cached route is valid while ``latest`` is unchanged.
 
-    Who finds it unchanged knows that nothing changed.
+    Each change of an event's receivers, in any server and thread, sets ``latest`` to a number never used before.
     """
 
     __slots__ = ("latest",)
@@ -41,16 +41,16 @@ class Generation:
         self.latest = 0
 
     def changed(self) -> None:
-        """Something is not as it was."""
+        """Set a new version, which invalidates all cached routes."""
         self.latest = next(_generations)
 
 
 generation = Generation()
-"""The one of this process: signals are shared by all its servers."""
+"""Version of this process: all its servers share the signals."""
 
 
 def as_reply(answer: object) -> Reply:
-    """What an application gave as an answer. Raises HandedOverError, whose text shows nothing of it."""
+    """Return an application's answer as a Reply. Raises HandedOverError, whose text shows nothing of the answer."""
     if isinstance(answer, Reply):
         return answer
     if isinstance(answer, (str, bytes)):
@@ -62,12 +62,12 @@ def as_reply(answer: object) -> Reply:
 
 
 FAILURES: tuple[type[BaseException], ...] = (Exception, SystemExit)
-"""What the code of an application may raise without harm to others. A library's ``sys.exit`` must not end the server,
-because any client could bring it about."""
+"""Exceptions that application code may raise without harm to others. SystemExit is one: any client could bring about a
+library's ``sys.exit``, which must not end the server."""
 
 
 def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = FAILURES) -> None:
-    """Close the body of a reply that does not go out, if it can be closed; what that raises is logged."""
+    """Close the body of a reply that is not sent, if it can be closed; log what that raises."""
     if reply is None or reply.body is None:
         return
     close = getattr(reply.body, "close", None)
@@ -79,16 +79,17 @@ def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = FAI
 
 
 MaybeNone: TypeAlias = Any
-"""None for events that concern no client; typed so that the handlers of the others, nearly all, need not ask."""
+"""Type of an event's client, which is None for events that concern no client. It is Any, so that nearly all handlers
+need no check for None."""
 
 
 class Event:
-    """Something that happened, on its way through plugins and listeners.
+    """An event on its way through plugins and listeners.
 
-    ``args`` are str for commands and may be rewritten; ``raw`` is the command line as it came, without line end.
-    ``secret_from`` is the index of the first argument that is a secret, if one is. After ``emit``: ``reply`` is the
-    answer or None, ``eaten`` whether plugins kept it from the listeners, ``reference`` the id under which a plugin's or
-    listener's failure is in the log, or None if all went well.
+    ``args`` are str for commands and may be rewritten. ``raw`` is the command line as received, without line end.
+    ``secret_from`` is the index of the first argument that is a secret, or None. After ``emit``, ``reply`` is the
+    answer or None, and ``eaten`` is true if plugins kept the event from the listeners. ``reference`` is then the id
+    under which a plugin's or listener's failure is logged, or None.
     """
 
     __slots__ = ("_reply", "args", "client", "eaten", "name", "raw", "reference", "secret_from")
@@ -112,10 +113,10 @@ class Event:
 
     @property
     def reply(self) -> Reply | None:
-        """The answer so far. May be set to a Reply, or to str or octets that begin with ``+OK`` or ``-ERR``.
+        """Answer so far. It may be set to a Reply, or to str or octets that begin with ``+OK`` or ``-ERR``.
 
-        Raises TypeError or ValueError where the mistake is made: at the assignment. A negative reply has no body (RFC
-        1939 section 3 gives one to positive replies alone): one that it came with is closed.
+        The assignment raises TypeError or ValueError for a wrong value. A negative reply has no body (RFC 1939 section
+        3 allows one in positive replies alone): a body that it came with is closed.
         """
         return self._reply  # pragma: no cover  # see below
 
@@ -123,12 +124,12 @@ class Event:
     def reply(self, answer: Reply | str | bytes | None) -> None:
         reply = None if answer is None else as_reply(answer)
         if reply is not None and reply.body is not None and not reply.positive:
-            if self._reply is None or self._reply.body is not reply.body:  # else who emits the event closes it
+            if self._reply is None or self._reply.body is not reply.body:  # else the emitter closes it
                 discard(reply)
             reply = reply._replace(body=None)
         self._reply = reply
 
-    # The same getter without a call of Python's: each command asks it several times.
+    # The same getter without a Python call: each command reads it several times.
     if not TYPE_CHECKING:  # pragma: no branch
         reply = property(attrgetter("_reply"), reply.fset, doc=reply.__doc__)
 
@@ -145,7 +146,7 @@ class Event:
 
 
 class _OrderedSet(MutableSet[Any]):
-    """What blinker keeps receivers in: a set that remembers the order of arrival."""
+    """A set in insertion order, in which blinker keeps receivers."""
 
     __slots__ = ("_members",)
 
@@ -178,18 +179,18 @@ class _OrderedSet(MutableSet[Any]):
 
 
 class EventSignal(NamedSignal):
-    """A blinker signal whose receivers keep their order; ``generation`` tells when they change."""
+    """A blinker signal whose receivers keep their order; each change of them updates ``generation``."""
 
     tells = False
-    """Whether the event only tells what has happened: no plugin can keep it from anybody."""
+    """True if the event only reports what has happened: no plugin can eat it."""
 
-    # blinker asks for no more of it than what MutableSet has
+    # blinker uses only what MutableSet has
     set_class = cast("type[set[Any]]", _OrderedSet)
 
     def connect(self, receiver: _Receiver, sender: Any = ANY, weak: bool = True) -> _Receiver:
-        """As blinker has it: a weak receiver (the default) is gone when nobody else refers to it.
+        """Connect as blinker does: a weak receiver (the default) is dropped when nothing else refers to it.
 
-        Raises PipelineError for a coroutine function or a generator function, which nobody would run.
+        Raises PipelineError for a coroutine function or a generator function, because nothing would run it.
         """
         plain_function(receiver)
         super().connect(receiver, sender, weak)
@@ -197,17 +198,17 @@ class EventSignal(NamedSignal):
         return receiver
 
     def disconnect(self, receiver: Callable[..., Any], sender: Any = ANY) -> None:
-        """As blinker has it: from all senders, unless one is named."""
+        """Disconnect as blinker does: from all senders, unless one is named."""
         super().disconnect(receiver, sender)
         self.changed()
 
     def changed(self) -> None:
-        """Let whoever has remembered the receivers forget them."""
+        """Invalidate all cached receivers."""
         generation.changed()
 
     @property
     def is_muted(self) -> bool:
-        """While true no receiver hears the event, registered listeners and the bundled service included."""
+        """True if no receiver is called for the event, registered listeners and the bundled service included."""
         return self._is_muted
 
     @is_muted.setter
@@ -217,7 +218,7 @@ class EventSignal(NamedSignal):
 
 
 class _PluginsOnly(EventSignal):
-    """An event that is in the catalogue but that no listener hears."""
+    """An event in the catalogue that no listener can receive."""
 
     def connect(self, *_: Any, **__: Any) -> NoReturn:
         raise PipelineError(
@@ -226,7 +227,7 @@ class _PluginsOnly(EventSignal):
 
 
 class _Telling(EventSignal):
-    """An event that is a fact: who lets go of a lock when it happens must hear of it."""
+    """An event that reports a fact. It reaches all receivers, because some release a lock when it happens."""
 
     tells = True
 
@@ -235,9 +236,9 @@ _signals: dict[str, EventSignal] = {}
 
 
 def signal(name: str) -> EventSignal:
-    """The signal of this name, made if need be: a verb or an event that some server adds to the catalogue.
+    """Return the signal of this name; create it for a verb or an event that a server adds to the catalogue.
 
-    It names no event on any server: ``pop3d.add_event(name)`` or ``pop3d.register(listener, name)`` does.
+    This declares no event on any server: ``pop3d.add_event(name)`` or ``pop3d.register(listener, name)`` does.
     """
     return _signals.get(name) or _signals.setdefault(name, EventSignal(name))
 
@@ -300,4 +301,4 @@ plugin_del = _fact("plugin_del", "A plugin was removed: alias, plugin.")
 plugin_error = _fact("plugin_error", "A plugin failed: exception, its alias, name of the event it failed at.")
 
 CATALOGUE: Mapping[str, EventSignal] = MappingProxyType(dict(_signals))
-"""The events every server knows, by name; what one server adds is known to that server alone."""
+"""Events that every server knows, by name. An event that one server adds is known to that server alone."""

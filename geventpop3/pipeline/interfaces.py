@@ -1,6 +1,6 @@
-"""What plugins and listeners may rely on of the other packages: a client, and the summaries that observers are told.
+"""Interfaces that plugins and listeners may rely on: a client, and the summaries of commands and sessions.
 
-Shapes only: the server makes the clients, whoever counts fills the summaries.
+This module declares types only: the server creates the clients, and the code that counts fills the summaries.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from geventpop3.wire.replies import Reply
 
 
 class CommandSummary(NamedTuple):
-    """One command, told once after its reply is out: ``event.args[0]`` of ``command_finished``."""
+    """Summary of one command, reported once after its reply is sent: ``event.args[0]`` of ``command_finished``."""
 
     verb: str
     argument: str
-    """Redacted: whatever is secret is ``****``."""
+    """Argument of the command, with ``****`` in place of secrets."""
     positive: bool | None
-    """Whether the reply was +OK; None if the command or its reply was eaten."""
+    """True if the reply was +OK; None if the command or its reply was eaten."""
     octets_in: int
     octets_out: int
     seconds: float
@@ -27,12 +27,12 @@ class CommandSummary(NamedTuple):
 
 @dataclass(slots=True)
 class SessionSummary:
-    """What a session comes to: ``client.summary`` while it runs, ``event.args[0]`` of ``session_finished``."""
+    """Summary of a session: ``client.summary`` while it runs, ``event.args[0]`` of ``session_finished``."""
 
     address: str = ""
     port: int = 0
     owner: str | None = None
-    """Whose maildrop was opened; None if nobody logged in."""
+    """Owner of the maildrop that was opened; None if nobody logged in."""
     commands: int = 0
     octets_in: int = 0
     octets_out: int = 0
@@ -42,11 +42,11 @@ class SessionSummary:
     """Messages removed in the UPDATE state."""
     seconds: float = 0.0
     reason: str = ""
-    """Why the session ended, in a word or two."""
+    """Reason why the session ended, in a word or two."""
 
 
 def name_of_session(client: ClientInterface) -> str:
-    """Return what begins each log line of a session, whatever wrote it: ``address=127.0.0.1 id=3``."""
+    """Return the beginning of each log line of a session: ``address=127.0.0.1 id=3``."""
     return f"address={client.peer[0]} id={client.id}"
 
 
@@ -55,64 +55,66 @@ class ClientInterface(Protocol):
 
     @property
     def id(self) -> int:
-        """Unique in this server's life; what ``send_to_client`` and ``disconnect`` take."""
+        """Number that is unique in the server's lifetime; ``send_to_client`` and ``disconnect`` take it."""
 
     @property
     def peer(self) -> tuple[str, int]:
-        """Address and port of the other end."""
+        """Address and port of the peer."""
 
     @property
     def local(self) -> tuple[str, int]:
-        """Address and port of our end."""
+        """Address and port of the server's end."""
 
     @property
     def sock(self) -> Any:
-        """The socket, or None where a session has none."""
+        """Socket of the session, or None if it has none."""
 
     @property
     def data(self) -> dict[str, Any]:
-        """The application's own; the framework never looks into it."""
+        """Data of the application; the framework never reads it."""
 
     @property
     def state(self) -> Any:
-        """The session state (RFC 1939 section 3)."""
+        """Session state (RFC 1939 section 3)."""
 
     proxied: bool
-    """Whether a trusted proxy is in front: then what its header tells of the peer tells nothing of the way to it."""
+    """True if a trusted proxy is in front. Its header gives the peer's address, which says nothing about the path to
+    the peer."""
 
     @property
     def secure(self) -> bool:
-        """Whether nobody on the way can read along."""
+        """True if nobody on the path can read the traffic."""
 
     @property
     def tls(self) -> Any:
-        """What is known of TLS (``version()``, ``cipher()``, ``getpeercert()``, ...), None without."""
+        """TLS information (``version()``, ``cipher()``, ``getpeercert()``, ...); None without TLS."""
 
     @property
     def summary(self) -> SessionSummary:
-        """The counts so far."""
+        """Counts so far."""
 
     owner: str | None
-    """Whose maildrop is open; None before the TRANSACTION state."""
+    """Owner of the open maildrop; None before the TRANSACTION state."""
 
     writing: bool
     """True while the server reads the body of a reply in order to write it; false while a plugin reads it. It stays
     false for a body that is a tuple of one piece."""
 
     translate: Callable[[str], str] | None
-    """What makes of a reply's text the client's language (RFC 6856 section 3); None leaves it. It must not raise."""
+    """Function that translates a reply's text into the client's language (RFC 6856 section 3); None leaves the text
+    unchanged. It must not raise."""
 
     def send(self, reply: Reply | str | bytes, /) -> None:
-        """Send a reply of the application's own accord."""
+        """Send a reply on the application's own initiative."""
 
     def challenge(self, data: bytes, /) -> bytes | None:
-        """Send ``+ <base64>`` and return the decoded answer; None if the client cancelled (RFC 5034 section 4)."""
+        """Send ``+ <base64>`` and return the decoded response; None if the client cancelled (RFC 5034 section 4)."""
 
     def disconnect(self) -> None:
-        """Close once the next reply is out."""
+        """Close the connection once the next reply is sent."""
 
     def has_gone(self) -> bool:
-        """Return whether the client has ended its input and nothing of it is left: then work for it is in vain."""
+        """Return whether the client has ended its input and all of it was read: more work for it is useless."""
 
     def flush(self) -> None:
-        """Write the replies so far, which else leave together, and wait until they are written. Raises OSError."""
+        """Write the replies so far, which are otherwise sent together, and wait for that. Raises OSError."""

@@ -1,6 +1,6 @@
-"""The listeners of one server: real blinker receivers whose sender is the server, with a priority each.
+"""The listeners of one server: blinker receivers whose sender is the server, each with a priority.
 
-The signals refer to them weakly and the server strongly, so a server that is forgotten takes its listeners with it.
+The signals refer to them weakly and the server strongly, so a server that is freed takes its listeners with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = logging.getLogger("geventpop3.pipeline")
 
 
 class Listener:
-    """One callable that was registered for one event."""
+    """A callable that is registered for one event."""
 
     __slots__ = ("__weakref__", "connected", "function", "origin", "priority")
 
@@ -29,16 +29,16 @@ class Listener:
         self.function = function
         self.priority = priority
         self.origin = origin
-        """What was given to ``register``: the callable itself, or the object it is a method of."""
+        """Object given to ``register``: the callable itself, or the object it is a method of."""
         self.connected = True
-        """Until it is unregistered, which an earlier listener of the same event may do."""
+        """True until it is unregistered, which an earlier listener of the same event may do."""
 
     def is_of(self, origin: object) -> bool:
         """Return whether *origin* was given to ``register``."""
         return _same(self.origin, origin)
 
     def __call__(self, sender: Any, event: Event) -> Any:
-        """What plain blinker calls."""
+        """Call the function; plain blinker code uses this."""
         return self.function(sender, event)
 
     def __str__(self) -> str:
@@ -48,17 +48,16 @@ class Listener:
 class Subscriber:
     """A receiver that plain blinker code connected; it has priority 0.
 
-    It may know nothing of POP3, so what it does by accident is no answer: neither what it returns that is no reply nor
-    what it raises.
+    It may know nothing of POP3: a return value that is no reply is no answer, and an exception is none either.
 
-    It is referred to weakly even if blinker does not: as long as it is connected, blinker keeps it alive.
+    The reference to it is weak even if blinker's is not: blinker keeps it alive as long as it is connected.
     """
 
     __slots__ = ("_reference", "_signal")
 
     priority = 0
     connected = True
-    """As far as we know: blinker does not say."""
+    """True always: blinker does not report a disconnection."""
 
     def __init__(self, receiver: Callable[..., Any], connected_to: EventSignal) -> None:
         self._signal = connected_to
@@ -75,7 +74,7 @@ class Subscriber:
         return f"receiver {name_of(self._reference())}"
 
     def function(self, pop3d: Any, event: Event) -> Reply | None:
-        """Have the receiver hear *event*."""
+        """Call the receiver with *event*; return its answer if that is a reply."""
         receiver = self._reference()
         if receiver is None:
             self._signal.changed()
@@ -101,10 +100,9 @@ def _priority(receiver: Listener | Subscriber) -> int:
 
 
 def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
-    """What *listener* calls for which event, ``"all"`` among them.
+    """Return the handlers of *listener* by event; ``"all"`` may be among the events.
 
-    Raises PipelineError if it is nothing that can be called ``(pop3d, event)``, or if a name is given that it has no
-    method for.
+    Raises PipelineError if it cannot be called ``(pop3d, event)``, or has no method for one of *names*.
     """
     if isinstance(listener, Plugin):
         raise PipelineError(f"{name_of(listener)} is a Plugin: plugin_add adds it")
@@ -134,24 +132,27 @@ def _same(one: object, other: object) -> bool:
 
 
 class Listeners:
-    """Connects and disconnects; an event's receivers, in order, are what ``receivers`` says."""
+    """Listeners of one server by event; ``receivers`` returns those of one event in call order."""
 
     def __init__(self, sender: object, names: Names) -> None:
         self._sender = sender
         self._names = names
         self._by_event: dict[str, list[Listener]] = {}
         self._everywhere: list[Listener] = []
-        """Those that hear also the events that are declared later."""
+        """Listeners for ``"all"``, which also receive the events that are declared later."""
 
     def check(self, calls: Mapping[str, Handler]) -> None:
-        """Raise PipelineError if one of the callables hears one of its events already."""
+        """Raise PipelineError if one of the callables is registered for one of its events already."""
         for name, function in calls.items():
             heard = self._by_event.get(name, ()) if name in self._names else self._everywhere
             if any(_same(listener.function, function) for listener in heard):
                 raise PipelineError(f"{name_of(function)} is registered for {name!r} already")
 
     def add(self, calls: Mapping[str, Handler], priority: int, origin: object) -> None:
-        """Connect what ``calls_of`` said and ``check`` passed; "all": each known event *origin* hears not yet."""
+        """Connect *calls*, made by ``calls_of`` and passed by ``check``.
+
+        ``"all"`` means each known event that *origin* does not receive yet.
+        """
         for name, function in calls.items():
             if name != ALL:
                 self._connect(name, Listener(function, _own_priority(function, priority), origin))
@@ -163,14 +164,14 @@ class Listeners:
                     self._connect(name, Listener(everywhere.function, everywhere.priority, origin))
 
     def declared(self, name: str) -> None:
-        """An event became known: whoever hears "all" hears it too."""
+        """Connect the listeners for ``"all"`` to an event that was declared."""
         for listener in self._everywhere:
             self._connect(name, Listener(listener.function, listener.priority, listener.origin))
 
     def remove(self, origin: object, names: tuple[str, ...]) -> None:
         """Disconnect *origin* from the events named, or from all.
 
-        Raises PipelineError, and does nothing, if it does not hear one of them.
+        Raises PipelineError, and changes nothing, if it is not registered for one of them.
         """
         everything = not names or ALL in names
         doomed = [
@@ -188,21 +189,24 @@ class Listeners:
         self._everywhere = [listener for listener in self._everywhere if listener not in everywhere]
 
     def clear(self) -> None:
-        """Disconnect them all."""
+        """Disconnect all listeners."""
         for name, listeners in self._by_event.items():
             for listener in tuple(listeners):
                 self._disconnect(name, listener)
         self._everywhere.clear()
 
     def origins(self) -> list[object]:
-        """Return what was given to ``register``, each once, in order of arrival."""
+        """Return the objects given to ``register``, each once, in order of arrival."""
         origins: list[object] = []
         for listeners in self._by_event.values():
             origins += [one.origin for one in listeners if not any(_same(one.origin, other) for other in origins)]
         return origins
 
     def receivers(self, name: str) -> tuple[Listener | Subscriber, ...]:
-        """Who hears the event, by priority; at equal priority any sender's first, then in order of arrival."""
+        """Return the receivers of the event by priority.
+
+        At equal priority, receivers connected to any sender come first, then the order of arrival holds.
+        """
         channel = signal(name)
         if channel.is_muted:
             return ()

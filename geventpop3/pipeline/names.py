@@ -1,4 +1,4 @@
-"""The event names one server knows. A misspelling is found when it is registered, not never."""
+"""The event names that one server knows. A misspelled name is found when it is registered."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Iterable, Iterator
 from geventpop3.errors import PipelineError
 
 ALL = "all"
-"""Stands for every event, in ``register``, ``handles`` and ``plugin_register``."""
+"""Name that stands for every event, in ``register``, ``handles`` and ``plugin_register``."""
 
 RESPONSE = "response"
-"""The event that only plugins hear."""
+"""Name of the event that only plugins receive."""
 
 VERB = "cmd_"
 
 # RFC 1939 section 3: "Keywords are three or four characters long. Each argument may be up to 40 characters long."
-# RFC 2449 section 9 keeps "keyword = 3*4VCHAR". Verbs in use are longer (XSENDER), so a verb is an argument's length.
+# RFC 2449 section 9 keeps "keyword = 3*4VCHAR". Verbs in use are longer (XSENDER), so the limit is an argument's.
 _VERB = re.compile(r"[a-z0-9]{1,40}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _RESEMBLES = 0.7
-"""Two of four letters swapped (usre, user: 0.75) is a misspelling, two of five shared is not."""
+"""Similarity of a misspelling: two of four letters swapped (usre, user: 0.75) is one, two of five shared is not."""
 
 
 class Names:
-    """What is known so far, in the order it became known; iterable."""
+    """Event names known so far, in the order in which they became known; iterable."""
 
     def __init__(self, known: Iterable[str]) -> None:
         self._known = dict.fromkeys(known)
@@ -38,15 +38,15 @@ class Names:
         return iter(tuple(self._known))
 
     def add(self, name: str) -> None:
-        """Make *name* known. Raises PipelineError if no event may be called that."""
+        """Make *name* known. Raises PipelineError if no event may have this name."""
         self._check_form(name)
         self._known[name] = None
 
     def check(self, name: str) -> None:
-        """Raise PipelineError unless *name* is known, or a verb that may be added for the asking.
+        """Raise PipelineError unless *name* is known, or is a verb that may be added without ``add_event``.
 
-        A verb that begins with x (RFC 822's user-defined names) or resembles no known verb is new; one that resembles a
-        known one is taken for a misspelling.
+        A verb that begins with x (RFC 822's user-defined names) or resembles no known verb is new. A verb that
+        resembles a known one is taken for a misspelling.
         """
         if name in self._known:
             return

@@ -1,6 +1,7 @@
-"""The plugins in their order: slots always sorted by priority, aliases and plugins unique, whatever is done to them.
+"""The plugins in order: slots are always sorted by priority, and aliases and plugins are unique.
 
-It knows nothing of events; who owns it is told, by three calls, who is joining, who has joined and who has left.
+The pipeline knows nothing of events. Three callbacks notify its owner of a plugin that is joining, has joined or has
+left.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from geventpop3.pipeline.plugin import Plugin
 
 
 class Slot:
-    """A plugin's place: its alias, and the priority it has here, which its neighbours may have given it."""
+    """A plugin's place: its alias, and its priority here, which its neighbours may have given it."""
 
     __slots__ = ("alias", "plugin", "present", "priority")
 
@@ -23,7 +24,7 @@ class Slot:
         self.plugin = plugin
         self.priority = priority
         self.present = False
-        """False once it was taken out: an event that is under way does not call it any more."""
+        """True while it is in the pipeline: an event that is under way does not call a removed plugin."""
 
 
 def _priority(slot: Slot) -> int:
@@ -31,10 +32,11 @@ def _priority(slot: Slot) -> int:
 
 
 class Pipeline:
-    """Operations address a plugin by alias or by the object itself, and raise PipelineError where they cannot do it.
+    """Plugins in order, each addressed by alias or by the object itself.
 
-    The head sees events first. ``push`` goes by priority (lower first, then order
-    of arrival); an operation that names a place gives the plugin the priority of its new neighbour.
+    An operation that is not possible raises PipelineError. The head receives events first. ``push`` goes by priority
+    (lower first, then order of arrival). An operation that names a place gives the plugin the priority of its new
+    neighbour.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Pipeline:
         joined: Callable[[Slot], None],
         left: Callable[[Slot], None],
     ) -> None:
-        """*joining* may raise: then the plugin is taken out again and nothing is left behind."""
+        """Set the callbacks. If *joining* raises, the plugin is removed again and nothing is left behind."""
         self._slots: list[Slot] = []
         self._joining = joining
         self._joined = joined
@@ -53,45 +55,45 @@ class Pipeline:
         return len(self._slots)
 
     def __iter__(self) -> Iterator[Slot]:
-        """The slots in order, as they are now: what happens to the pipeline meanwhile does not show."""
+        """Return the slots in order, as they are now: later changes of the pipeline do not affect the iteration."""
         return iter(tuple(self._slots))
 
     def push(self, alias: str, plugin: Plugin, priority: int | None = None) -> int:
-        """Add *plugin* behind all of its priority (its own, if none is given); returns the new size."""
+        """Add *plugin* behind all of the same priority (its own, if none is given); return the new size."""
         slot = self._new(alias, plugin, priority)
         return self._add(slot, bisect.bisect_right(self._slots, slot.priority, key=_priority))
 
     def unshift(self, alias: str, plugin: Plugin) -> int:
-        """Add *plugin* at the head; returns the new size."""
+        """Add *plugin* at the head; return the new size."""
         return self._add(self._new(alias, plugin, self._slots[0].priority if self._slots else None), 0)
 
     def insert_before(self, neighbour: str | Plugin, alias: str, plugin: Plugin) -> int:
-        """Add *plugin* just before *neighbour*; returns the new size."""
+        """Add *plugin* just before *neighbour*; return the new size."""
         at = self.get_index(neighbour)
         return self._add(self._new(alias, plugin, self._slots[at].priority), at)
 
     def insert_after(self, neighbour: str | Plugin, alias: str, plugin: Plugin) -> int:
-        """Add *plugin* just after *neighbour*; returns the new size."""
+        """Add *plugin* just after *neighbour*; return the new size."""
         at = self.get_index(neighbour)
         return self._add(self._new(alias, plugin, self._slots[at].priority), at + 1)
 
     def pop(self) -> tuple[Plugin, str]:
-        """Remove the last plugin; returns it and its alias."""
+        """Remove the last plugin; return it and its alias."""
         return self._remove(self._end(-1))
 
     def shift(self) -> tuple[Plugin, str]:
-        """Remove the first plugin; returns it and its alias."""
+        """Remove the first plugin; return it and its alias."""
         return self._remove(self._end(0))
 
     def remove(self, which: str | Plugin) -> tuple[Plugin, str]:
-        """Remove a plugin; returns it and its alias."""
+        """Remove a plugin; return it and its alias."""
         return self._remove(self._slots[self.get_index(which)])
 
     def replace(self, old: str | Plugin, alias: str, plugin: Plugin) -> tuple[Plugin, str]:
-        """Put *plugin* in the place of *old*; returns the old one and its alias.
+        """Put *plugin* in the place of *old*; return the old one and its alias.
 
-        The old one is removed once the new one has joined, so if that fails it stays, and no event slips between them.
-        The new alias may be the old one's.
+        The old one is removed once the new one has joined. So it stays if that fails, and no event misses both. The new
+        alias may be the old one's.
         """
         at = self.get_index(old)
         leaving = self._slots[at]
@@ -103,31 +105,31 @@ class Pipeline:
         return leaving.plugin, leaving.alias
 
     def bump_up(self, which: str | Plugin, steps: int = 1) -> int:
-        """Move a plugin towards the head, which stops it; returns its new index."""
+        """Move a plugin towards the head, at most to it; return its new index."""
         return self._move(which, -steps, steps)
 
     def bump_down(self, which: str | Plugin, steps: int = 1) -> int:
-        """Move a plugin towards the tail, which stops it; returns its new index."""
+        """Move a plugin towards the tail, at most to it; return its new index."""
         return self._move(which, steps, steps)
 
     def get(self, which: str | Plugin) -> tuple[Plugin, str]:
-        """A plugin and its alias."""
+        """Return a plugin and its alias."""
         slot = self.slot(which)
         return slot.plugin, slot.alias
 
     def get_index(self, which: str | Plugin) -> int:
-        """Where a plugin stands; 0 is the head."""
+        """Return the index of a plugin; 0 is the head."""
         for index, slot in enumerate(self._slots):
             if slot.plugin is which or (isinstance(which, str) and slot.alias == which):
                 return index
         raise PipelineError(f"no plugin {which!r} in the pipeline: it has {self._aliases()}")
 
     def slot(self, which: str | Plugin) -> Slot:
-        """A plugin's slot."""
+        """Return a plugin's slot."""
         return self._slots[self.get_index(which)]
 
     def changed(self) -> None:
-        """Let whoever has remembered something about the slots forget it."""
+        """Invalidate all cached routes."""
         generation.changed()
 
     def _aliases(self) -> str:
@@ -160,7 +162,7 @@ class Pipeline:
         return Slot(alias, plugin, priority)
 
     def _enter(self, slot: Slot, at: int) -> None:
-        # It takes its place first and joins then: whatever others do to the pipeline while it joins moves it with them.
+        # It takes its place before it joins, so that changes of the pipeline during the joining move it too.
         self._slots.insert(at, slot)
         slot.present = True
         try:

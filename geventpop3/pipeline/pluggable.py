@@ -1,8 +1,8 @@
-"""How an event is answered: plugins in pipeline order, then listeners by priority; each isolated from the others.
+"""Dispatch of an event: plugins in pipeline order, then listeners by priority; each isolated from the others.
 
-This is the whole meaning of the Eat codes and of a listener's answer. No argument and no octet of an event is ever
-logged, and nothing raised by a plugin or a listener gets past ``_emit`` (but what is not ``isolated``: the end of a
-greenlet that is killed). An event that only tells reaches everybody even then; the end is raised afterwards.
+This module defines the meaning of the Eat codes and of a listener's answer. It never logs an argument or an octet of an
+event. ``_emit`` raises nothing that a plugin or a listener raises, except what is not ``isolated``: the end of a
+greenlet that is killed. An event that only reports reaches all receivers even then; the end is raised afterwards.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ _REPLY_WITHDRAWN = "reply_withdrawn"
 _PACKAGE = __name__.partition(".")[0]
 
 _QUOTING_NO_SECRET = (Refusal, ConfigError, HandedOverError)
-"""Errors of ours whose texts are in the log also where a secret was on its way. A PipelineError is none of them: it
-quotes what it is given, which at PASS may be the password."""
+"""Errors of this package whose texts are logged even for an event with a secret. PipelineError is not one: it quotes
+its input, which at PASS may be the password."""
 
 
 class Watch(Protocol):
-    """Calls plugins and listeners."""
+    """An observer that calls plugins and listeners."""
 
     def call(self, who: object, function: Handler, pop3d: Any, event: Event) -> Any:
-        """Return what ``function(pop3d, event)`` returns; *who* is its name."""
+        """Return the result of ``function(pop3d, event)``; *who* is its name."""
 
 
 @dataclass(slots=True)
 class _Route:
-    """Who hears an event of one name."""
+    """Plugins and listeners of one event, in call order."""
 
     plugins: tuple[tuple[Slot, Handler], ...]
     receivers: tuple[Listener | Subscriber, ...]
@@ -67,13 +67,13 @@ class _Route:
 
 
 class _Routes(dict[str, _Route]):
-    """Routes by name of event, each found when it is first asked for; they hold for one *generation*."""
+    """Routes by event name, each computed when it is first needed; they hold for one *generation*."""
 
     __slots__ = ("_find", "generation")
 
     def __init__(self, find: Callable[[str], _Route]) -> None:
         super().__init__()
-        # first: what changes while a route is looked for leaves routes that are out of date, not one that is wrong
+        # First: a change while a route is computed then makes all routes outdated, and leaves no wrong one valid.
         self.generation = generation.latest
         self._find = find
 
@@ -83,19 +83,19 @@ class _Routes(dict[str, _Route]):
 
 
 def new_reference() -> str:
-    """An id that goes to the client and into the log, so that a complaint finds the failure."""
+    """Return an id for the client and for the log, so that a complaint leads to the failure."""
     return secrets.token_hex(4)
 
 
 class Pluggable:
-    """What a server is to applications: events, listeners and plugins. Usable without any server."""
+    """Events, listeners and plugins of a server; usable without any server."""
 
     _isolated: ClassVar[tuple[type[BaseException], ...]] = FAILURES
-    """What plugins and listeners may raise without harm to others; the rest gets through. A subclass may know more
-    kinds of failure: a deadline that is no Exception."""
+    """Exceptions that plugins and listeners may raise without harm to others; all others get through. A subclass may
+    add kinds of failure, such as a deadline that is no Exception."""
 
     _watch: Watch | None = None
-    """Calls plugins and listeners in our place, if a subclass wants to look at that."""
+    """Observer that calls plugins and listeners in our place, if a subclass sets one."""
 
     def __init__(self) -> None:
         self.pipeline = Pipeline(self._plugin_joining, self._plugin_joined, self._plugin_left)
@@ -107,27 +107,27 @@ class Pluggable:
     # Events
 
     def add_event(self, name: str) -> None:
-        """Declare an event of the application's own, or a verb whatever it resembles; a known one is left as it is."""
+        """Declare an event of the application, or a verb whatever it resembles; leave a known one as it is."""
         if name not in self._event_names:
             self._declare_event(name)
 
     def _event_declared(self, name: str) -> None:
-        """Called once for each name that becomes known to this server beyond the catalogue; for subclasses."""
+        """Handle a new name; called once for each that becomes known beyond the catalogue. For subclasses."""
 
     def send_event(self, name: str, *args: Any, client: ClientInterface | None = None) -> Event:
-        """Emit an event with these arguments; returns it when everybody has heard it."""
+        """Emit an event with these arguments; return it when all receivers were called."""
         event = Event(name, client, list(args))
         self._emit(event)
         return event
 
     def wanted(self, name: str) -> bool:
-        """Whether anybody hears the event: if not, it need not even be made."""
+        """Return whether the event has a plugin or listener: if not, it need not even be made."""
         return self._routes()[name].wanted
 
     def _emit(self, event: Event) -> None:
-        """Let plugins and listeners hear *event*; what came of it is in its ``reply``, ``eaten`` and ``reference``.
+        """Call the plugins and listeners of *event*; its ``reply``, ``eaten`` and ``reference`` hold the result.
 
-        Who is added or connected meanwhile hears the next event; who is removed meanwhile is not called any more.
+        A plugin or listener added meanwhile receives the next event; one removed meanwhile is not called any more.
         Raises PipelineError if this server knows no such event, and nothing that plugins or listeners raise.
         """
         routes = self._event_routes
@@ -161,7 +161,7 @@ class Pluggable:
                             event._reply = reply
                         else:
                             self._answered(event, reply)
-                except self._isolated as failure:  # one listener's failure is not another's
+                except self._isolated as failure:  # isolated from the other listeners
                     self._listener_failed(event, receiver, failure)
             except BaseException as raised:
                 if not route.tells:
@@ -176,7 +176,7 @@ class Pluggable:
             raise end
 
     def _emit_to(self, listener: Any, event: Event) -> None:
-        """Emit *event*, which only reports, to what was registered as *listener* and to nobody else."""
+        """Emit *event*, which only reports, to what was registered as *listener* alone."""
         for receiver in self._routes()[event.name].receivers:
             if isinstance(receiver, Listener) and receiver.is_of(listener):
                 try:
@@ -185,10 +185,10 @@ class Pluggable:
                     self._listener_failed(event, receiver, failure)
 
     def _respond(self, event: Event) -> Reply | None:
-        """Return the reply that goes out for *event*: as the ``response`` hook leaves it, or None if it was eaten.
+        """Return the reply to send for *event* after the ``response`` hook, or None if it was eaten.
 
-        A plugin that puts another body in place of one has the old one in its hands, to read it or to close it; a body
-        that nothing takes the place of is closed here. A ``+OK`` that does not go out is told as ``reply_withdrawn``.
+        A plugin that replaces a body by another owns the old one, to read it or to close it. A body without a
+        replacement is closed here. A ``+OK`` that is not sent is reported as ``reply_withdrawn``.
         """
         reply = event.reply
         if reply is None:
@@ -211,13 +211,13 @@ class Pluggable:
         return now
 
     def _withdraw(self, event: Event) -> None:
-        """Have the effects of *event* taken back if its answer, a ``+OK`` before, is none any more."""
+        """Have the effects of *event* undone if its answer, a ``+OK`` before, is none any more."""
         now = event._reply
         if now is None or not now.positive:
             event.reply = self._insisted(event) or now
 
     def _insisted(self, event: Event) -> Reply | None:
-        """Tell that the ``+OK`` to *event* does not go out; return the one of a listener that cannot take it back."""
+        """Report that the ``+OK`` to *event* is not sent; return the ``+OK`` of a listener that cannot undo it."""
         if not self.wanted(_REPLY_WITHDRAWN):
             return None
         reply = self.send_event(_REPLY_WITHDRAWN, event.name, event, client=event.client)._reply
@@ -226,15 +226,15 @@ class Pluggable:
     # Listeners
 
     def register(self, listener: Any, *names: str, priority: int | None = None) -> None:
-        """Let *listener* hear the events named, or every event if ``"all"`` is named.
+        """Register *listener* for the events named, or for every event if ``"all"`` is named.
 
-        A callable is called ``(pop3d, event)``. Of any other object the methods are called that carry ``@handles``, for
-        the events these say; *names*, if any, narrow them down. *priority*: the lowest is called first; if not given,
-        it is the object's ``priority`` attribute, or 0. An object that cannot serve as it is says so in a method
-        ``check_ready(pop3d)``: what that raises, the server's ``start`` raises.
+        A callable is called ``(pop3d, event)``. Of any other object, the methods that carry ``@handles`` are called for
+        the events in these marks; *names*, if any, narrow them down. *priority*: the lowest is called first; the
+        default is the object's ``priority`` attribute, or 0. An object that cannot serve raises an error in a method
+        ``check_ready(pop3d)``; the server's ``start`` passes it on.
 
-        Raises PipelineError, and registers nothing, if a name is unknown or is ``response``, or if the listener hears
-        one of the events already.
+        Raises PipelineError, and registers nothing, if a name is unknown or is ``response``, or if the listener is
+        registered for one of the events already.
         """
         self._check_names(names)
         calls = calls_of(listener, names)
@@ -252,13 +252,13 @@ class Pluggable:
     def unregister(self, listener: Any, *names: str) -> None:
         """Undo ``register``, for the events named or for all of them.
 
-        Raises PipelineError, and does nothing, if the listener does not hear one of them.
+        Raises PipelineError, and does nothing, if the listener is not registered for one of them.
         """
         self._event_listeners.remove(listener, names)
         self._new_routes()
 
     def on(self, *names: str, priority: int = 0) -> Callable[[ListenerFunction], ListenerFunction]:
-        """Register the decorated function as a listener; the function is returned unchanged."""
+        """Register the decorated function as a listener; return it unchanged."""
         check_given("pop3d.on", names)
 
         def decorate(function: ListenerFunction) -> ListenerFunction:
@@ -268,16 +268,16 @@ class Pluggable:
         return decorate
 
     def _check_ready(self) -> None:
-        """Let each registered object that has a method ``check_ready`` raise what keeps it from serving."""
+        """Call the ``check_ready`` of each registered object that has one; it raises what keeps it from serving."""
         for origin in self._event_listeners.origins():
             check = getattr(origin, "check_ready", None)
             if check is not None:
                 check(self)
 
     def _unregister_all(self) -> None:
-        """Remove all plugins, last first, and unregister all listeners: this server is done with.
+        """Remove all plugins, last first, and unregister all listeners, when this server has ended.
 
-        What plain blinker code connected is not ours and stays.
+        Receivers that plain blinker code connected are not ours and stay.
         """
         for slot in reversed(tuple(self.pipeline)):
             if slot.present:
@@ -290,7 +290,7 @@ class Pluggable:
     def plugin(
         self, *names: str, priority: int = 0, alias: str | None = None, fail_closed: bool = False
     ) -> Callable[[PluginFunction], PluginFunction]:
-        """Add the decorated function as a plugin, by its own name unless *alias* is given; it is returned unchanged.
+        """Add the decorated function as a plugin, by its own name unless *alias* is given; return it unchanged.
 
         *fail_closed* as in ``Plugin``.
         """
@@ -304,41 +304,41 @@ class Pluggable:
         return decorate
 
     def plugin_add(self, alias: str, plugin: Plugin, priority: int | None = None) -> int:
-        """Add a plugin behind all of its priority; returns how many there are now.
+        """Add a plugin behind all of its priority; return the number of plugins.
 
-        Raises PipelineError, and leaves nothing behind, if the alias is taken, if it handles no event or an unknown
-        one, or if its ``plugin_register`` raises or returns False.
+        Raises PipelineError, and leaves nothing behind, if the alias is taken, or if the plugin handles no event or an
+        unknown one. So it does if its ``plugin_register`` raises or returns False.
         """
         return self.pipeline.push(alias, plugin, priority)
 
     def plugin_del(self, which: str | Plugin) -> Plugin:
-        """Remove a plugin, by alias or by the object itself; returns it."""
+        """Remove a plugin, by alias or by the object itself; return it."""
         return self.pipeline.remove(which)[0]
 
     def plugin_get(self, which: str | Plugin) -> Plugin:
-        """A plugin, by alias or by the object itself. Raises PipelineError if it is not there."""
+        """Return a plugin, by alias or by the object itself. Raises PipelineError if it is not there."""
         return self.pipeline.get(which)[0]
 
     def plugin_list(self) -> dict[str, Plugin]:
-        """All plugins by alias, in order."""
+        """Return all plugins by alias, in order."""
         return {slot.alias: slot.plugin for slot in self.pipeline}
 
     def plugin_order(self) -> list[Plugin]:
-        """Return the plugins in the order in which they see events; ``plugin_list`` has their aliases."""
+        """Return the plugins in the order in which they receive events; ``plugin_list`` has their aliases."""
         return [slot.plugin for slot in self.pipeline]
 
     def plugin_register(self, which: str | Plugin, *names: str) -> None:
-        """Let a plugin hear the events named, of those it handles; no name, or ``"all"``: all of them.
+        """Subscribe a plugin to the events named, of those it handles; no name, or ``"all"``: all of them.
 
-        A plugin hears all it handles unless it chooses here while it is being added, that is in its own
-        ``plugin_register``: then it hears what it chose. Raises PipelineError for an event that it does not handle.
+        By default a plugin receives all events it handles. If it calls this in its own ``plugin_register``, it receives
+        only those it chose. Raises PipelineError for an event that it does not handle.
         """
         for hearing, name in self._chosen(which, names):
             hearing.choose(name)
         self.pipeline.changed()
 
     def plugin_unregister(self, which: str | Plugin, *names: str) -> None:
-        """Let a plugin hear the events named no more; no name, or ``"all"``: none at all."""
+        """Unsubscribe a plugin from the events named; no name, or ``"all"``: from all of them."""
         for hearing, name in self._chosen(which, names):
             hearing.refuse(name)
         self.pipeline.changed()
@@ -360,7 +360,7 @@ class Pluggable:
         self._event_listeners.declared(name)
         self._event_declared(name)
 
-    # Routes: who hears what, remembered until somebody comes or goes
+    # Routes: plugins and listeners by event, cached until any of them changes
 
     def _routes(self) -> _Routes:
         routes = self._event_routes
@@ -387,10 +387,10 @@ class Pluggable:
         called = [f"plugin {slot.alias!r}" for slot, _ in route.plugins] + [str(one) for one in route.receivers]
         return f"{name} ({', '.join(called)})"
 
-    # What plugins say
+    # Results of plugins
 
     def _ask_plugins(self, route: _Route, event: Event) -> bool:
-        """Whether the event was eaten: the listeners are passed over."""
+        """Call the plugins; return whether the event was eaten, so that the listeners are passed over."""
         eaten = False
         said: Reply | None = None
         end: BaseException | None = None
@@ -407,7 +407,7 @@ class Pluggable:
                         eat = self._watch.call(f"plugin {slot.alias!r}", handler, self, event)
                     if eat is not None and not isinstance(eat, Eat):
                         raise self._no_eat_code(eat)
-                except self._isolated as failure:  # one plugin's failure is not another's
+                except self._isolated as failure:  # isolated from the other plugins
                     eat = self._plugin_raised(route, event, slot, failure)
             except BaseException as raised:
                 if not route.tells:
@@ -444,7 +444,7 @@ class Pluggable:
         return EAT_NONE if event.name == RESPONSE else EAT_ALL
 
     def _no_eat_code(self, returned: object) -> HandedOverError:
-        """Return the error for what a plugin returned that is no Eat code, and let go of it."""
+        """Return the error for a plugin's result that is no Eat code, and close the body of that result."""
         if not isinstance(returned, (Reply, str, bytes)):
             return HandedOverError(f"a plugin returns an Eat code or None, not {type(returned).__name__}")
         if isinstance(returned, Reply):
@@ -455,12 +455,12 @@ class Pluggable:
         )
 
     def _let_go(self, before: Reply, now: Reply | None) -> None:
-        """Close the body of a reply that another without a body has taken the place of."""
+        """Close the body of a reply that was replaced, unless the new reply has a body."""
         if now is None or now.body is None:
             discard(before, self._isolated)
 
     def _plugin_failed(self, event: Event, alias: str, exception: BaseException) -> str:
-        """Log and tell a plugin's failure; returns its reference id."""
+        """Log and report a plugin's failure; return its reference id."""
         reference = self._report(event, f"plugin {alias!r}", exception)
         event.reference = event.reference or reference
         if event.name != _PLUGIN_ERROR:
@@ -469,7 +469,7 @@ class Pluggable:
             self._emit(Event(_PLUGIN_ERROR, event.client, [exception, alias, event.name], b"", secret_from))
         return reference
 
-    # What listeners say
+    # Results of listeners
 
     def _answered(self, event: Event, answer: Reply) -> None:
         reply = event._reply
@@ -490,19 +490,19 @@ class Pluggable:
             self._answered(event, _internal_error(reference))
 
     def _report(self, event: Event, who: str, exception: BaseException) -> str:
-        """Log a failure; returns its reference id."""
+        """Log a failure; return its reference id."""
         reference = new_reference()
         if event.secret_from is None:
             logger.error("%s failed at %s, reference %s", who, _title(event), reference, exc_info=exception)
         else:
-            # The text of an exception may quote the secret ("invalid literal for int(): 'sesame'"): only where it was,
-            # unless the text is one of ours.
+            # An exception's text may quote the secret ("invalid literal for int(): 'sesame'"): log only its type and
+            # place, unless the text is one of ours.
             trace = "".join(traceback.format_tb(exception.__traceback__))
             what = _without_secrets(exception)
             logger.error("%s failed at %s, reference %s: %s\n%s", who, _title(event), reference, what, trace.rstrip())
         return reference
 
-    # What the pipeline tells
+    # Callbacks of the pipeline
 
     def _plugin_joining(self, slot: Slot) -> None:
         handlers = slot.plugin.plugin_handlers()
@@ -519,7 +519,7 @@ class Pluggable:
     def _admit(self, slot: Slot, hearing: Hearing) -> None:
         try:
             admitted = slot.plugin.plugin_register(self)
-        except SystemExit:  # the program itself ends: it is the one that adds plugins
+        except SystemExit:  # raised in the program that adds plugins, which wants to end
             raise
         except self._isolated as failure:
             raise PipelineError(f"the plugin {slot.alias!r} could not be added: {failure}") from failure
@@ -537,7 +537,7 @@ class Pluggable:
     def _dismiss(self, slot: Slot) -> None:
         try:
             slot.plugin.plugin_unregister(self)
-        except self._isolated as failure:  # it is removed all the same
+        except self._isolated as failure:  # it is removed nevertheless
             self._plugin_failed(Event("plugin_unregister"), slot.alias, failure)
 
     def _plugin_joined(self, slot: Slot) -> None:
@@ -560,7 +560,7 @@ class Pluggable:
 
 
 def _without_secrets(exception: BaseException) -> str:
-    """Return the type of a failure and of what led to it, each with its text where that quotes nobody's secret."""
+    """Return the type of a failure and of its causes, each with its text where that quotes no secret."""
     told: list[str] = []
     seen: set[int] = set()
     cause: BaseException | None = exception
@@ -573,7 +573,7 @@ def _without_secrets(exception: BaseException) -> str:
 
 def _told(exception: BaseException) -> str:
     kind = type(exception)
-    # A subclass of an application's may put anything into its text.
+    # An application's subclass may put anything into its text.
     if not (issubclass(kind, _QUOTING_NO_SECRET) and kind.__module__.startswith(f"{_PACKAGE}.")):
         return kind.__name__
     detail = exception.detail if isinstance(exception, Refusal) else None

@@ -1,4 +1,4 @@
-"""A plugin is an object whose methods carry ``@handles``; it hears events before any listener and may eat them."""
+"""Plugins: objects whose methods carry ``@handles``. They receive events before any listener and may eat them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from geventpop3.pipeline.names import ALL
 from geventpop3.wire.replies import Reply
 
 Handler = Callable[[Any, Any], Any]
-"""Called ``(pop3d, event)``."""
+"""Callable with the arguments ``(pop3d, event)``."""
 
 
 class Eat(enum.IntEnum):
-    """What a plugin says when it has seen an event."""
+    """Result of a plugin's handler, which decides the delivery of the event to others."""
 
     NONE = 1
-    """Go on. None, what a function returns that returns nothing, means the same."""
+    """Delivery goes on. None, the result of a function that returns nothing, means the same."""
     CLIENT = 2
-    """The other plugins still see it, the listeners do not."""
+    """Delivery to the other plugins, but not to the listeners."""
     PLUGIN = 3
-    """No other plugin sees it, the listeners do (unless an earlier plugin said CLIENT)."""
+    """Delivery to no other plugin, but to the listeners (unless an earlier plugin returned CLIENT)."""
     ALL = 4
-    """Nobody else sees it. Without ``event.reply`` the client gets no answer at all."""
+    """Delivery to nobody else. Without ``event.reply`` the client gets no answer at all."""
 
 
 EAT_NONE = Eat.NONE
@@ -40,17 +40,17 @@ PluginFunction = TypeVar("PluginFunction", bound=Callable[[Any, Any], Eat | None
 
 
 def name_of(function: object) -> str:
-    """Where a callable is found in the source; never its repr, which may show what it holds."""
+    """Return the qualified name of a callable; never its repr, which may show what it holds."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
 
 
 def handles(*names: str, priority: int | None = None) -> Callable[[AnyFunction], AnyFunction]:
-    """Mark a method as the one that is called ``(pop3d, event)`` for these events; the method is returned unchanged.
+    """Mark a method as the handler, called ``(pop3d, event)``, of these events; return the method unchanged.
 
-    ``"all"``: every event that no other method of the object handles (the seed's ``_default``). A method that overrides
-    a marked one handles the same events, unless it is marked itself. Marks on one method add up. *priority*: of this
-    method among listeners, in place of the object's; a plugin has one for all its methods.
+    ``"all"``: every event that no other method of the object handles (``_default`` in POE::Component::Server::POP3). A
+    method that overrides a marked one handles the same events, unless it is marked itself. Marks on one method add up.
+    *priority* is that of this method among listeners, in place of the object's; a plugin has one for all its methods.
     """
     check_given("handles", names)
 
@@ -65,14 +65,14 @@ def handles(*names: str, priority: int | None = None) -> Callable[[AnyFunction],
 
 
 def check_given(decorator: str, names: tuple[object, ...]) -> None:
-    """Raise PipelineError unless there are names: without parentheses the function itself comes in their place."""
+    """Raise PipelineError unless names are given: without parentheses the function itself comes in their place."""
     if not names or not all(isinstance(name, str) for name in names):
         raise PipelineError(f"{decorator} needs the names of events: @{decorator}('cmd_user')")
 
 
 def plain_function(function: AnyFunction) -> AnyFunction:
-    """Return *function* itself. Raises PipelineError if a call makes a coroutine or a generator, which nobody runs."""
-    called = getattr(type(function), "__call__", None)  # noqa: B004  # it is looked at, not asked for
+    """Return *function* itself. Raises PipelineError for a coroutine or generator function, which nothing would run."""
+    called = getattr(type(function), "__call__", None)  # noqa: B004  # it is inspected, not tested for
     for each in (function, called):
         if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
             name = name_of(function)
@@ -86,7 +86,7 @@ def plain_function(function: AnyFunction) -> AnyFunction:
 
 
 def called_with_event(function: AnyFunction) -> AnyFunction:
-    """*function* itself. Raises PipelineError if it cannot be called ``(pop3d, event)``, or nobody would await it."""
+    """Return *function* itself. Raises PipelineError if it is no plain function callable ``(pop3d, event)``."""
     plain_function(function)
     try:
         signature = inspect.signature(function, follow_wrapped=False)
@@ -102,12 +102,12 @@ def called_with_event(function: AnyFunction) -> AnyFunction:
 
 
 def _parameters(signature: inspect.Signature) -> str:
-    # names alone: a default's repr may show what nobody should see
+    # names alone: a default's repr may show a secret
     return f"({', '.join(signature.parameters)})"
 
 
 def handlers_of(subject: object) -> dict[str, Handler]:
-    """The methods of *subject* that carry ``@handles``, bound, by the event they handle; empty if there is none.
+    """Return the methods of *subject* that carry ``@handles``, bound, by the event they handle; empty if there is none.
 
     Raises PipelineError if two of them handle one event, or if one cannot be called ``(pop3d, event)``.
     """
@@ -139,36 +139,37 @@ def _unwrapped(method: Any) -> Any:
 
 
 class Plugin:
-    """The base of all plugins; nothing of it need be overridden.
+    """The base class of all plugins; a subclass need override nothing of it.
 
-    A handler returns an Eat code or None; at an event that only tells what has happened (``EventSignal.tells``) every
-    code means EAT_NONE. A Refusal that it raises is the reply, and the event is eaten; in ``response`` it takes the
-    place of the reply. Any other exception, and a Refusal at an event that only tells, is logged, reported by
-    ``plugin_error``, and counts as EAT_NONE, unless ``fail_closed`` says otherwise.
+    A handler returns an Eat code or None; at an event that only reports (``EventSignal.tells``) every code means
+    EAT_NONE. A Refusal that a handler raises is the reply, and the event is eaten; in ``response`` it replaces the
+    reply. Any other exception, and a Refusal at an event that only reports, is logged and reported by ``plugin_error``.
+    It counts as EAT_NONE, unless ``fail_closed`` changes that.
     """
 
     priority: int = 0
-    """The lower, the earlier."""
+    """Place in the order: the lowest number comes first."""
 
     fail_closed: bool = False
-    """Whether an exception that is no Refusal refuses wherever a Refusal does: ``-ERR [SYS/TEMP]``, the event is eaten.
+    """True if an exception that is no Refusal refuses wherever a Refusal does: ``-ERR [SYS/TEMP]``, the event is eaten.
 
-    In ``response`` that takes the place of the reply. Returning what is no Eat code counts as an exception."""
+    In ``response`` that replaces the reply. A result that is no Eat code counts as an exception.
+    """
 
-    def plugin_register(self, pop3d: Any) -> bool | None:  # noqa: ARG002  for those who override it
-        """Called when it is added to *pop3d*: False or an exception, and it is not added."""
+    def plugin_register(self, pop3d: Any) -> bool | None:  # noqa: ARG002  for subclasses
+        """Prepare for *pop3d*, to which the plugin is being added. After False or an exception it is not added."""
         return None
 
     def plugin_unregister(self, pop3d: Any) -> None:
-        """Called when it is removed from *pop3d*."""
+        """Clean up after the removal from *pop3d*."""
 
     def plugin_handlers(self) -> Mapping[str, Handler]:
-        """What is called for which event; asked once, when the plugin is added."""
+        """Return the handlers by event; called once, when the plugin is added."""
         return handlers_of(self)
 
 
 class FunctionPlugin(Plugin):
-    """One function as a plugin."""
+    """A plugin made of one function."""
 
     def __init__(self, function: Handler, *names: str, priority: int = 0, fail_closed: bool = False) -> None:
         if not names:
@@ -182,7 +183,7 @@ class FunctionPlugin(Plugin):
 
 
 class Hearing:
-    """Which of the events it handles a plugin hears: all, unless something was chosen."""
+    """A plugin's event subscriptions; by default all events it handles."""
 
     __slots__ = ("_all", "_chosen", "_exceptions", "handlers", "joined")
 
@@ -197,17 +198,20 @@ class Hearing:
         return name in self.handlers or ALL in self.handlers
 
     def choose(self, name: str) -> None:
-        """Hear this too. What a plugin chooses before it has joined is all it hears, as in the seed."""
+        """Subscribe to an event.
+
+        Choices before the plugin has joined replace the default, as in POE::Component::Server::POP3.
+        """
         if not (self.joined or self._chosen):
             self._all = False
         self._set(name, heard=True)
 
     def refuse(self, name: str) -> None:
-        """Hear this no more."""
+        """Unsubscribe from an event."""
         self._set(name, heard=False)
 
     def handler(self, name: str) -> Handler | None:
-        """What is called for the event; None if the plugin does not hear it."""
+        """Return the handler of the event; None if the plugin does not receive it."""
         if not self.joined or (name in self._exceptions) is self._all:
             return None
         return self.handlers.get(name, self.handlers.get(ALL))

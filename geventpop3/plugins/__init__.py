@@ -1,4 +1,4 @@
-"""Bundled listeners and plugins: each uses the public events only, and could stand in an application of yours."""
+"""Bundled listeners and plugins. Each uses public events alone, as one in an application would."""
 
 from geventpop3.plugins.access_log import AccessLog
 

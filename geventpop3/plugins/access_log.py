@@ -1,10 +1,10 @@
-"""One log line for each session and for each failed login, of ``key=value`` fields that no client can forge.
+"""Access log: a line for each session and each failed login, of ``key=value`` fields that no client can forge.
 
     session user=alice address=127.0.0.1 id=3 commands=7 retrieved=2 removed=1 octets_in=71 ...
     authentication_failed address=127.0.0.1 id=3 mechanism=USER user=alice
 
-A value that could be read as anything else than one value is quoted; what cannot be seen is escaped. In the second
-line what the client chose comes last, so a rule that bans addresses finds the right one.
+A value that could be read as more than one value is quoted; invisible characters are escaped. In the second line the
+client's own text comes last, so that a rule that bans addresses matches the right one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from geventpop3.pipeline.interfaces import SessionSummary
 from geventpop3.pipeline.plugin import handles
 
 VALUE_CHARACTERS = 64
-"""The longest value that is logged whole."""
+"""Length of the longest value that is logged whole."""
 
 _PLAIN = re.compile(rf"[A-Za-z0-9_.:@][A-Za-z0-9_.:@+-]{{0,{VALUE_CHARACTERS - 1}}}")
-"""What can be read as one value alone, as nearly all are."""
+"""Pattern of a value that needs no quotes, as nearly all are."""
 
 
 class AccessLog:
-    """A listener, ``pop3d.register(AccessLog())``. Logs to ``geventpop3.access``: sessions INFO, failures WARNING."""
+    """A listener: ``pop3d.register(AccessLog())``. Logs to ``geventpop3.access``: sessions INFO, failures WARNING."""
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self.logger = logging.getLogger("geventpop3.access") if logger is None else logger
@@ -66,11 +66,11 @@ def _id(event: Event) -> str:
 
 
 def field(value: str | None) -> str:
-    """*value* as it may stand behind ``key=`` in a log line; ``-`` if there is none.
+    """Return *value* as it may stand behind ``key=`` in a log line; ``-`` if there is none.
 
-    At most ``VALUE_CHARACTERS`` of it are shown, then ``...``. Control characters, separators of lines and everything
-    else that cannot be seen (C0, C1, DEL, U+2028, bidirectional overrides, octets that are not UTF-8) are escaped as in
-    Python, and so is ``=``: no value holds what looks like another key.
+    It shows at most ``VALUE_CHARACTERS`` of *value*, then ``...``. Control characters, line separators and all other
+    invisible characters are escaped as in Python: C0, C1, DEL, U+2028, bidirectional overrides, octets that are not
+    UTF-8. ``=`` is escaped too, so that no value contains what looks like another key.
     """
     if not value:
         return "-"

@@ -1,7 +1,8 @@
-"""Limits on logins: who guesses passwords waits ever longer and then stays outside; who knows one hardly notices.
+"""Limits on logins: each failed login delays the next; repeated failures ban the address.
 
-``pop3d.plugin_add("limits", LoginLimits())``. What is known of addresses and users is kept by a ledger, in this process
-or, with the extra ``redis``, in a Redis server that processes and machines share.
+A user with the right password is hardly delayed. ``pop3d.plugin_add("limits", LoginLimits())`` adds the plugin. A
+ledger keeps what is known of addresses and users: in this process or, with the extra ``redis``, in a Redis server that
+processes and machines share.
 """
 
 from geventpop3.plugins.limits.ledger import Entry, Failure, Ledger, MemoryLedger, Reason

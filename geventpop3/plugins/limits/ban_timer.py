@@ -1,4 +1,4 @@
-"""The bans that this process has pronounced, until they end: so that what acts on a ban is told when to undo it."""
+"""Timer of the bans that this process has imposed, so that what acts on a ban is notified of its end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from geventpop3.forks import Registration, leave_to_parent
 from geventpop3.plugins.limits.home import HomeGreenlet
 
 REMEMBERED = 20_000
-"""Bans whose end is told; of more than these the first to end are not."""
+"""Maximum of bans whose end is reported; beyond it those that end first are dropped."""
 
 
 class Bans:
-    """Addresses with the time their ban ends; *ended* is called with each whose time has come."""
+    """Banned addresses with the end of each ban; *ended* is called with each address whose ban has ended."""
 
     def __init__(self, clock: Callable[[], float], ended: Callable[[str], object]) -> None:
         self._clock = clock
@@ -28,7 +28,7 @@ class Bans:
         return len(self._until)
 
     def add(self, address: str, seconds: float) -> None:
-        """*address* is banned from now on. All bans are of one length, so the first to come is the first to go."""
+        """Add a ban of *address* from now on. All bans have the same length, so the first added is the first to end."""
         self._until[address] = self._clock() + seconds
         self._until.move_to_end(address)
         if len(self._until) > REMEMBERED:
@@ -37,25 +37,25 @@ class Bans:
             self._watch = HomeGreenlet.spawn(self._wait)
 
     def remove(self, address: str) -> None:
-        """The ban was lifted."""
+        """Remove a ban that was lifted."""
         self._until.pop(address, None)
 
     def end(self) -> None:
-        """Tell of those whose time has come."""
+        """Report the bans that have ended."""
         now = self._clock()
         while self._until and next(iter(self._until.values())) <= now:
             self._ended(self._until.popitem(last=False)[0])
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop the timer and drop all bans."""
         self._until.clear()
         if self._watch is not None:
-            # A listener that is told of the end of a ban may have brought this about.
+            # A listener that is notified of the end of a ban may call this, in that very greenlet.
             self._watch.kill(block=False)
             self._watch = None
 
     def _disown(self) -> None:
-        """Leave the telling to a forked child's parent: who acts on a ban shall be told once."""
+        """Leave the reports to a forked child's parent: the end of a ban must be reported once."""
         leave_to_parent(self._watch)
         self._until, self._watch = OrderedDict(), None
 

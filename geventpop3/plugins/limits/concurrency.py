@@ -1,4 +1,4 @@
-"""At most so many of one key at a time; the others wait for these, and for nobody else."""
+"""Semaphores by key: a limited number of holders of one key at a time. Others wait for these alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from gevent.lock import BoundedSemaphore
 
 
 class Gates:
-    """Gates by key, which exist while somebody is in one or before it. *most* get in, others wait *seconds*."""
+    """Semaphores by key, each kept while it is held or waited for. *most* may hold one, others wait *seconds*."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
@@ -18,7 +18,7 @@ class Gates:
         return len(self._gates)
 
     def enter(self, key: str) -> bool:
-        """Wait to be let in; False if that took too long."""
+        """Acquire the semaphore of *key*; return False if that took too long."""
         gate = self._gates.get(key)
         if gate is None:
             gate = self._gates[key] = BoundedSemaphore(self._most)
@@ -32,7 +32,7 @@ class Gates:
         return entered
 
     def leave(self, key: str) -> None:
-        """Let the next one in."""
+        """Release the semaphore of *key*."""
         self._gates[key].release()
         self._forget(key)
 

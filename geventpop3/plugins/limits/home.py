@@ -11,7 +11,7 @@ from gevent import Greenlet
 class HomeGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
     """A greenlet that a forked child never resumes, whatever it waited for.
 
-    The child must not free it either, which would run its ``finally`` clauses: see ``forks.leave_to_parent``.
+    The child must not free it either, because that would run its ``finally`` clauses: see ``forks.leave_to_parent``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

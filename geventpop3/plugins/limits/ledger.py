@@ -1,11 +1,11 @@
-"""What is remembered of addresses and users: the interface between the limits and where they are kept.
+"""Ledger of addresses and users: the interface between the limits and the storage of what is known.
 
-An address, a user and an owner are keys here (see ``keys``), never what a client sent. No method raises: a ledger
-that cannot answer lets logins pass.
+Addresses, users and owners are keys here (see ``keys``), never what a client sent. No method raises: a ledger that
+cannot answer lets logins pass.
 
-The ledger in this process is bounded, so that no flood of addresses or names grows it. Each of its tables forgets by
-time, and beyond its bound the key that was quiet longest. Bans, failures of addresses and failures of names are tables
-of their own, so that made-up names make nobody's failures forgotten but those of names.
+The ledger in this process is bounded, so that no flood of addresses or names makes it grow. Each of its tables drops
+keys by age, and beyond its bound the key that was quiet longest. Bans, failures of addresses and failures of names have
+separate tables. So made-up names displace only failures of names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from geventpop3.plugins.limits.rules import (
 
 
 class Reason(enum.StrEnum):
-    """Why a login is refused."""
+    """Reason for the refusal of a login."""
 
     BANNED = "banned"
     """The address has failed too often."""
@@ -52,36 +52,36 @@ class Reason(enum.StrEnum):
 
 
 class Failure(NamedTuple):
-    """What became of a failure."""
+    """Result of a failed login."""
 
     counted: bool
-    """False if the same address has failed with the same before."""
+    """True unless the same address has failed with the same credentials before."""
     banned: bool
-    """Whether this was the one too many."""
+    """True if this failure made the address banned."""
     user_failures: int
-    """Of the user name, before this one."""
+    """Failures of the user name before this one."""
 
 
 class Entry(NamedTuple):
-    """What became of a login with the right password."""
+    """Result of a login with the right password."""
 
     refused: Reason | None
     user_failures: int
-    """Of the user name, before it."""
+    """Failures of the user name before this login."""
 
 
 class Ledger(Protocol):
-    """Counts failures, tries, logins and sessions; remembers bans.
+    """Counts of failures, tries, logins and sessions, and the bans.
 
-    *user* is empty where no name is known: then nothing is counted for a user. *session* is a login's that is under
-    way, and its session's when it has succeeded.
+    *user* is empty where no name is known: then nothing is counted for a user. *session* identifies a login that is
+    under way, and its session when it has succeeded.
 
-    Tries of one user take turns, whatever addresses they are from, each as long after the one before as the failures
-    and the tries under way say: else many addresses would get in before the first of them has failed. The exception
-    is an address from which this user has logged in lately: there only its own failures count.
+    Tries of one user take turns, whatever their addresses. Failures and the tries under way set the delay between two
+    turns. Otherwise many addresses would be checked before the first of them has failed. An address from which this
+    user has logged in lately is the exception: there only its own failures count.
 
-    An address has one try of a user that waits. Tries of addresses with fewer failures, and fewer tries that came to
-    nothing, go before others, so that few addresses cannot keep a user from a new one.
+    An address may have one waiting try of a user. Tries of addresses with fewer failures, and fewer tries that came to
+    nothing, go before others. So a few addresses cannot keep a user at a new address from logging in.
     """
 
     def standing(
@@ -94,47 +94,47 @@ class Ledger(Protocol):
         session: str = "",
         waited: float = 0.0,
     ) -> Standing:
-        """What is held against a login that has *waited* for so long.
+        """Return what counts against a login that has waited *waited* seconds.
 
-        *trying* counts it as one try of the address, unless there were too many. *session* is in line for a turn
-        among the tries of the user, unless the login is refused, has to wait for failures of its address, or too many
-        wait. It is under way until ``failed``, ``entered`` or ``settled``. While ``turn`` is not 0 it asks again after
-        ``pause``: who does not loses the place.
+        *trying* counts it as one try of the address, unless there were too many. *session* is put in line for a turn
+        among the tries of the user. It is not if the login is refused, has to wait for failures of its address, or too
+        many wait. It is under way until ``failed``, ``entered`` or ``settled``. While ``turn`` is not 0 the caller must
+        ask again after ``pause``; otherwise the try loses its place.
         """
 
     def settled(self, address: str, user: str, session: str) -> None:
-        """A try is no longer in line or under way, and neither failed nor entered: its turn is for the next one."""
+        """End a try in line or under way that neither failed nor entered: its turn passes to the next one."""
 
     def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
-        """Count a failed login, and ban the address if that was one too many.
+        """Count a failed login, and ban the address if it has failed too often.
 
         *fingerprint* stands for address, user and password; empty if it is not known.
         """
 
     def entered(self, rules: Rules, address: str, user: str, owner: str, session: str) -> Entry:
-        """A login as *user* succeeded: count it and its session for *owner*, unless it is one too many.
+        """Count a successful login as *user*, and its session for *owner*, unless a limit is exceeded.
 
-        What this user failed at from this address is forgotten, and only that: whoever has one right password must not
-        wash away with it what was tried on others. The address is one where the user has logged in lately.
+        Only the failures of this user from this address are forgotten: one right password must not erase the tries on
+        other users. The address becomes one from which the user has logged in lately.
         """
 
     def left(self, owner: str, session: str) -> None:
-        """A session that had entered is over."""
+        """End a session that had entered."""
 
     def release(self, address: str) -> bool:
-        """Lift a ban and forget the failures before it; whether there was one."""
+        """Lift a ban and forget the failures before it; return whether there was one."""
 
     def close(self) -> None:
-        """Let go of threads and connections; what is asked later opens them again."""
+        """Release threads and connections; a later call opens them again."""
 
 
 KEYS = 20_000
-"""Keys of one table. Tables full of keys with one failure each are 11 MB, with all the failures that count 80 MB.
-Those of tries that came to nothing take as much as failures, those of familiar addresses 54 MB more."""
+"""Maximum of keys in one table. Tables full of keys with one failure each take 11 MB, with all the failures that count
+80 MB. Those of tries that came to nothing take as much as failures, those of familiar addresses 54 MB more."""
 
 
 class Hits:
-    """When something happened lately, with a tag, by key."""
+    """Times of recent hits by key, each with a tag."""
 
     def __init__(self, keys: int) -> None:
         self._keys = keys
@@ -144,35 +144,35 @@ class Hits:
         return len(self._hits)
 
     def add(self, key: str, tag: str, now: float, window: float, most: int) -> None:
-        """One more, of which the last *most* are kept."""
+        """Add a hit; the last *most* of the key are kept."""
         hits = self._hits.setdefault(key, [])
         hits.append((now, tag))
         del hits[:-most]
-        # The latest to the end, so the first is the one that was quiet longest.
+        # The latest goes to the end, so the first key is the one that was quiet longest.
         self._hits.move_to_end(key)
         while len(self._hits) > self._keys or now - next(iter(self._hits.values()))[-1][0] >= window:
             self._hits.popitem(last=False)
 
     def count(self, key: str, now: float, window: float, tag: str | None = None) -> int:
-        """How many within the window, of those with the tag if there is one."""
+        """Return the number of hits within the window, of those with the tag if there is one."""
         return sum(now - then < window and tag in (None, other) for then, other in self._hits.get(key, ()))
 
     def reached(self, key: str, now: float, window: float, most: int) -> bool:
-        """Whether there are *most* within the window."""
+        """Return whether there are *most* within the window."""
         hits = self._hits.get(key, ())
         return len(hits) >= most and now - hits[-most][0] < window
 
     def last(self, key: str) -> float | None:
-        """When the last one was, if any is known."""
+        """Return the time of the last hit, or None."""
         hits = self._hits.get(key)
         return hits[-1][0] if hits else None
 
     def has(self, key: str, tag: str, now: float, window: float) -> bool:
-        """Whether there is one with the tag within the window."""
+        """Return whether there is a hit with the tag within the window."""
         return any(tag == other and now - then < window for then, other in self._hits.get(key, ()))
 
     def forget(self, key: str, tag: str | None = None) -> None:
-        """All of them, or those with the tag."""
+        """Forget all hits of the key, or those with the tag."""
         hits = self._hits.get(key, [])
         hits[:] = [hit for hit in hits if tag is not None and hit[1] != tag]
         if not hits:
@@ -180,7 +180,7 @@ class Hits:
 
 
 class Deadlines:
-    """Until when something holds, by key."""
+    """Deadlines by key."""
 
     def __init__(self, keys: int) -> None:
         self._keys = keys
@@ -190,36 +190,36 @@ class Deadlines:
         return len(self._until)
 
     def set(self, key: str, now: float, seconds: float) -> None:
-        """It holds from now on, so long."""
+        """Set the deadline of *key* to *seconds* after *now*."""
         self._until[key] = now + seconds
         self._until.move_to_end(key)
         while len(self._until) > self._keys or next(iter(self._until.values())) <= now:
             self._until.popitem(last=False)
 
     def holds(self, key: str, now: float) -> bool:
-        """Whether it still does."""
+        """Return whether the deadline of *key* has not passed."""
         return self._until.get(key, now) > now
 
     def drop(self, key: str) -> None:
-        """It holds no more."""
+        """Drop the deadline of *key*."""
         self._until.pop(key, None)
 
 
 @dataclass(slots=True)
 class Try:
-    """One try of a user: it is in line for its turn, or has had it and is being checked."""
+    """A try of a user: it is in line for its turn, or has had it and is being checked."""
 
     address: str
     rank: int
-    """Those with the lower one go first."""
+    """Rank in the line: lower ones go first."""
     since: float
     until: float
-    """If nobody has asked or told by then, its process has died."""
+    """Time at which its process counts as dead, if no call about the try has come before."""
     waits: bool = True
 
 
 class Tries:
-    """The tries of one user by session, in the order in which they came."""
+    """Tries of one user by session, in order of arrival."""
 
     __slots__ = ("_tries",)
 
@@ -233,26 +233,26 @@ class Tries:
         return session in self._tries
 
     def drop(self, session: str) -> bool:
-        """Forget one; return whether it was there."""
+        """Forget the try of a session; return whether it was there."""
         return self._tries.pop(session, None) is not None
 
     def drop_lost(self, now: float) -> None:
-        """Forget those whose process has died."""
+        """Forget the tries whose process has died."""
         for session in [session for session, one in self._tries.items() if one.until <= now]:
             del self._tries[session]
 
     def checked(self) -> int:
-        """Return how many have had their turn."""
+        """Return the number of tries that have had their turn."""
         return sum(not one.waits for one in self._tries.values())
 
     def ask(self, session: str, address: str, rank: int, now: float) -> Try:
-        """Return the try of a session, in line if it is new."""
+        """Return the try of a session; put it in line if it is new."""
         one = self._tries.setdefault(session, Try(address, rank, now, now))
         one.rank = rank
         return one
 
     def ahead(self, session: str) -> int:
-        """Return how many go before this one."""
+        """Return the number of tries that go before this one."""
         mine, count, is_later = self._tries[session], 0, False
         for other, one in self._tries.items():
             if other == session:
@@ -262,12 +262,12 @@ class Tries:
         return count
 
     def has_other(self, session: str, address: str) -> bool:
-        """Return whether another one is of this address."""
+        """Return whether another try is of this address."""
         return any(one.address == address for other, one in self._tries.items() if other != session)
 
 
 class MemoryLedger:
-    """The default ledger. *clock* tells seconds, *keys* is the most that one table holds."""
+    """The default ledger. *clock* returns seconds; *keys* is the maximum in one table."""
 
     def __init__(self, *, clock: Callable[[], float] = monotonic, keys: int = KEYS) -> None:
         self._clock = clock
@@ -278,13 +278,14 @@ class MemoryLedger:
         self._user_failures = Hits(keys)
         self._logins = Hits(keys)
         self._turns = Hits(keys)
-        """When a try of a user was let go on last."""
+        """Time at which a try of the user last got its turn."""
         self._blanks = Hits(keys)
-        """The tries of an address that came to nothing, or were the same as before."""
+        """Tries of an address that came to nothing, or were the same as before."""
         self._familiar = Hits(keys)
         self._tries_of: dict[str, Tries] = {}
         self._sessions: dict[str, set[str]] = {}
-        """Neither is bounded here: the server bounds its sessions, and none of them may be forgotten."""
+        """Sessions by owner. Neither these nor the tries are bounded here: the server bounds its sessions, and none of
+        them may be forgotten."""
         self._registration = Registration(self._disown)
 
     def standing(
@@ -327,7 +328,7 @@ class MemoryLedger:
             return standing
         ahead, before = tries.ahead(session), standing.user_failures + tries.checked()
         last_turn = self._turns.last(user)
-        # When the first in line may go on.
+        # The time at which the first in line may go on.
         slot = now if last_turn is None else max(last_turn + rules.user_delay(before), now)
         if not ahead and slot <= now:
             mine.waits, mine.until = False, now + UNDER_WAY_SECONDS
@@ -412,9 +413,9 @@ class MemoryLedger:
         return was_banned
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
     def _disown(self) -> None:
-        """Forget what a forked child's parent has open: its sessions, and its tries that are under way."""
+        """Forget, in a forked child, what the parent has open: its sessions, and its tries that are under way."""
         self._sessions.clear()
         self._tries_of.clear()

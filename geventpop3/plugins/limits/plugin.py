@@ -1,7 +1,8 @@
-"""The plugin: what the ledger knows of an address and a user becomes a delay, a refusal or a ban.
+"""The plugin: it turns what the ledger knows of an address and a user into a delay, a refusal or a ban.
 
-What is known before a login is checked counts before it is checked. What only the right password may learn (that a user
-has logged in just now, RFC 2449 section 8.1.1, or has sessions, section 8.1.2) is said when it was right.
+What is known before a login is checked applies before the check. Two refusals come only after the right password,
+because nobody else may learn their reason. They are a login just now (RFC 2449 section 8.1.1) and open sessions
+(section 8.1.2).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from geventpop3.plugins.limits.rules import Rules, Standing
 
 
 class Session:
-    """One client, and its login that is under way."""
+    """A client, and its login that is under way."""
 
     __slots__ = (
         "address",
@@ -48,35 +49,35 @@ class Session:
         self.client = client
         self.address = address
         self.name = ""
-        """What USER said last."""
+        """Name in the last USER command."""
         self.owner: str | None = None
-        """Whose session this is, once the ledger counts it."""
+        """Owner of this session, once the ledger counts it."""
         self.at_gate = False
-        """Whether a login of this client is being checked."""
+        """True while a login of this client is being checked."""
         self.under_way = False
-        """Whether the ledger may count a try of the user, of which it has not been told the outcome."""
+        """True if the ledger may count a try of the user whose outcome was not reported to it."""
         self.begin("", "")
 
     def disown(self) -> None:
-        """Hold nothing: this is a forked child's copy."""
+        """Drop all that is held: this is a forked child's copy."""
         self.owner, self.at_gate, self.under_way = None, False, False
 
     def begin(self, user: str, fingerprint: str) -> None:
-        """A login begins; *user* is the key of its name, if that is known before it is checked."""
+        """Begin a login; *user* is the key of its name, if that is known before the check."""
         self.user = user
         self.fingerprint = fingerprint
         self.tried = False
-        """Whether it is counted as a try of the address."""
+        """True if it is counted as a try of the address."""
         self.waited = 0.0
-        """Seconds that it has been made to wait."""
+        """Seconds that it has waited."""
         self.in_line = False
-        """Whether it was told that it waits for its turn."""
+        """True if its wait for a turn was reported."""
         self.refused: Reason | None = None
-        """Why it fails although the password was right."""
+        """Reason why it fails although the password was right."""
 
 
 class Sessions:
-    """The clients by id; None for those that no limit holds for: of trusted networks, and without an address."""
+    """Clients by id; None for a client that no limit holds for: of a trusted network, or without an address."""
 
     def __init__(self, trusted: Networks) -> None:
         self._trusted = trusted
@@ -86,7 +87,7 @@ class Sessions:
         return len(self._sessions)
 
     def of(self, client: ClientInterface | None) -> Session | None:
-        """What is known of a client."""
+        """Return the session of a client; None if no limit holds for it."""
         if client is None:
             return None
         if client.id not in self._sessions:
@@ -96,15 +97,15 @@ class Sessions:
         return self._sessions[client.id]
 
     def knows(self, session: Session) -> bool:
-        """Whether this is what is known of its client now."""
+        """Return whether this is now the session of its client."""
         return self._sessions.get(session.client.id) is session
 
     def gone(self, client: ClientInterface | None) -> Session | None:
-        """Forget a client; returns what was known of it."""
+        """Forget a client; return its session."""
         return None if client is None else self._sessions.pop(client.id, None)
 
     def all_gone(self) -> list[Session]:
-        """Forget them all; returns those that limits held for."""
+        """Forget all clients; return the sessions that limits held for."""
         sessions = [session for session in self._sessions.values() if session is not None]
         self._sessions.clear()
         return sessions
@@ -113,22 +114,22 @@ class Sessions:
 LOGINS = ("cmd_pass", "cmd_apop", "cmd_auth")
 
 AFTERWARDS = 1_000_000
-"""The priority of who hears a login when everybody has answered."""
+"""Priority of the listener that is called when all others have answered a login."""
 
 LOOK_SECONDS = 1.0
-"""A login that waits looks so often whether its client has gone."""
+"""Seconds between two checks whether the client of a waiting login has gone."""
 
 ONE_STEP = frozenset({"PLAIN", "XOAUTH2", "OAUTHBEARER"})
-"""Mechanisms whose initial response is all that the client has to say: the same again is the same password again."""
+"""Mechanisms whose initial response is all that the client sends: the same response means the same password."""
 
 
 class LoginLimits(Plugin):
-    """Delays, refuses and bans by *rules*; ``pop3d.plugin_add("limits", LoginLimits())``.
+    """A plugin that delays, refuses and bans by *rules*; ``pop3d.plugin_add("limits", LoginLimits())``.
 
-    It goes by the events ``authenticated`` and ``authentication_failed``; an application that answers PASS itself sends
+    It acts on the events ``authenticated`` and ``authentication_failed``. An application that answers PASS itself sends
     them, and one that answers AUTH sends ``credentials`` before it checks anything. *ledger* keeps what is known, in
-    memory if none is given. *key* is what wrong passwords are told apart with: processes that share a ledger know each
-    other's if they have the same; None: a random one.
+    memory if none is given. *key* is used to tell wrong passwords apart. Processes that share a ledger recognize each
+    other's if they have the same key; None: a random one.
 
     It stands behind plugins that rewrite names. *clock* and *sleep* are for tests.
     """
@@ -155,7 +156,7 @@ class LoginLimits(Plugin):
         self._registration = Registration(self._disown)
 
     def _begin(self) -> None:
-        """Know no session; the next ones have another name in the ledger than those of before."""
+        """Forget all sessions; the names of later ones in the ledger differ from those of earlier ones."""
         self._token = secrets.token_hex(8)
         self._gates = Gates(self.rules.at_once, self.rules.patience)
         self._sessions = Sessions(self._trusted)
@@ -174,7 +175,7 @@ class LoginLimits(Plugin):
             raise PipelineError("these limits are another server's: make others, which may share the ledger")
         for name in reports.EVENTS:
             pop3d.add_event(name)
-        # Not the `response` hook: that one would hear the reply to every command.
+        # Not the `response` hook, which would receive the reply to every command.
         pop3d.register(self._answered, *LOGINS, priority=AFTERWARDS)
         self._pop3d = pop3d
 
@@ -188,7 +189,7 @@ class LoginLimits(Plugin):
         self.ledger.close()
 
     def release(self, address: str) -> bool:
-        """Lift the ban of an address, ``192.0.2.7``, or of the /64 of one of IPv6; whether there was one."""
+        """Lift the ban of an address, ``192.0.2.7``, or of the /64 of one of IPv6; return whether there was one."""
         parsed = parse_address(address.partition("/")[0])
         if parsed is None:
             return False
@@ -203,7 +204,7 @@ class LoginLimits(Plugin):
 
     @handles("connection")
     def connection(self, pop3d: Pluggable, event: Event) -> Eat | None:
-        """A banned address is turned away before it can say anything."""
+        """Refuse a banned address before it can send anything."""
         session = self._sessions.of(event.client)
         if session is None or not self.ledger.standing(self.rules, session.address, "").banned:
             return None
@@ -211,19 +212,19 @@ class LoginLimits(Plugin):
 
     @handles("cmd_user")
     def user(self, _pop3d: Pluggable, event: Event) -> None:
-        """Whose failures a PASS will wait for."""
+        """Store the name whose failures a PASS will wait for."""
         session = self._sessions.of(event.client)
         if session is not None:
             session.name = event.argument
 
     @handles(*LOGINS)
     def login(self, pop3d: Pluggable, event: Event) -> Eat | None:
-        """Before a login is checked: it waits for the failures before it, holding nothing meanwhile.
+        """Delay a login, before it is checked, for the failures before it; it holds nothing meanwhile.
 
-        AUTH tells the name later, so here it waits for those of its address alone.
+        AUTH sends the name later, so here it waits for the failures of its address alone.
         """
         session = self._sessions.of(event.client)
-        if session is None or (event.name == "cmd_auth" and not event.args):  # which asks for a list
+        if session is None or (event.name == "cmd_auth" and not event.args):  # AUTH without arguments asks for a list
             return None
         self._finish(session)
         name = {"cmd_pass": session.name, "cmd_apop": "".join(event.args[:1])}.get(event.name, "")
@@ -234,7 +235,7 @@ class LoginLimits(Plugin):
 
     @handles("credentials")
     def credentials(self, pop3d: Pluggable, event: Event) -> Eat | None:
-        """AUTH has told a name: it waits for the failures of this one, too, before anything is checked."""
+        """Delay an AUTH for the failures of its name, too, before anything is checked."""
         session = self._sessions.of(event.client)
         if session is None:
             return None
@@ -248,21 +249,21 @@ class LoginLimits(Plugin):
 
     @handles("challenge")
     def challenge(self, _pop3d: Pluggable, event: Event) -> None:
-        """The client is waited for, so its place is for others."""
+        """Release the semaphore for others while the server waits for the client."""
         session = self._sessions.of(event.client)
         if session is not None:
             self._leave_gate(session)
 
     @handles("command_eaten")
     def eaten(self, _pop3d: Pluggable, event: Event) -> None:
-        """A plugin behind this one has answered a login: nobody will check it."""
+        """End a login that a plugin behind this one has answered: it will not be checked."""
         session = self._sessions.of(event.client)
         if session is not None and event.args[0] in LOGINS:
             self._finish(session)
 
     @handles("authentication_failed")
     def failed(self, pop3d: Pluggable, event: Event) -> None:
-        """A login was wrong: count it, unless this client has been wrong in the same way before."""
+        """Count a failed login, unless this client has failed in the same way before."""
         session = self._sessions.of(event.client)
         if session is None:
             return
@@ -270,7 +271,7 @@ class LoginLimits(Plugin):
         user = session.user or user_key(name)
         session.under_way = False
         failure = self.ledger.failed(self.rules, session.address, user, session.fingerprint, self._token_of(session))
-        # Only now: the next of this address shall wait for this failure, too.
+        # Only now: the next login of this address must wait for this failure, too.
         self._leave_gate(session)
         if failure.banned:
             seconds = self.rules.ban_seconds
@@ -281,7 +282,7 @@ class LoginLimits(Plugin):
 
     @handles("authenticated")
     def succeeded(self, pop3d: Pluggable, event: Event) -> None:
-        """A login was right: it may still be one too many of its user."""
+        """Count a successful login; refuse it if its user exceeds a limit."""
         session = self._sessions.of(event.client)
         if session is None:
             return
@@ -300,7 +301,7 @@ class LoginLimits(Plugin):
         self._wait_late(pop3d, session, name, entry.user_failures)
 
     def _answered(self, _pop3d: Pluggable, event: Event) -> None:
-        """Everybody has answered a login: it is over."""
+        """End a login that all others have answered; replace the ``+OK`` of a refused one."""
         session = self._sessions.of(event.client)
         if session is None:
             return
@@ -311,7 +312,7 @@ class LoginLimits(Plugin):
 
     @handles("reply_withdrawn")
     def withdrawn(self, _pop3d: Pluggable, event: Event) -> None:
-        """Give the place of a login back whose ``+OK`` does not go out: it is no session of its user."""
+        """Give back the place of a login whose ``+OK`` is not sent: it is no session of its user."""
         session = self._sessions.of(event.client)
         if session is not None and event.args[0] in LOGINS:
             self._leave(session)
@@ -323,13 +324,13 @@ class LoginLimits(Plugin):
             self._finish(session)
             self._leave(session)
 
-    # The parts of it
+    # Helpers
 
     def _token_of(self, session: Session) -> str:
         return f"{self._token}:{session.client.id}"
 
     def _fingerprint(self, address: str, user: str, event: Event) -> str:
-        """Of what a client sends again if it has not been told a new password; empty where that is never the same."""
+        """Return the digest of what a client repeats with the same password; empty where that is never the same."""
         if event.name == "cmd_pass":
             return fingerprint(self._key, address, user, event.argument)
         if event.name == "cmd_auth" and len(event.args) == 2 and event.args[1] != "=":
@@ -339,9 +340,9 @@ class LoginLimits(Plugin):
         return ""
 
     def _admit(self, pop3d: Pluggable, session: Session, name: str) -> Reason | None:
-        """Wait until a login may be checked; returns why it may not be.
+        """Wait until a login may be checked; return the reason if it may not be.
 
-        First it waits for the failures of its address, then it is in line for its turn among the tries of its user.
+        The login first waits for the failures of its address, then in line for its turn among the tries of its user.
         """
         token = self._token_of(session)
         while True:
@@ -349,10 +350,10 @@ class LoginLimits(Plugin):
                 if not self._gates.enter(session.address):
                     return Reason.ADDRESS_BUSY
                 session.at_gate = True
-            if not self._sessions.knows(session):  # this plugin was removed meanwhile, and hears of no end
+            if not self._sessions.knows(session):  # this plugin was removed meanwhile and gets no more events
                 self._leave_gate(session)
                 return None
-            # Asked again after each wait: what others failed at meanwhile counts.
+            # Asked again after each wait: failures of others meanwhile count.
             session.under_way = bool(session.user)
             trying, session.tried = not session.tried, True
             standing = self.ledger.standing(
@@ -383,10 +384,7 @@ class LoginLimits(Plugin):
                 return Reason.GONE
 
     def _wait(self, pop3d: Pluggable, session: Session, name: str, seconds: float) -> bool:
-        """Let this client's greenlet sleep until it has waited so long for this login, all in all.
-
-        Returns whether the client is still there.
-        """
+        """Wait until this login has waited *seconds* in all; return whether the client is still there."""
         more = seconds - session.waited
         if more <= 0:
             return True
@@ -394,7 +392,7 @@ class LoginLimits(Plugin):
         return self._pause(session, more)
 
     def _wait_in_line(self, pop3d: Pluggable, session: Session, name: str, standing: Standing) -> bool:
-        """Let this client's greenlet sleep until it is to ask again; tell of that once. Returns as ``_wait`` does."""
+        """Wait until this login is to ask again, and report the first such wait. Return as ``_wait`` does."""
         if not session.in_line:
             session.in_line = True
             reports.delayed(pop3d, session.client, session.address, name, standing.turn)
@@ -411,7 +409,7 @@ class LoginLimits(Plugin):
         return True
 
     def _wait_late(self, pop3d: Pluggable, session: Session, name: str, user_failures: int) -> None:
-        """An AUTH of the application's own tells the name only now: its answer waits, whichever it is."""
+        """Delay the answer to an application's own AUTH, right or wrong: it tells the name only now."""
         if not session.user:
             self._wait(pop3d, session, name, self.rules.user_delay(user_failures))
 
@@ -427,13 +425,13 @@ class LoginLimits(Plugin):
             reports.released(self._pop3d, address)
 
     def _finish(self, session: Session) -> None:
-        """The login that was under way, if one was, is over."""
+        """End the login that is under way, if there is one."""
         self._leave_gate(session)
         self._settle(session)
         session.begin("", "")
 
     def _settle(self, session: Session) -> None:
-        """The try of the user that was under way, if one was, came to nothing."""
+        """Settle the try of the user that is under way, if there is one: it came to nothing."""
         if session.under_way:
             session.under_way = False
             self.ledger.settled(session.address, session.user, self._token_of(session))
@@ -444,7 +442,7 @@ class LoginLimits(Plugin):
             self._gates.leave(session.address)
 
     def _leave(self, session: Session) -> None:
-        """The session, if it was counted, is over."""
+        """End the session in the ledger, if it was counted."""
         owner, session.owner = session.owner, None
         if owner is not None:
             self.ledger.left(owner, self._token_of(session))

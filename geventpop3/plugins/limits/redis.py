@@ -1,7 +1,7 @@
-"""The ledger in Redis, for processes and machines that share it; while Redis does not answer, each counts for itself.
+"""The ledger in Redis, for processes and machines that share it; while Redis does not answer, each counts alone.
 
-redis-py blocks. In a process that gevent has patched it gives way by itself; in any other its calls run in native
-threads, a few of them. Either way a call has a deadline, and after one that failed Redis is left in peace for a while.
+redis-py blocks. In a process that gevent has patched it yields by itself; in any other its calls run in a few native
+threads. Either way a call has a deadline. After a failed call, Redis is not called for a while.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ log = logging.getLogger("geventpop3.limits")
 T = TypeVar("T")
 
 CONNECTIONS = 4
-"""Calls under way at once; a script takes Redis some 30 microseconds."""
+"""Maximum of calls under way; a script takes Redis some 30 microseconds."""
 
 SOCKET_SECONDS = 0.5
-"""For a connect, and for each answer; the address may set others: ``redis://host?socket_timeout=2``."""
+"""Seconds for a connect, and for each answer; the address may set others: ``redis://host?socket_timeout=2``."""
 
 CALL_SECONDS = 1.0
-"""For a call with all that it waits for."""
+"""Seconds for a call with all that it waits for."""
 
 CLOSE_SECONDS = 3.0
-"""For the threads to end: longer than their sockets wait, because one that is not waited for stays for ever."""
+"""Seconds for the threads to end: longer than their socket timeouts, because one that is not waited for never ends."""
 
 REST_SECONDS = 5.0
-"""How long Redis is left in peace after a call that failed."""
+"""Seconds without a call to Redis after one that failed."""
 
 LEASE_SECONDS = 120.0
-"""How long a session counts when the process that it was in has died."""
+"""Seconds that a session counts after its process has died."""
 
 RENEWED_AT_ONCE = 500
 
 
 class _NoAnswer(Exception):
-    """A call took too long."""
+    """A call that took too long."""
 
 
 class RedisLedger:
     """A ledger at *url*: ``redis://host:6379/0``, ``rediss://...`` (TLS) or ``unix:///path``; keys begin with *prefix*.
 
-    Needs Redis 5 or newer, one server and no cluster. *clock* is for tests: without it the time is Redis' own. *spare*
-    is the ledger that holds while Redis does not answer.
+    It needs Redis 5 or newer, one server and no cluster. *clock* is for tests: without it the time is Redis' own.
+    *spare* is the ledger that is used while Redis does not answer.
 
-    Raises ConfigError if the extra ``redis`` is not installed, or for a *url* that is none.
+    Raises ConfigError if the extra ``redis`` is not installed, or if *url* is not valid.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RedisLedger:
         self._pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
         self._resting_until: float | None = None
         self._sessions: dict[str, str] = {}
-        """The sessions of this process with their owners."""
+        """Sessions of this process with their owners."""
         self._renewal: HomeGreenlet | None = None
         self._registration = Registration(self._disown)
 
@@ -105,11 +105,11 @@ class RedisLedger:
     def _disown(self) -> None:
         """Leave everything to a forked child's parent: its sessions, threads, and connections to Redis.
 
-        redis-py would find out about the fork at its next call, but it may have been forked with its locks held.
+        redis-py would detect the fork at its next call, but its locks may have been held at the fork.
         """
         leave_to_parent((self._renewal, self._pools))
         self._sessions, self._renewal, self._pools = {}, None, WeakKeyDictionary()
-        # What is freed here is closed, and nothing more: redis-py ends connections in their own process alone.
+        # Freed connections are only closed here: redis-py shuts them down in their own process alone.
         self._open()
 
     # The ledger
@@ -177,7 +177,7 @@ class RedisLedger:
         self._take_out(owner, session)
 
     def check(self) -> None:
-        """Run a script in Redis, from a thread that may wait. Raises ConfigError if that fails."""
+        """Run a script in Redis, from a thread that may block. Raises ConfigError if that fails."""
         try:
             keys, arguments = _standing_of(Rules(), "check", "", trying=False, session="", waited=0.0)
             self._standing(keys=[self._prefix + key for key in keys], args=["", *arguments])
@@ -199,7 +199,7 @@ class RedisLedger:
         self._redis.connection_pool.disconnect()
 
     def renew(self) -> None:
-        """Let the sessions of this process count for another lease; those that began without Redis count from now."""
+        """Renew the leases of this process's sessions; sessions that began without Redis count from now."""
         for some in _in_lots(self._sessions):
             keys = [f"sessions:{owner}" for owner in some.values()]
             self._run(self._renew, keys, [_ms(LEASE_SECONDS), *some])
@@ -217,7 +217,7 @@ class RedisLedger:
     # Redis
 
     def _run(self, script: Callable[..., Any], keys: Iterable[str], args: Iterable[str | int]) -> Any:
-        """What the script returns; None if Redis does not answer."""
+        """Return the result of the script; None if Redis does not answer."""
         now = "" if self._shared_clock is None else _ms(self._shared_clock())
         named = [self._prefix + key for key in keys]
         return self._ask(lambda: script(keys=named, args=[now, *args]) or 0)
@@ -227,7 +227,7 @@ class RedisLedger:
         if self._resting_until is not None:
             if now < self._resting_until:
                 return None
-            # One call finds out, those beside it do not wait for that.
+            # One call tests Redis; concurrent ones do not wait for it.
             self._resting_until = now + REST_SECONDS
         try:
             with gevent.Timeout(CALL_SECONDS, _NoAnswer("no answer in time")):
@@ -269,11 +269,11 @@ def _connect(url: str) -> tuple[Any, tuple[type[Exception], ...]]:
             timeout=SOCKET_SECONDS,
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=SOCKET_SECONDS,
-            # A connection that Redis closed while it was idle is found out by using it; all else is not tried twice.
+            # Only use shows that Redis has closed an idle connection; nothing else is tried twice.
             retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
         )
     except ValueError:
-        # What redis-py says may quote a piece of the password, as the port of an address.
+        # The text of redis-py may quote a piece of the password, as the port of an address.
         hint = "in a password, write all but letters and digits as %XX"
         raise ConfigError(
             f"limits: the address of Redis is none: redis://host:port/0, rediss://, unix://; {hint}"
@@ -296,7 +296,7 @@ def _standing_of(
 
 
 def _guarded(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """Errors travel as values: gevent prints what is raised in a thread."""
+    """Return the result of *call*, or its error as a value: gevent prints what is raised in a thread."""
     try:
         return call(), None
     except Exception as error:  # noqa: BLE001  # raised again in the greenlet that asked
@@ -304,7 +304,7 @@ def _guarded(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 
 def _in_lots(sessions: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """A copy, so that no script is long and no Redis is kept by it."""
+    """Yield copies of *sessions* in lots, so that no script is long and blocks Redis."""
     items = list(sessions.items())
     for start in range(0, len(items), RENEWED_AT_ONCE):
         yield dict(items[start : start + RENEWED_AT_ONCE])

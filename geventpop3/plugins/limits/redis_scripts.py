@@ -1,8 +1,8 @@
-"""What the shared ledger does in Redis: scripts, so that each is one step and one round trip, however many take part.
+"""Scripts of the ledger in Redis: each is one step and one round trip, however many keys it uses.
 
-A list holds hits, ``milliseconds|tag``, the latest first; a sorted set holds sessions by the end of their lease; a hash
+A list holds hits, ``milliseconds|tag``, the latest first. A sorted set holds sessions by the end of their lease. A hash
 holds the tries of a user by session. A blank is a try that came to nothing. Every key expires by itself. ARGV[1] is the
-time in milliseconds, or empty: then it is the time of the Redis server, which all who share it agree on.
+time in milliseconds. If it is empty, the time is that of the Redis server, which is the same for all that share it.
 """
 
 _COMMON = """

@@ -1,7 +1,7 @@
-"""Each decision in three tongues: the client's reply, an event for whoever acts on it, a log line.
+"""Reports of each decision: the client's reply, an event for the application, a log line.
 
-In a log line the address comes first, and what the client chose comes last and holds no ``=``, so that no rule that
-bans by ``address=`` can be made to ban somebody else. No reply is ``[AUTH]``, which would make a client ask for another
+In a log line the address comes first. The client's own text comes last and holds no ``=``. So no client can make a rule
+that bans by ``address=`` ban another address. No reply is ``[AUTH]``, which would make a client ask for another
 password (RFC 3206 section 6).
 """
 
@@ -24,7 +24,7 @@ REPLIES = {
     Reason.ADDRESS_RATE: err("too many logins from your address, try again in a minute", "SYS/TEMP"),
     Reason.ADDRESS_BUSY: err("too many logins from your address at once, try again later", "SYS/TEMP"),
     Reason.USER_BUSY: err("too many logins with this name at once, try again later", "SYS/TEMP"),
-    # Nobody reads this one, unless only the client's output has ended.
+    # Only a client that has ended no more than its output can read this one.
     Reason.GONE: err("too many logins with this name at once, try again later", "SYS/TEMP"),
     Reason.USER_RATE: err("logged in too often, try again in a minute", "LOGIN-DELAY"),
     Reason.USER_SESSIONS: err("too many sessions are open", "IN-USE"),
@@ -32,25 +32,25 @@ REPLIES = {
 
 
 def delayed(pop3d: Pluggable, client: ClientInterface, address: str, name: str, seconds: float) -> None:
-    """A login waits."""
+    """Report that a login waits."""
     log.info("login_delayed address=%s id=%d seconds=%g user=%s", field(address), client.id, seconds, _shown(name))
     pop3d.send_event("login_delayed", address, name, seconds, client=client)
 
 
 def refused(pop3d: Pluggable, client: ClientInterface, address: str, name: str, reason: Reason) -> None:
-    """A login, or a connection, is refused."""
+    """Report that a login, or a connection, is refused."""
     log.info("login_refused address=%s id=%d reason=%s user=%s", field(address), client.id, reason, _shown(name))
     pop3d.send_event("login_refused", address, name, reason, client=client)
 
 
 def banned(pop3d: Pluggable, client: ClientInterface, address: str, seconds: float) -> None:
-    """An address is banned from now on."""
+    """Report that an address is banned from now on."""
     log.warning("address_banned address=%s id=%d seconds=%g", field(address), client.id, seconds)
     pop3d.send_event("address_banned", address, seconds, client=client)
 
 
 def released(pop3d: Pluggable, address: str) -> None:
-    """The ban of an address has ended, or was lifted."""
+    """Report that the ban of an address has ended, or was lifted."""
     log.info("address_released address=%s", field(address))
     pop3d.send_event("address_released", address)
 
