@@ -329,7 +329,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:
-    """Raise ConfigError for a variable with our prefix that is unknown or cannot be set there."""
+    """Raise ConfigError for a variable with our prefix that is unknown, or whose setting is a table."""
     variables = {variable(field.name): of for field, of in settings()}
     known = [CONFIG, *(name for name, of in variables.items() if not of.is_in_file_alone)]
     for name, value in environment.items():
