@@ -351,7 +351,7 @@ def _read_file(path: str) -> dict[str, object]:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8") from None
-    except ValueError as error:  # TOMLDecodeError, or of a number with thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
         is_twice = str(error).startswith(("Cannot overwrite", "Cannot declare"))
         hint = (
             "a key is written once in its table" if is_twice else "texts are in quotes; numbers, true and false are not"

@@ -1,6 +1,7 @@
 """The player of dialogues, against an application without a socket, or against a server at an address.
 
-It acts as a client: it waits for the greeting, sends its commands whole, by line or by octet, and compares the replies.
+It acts as a client: it waits for the greeting and sends its commands whole, by line or by octet. It compares all that
+was received once the server has no more to send.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Several processes behind one listening socket, supervised by gunicorn's arbiter; needs geventpop3[workers].
 
-``gunicorn -k geventpop3.workers.Worker module:pop3d`` serves an application's server, ``serve`` the one that a function
-builds, and ``Beside`` one beside a WSGI application in ``gunicorn -k gevent``. Without gunicorn the import raises an
-ImportError that names the package to install.
+``gunicorn -k geventpop3.workers.Worker module:pop3d`` serves an application's server. ``serve`` serves one that a
+function builds, and ``Beside`` one beside a WSGI application in ``gunicorn -k gevent``. Without gunicorn the import
+raises an ImportError that names the package to install.
 """
 
 try:

@@ -65,7 +65,10 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untype
 
 
 def aside(function: Callable[[], T]) -> T:
-    """Call *function* in a native thread, which gets any hub it makes; return its result or raise its error."""
+    """Call *function* in a native thread and return its result or raise its error.
+
+    A hub that it makes is destroyed, so that a forked worker inherits none.
+    """
     if monkey.is_module_patched("threading"):
         raise RuntimeError("a process that is to fork must not be monkey-patched")
     outcome: list[T] = []

@@ -82,7 +82,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
                 handlers[signal.Signals(missed)]()
 
     def handle_abort(self, _sig: int, frame: FrameType | None) -> None:
-        """Log where the worker hangs and exit, as the arbiter got no sign of life. The UPDATE state survives a crash."""
+        """Log where the worker hangs and exit: the arbiter got no sign of life. UPDATE survives a crash."""
         self.log.critical("stuck in:\n%s", "".join(traceback.format_stack(frame)))
         self.cfg.worker_abort(self)
         os._exit(1)
@@ -144,8 +144,8 @@ def _queued(handler: Any) -> Iterator[int]:
 def _leave_groups(uid: int, gid: int, *, initgroups: bool) -> None:
     """Become *gid*, and leave all other groups; with *initgroups* join the user's own.
 
-    gunicorn alone would keep root's other groups without *initgroups*, and root's group with it or if none was given.
-    Then *gid* is the user's own here, or the one of the same number if the user has no account.
+    gunicorn alone keeps root's other groups without *initgroups*, and root's group with it or if no group was given.
+    If none was given, it is the user's own here, or the one of the user's number if the user has no account.
     """
     try:
         name, _, _, own, *_ = pwd.getpwuid(uid)
