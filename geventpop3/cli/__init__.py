@@ -1,1 +1,1 @@
-"""The command ``geventpop3``: its subcommands, its settings, and what is built of them."""
+"""The command ``geventpop3``: its subcommands and settings, and the server built from them."""

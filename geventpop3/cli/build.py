@@ -1,6 +1,6 @@
-"""The server as it is configured: store, authenticators, certificates, proxies, service, limits and access log.
+"""Construction of the configured server: store, authenticators, certificates, proxies, service, limits, access log.
 
-Nothing listens until all else is made, so that what is wrong leaves nothing behind.
+Listening sockets are opened last, so that an error in the configuration leaves none open.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from geventpop3.service import MaildropService
 from geventpop3.stores.maildir import MaildirStore
 
 FAKE_SALT_KEY_OCTETS = range(16, 4097)
-"""The octets that a key of fake salts has: as many as nobody guesses, and not a file named by mistake."""
+"""Permitted octets of a fake-salt key: enough to be unguessable, few enough to reject a file named by mistake."""
 
 Listening: TypeAlias = tuple[list[Any], list[Any]]
 """Listening sockets, plain and TLS."""
@@ -45,10 +45,10 @@ def make_server(
     fake_salt_key: bytes | None = None,
     check: bool = False,
 ) -> POP3Server:
-    """A server that is not started, on the sockets that *listening* returns. Raises ConfigError.
+    """Return a server that is not started, on the sockets that *listening* returns. Raises ConfigError.
 
-    *authenticator* is the one that the settings name, if it is made already. *fake_salt_key* is the one to use if the
-    settings name none: without it too it is random. If *check* is true, other servers that logins need are asked, too.
+    *authenticator* is the one of the settings, if it is made already. *fake_salt_key* is used if the settings name no
+    file; the default is a random key. If *check* is true, other servers that logins need are queried too.
     """
     tls = _certificates(settings)
     authenticator = authenticator or make_authenticator(settings, check=check)
@@ -94,10 +94,10 @@ def make_server(
 
 
 def make_store(settings: Settings) -> MaildirStore:
-    """Make the store. Raises ConfigError, too, if the directory in which the maildirs are is not there.
+    """Return the store. Raises ConfigError, also if the fixed part of the maildir path is missing.
 
-    That one is never made: if it is missing, its name is misspelt or its file system is not mounted. The maildirs and
-    the directories above them may come later. Only the right to search it is needed.
+    That directory is never made: if it is missing, its name is misspelt or its file system is not mounted. The maildirs
+    and the directories between may be made later. Only the right to search it is needed.
     """
     with settings.blamed("maildir"):
         store = MaildirStore(
@@ -113,7 +113,7 @@ def make_store(settings: Settings) -> MaildirStore:
 
 
 def listening(settings: Settings) -> Listening:
-    """Sockets at the addresses that the settings name; bound here, where it is known which of them fails."""
+    """Return sockets bound to the addresses in the settings. Raises ConfigError that names the setting that failed."""
     with contextlib.ExitStack() as opened:
         bound: dict[str, list[Any]] = {"listen": [], "tls_listen": []}
         for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
@@ -124,12 +124,12 @@ def listening(settings: Settings) -> Listening:
 
 
 def nowhere(_settings: Settings) -> Listening:
-    """No sockets: for a server that is made only to see whether it can be."""
+    """Return no sockets, for a server that is made only to check the settings."""
     return [], []
 
 
 def _fake_salt_key(settings: Settings) -> bytes | None:
-    """The octets of the file as they are. It is never made here: who reads it need not be allowed to write there."""
+    """Return the octets of the file unchanged. The file is never made here: the process may lack write access."""
     path = settings.fake_salt_key_file
     if path is None:
         return None
@@ -173,14 +173,14 @@ RULES: Mapping[str, Key] = {
     "user_sessions": Key(count_or_off),
     "trusted": Key(lambda value: () if value == [] else networks(value)),
 }
-"""The fields of ``Rules``; false switches off what can be."""
+"""Fields of ``Rules``; false switches off those that allow it."""
 
 SHARED: Mapping[str, Key] = {"redis": Key(is_secret=True), "prefix": Key(), "key": Key(is_secret=True)}
-"""What processes share. An address of Redis may hold a password."""
+"""Keys of the state that processes share. A Redis address may hold a password."""
 
 
 def make_limits(content: Mapping[str, Any], *, check: bool = False) -> LoginLimits:
-    """The plugin. Raises ConfigError; if *check* is true also where Redis does not answer as it should."""
+    """Return the plugin. Raises ConfigError; if *check* is true, also if Redis does not answer correctly."""
     given = read_table(content, {**RULES, **SHARED}, NAMES)
     redis, key = given.pop("redis", None), given.pop("key", None)
     prefix = {"prefix": given.pop("prefix")} if "prefix" in given else {}

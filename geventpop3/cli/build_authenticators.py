@@ -1,7 +1,7 @@
-"""The ``[[authenticator]]`` tables: who knows the users, one after the other.
+"""Construction of the back ends that the ``[[authenticator]]`` tables configure, in their order.
 
-A row of ``KINDS`` is one way to build a back end: the keys that it needs and may have, which are the arguments of its
-constructor, and the function that builds it. Two rows of one kind are told apart by their keys.
+A row of ``KINDS`` is one way to build a back end: its required and optional keys, which are the arguments of its
+constructor, and the function that builds it. The keys that are given select among the rows of one kind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from geventpop3.errors import ConfigError
 from geventpop3.owners import UsernameCase
 
 Given = dict[str, Any]
-"""The values of the keys that are given; whoever builds takes out what is its own, the rest are plain arguments."""
+"""Values of the given keys; a build function removes those it handles, the others are passed on as arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Way:
     keys: Mapping[str, Key]
 
     compares_names: bool = False
-    """Whether *build* gets the setting ``username_case``, too."""
+    """True if *build* also gets the setting ``username_case``."""
 
 
 def make_authenticator(settings: Settings, *, check: bool = False) -> Authenticator:
-    """The back end, or a chain of them: the password file of ``passwords`` first. Raises ConfigError.
+    """Return the back end, or a chain of them with the file of ``passwords`` first. Raises ConfigError.
 
-    If *check* is true, each does what a login of a name that nobody has takes, within some seconds.
+    If *check* is true, each back end is tried with the login of an unknown name, within a time limit.
     """
     members: list[Authenticator] = []
     case = settings.username_case
@@ -94,7 +94,7 @@ def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, chec
 
 
 def _way(ways: Sequence[Way], given: set[str]) -> Way:
-    """The way that most of what is given belongs to."""
+    """Return the way that has most of the given keys."""
     return max(ways, key=lambda way: len(given & {*way.keys, *(f"{name}_file" for name in way.keys)}))
 
 
@@ -123,7 +123,7 @@ def _ldap(users: Users, given: Given) -> Authenticator:
 
 
 def _owner(given: Given) -> Given:
-    """The attribute that tells the owner (false: none does), and what is the same name."""
+    """Remove and return the options of the owner: its attribute (None if the key is false) and ``username_case``."""
     compares = {"username_case": given.pop("username_case")}
     attribute = given.pop("owner_attribute", "")
     return compares if attribute == "" else {**compares, "owner_attribute": attribute or None}
@@ -171,7 +171,7 @@ def _endpoint(name: str, given: Given) -> Endpoint:
 
 
 def _context(given: Given) -> Given:
-    """The TLS of somebody who trusts the authority in the file ``ca``, and no other."""
+    """Return the option for a TLS context that trusts only the authorities in the file ``ca``, if one is given."""
     path = given.pop("ca", None)
     if path is None:
         return {}
@@ -183,7 +183,7 @@ def _context(given: Given) -> Given:
         raise ConfigError(f"ca: {path}: {error.strerror}") from None
 
 
-# What keys are
+# Checks and tables of keys
 
 
 def _algorithms(value: Any) -> tuple[str, ...]:

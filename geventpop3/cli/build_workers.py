@@ -1,4 +1,4 @@
-"""The server as it is configured, in several processes: what can be found wrong is found before the first is forked."""
+"""The configured server in several processes; the settings are checked before the first worker is forked."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from geventpop3.server.addresses import parse_address
 from geventpop3.server.server import POP3Server
 
 OF_WORKERS = ("user", "group", "pid_file", "graceful_timeout")
-"""Settings that mean nothing without ``workers``."""
+"""Settings that have no effect without ``workers``."""
 
 
 def check_alone(settings: Settings) -> None:
-    """Raise ConfigError if something is set that only several processes have."""
+    """Raise ConfigError if a setting is given that needs ``workers``."""
     for name in OF_WORKERS:
         if name in settings.origins:
             with settings.blamed(name):
@@ -27,7 +27,7 @@ def check_alone(settings: Settings) -> None:
 
 
 def check_processes(settings: Settings) -> None:
-    """Raise ConfigError if what is set of processes cannot be had."""
+    """Raise ConfigError if the settings of processes cannot be satisfied."""
     if settings.workers is None:
         check_alone(settings)
         return
@@ -47,18 +47,18 @@ def check_processes(settings: Settings) -> None:
 
 
 def serve_with_workers(settings: Settings, load: Callable[[], Settings]) -> NoReturn:
-    """Serve in ``settings.workers`` processes until a signal ends it, then exit; *load* reads the settings again.
+    """Serve in ``settings.workers`` processes until a signal, then exit. Raises ConfigError.
 
-    Raises ConfigError.
+    *load* reads the settings again.
     """
     check_processes(settings)
     from geventpop3 import workers
 
-    # Made before the fork: if asking twice showed two salts, it would tell that the name is nobody's.
+    # Made before the fork, the same for all workers: two different salts for one name would show that it is unknown.
     key = secrets.token_bytes(32)
 
     def build_of(settings: Settings) -> Callable[[], POP3Server]:
-        # Not in the worker first: what a worker cannot do ends it, and what is wrong here can be told.
+        # Checked in the parent first: here an error can be reported, in a worker it ends the worker.
         workers.aside(partial(make_server, settings, nowhere))
         return partial(make_server, settings, _named, fake_salt_key=key)
 
@@ -81,5 +81,5 @@ def serve_with_workers(settings: Settings, load: Callable[[], Settings]) -> NoRe
 
 
 def _named(settings: Settings) -> Listening:
-    """The addresses alone: they tell which of the inherited sockets have TLS."""
+    """Return the addresses without sockets: they determine which of the inherited sockets have TLS."""
     return list(settings.listen), list(settings.tls_listen)

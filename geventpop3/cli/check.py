@@ -1,4 +1,4 @@
-"""``geventpop3 check``: make all that serving needs without listening, and look at Maildirs as a login would."""
+"""``geventpop3 check``: build the configured server without listening, and examine Maildirs as a login would."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Make everything that serving needs and ask the servers that logins need, but listen nowhere."""
+    """Build everything that serving needs and query the servers that logins need, without listening."""
     settings = load({}, {}, arguments.file)
     logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
     errors = _ErrorCount()
@@ -62,9 +62,9 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def check_maildir(settings: Settings, owner: str) -> str:
-    """Return a line about the maildir of *owner*, looked at as the user that the workers become; changes nothing.
+    """Return a line about the maildir of *owner*, examined with the rights of a worker; change nothing.
 
-    Raises ConfigError that says all that would fail.
+    Raises ConfigError that lists all that would fail.
     """
     store = make_store(settings)
     with settings.blamed("maildir"), _as_worker(settings):
@@ -76,9 +76,9 @@ def check_maildir(settings: Settings, owner: str) -> str:
 
 
 def check_known(authenticator: Authenticator, name: str, *, offline: bool = False) -> None:
-    """Raise ConfigError if no back end knows the user *name*, as far as they can tell.
+    """Raise ConfigError if all back ends report that they do not know the user *name*, or if a query fails.
 
-    If *offline* is true, a password file is asked and nothing else.
+    If *offline* is true, only a password file is queried.
     """
     if offline and not isinstance(authenticator, PasswordFile):
         return
@@ -91,19 +91,19 @@ def check_known(authenticator: Authenticator, name: str, *, offline: bool = Fals
 
 
 class _ErrorCount(logging.Handler):
-    """Counts the errors that the log tells of, such as lines of a password file that are skipped."""
+    """A counter of logged errors, such as lines of a password file that are skipped."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.count = 0
 
-    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002  # another handler writes it
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002  # another handler writes the record
         self.count += 1
 
 
 @contextmanager
 def _as_worker(settings: Settings) -> Iterator[None]:
-    """Within it the process has the rights of a worker, if it may take them: root's workers may be another user."""
+    """Give the process the rights of a worker meanwhile, if it runs as root: root's workers may be another user."""
     if settings.workers is None or os.geteuid() != 0 or (settings.user is None and settings.group is None):
         yield
         return
@@ -127,11 +127,11 @@ def _as_worker(settings: Settings) -> Iterator[None]:
 
 
 LISTED = 20
-"""The most folders that are named; of the others there is the number."""
+"""Maximum number of folders that are named; the others are only counted."""
 
 
 def hidden_maildirs(settings: Settings) -> Iterator[str]:
-    """Yield a line for each folder below the template that ``username-case`` hides, with what to do about it."""
+    """Yield a line for each folder below the template that ``username-case`` hides, with the remedy."""
     case = settings.username_case
     count = 0
     for path, wanted in _hidden(os.path.abspath(settings.maildir), case):
@@ -144,7 +144,7 @@ def hidden_maildirs(settings: Settings) -> Iterator[str]:
 
 
 def _hidden(template: str, case: UsernameCase) -> Iterator[tuple[str, str]]:
-    """Yield the folders whose names no login leads to, and the paths that logins look at instead."""
+    """Yield each folder that no login can reach, with the path that logins use instead."""
     paths = [os.sep]
     for part in template.split(os.sep)[1:]:
         fields = [(text, field) for text, field, _, _ in string.Formatter().parse(part)]
@@ -184,5 +184,5 @@ def _folders(path: str) -> list[str]:
         with os.scandir(path) as entries:
             return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     except OSError:
-        # The folder of the first placeholder is known to be readable; of the others a login will tell.
+        # A folder that cannot be read is skipped: a login reports what it cannot use.
         return []

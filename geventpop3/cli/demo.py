@@ -1,7 +1,6 @@
-"""``geventpop3 demo``, a maildrop to try things on: a folder with one user, a password file and real messages.
+"""``geventpop3 demo``: a maildrop for trials, in a folder with one user, a password file and real messages.
 
-Awkward messages are among them. What is in the folder already stays: a second run changes nothing, except that an empty
-maildrop is filled again.
+Some of the messages are awkward. Existing files in the folder stay: a second run only fills an empty maildrop again.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from geventpop3.server.addresses import parse_address
 from geventpop3.server.server import POP3Server
 
 USER = "alice"
-PASSWORD = "wonderland"  # noqa: S105  it is printed, and opens a maildrop of made-up mail
+PASSWORD = "wonderland"  # noqa: S105  printed, and only for invented mail
 MESSAGES = 8
 
 _BEGIN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -42,18 +41,18 @@ _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhg
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What ``prepare`` made or found."""
+    """The maildrop that ``prepare`` made or found."""
 
     template: str
-    """The maildrops, as MaildirStore takes it."""
+    """Path template of the maildrops, as MaildirStore takes it."""
     passwords: str
     password: str | None
-    """Alice's; None if somebody gave her one of their own."""
+    """Alice's password; None if it was changed."""
     messages: int
 
 
 def prepare(folder: str | os.PathLike[str], messages: int = MESSAGES) -> Demo:
-    """Make what is missing in *folder* and say what is there. Raises ConfigError."""
+    """Make what is missing in *folder* and return its description. Raises ConfigError."""
     root = Path(folder).absolute()
     maildir = root / "maildir" / USER
     passwords = root / "passwords"
@@ -66,7 +65,7 @@ def prepare(folder: str | os.PathLike[str], messages: int = MESSAGES) -> Demo:
                 _deliver(maildir, number, message)
             count = messages
         if not passwords.exists():
-            # In clear text so that APOP can be tried too; in earnest it is `geventpop3 passwd`, which hashes.
+            # In clear text so that APOP can be tried too; real passwords are hashed by `geventpop3 passwd`.
             set_password(passwords, USER, hash_password(PASSWORD.encode(), "PLAIN"))
     except OSError as error:
         raise ConfigError(f"{error.filename or root}: {error.strerror}") from None
@@ -76,14 +75,14 @@ def prepare(folder: str | os.PathLike[str], messages: int = MESSAGES) -> Demo:
 
 
 def instructions(demo: Demo, address: tuple[str, int] | str) -> str:
-    """What to type in another terminal, to be copied as it stands, for a server that listens at *address*."""
+    """Return commands for another terminal, ready to copy, for a server that listens at *address*."""
     password = demo.password or "PASSWORD"
     what = f"{demo.messages} message{'' if demo.messages == 1 else 's'}"
     secret = f"password {password}" if demo.password else f"the password that {demo.passwords} has for her"
     if isinstance(address, str):
         return f"Serving {what} of {USER} ({secret}) at unix:{address}\nCtrl-C stops it."
     host, port = address
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  where to connect, not where to listen
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  an address to connect to
     url = f"pop3://[{host}]:{port}/" if ":" in host else f"pop3://{host}:{port}/"
     program = (
         f"import poplib; box = poplib.POP3({host!r}, {port}); box.user({USER!r}); box.pass_({password!r}); "
@@ -105,7 +104,7 @@ def instructions(demo: Demo, address: tuple[str, int] | str) -> str:
 
 
 def mail() -> Iterator[bytes]:
-    """Messages without end: first one of each kind, then plain ones."""
+    """Yield messages without end: first one of each kind, then plain ones."""
     numbers = itertools.count(1)
 
     plain = _message(next(numbers), "Welcome to Wonderland")
@@ -164,7 +163,7 @@ def _head(number: int, subject: str) -> str:
 
 
 def _deliver(maildir: Path, number: int, message: bytes) -> None:
-    """Written in tmp/, renamed into new/: complete from its first moment there (maildir(5))."""
+    """Write the message in tmp/ and rename it into new/, so that it is never incomplete there (maildir(5))."""
     name = f"{int(time.time())}.M{number:06d}P{os.getpid()}.demo"
     temporary = maildir / "tmp" / name
     temporary.write_bytes(message)
@@ -180,9 +179,6 @@ def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     parser.add_argument("--messages", metavar="N", default=str(MESSAGES), help=f"how many messages; default {MESSAGES}")
     parser.add_argument("--trace", action="store_true", help="log the dialogue of every session, passwords masked")
     parser.set_defaults(run=command)
-
-
-# demo
 
 
 def command(arguments: argparse.Namespace) -> int:

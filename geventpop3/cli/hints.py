@@ -1,4 +1,4 @@
-"""What to do about what the system says of an address or a file, for whoever set it up for the first time."""
+"""Advice added to the system's errors about addresses and files, for operators new to this server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_ADDRESSES = {
 
 @contextmanager
 def binding(settings: Settings, name: str) -> Iterator[None]:
-    """Within it an OSError of ``bind`` becomes a ConfigError that says what to do, and blames the setting."""
+    """Convert an OSError of ``bind`` into a ConfigError with advice that names the setting."""
     with settings.blamed(name):
         try:
             yield
@@ -30,7 +30,7 @@ def binding(settings: Settings, name: str) -> Iterator[None]:
 
 @contextmanager
 def reading(path: str, how_to_make: str) -> Iterator[None]:
-    """Within it a ConfigError or OSError becomes a ConfigError that says, too, what to do about the file *path*."""
+    """Convert a ConfigError or OSError into a ConfigError with advice about the file *path*."""
     try:
         yield
     except ConfigError as error:
@@ -40,7 +40,7 @@ def reading(path: str, how_to_make: str) -> Iterator[None]:
 
 
 def who() -> str:
-    """The user that this process is."""
+    """Return the user of this process, for messages."""
     try:
         return f"the user {pwd.getpwuid(os.geteuid()).pw_name}"
     except KeyError:
@@ -65,7 +65,7 @@ def _of_file(path: str, how_to_make: str) -> str:
 
 
 def say(text: str) -> int:
-    """To standard output, at once; returns the exit status of what went well."""
+    """Write a line to standard output and flush it; return the exit status of success."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
     return 0

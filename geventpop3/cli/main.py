@@ -1,7 +1,7 @@
-"""The command ``geventpop3``: serve, passwd, check, demo.
+"""The command ``geventpop3`` and its subcommands serve, passwd, check and demo.
 
-Whatever its user got wrong is one line on standard error, ``geventpop3: error: ...``, and exit status 2. It patches
-nothing: the bundled store and authenticator are blocking code that the service runs in threads of its own.
+A mistake of the user is one line on standard error, ``geventpop3: error: ...``, and exit status 2. The command does not
+monkey-patch: the service runs the blocking code of the bundled store and authenticator in threads of its own.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ A POP3 server for Maildirs.
 
 
 _CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
-"""What argparse says of a command or a scheme that there is not: the name, and those that there are."""
+"""The error of argparse for an unknown command or scheme: the given name and the known ones."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises ConfigError for what it does not understand, with the nearest that it does."""
+    """A parser that raises ConfigError for unknown arguments and suggests the nearest known one."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        # Overridden because each command's own parser comes by here, and only it knows its options.
+        # Overridden because argparse calls this for each command's parser, and only that one knows its options.
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             option = next((each for each in unknown if each.startswith("--")), "").partition("=")[0].replace("_", "-")
@@ -56,7 +56,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command and return the exit status."""
     parser = _parser()
     try:
         arguments = parser.parse_args(argv)

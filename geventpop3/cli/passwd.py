@@ -43,9 +43,6 @@ def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     parser.set_defaults(run=command)
 
 
-# passwd
-
-
 def command(arguments: argparse.Namespace) -> int:
     name, path, scheme = arguments.user, arguments.file, arguments.scheme
     check_name(name)
@@ -61,7 +58,7 @@ def command(arguments: argparse.Namespace) -> int:
         prepared = text.password_of(password)
     except AuthenticationFailed as error:
         raise ConfigError(f"nobody could log in with this password: {error}") from None
-    # What is kept in clear text stays as it is, for APOP and CRAM-MD5 of clients that do not prepare it.
+    # A clear-text password is stored unprepared, for APOP and CRAM-MD5 of clients that do not apply SASLprep.
     field = hash_password(password if scheme == "PLAIN" else prepared.encode("utf-8"), scheme)
     is_new = set_password(path, name, field)
     try:
@@ -72,7 +69,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def _password_from_stdin() -> bytes:
-    # Shells of Windows begin what they pipe with a byte order mark.
+    # Windows shells put a byte order mark before piped input.
     line = sys.stdin.buffer.readline().removeprefix(BYTE_ORDER_MARK)
     return line.removesuffix(b"\n").removesuffix(b"\r")
 

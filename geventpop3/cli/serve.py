@@ -1,4 +1,4 @@
-"""``geventpop3 serve``: its options, and a server that runs until a signal ends it."""
+"""``geventpop3 serve``: its options, and a server that runs until a signal stops it."""
 
 from __future__ import annotations
 
@@ -74,9 +74,6 @@ def _add_setting(parser: argparse.ArgumentParser, field: dataclasses.Field[Any],
     parser.add_argument(flag(field.name), dest=field.name, default=None, help=about, **more)
 
 
-# serve
-
-
 def command(arguments: argparse.Namespace) -> int:
     path = arguments.config or os.environ.get(CONFIG) or None
     reload = partial(load, vars(arguments), os.environ, path)
@@ -91,12 +88,12 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def run(settings: Settings, ready: Callable[[POP3Server], None] | None = None) -> int:
-    """Serve until a signal ends it; *ready* is called when the server listens. Returns the exit status."""
+    """Serve until a signal stops the server; call *ready* when it listens. Return the exit status."""
     _log_to_stderr(settings)
     _warn(settings)
     pop3d = make_server(settings, listening)
     _raise_descriptor_limit()
-    # Certificates and passwords are followed anyway; an operator's habit of SIGHUP must not end the server.
+    # Changed certificates and password files are noticed without SIGHUP, but its default action would end the server.
     gevent.signal_handler(signal.SIGHUP, pop3d.reload_certificates)
     pop3d.start()
     if ready is not None:
@@ -109,7 +106,7 @@ def _log_to_stderr(settings: Settings) -> None:
     process = "" if settings.workers is None else "[%(process)d] "
     log_format = f"%(asctime)s {process}%(levelname)s %(name)s: %(message)s"
     logging.basicConfig(format=log_format, level=settings.log_level.upper())
-    # What no line of ours shows is not looked up for each of them (the standard library's "Optimization" of logging).
+    # Fields that our log format does not show are not computed (logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logMultiprocessing = False
     logging.logProcesses = settings.workers is not None
@@ -123,7 +120,7 @@ def _warn(settings: Settings) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """As many open files as the system lets us have: each session is one, or more."""
+    """Raise the limit of open files to the hard limit: each session needs at least one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

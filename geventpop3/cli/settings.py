@@ -1,9 +1,8 @@
-"""The settings of ``geventpop3 serve``: one dataclass field is its flag, key, variable, default, help and check.
+"""The settings of ``geventpop3 serve``: one dataclass field defines flag, key, variable, default, help and check.
 
 ``max_sessions`` is ``--max-sessions`` on the command line, ``max-sessions`` or ``max_sessions`` in the file and
-``GEVENTPOP3_MAX_SESSIONS`` in the environment. The command line goes before the environment, that before the file, and
-that before the default. What takes a table is in the file alone. Whatever is wrong is a ConfigError of one line that
-names the setting and where it came from.
+``GEVENTPOP3_MAX_SESSIONS`` in the environment. Precedence: command line, environment, file, default. Settings that take
+a table are in the file only. An error is a ConfigError of one line that names the setting and its source.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ CONFIG = f"{PREFIX}CONFIG"
 """The environment variable that names the configuration file."""
 
 _KUBERNETES = re.compile(r"(?:SERVICE_(?:HOST|PORT(?:_.+)?)|PORT(?:_[0-9]+_[A-Z]+(?:_(?:PROTO|PORT|ADDR))?)?)")
-"""What Kubernetes puts behind the prefix, in each container, for a service that is called geventpop3."""
+"""Names after the prefix that Kubernetes sets in each container for a service named geventpop3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is known of a setting besides its name, its type and its default."""
+    """The properties of a setting besides its name, type and default."""
 
     help: str
     check: Check
     read: Callable[[str], object] = str
-    """From the text of a flag or a variable to what a file would hold; what cannot be is left to ``check``."""
+    """Conversion of the text of a flag or variable into the value a file would hold; ``check`` rejects bad values."""
     metavar: str | None = None
     is_repeatable: bool = False
     is_switch: bool = False
@@ -83,7 +82,7 @@ def _read_words(text: str) -> object:
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-# A field of each sort, by what its flag takes; without a default it must be given.
+# Fields by the kind of value of their flag; one whose default is MISSING must be given.
 
 
 def _text(about: str, metavar: str, default: Any = None, check: Check = values.text) -> Any:
@@ -103,7 +102,7 @@ def _several(about: str, check: Check, metavar: str, default: tuple[str, ...] = 
 
 
 def _in_file(about: str, check: Check, default: Any) -> Any:
-    """What tables hold may be secret, and is not shown."""
+    """Return a field for a table; its content may be secret and is not shown."""
     return _field(Setting(about, check, is_in_file_alone=True), default)
 
 
@@ -113,7 +112,7 @@ def _field(of: Setting, default: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What ``geventpop3 serve`` is told. ``origins`` says where each setting that was given came from."""
+    """The settings of ``geventpop3 serve``; ``origins`` has the source of each setting that was given."""
 
     listen: tuple[str, ...] = _several(
         "where to listen, may be given several times: 127.0.0.1:1110 or [::1]:1110 for this machine alone, 0.0.0.0:110 "
@@ -258,7 +257,7 @@ class Settings:
 
     @contextmanager
     def blamed(self, name: str) -> Iterator[None]:
-        """Within it a ConfigError or OSError becomes a ConfigError that names the setting and where it came from."""
+        """Convert a ConfigError or OSError into a ConfigError that names the setting and its source."""
         try:
             yield
         except ConfigError as error:
@@ -270,28 +269,28 @@ class Settings:
 
 
 def settings() -> Iterator[tuple[dataclasses.Field[Any], Setting]]:
-    """Every setting in order of declaration."""
+    """Yield every setting in order of declaration."""
     for field in dataclasses.fields(Settings):
         if "setting" in field.metadata:
             yield field, field.metadata["setting"]
 
 
 NAMES = tuple(field.name for field, _ in settings())
-"""What a setting may be called."""
+"""The names of all settings."""
 
 
 def flag(name: str) -> str:
-    """The flag of a setting."""
+    """Return the flag of a setting."""
     return "--" + name.replace("_", "-")
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return PREFIX + name.upper()
 
 
 def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str | None = None) -> Settings:
-    """The settings out of what was given on the command line, in the environment and in the TOML file *path*.
+    """Return the settings given on the command line, in the environment and in the TOML file *path*.
 
     *flags*: text, a list of texts or a bool, by name of the setting; None if not given. Raises ConfigError.
     """
@@ -330,7 +329,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:
-    """Raise ConfigError for a variable that would be ours if it were spelt right."""
+    """Raise ConfigError for a variable with our prefix that is unknown, or whose setting is a table."""
     variables = {variable(field.name): of for field, of in settings()}
     known = [CONFIG, *(name for name, of in variables.items() if not of.is_in_file_alone)]
     for name, value in environment.items():
@@ -343,7 +342,7 @@ def _check_variables(environment: Mapping[str, str]) -> None:
 
 
 def _read_file(path: str) -> dict[str, object]:
-    """What the file holds, by name of the setting."""
+    """Return the content of the file, by name of the setting."""
     try:
         # utf-8-sig: some editors begin a file with a byte order mark.
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -352,7 +351,7 @@ def _read_file(path: str) -> dict[str, object]:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8") from None
-    except ValueError as error:  # TOMLDecodeError, or of a number with thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
         is_twice = str(error).startswith(("Cannot overwrite", "Cannot declare"))
         hint = (
             "a key is written once in its table" if is_twice else "texts are in quotes; numbers, true and false are not"
@@ -365,7 +364,7 @@ def _read_file(path: str) -> dict[str, object]:
 
 
 def _below_a_table(name: str, in_file: Mapping[str, object], path: str | None) -> str:
-    """Return what to say of a setting that the file has inside a table, or nothing if it has it in none."""
+    """Return advice if the file has the setting inside a table, otherwise an empty text."""
     for table, content in in_file.items():
         is_list = isinstance(content, list)
         for each in cast("list[object]", content) if is_list else [content]:

@@ -1,6 +1,6 @@
-"""The tables of the TOML file: which keys one may have, what their values are, and secrets kept in files of their own.
+"""The tables of the TOML file: permitted keys, their values, and secrets kept in separate files.
 
-A key may be written with ``-`` or ``_``. One that is not known is told with the nearest that is.
+A key may be written with ``-`` or ``_``. The error for an unknown key suggests the nearest known one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from geventpop3.cli.values import Check, did_you_mean, secret, text
 from geventpop3.errors import ConfigError
 
 SECRET_OCTETS = 4096
-"""The most that a file with one secret holds."""
+"""Maximum octets of a file with one secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of a key of a table besides its name.
+    """The properties of a key of a table besides its name.
 
-    A secret one has a sister, ``..._file``, whose file holds the value; what is read is a KeptSecret.
+    A secret key may instead be given as ``..._file``, a file that holds the value; both are read as a KeptSecret.
     """
 
     check: Check = text
@@ -30,7 +30,7 @@ class Key:
 
 
 class KeptSecret:
-    """A secret, or where it is; ``read`` gets it."""
+    """A secret or the path of its file; ``read`` returns the secret."""
 
     __slots__ = ("_path", "_text")
 
@@ -42,7 +42,7 @@ class KeptSecret:
         return "<KeptSecret ****>"
 
     def read(self) -> str:
-        """The secret; of a file its only line. Raises ConfigError or OSError."""
+        """Return the secret, the only line if it is in a file. Raises ConfigError or OSError."""
         if self._text is not None:
             return self._text
         with open(self._path, "rb") as file:
@@ -58,9 +58,9 @@ class KeptSecret:
 
 
 def read_table(content: Mapping[str, Any], keys: Mapping[str, Key], outside: Collection[str] = ()) -> dict[str, Any]:
-    """The values of what is given, by name. Raises ConfigError, also if a key is missing that is needed.
+    """Return the values of the given keys, by name. Raises ConfigError, also if a required key is missing.
 
-    *outside* are names that belong above the first table of a file: whoever writes one below it is told so.
+    *outside* are names that belong above the first table of a file; the error for one inside a table says so.
     """
     sources = {**{name: name for name in keys}, **{f"{name}_file": name for name in keys if keys[name].is_secret}}
     values: dict[str, Any] = {}
@@ -81,7 +81,7 @@ def read_table(content: Mapping[str, Any], keys: Mapping[str, Key], outside: Col
 
 
 def by_name(content: Mapping[str, Any], known: Collection[str], outside: Collection[str] = ()) -> dict[str, Any]:
-    """What *content* holds, by names with ``_``. Raises ConfigError for what is not known, or is there twice."""
+    """Return *content* with ``_`` in the names. Raises ConfigError for an unknown key, or one that is given twice."""
     values: dict[str, Any] = {}
     for key, value in content.items():
         name = key.replace("-", "_")
@@ -97,7 +97,7 @@ def by_name(content: Mapping[str, Any], known: Collection[str], outside: Collect
 
 @contextmanager
 def about(name: str) -> Iterator[None]:
-    """Within it what a ConfigError says is said of *name*."""
+    """Put *name* before the text of a ConfigError."""
     try:
         yield
     except ConfigError as error:
@@ -105,5 +105,5 @@ def about(name: str) -> Iterator[None]:
 
 
 def shown(name: str) -> str:
-    """A name as it is written in the file."""
+    """Return a name as it is written in the file."""
     return name.replace("_", "-")

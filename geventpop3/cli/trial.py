@@ -1,4 +1,4 @@
-"""Trying out what only a login would find: other servers are asked within a time limit, and no secret is repeated."""
+"""Trial queries for errors that only a login would find, with a time limit and with secrets masked."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from geventpop3.errors import ConfigError
 T = TypeVar("T")
 
 TRIAL_SECONDS = 20.0
-"""For all that one back end is asked. Most give up earlier by time limits of their own."""
+"""Seconds for all queries to one back end. Most give up earlier by time limits of their own."""
 
 _SECRET_KEY = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
 
 _IN_ADDRESS = re.compile(r"(?:password|passwd|pwd)\s*=\s*'?([^\s';&]+)|://[^/@\s:]*:([^@\s]+)@", re.IGNORECASE)
-"""A secret in a text that says how to connect: ``password=sesame``, ``postgresql://bob:sesame@host``."""
+"""A secret in a connection text: ``password=sesame``, ``postgresql://bob:sesame@host``."""
 
 
 def within_seconds(what: str, function: Callable[[], T]) -> T:
-    """Return what *function* returns in a thread of its own. Raises what it does, or ConfigError if it takes too long.
+    """Run *function* in a thread of its own and return its result.
 
-    A thread that does not come back is left behind: it ends with the process.
+    Raises its error, or ConfigError if it takes too long; its thread then runs on until the process ends.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []
@@ -32,7 +32,7 @@ def within_seconds(what: str, function: Callable[[], T]) -> T:
     def run() -> None:
         try:
             outcome.append(function())
-        except BaseException as error:  # noqa: BLE001  # raised again by whoever waits for it
+        except BaseException as error:  # noqa: BLE001  # raised again in the calling thread
             failure.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -46,7 +46,7 @@ def within_seconds(what: str, function: Callable[[], T]) -> T:
 
 
 def secrets_of(given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the secrets in the values of a table, those of the table ``connect`` of a database too."""
+    """Yield the secrets in the values of a table, also in the ``connect`` table of a database."""
     for value in given.values():
         if isinstance(value, KeptSecret):
             yield value.read()
@@ -58,7 +58,7 @@ def secrets_of(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def masked(text: str, secrets: list[str]) -> str:
-    """Return *text* with ``****`` for each of the secrets."""
+    """Return *text* with ``****`` in place of each secret."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "****")
     return text

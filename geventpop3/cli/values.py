@@ -1,6 +1,6 @@
-"""What a value may be: each check returns the value of a setting from what a file holds, or raises ConfigError.
+"""Checks of values: each returns the value of a setting from the value in a file, or raises ConfigError.
 
-What is said tells what was given, what is wanted, and how to write it where only the quotes are wrong.
+The error text has the given value, the wanted kind, and the correct notation if only the quotes are wrong.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from typing import Any, Literal, cast
 from geventpop3.errors import ConfigError
 
 Check = Callable[[Any], Any]
-"""The value of a setting, from what a file holds. Raises ConfigError with what is wrong with it."""
+"""A function that returns the value of a setting from the value in a file. Raises ConfigError with the reason."""
 
 
 def text(value: Any) -> str:
-    """Any text but the empty one."""
+    """Return the text unless it is empty."""
     if isinstance(value, str):
         return _some(value, f"{shown(value)} ")
     raise ConfigError(f"{shown(value)} is not a text" + (": write it in quotes" if _is_number(value) else ""))
 
 
 def secret(value: Any) -> str:
-    """A text that is not repeated in what is said about it."""
+    """Return a text that the error does not repeat."""
     if isinstance(value, str):
         return _some(value, "")
     raise ConfigError(f"is not a text, but {kind(value)}")
 
 
 def hostname(value: Any) -> str:
-    """The name of a host."""
+    """Return the name of a host."""
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", value) is None:
         raise ConfigError(f"{shown(value)} is not the name of a host")
     return value
 
 
 def switch(value: Any) -> bool:
-    """True or false."""
+    """Return a boolean."""
     if not isinstance(value, bool):
         hint = ": write it without quotes" if value in ("true", "false") else ""
         raise ConfigError(f"{shown(value)} is neither true nor false{hint}")
@@ -48,55 +48,55 @@ def switch(value: Any) -> bool:
 
 
 def seconds(value: Any) -> float:
-    """At least a second: a deadline."""
+    """Return the seconds of a deadline, at least 1."""
     if not _is_number(value) or not 1 <= value < math.inf:
         raise _no_number(value, "is not a number of seconds, at least 1")
     return cast("float", value)
 
 
 def duration(value: Any) -> float:
-    """Seconds, more than none."""
+    """Return seconds, more than 0."""
     if not _is_number(value) or not 0 < value < math.inf:
         raise _no_number(value, "is not a number of seconds, more than 0")
     return cast("float", value)
 
 
 def delay(value: Any) -> float:
-    """Seconds, or none."""
+    """Return seconds, 0 or more."""
     if not _is_number(value) or not 0 <= value < math.inf:
         raise _no_number(value, "is not a number of seconds, 0 or more")
     return cast("float", value)
 
 
 def delays(value: Any) -> tuple[float, ...]:
-    """Seconds, one after the other; there may be none of them."""
+    """Return a sequence of delays in seconds, which may be empty."""
     if not isinstance(value, list):
         raise ConfigError(f"{shown(value)} is not a list of seconds, such as [0, 1, 2.5]")
     return tuple(map(delay, value))
 
 
 def count(value: Any) -> int:
-    """A whole number from 1."""
+    """Return a whole number, 1 or more."""
     return _whole(value, 1, "is not a whole number, at least 1")
 
 
 def count_or_off(value: Any) -> int | None:
-    """A whole number from 1; false is no bound at all."""
+    """Return a whole number, 1 or more, or None (no limit) for false."""
     return None if value is False else _whole(value, 1, "is neither a whole number, at least 1, nor false")
 
 
 def whole(value: Any) -> int:
-    """A whole number from 0."""
+    """Return a whole number, 0 or more."""
     return _whole(value, 0, "is not a whole number, 0 or more")
 
 
 def days(value: Any) -> int | Literal["never"]:
-    """Days that mail is kept, or that it always is."""
+    """Return the days that mail is kept, or "never" if it does not expire."""
     return "never" if value == "never" else _whole(value, 0, 'is neither a whole number of days nor "never"')
 
 
 def one_of(*names: str) -> Check:
-    """One of these texts."""
+    """Return a check for one of these texts."""
 
     def check(value: Any) -> str:
         if value not in names:
@@ -108,7 +108,7 @@ def one_of(*names: str) -> Check:
 
 
 def texts(value: Any) -> tuple[str, ...]:
-    """A text, or some."""
+    """Return the texts of a list, or a single text as a tuple."""
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not given:
         raise ConfigError(f"{shown(value)} is not a text or a list of them")
@@ -116,7 +116,7 @@ def texts(value: Any) -> tuple[str, ...]:
 
 
 def networks(value: Any) -> tuple[str, ...]:
-    """Networks of IP addresses."""
+    """Return networks of IP addresses."""
     given = texts(value)
     for each in given:
         try:
@@ -127,14 +127,14 @@ def networks(value: Any) -> tuple[str, ...]:
 
 
 def table(value: Any) -> Mapping[str, Any]:
-    """A table of TOML; what it holds, which may be secret, is not repeated."""
+    """Return a TOML table; its content may be secret and is not in the error."""
     if not isinstance(value, dict):
         raise ConfigError(f"is not a table, but {kind(value)}")
     return value
 
 
 def tables(value: Any) -> tuple[Mapping[str, Any], ...]:
-    """Tables of TOML, in their order."""
+    """Return a list of TOML tables, in their order."""
     if isinstance(value, dict):
         raise ConfigError(
             "is one table, not a list of them: it begins with [[authenticator]], two brackets on both sides"
@@ -144,11 +144,11 @@ def tables(value: Any) -> tuple[Mapping[str, Any], ...]:
     return tuple(value)
 
 
-# What is said of a value
+# Error texts
 
 
 def shown(value: Any) -> str:
-    """A value as the file has it, and its kind where that is not to be seen."""
+    """Return a value as in the file, with its kind for a text or list; of a table only the kind."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
@@ -159,7 +159,7 @@ def shown(value: Any) -> str:
 
 
 def kind(value: Any) -> str:
-    """What sort of value it is; for what must not be repeated."""
+    """Return the kind of a value that must not be repeated."""
     names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a table"}
     return names.get(type(value), "a date or a time")
 
@@ -188,13 +188,13 @@ def _is_number(value: Any) -> bool:
 
 
 RESEMBLES = 0.7
-"""``port`` is not taken for ``proxy`` (0.67), nor for anything else that a server must not be told by mistake."""
+"""Minimum similarity for a suggestion, so that ``port`` does not suggest ``proxy`` (0.67) or another unrelated name."""
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """``: did you mean NAME?``, to be put behind what is said; nothing if no name resembles it.
+    """Return ``: did you mean NAME?`` to append to an error text, or nothing if no name is similar.
 
-    *prefix* is what all of them begin with, which makes nobody resemble another.
+    *prefix* is common to all names and is ignored in the comparison.
     """
     bare = list(dict.fromkeys(each.removeprefix(prefix) for each in known))
     words = sorted(re.split("[-_]", name.removeprefix(prefix)))

@@ -1,6 +1,6 @@
-"""What tests of POP3 applications need: dialogues to play, a server beside the test, awkward messages.
+"""Test tools for POP3 applications: dialogues to play, a server beside the test, awkward messages.
 
-Nothing here imports pytest but ``geventpop3.testing.plugin``, which pytest finds by itself.
+Only ``geventpop3.testing.plugin``, which pytest finds by itself, imports pytest.
 """
 
 from geventpop3.testing.errors import HandlerFailed

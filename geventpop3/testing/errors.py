@@ -1,4 +1,4 @@
-"""The errors of a server under test: what its thread logs as an error, handlers that raised among it."""
+"""The errors of a server under test: the errors that its thread logs, including exceptions of handlers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from gevent import monkey
 
 get_native_ident = monkey.get_original("threading", "get_ident")
-"""The number of the native thread, also where gevent has patched ``threading``."""
+"""A function that returns the number of the native thread, even if gevent has patched ``threading``."""
 
 _LOGGER = "geventpop3"
 
@@ -19,9 +19,9 @@ class HandlerFailed(AssertionError):
 
 
 class ErrorLog(logging.Handler):
-    """Keeps in *errors* what one native thread logs as an error, as text with its traceback; *thread* is its number.
+    """A log handler that keeps in *errors* the errors of native thread number *thread*, with their tracebacks.
 
-    The answer to such an error is ``-ERR [SYS/TEMP]`` or even ``+OK``, so a client may not notice it.
+    The reply after such an error is ``-ERR [SYS/TEMP]`` or even ``+OK``, so a client may not notice it.
     """
 
     def __init__(self, thread: int | None = None) -> None:
@@ -30,24 +30,24 @@ class ErrorLog(logging.Handler):
         self.thread = thread
 
     def handle(self, record: logging.LogRecord) -> bool:
-        # Without the handler's lock: only one thread comes further, and a patched lock is not for native threads.
+        # Without the handler's lock: only one thread appends, and a patched lock must not be used by native threads.
         if get_native_ident() == self.thread:
             self.errors.append(self.format(record))
         return True
 
     def open(self) -> None:
-        """Begin to keep them."""
+        """Begin to record errors."""
         logging.getLogger(_LOGGER).addHandler(self)
 
     def close(self) -> None:
-        """Keep no more; what is kept stays."""
+        """Stop recording; recorded errors stay."""
         logging.getLogger(_LOGGER).removeHandler(self)
         super().close()
 
 
 @contextmanager
 def errors_of_this_thread() -> Iterator[list[str]]:
-    """Keep what the calling thread logs as an error meanwhile."""
+    """Record the errors that the calling thread logs meanwhile."""
     log = ErrorLog(get_native_ident())
     log.open()
     try:
@@ -57,7 +57,7 @@ def errors_of_this_thread() -> Iterator[list[str]]:
 
 
 def raise_errors(*errors: list[str]) -> None:
-    """Raise HandlerFailed if there are any, and forget them."""
+    """Clear the lists and raise HandlerFailed if they had any errors."""
     __tracebackhide__ = True
     found = [text for one in errors for text in one]
     for one in errors:

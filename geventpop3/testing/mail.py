@@ -1,6 +1,6 @@
-"""Messages that servers and clients get wrong, and the octets that RETR must send for each.
+"""Messages that servers and clients often mishandle, and the octets that RETR must send for each.
 
-What must be sent is worked out here line by line, on purpose not by the encoder that servers use.
+The expected octets are computed here line by line, deliberately not by the server's encoder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ HEADER = b"From: Alice <alice@example.org>\nTo: bob@example.org\nSubject: %s\nMe
 
 
 class AwkwardMessage(NamedTuple):
-    """A message as it lies in a store: *name* is short and unique, *why* says what is awkward."""
+    """A message as stored: *name* is short and unique, *why* is the reason why it is awkward."""
 
     name: str
     why: str
@@ -22,7 +22,7 @@ class AwkwardMessage(NamedTuple):
 
     @property
     def sent(self) -> bytes:
-        """What the client must have after it removed the byte-stuffing: CRLF line ends, the last line ended."""
+        """Octets after the client removed the byte-stuffing: all lines end with CRLF, the last one too."""
         if not self.content:
             return b""
         sent = _LINE_END.sub(b"\r\n", self.content)
@@ -30,18 +30,18 @@ class AwkwardMessage(NamedTuple):
 
     @property
     def octets(self) -> int:
-        """What STAT, LIST and RETR must say (RFC 1939 section 11)."""
+        """Size that STAT, LIST and RETR must report (RFC 1939 section 11)."""
         return len(self.sent)
 
     @property
     def stuffed(self) -> bytes:
-        """The body of RETR's reply on the wire, termination octet and all (RFC 1939 section 3)."""
+        """Body of RETR's reply on the wire, with byte-stuffing and termination octet (RFC 1939 section 3)."""
         lines = self.sent.split(b"\r\n")[:-1]
         return b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n" for line in lines) + b".\r\n"
 
 
 def awkward_messages() -> list[AwkwardMessage]:
-    """All of them; the contents differ from each other, and each call makes them anew (some 25 MB)."""
+    """Return all awkward messages; no two contents are equal, and each call makes them anew (some 25 MB)."""
     return [
         _message("plain", "nothing: the message that the others are compared with", b"hello\n"),
         _message("leading-dots", "lines that begin with dots", b".one\n..two\n...three\n. four\n.\tfive\n"),

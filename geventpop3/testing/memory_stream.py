@@ -1,4 +1,4 @@
-"""A stream without a socket: what a client says is given, what the server says is kept."""
+"""A stream without a socket: the client's octets are given in advance, the server's octets are recorded."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from geventpop3.server.stream import PlainStream
 class MemoryStream(PlainStream):
     """A stream over a list of bytes: a session without a socket, for tests and tools.
 
-    What the session sends is collected in ``output``. Each of *chunks* is one ``recv``; a lazily made one may look at
-    ``output`` first, as a real client does.
+    The octets that the session sends are collected in ``output``. Each of *chunks* is one ``recv``; a generator may
+    read ``output`` before it yields the next, as a real client does.
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:

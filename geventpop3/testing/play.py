@@ -1,7 +1,7 @@
-"""Plays dialogues: against an application without a socket, or against whatever answers at an address.
+"""The player of dialogues, against an application without a socket, or against a server at an address.
 
-The player does what a client would: it waits for the greeting, says its part whole, by line or by octet, and looks at
-all that came once the server has no more to say.
+It acts as a client: it waits for the greeting and sends its commands whole, by line or by octet. It compares all that
+was received once the server has no more to send.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from geventpop3.testing.memory_stream import MemoryStream
 from geventpop3.testing.script import Dialogue, How, Kind, Step, load, parse, transcribe
 
 Application = POP3Server | Callable[[], POP3Server]
-"""A server, or what makes a fresh one."""
+"""A server, or a function that makes a fresh one."""
 
 PEER = ("127.0.0.1", 40000)
 LOCAL = ("127.0.0.1", 110)
@@ -32,15 +32,15 @@ _SHOWN_CHARACTERS = 200
 
 
 class Mismatch(AssertionError):
-    """The server did not answer as the dialogue has it; the text shows where, what was expected and what came."""
+    """A reply that differs from the dialogue; the text shows the place, the expected and the received lines."""
 
 
 class _Differs(Exception):
-    """Here the two part; the text says how."""
+    """A difference between replies and dialogue; the text describes it."""
 
 
 class _Turn(NamedTuple):
-    """What the client says, and how many of the server's steps, from the first on, must have come after it."""
+    """The client's steps of a turn, and the number of all server steps that must have been received after it."""
 
     says: Sequence[Step]
     heard: int
@@ -49,9 +49,9 @@ class _Turn(NamedTuple):
 def play(app: Application, script: str | Path | Dialogue, how: How = "lines", *, peer: tuple[str, int] = PEER) -> None:
     """Play *script* against *app* without a socket, in the caller's thread.
 
-    A factory makes the server that is played against, and that server is shut down in the end; a server that is given
-    stays as the dialogue leaves it. *peer* is where the client seems to come from. Raises Mismatch, ScriptError, and
-    ValueError if the dialogue cannot be played this way.
+    A server made by a factory is shut down at the end; a given server stays as the dialogue leaves it. *peer* is the
+    client's address that the server sees. Raises Mismatch, ScriptError, and ValueError if the dialogue cannot be played
+    this way.
     """
     dialogue = _dialogue(script, how)
     if isinstance(app, POP3Server):
@@ -69,7 +69,7 @@ def play_over_socket(
 ) -> None:
     """Play *script* against the server at *address*: host and port, or the path of a unix socket.
 
-    *timeout*: seconds that are waited for the server, each time. Raises as ``play`` does, OSError if nobody listens.
+    *timeout*: seconds for each wait for the server. Raises as ``play`` does, and OSError if it cannot connect.
     """
     dialogue = _dialogue(script, how)
     hearing = _Hearing(dialogue)
@@ -85,7 +85,7 @@ def play_over_socket(
 
 
 def made(app: Application) -> POP3Server:
-    """Return the server itself, or the one that the factory makes. Raises TypeError if that is no server."""
+    """Return the server itself, or the one that the factory makes. Raises TypeError if that is not a server."""
     if isinstance(app, POP3Server):
         return app
     pop3d: object = app()
@@ -106,7 +106,7 @@ def _dialogue(script: str | Path | Dialogue, how: How) -> Dialogue:
 
 
 def _turns(dialogue: Dialogue, how: How) -> list[_Turn]:
-    """The dialogue cut where the client waits; the first turn is the greeting, and whole there is but one more."""
+    """Return the dialogue cut where the client waits: first the greeting; played whole, only one more turn."""
     cuts = [0]
     for at, step in enumerate(dialogue.steps[1:], 1):
         if step.is_client and not dialogue.steps[at - 1].is_client and (how != "whole" or len(cuts) == 1):
@@ -119,7 +119,7 @@ def _turns(dialogue: Dialogue, how: How) -> list[_Turn]:
 
 
 class _Hearing:
-    """What came from the server, and how far it agrees with the dialogue."""
+    """The octets received from the server, and how far they agree with the dialogue."""
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.steps = [step for step in dialogue.steps if not step.is_client]
@@ -130,7 +130,7 @@ class _Hearing:
         self.closed = False
 
     def listen(self, wanted: int) -> bool:
-        """Whether the first *wanted* steps have come. Raises _Differs if something else did."""
+        """Return whether the first *wanted* steps were received. Raises _Differs if anything else was."""
         self.wanted = wanted
         while self.heard < wanted:
             octets = self._length(self.steps[self.heard])
@@ -143,7 +143,7 @@ class _Hearing:
         return True
 
     def _length(self, step: Step) -> int | None:
-        """How many octets of what came are this step; None if that cannot be said yet."""
+        """Return the number of received octets that are this step, or None if more must be received first."""
         if step.kind is Kind.CLOSED:
             if self.at < len(self.received):
                 raise _Differs("more came")
@@ -161,7 +161,7 @@ class _Hearing:
         return end - self.at
 
     def chunks(self, says: Sequence[Step], how: How) -> Iterator[bytes]:
-        """What the client sends, cut as it is sent. Raises _Differs if there is no timestamp to make a digest of."""
+        """Yield the client's octets as they are sent. Raises _Differs if a digest needs a timestamp that is missing."""
         said = [self._fill_in(step) for step in says if step.kind is Kind.SAY]
         if how == "octets":
             for octets in said:
@@ -183,7 +183,7 @@ class _Hearing:
 
 
 def _agrees(step: Step, line: bytes) -> bool:
-    """Whether *line*, with its CRLF, is the LINE or begins as the BEGINNING has it."""
+    """Return whether *line*, with its CRLF, is the LINE or begins with the BEGINNING."""
     if step.kind is not Kind.BEGINNING:
         return line == step.octets
     line = line.removesuffix(b"\r\n")
@@ -197,7 +197,7 @@ def _play_in_memory(pop3d: POP3Server, dialogue: Dialogue, how: How, peer: tuple
     trouble: str | None = None
 
     def client() -> Iterator[bytes]:
-        # A session asks for more only when all that it had to send is sent.
+        # A session receives again only after it has sent all its replies.
         nonlocal unsaid, trouble
         try:
             for turn in turns:
@@ -251,7 +251,7 @@ def _converse(sock: socket.socket, dialogue: Dialogue, how: How, hearing: _Heari
             if turn.says and turn.says[-1].kind is Kind.END:
                 sock.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
-            # The server has closed, as it may: what it said before is still to be read.
+            # The server may close early; its last replies are still to be read.
             if hearing.steps[-1].kind is not Kind.CLOSED:
                 raise
         while not hearing.listen(turn.heard):
@@ -274,7 +274,7 @@ def _receive(sock: socket.socket, hearing: _Hearing) -> None:
 
 
 def _mismatch(dialogue: Dialogue, how: How, hearing: _Hearing, trouble: str) -> Mismatch:
-    """The dialogue to where the two part, then a diff: what had to come before the client's next step, what came."""
+    """Return the dialogue up to the difference, then a diff of expected replies and received lines."""
     steps = dialogue.steps
     if hearing.heard < hearing.wanted:
         place = steps.index(hearing.steps[hearing.heard])
@@ -291,7 +291,7 @@ def _mismatch(dialogue: Dialogue, how: How, hearing: _Hearing, trouble: str) -> 
 
 
 def _diff(expected: Sequence[Step], came: Sequence[str]) -> list[tuple[str, str]]:
-    """The fewest changes that make what came of what was expected, as lines with a mark: "-", "+" or a blank."""
+    """Return the shortest diff from the expected to the received lines, each with a mark: "-", "+" or a blank."""
     removed = [[("-", step.text) for step in expected[:at]] for at in range(len(expected) + 1)]
     row = removed
     for line in came:
@@ -310,7 +310,7 @@ def _diff(expected: Sequence[Step], came: Sequence[str]) -> list[tuple[str, str]
 
 
 def _changes(diff: list[tuple[str, str]]) -> int:
-    """How many lines are other lines, missing or too many; a line instead of another is one change."""
+    """Return the number of replaced, missing and additional lines; a replaced line is one change."""
     changes = 0
     before = ""
     for mark, _ in diff:
@@ -320,7 +320,7 @@ def _changes(diff: list[tuple[str, str]]) -> int:
 
 
 def _is(step: Step, line: str) -> bool:
-    """Whether a line of a transcript is what *step* expects."""
+    """Return whether a line of a transcript is what *step* expects."""
     if step.kind is Kind.CLOSED or not line.startswith("S"):
         return line == step.text
     came = parse(line).steps[0]

@@ -1,6 +1,6 @@
-"""The fixtures that pytest finds by itself where geventpop3 is installed; all begin with ``pop3_``.
+"""The pytest fixtures, found by pytest where geventpop3 is installed; all names begin with ``pop3_``.
 
-This is the only module that imports pytest. It patches nothing and imports the test kit only when a fixture is used.
+Only this module imports pytest. It does not monkey-patch, and imports the test tools only when a fixture is used.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from geventpop3.testing import Address, Application, Dialogue
 
 Errors = Literal["fail", "ignore"]
-"""What the server's own errors, such as a handler that raised, are to the test."""
+"""The effect of the server's own errors, such as an exception of a handler, on the test."""
 
 _WATCHED = pytest.StashKey["list[Address]"]()
-"""The servers that are up, and whose errors fail a test."""
+"""Running servers whose errors fail a test."""
 
 
 @pytest.fixture(scope="session")
 def pop3_script() -> Callable[..., None]:
-    """``pop3_script(app, script)`` plays a dialogue without a socket, in every way it can be played.
+    """Play a dialogue without a socket, in every way it can be played: ``pop3_script(app, script)``.
 
-    *app* is a POP3Server, or a function that makes one if a session leaves traces: then each way has a fresh one.
-    *script* is the dialogue as text, a Path or parsed; see ``geventpop3.testing.script`` for the notation. A handler
-    that raises fails the test, unless *errors* is ``"ignore"``.
+    *app* is a POP3Server, or a function that makes a fresh one for each way, for sessions that leave traces. *script*
+    is the dialogue as text, a Path or parsed; see ``geventpop3.testing.script`` for the notation. A handler that raises
+    fails the test, unless *errors* is ``"ignore"``.
     """
     from geventpop3.testing.errors import errors_of_this_thread, raise_errors
     from geventpop3.testing.play import play
@@ -48,10 +48,10 @@ def pop3_script() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def pop3_server(pytestconfig: pytest.Config) -> Callable[..., AbstractContextManager[Address]]:
-    """``with pop3_server(app) as address:`` serves on a free port, from a native thread with a hub of its own.
+    """Serve on a free port, in a native thread with its own hub: ``with pop3_server(app) as address:``.
 
-    Clients that block, such as poplib, work in the test itself. See ``geventpop3.testing.serve``. A handler that raises
-    fails the test that is running, unless *errors* is ``"ignore"`` or the test removes it from ``address.errors``.
+    Blocking clients, such as poplib, can be used in the test itself. See ``geventpop3.testing.serve``. A handler that
+    raises fails the running test, unless *errors* is ``"ignore"`` or the test removes it from ``address.errors``.
     """
     from geventpop3.testing.errors import raise_errors
     from geventpop3.testing.server import serve
@@ -75,7 +75,7 @@ def pop3_server(pytestconfig: pytest.Config) -> Callable[..., AbstractContextMan
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Fail the test that was running if a server that outlives it has logged errors."""
+    """Fail the test if a server that outlives it has logged errors."""
     watched = item.config.stash.get(_WATCHED, ())
     if watched:
         from geventpop3.testing.errors import raise_errors

@@ -1,26 +1,26 @@
-r"""The notation of dialogues: what a client says and what a server must answer, as the RFCs print it.
+r"""The notation of dialogues: commands of a client and the replies that a server must send, as the RFCs print them.
 
-A line of a dialogue is one of these; blanks before it and empty lines mean nothing.
+A line of a dialogue is one of these; leading blanks and empty lines are ignored.
 
     # text                  a comment
     C: USER alice           the client sends the line, with CRLF; "C:" alone is an empty line
-    C! "NOOP\n" "x" * 300   the client sends these octets and no more: strings in a row, each repeated if need be
-    C: APOP al <apop word>  the digest of the greeting's timestamp and *word*, as APOP has it (RFC 1939 section 7)
+    C! "NOOP\n" "x" * 300   the client sends exactly these octets: strings in a row, each repeated if need be
+    C: APOP al <apop word>  the APOP digest of the greeting's timestamp and *word* (RFC 1939 section 7)
     C: <end>                the client ends its input, and still reads
     S: +OK 2 320            the server sends this line, with CRLF
-    S: +OK ...              a line that begins so: "+OK", or "+OK " and anything
-    S: 1 abc...             a line that begins so: "1 abc" and anything
+    S: +OK ...              a line with this beginning: "+OK", or "+OK " and anything
+    S: 1 abc...             a line with this beginning: "1 abc" and anything
     S! "a\rb\r\n"           the server sends these octets
     S: <closed>             the server closes, and has sent no more; nothing follows
 
-In strings ``\r \n \t \0 \" \\`` and ``\xHH`` are octets; all other text is UTF-8, and a byte order mark that begins a
-file means nothing. A line of a multi-line response is a line like any other, byte-stuffed, and its end is ``S: .``. All
-``S:`` that follow a ``C:`` must have come before the client says the next, and nothing else; several
-``C:`` in a row are said without waiting.
+In strings ``\r \n \t \0 \" \\`` and ``\xHH`` are octets; all other text is UTF-8. A byte order mark at the beginning of
+a file is ignored. The lines of a multi-line response are written like others, byte-stuffed, and end with ``S: .``. All
+``S:`` that follow a ``C:`` must have arrived, and nothing else, before the client sends the next. Several ``C:`` in a
+row are sent without waiting.
 
 A dialogue that does not end with ``S: <closed>`` ends as if ``C: <end>`` stood there: the server must send no more.
 
-Where the client must wait for a reply, a dialogue says at its head which way it cannot be played, and why:
+If the client must wait for a reply, the dialogue names at its head the ways in which it cannot be played, and why:
 
     # not whole: what is sent along with STLS is thrown away
 """
@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 How = Literal["whole", "lines", "octets"]
-"""All that the client says at once once the greeting has come (pipelined), line by line, octet by octet."""
+"""Ways to send the client's octets: all at once after the greeting (pipelined), by line, or by octet."""
 
 WAYS: tuple[How, ...] = ("whole", "lines", "octets")
 
@@ -46,11 +46,11 @@ _RESERVED = re.compile(r"<.*>")
 
 
 class ScriptError(ValueError):
-    """A dialogue that is not written as the notation has it; begins with file and line."""
+    """An error in the notation of a dialogue; the text begins with file and line."""
 
 
 class Kind(Enum):
-    """What a step is."""
+    """The kinds of steps."""
 
     SAY = "the client sends octets"
     END = "the client ends its input"
@@ -63,7 +63,7 @@ class Kind(Enum):
 class Step(NamedTuple):
     """One line of a dialogue: *octets* with line end, except for BEGINNING; *number* and *text* as in the file.
 
-    *secret* is the word of ``<apop word>``: the digest and CRLF follow *octets*.
+    *secret* is the word of ``<apop word>``; the digest and CRLF are sent after *octets*.
     """
 
     kind: Kind
@@ -74,12 +74,12 @@ class Step(NamedTuple):
 
     @property
     def is_client(self) -> bool:
-        """Whether the client does it."""
+        """True if it is a step of the client."""
         return self.kind in (Kind.SAY, Kind.END)
 
 
 class Dialogue(NamedTuple):
-    """A parsed dialogue: *name* is for messages, *impossible* the ways it cannot be played and why."""
+    """A parsed dialogue: *name* is for error texts, *impossible* has the ways it cannot be played, and why."""
 
     name: str
     steps: tuple[Step, ...]
@@ -87,17 +87,17 @@ class Dialogue(NamedTuple):
 
     @property
     def ways(self) -> tuple[How, ...]:
-        """The ways in which it can be played."""
+        """Ways in which the dialogue can be played."""
         return tuple(way for way in WAYS if way not in self.impossible)
 
 
 def load(path: str | Path) -> Dialogue:
-    """The dialogue in a file. Raises ScriptError, OSError."""
+    """Return the dialogue in a file. Raises ScriptError, OSError."""
     return parse(Path(path).read_text("utf-8-sig"), str(path))
 
 
 def parse(text: str, name: str = "<dialogue>") -> Dialogue:
-    """The dialogue that *text* is; *name* is for messages. Raises ScriptError."""
+    """Return the dialogue in *text*; *name* is for error texts. Raises ScriptError."""
     steps: list[Step] = []
     impossible: dict[How, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -126,7 +126,7 @@ def _directive(line: str, impossible: dict[How, str], *, at_head: bool) -> None:
     way, reason = found[1], found[2]
     known = next((one for one in WAYS if one == way), None)
     if known is None and reason is None:
-        return  # a sentence that happens to begin so
+        return  # an ordinary comment
     if known is None:
         raise ScriptError(f"there is no way {way!r}, only {', '.join(WAYS)}")
     if not reason:
@@ -195,7 +195,7 @@ def _unescape(octets: bytes) -> bytes:
 
 
 def transcribe(octets: bytes) -> list[str]:
-    """What a server sent, in this notation: parsing the lines gives the octets again."""
+    """Return the server's octets as lines of this notation; parsing the lines gives the octets again."""
     *lines, rest = octets.split(b"\n")
     transcript = [_transcribe_line(line + b"\n") for line in lines]
     return [*transcript, f"S! {quote(rest)}"] if rest else transcript
@@ -213,7 +213,7 @@ def _transcribe_line(line: bytes) -> str:
 
 
 def quote(octets: bytes) -> str:
-    r"""The octets as a string of this notation: printable ASCII as it is, all else escaped."""
+    r"""Return the octets as a string of this notation: printable ASCII unchanged, all else escaped."""
     names = {value[0]: f"\\{key.decode()}" for key, value in _ESCAPES.items()}
     text = "".join(names.get(octet) or (chr(octet) if 32 <= octet < 127 else f"\\x{octet:02x}") for octet in octets)
     return f'"{text}"'

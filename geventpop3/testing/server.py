@@ -1,7 +1,6 @@
-"""A server beside the test: it runs in a native thread with a hub of its own, so clients that block can be tested.
+"""A server beside the test, in a native thread with its own hub, so that blocking clients can be tested.
 
-The thread is a native one also in a process that is monkey-patched. Once it has ended nothing of it is left: no thread,
-no greenlet, no descriptor.
+The thread is native also in a monkey-patched process. After its end no thread, greenlet or descriptor is left.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from geventpop3.testing.errors import ErrorLog, get_native_ident
 from geventpop3.testing.play import Application, made
 
 STOP_SECONDS = 30.0
-"""How long a thread that was told to stop is waited for; the server's own shutdown grace is part of it."""
+"""Maximum wait for the thread's end after a stop, including the server's own shutdown grace."""
 
 
 class _HostAndPort(NamedTuple):
@@ -28,13 +27,13 @@ class _HostAndPort(NamedTuple):
 
 
 class Address(_HostAndPort):
-    """Where the server listens; ``poplib.POP3(*address)`` connects to it."""
+    """The address at which the server listens; ``poplib.POP3(*address)`` connects to it."""
 
     errors: list[str]
-    """What the server logged as an error, such as a handler that raised: texts with tracebacks."""
+    """Texts, with tracebacks, of the errors that the server logged, such as exceptions of handlers."""
 
     tls_ports: tuple[int, ...]
-    """The ports where TLS comes before the greeting, in the order of the server's ``tls_listen``."""
+    """Ports with TLS before the greeting, in the order of the server's ``tls_listen``."""
 
     def __new__(cls, host: str, port: int) -> Self:
         address = super().__new__(cls, host, port)
@@ -51,7 +50,7 @@ class Address(_HostAndPort):
 
     @property
     def url(self) -> str:
-        """``pop3://127.0.0.1:4711``; ``pop3s:`` if TLS comes first even there."""
+        """URL such as ``pop3://127.0.0.1:4711``; ``pop3s:`` if this port too has TLS before the greeting."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         scheme = "pop3s" if self.port in self.tls_ports else "pop3"
         return f"{scheme}://{host}:{self.port}"
@@ -59,12 +58,12 @@ class Address(_HostAndPort):
 
 @contextmanager
 def serve(app: Application, host: str = "127.0.0.1") -> Iterator[Address]:
-    """Serve *app* on free ports of *host*, from a thread of its own, as long as the context lasts.
+    """Serve *app* on free ports of *host*, in a thread of its own, as long as the context lasts.
 
-    A factory is called in that thread. In place of each place of the server's own there is a free port, with TLS before
-    the greeting where that has it; all else is as the server was made. It is shut down in the end, and so cannot be
-    served twice. Raises what making or starting the server raises, OSError if it cannot bind; TimeoutError if it does
-    not end. Errors of the server's are in ``errors`` of the address and raise nothing.
+    A factory is called in that thread. A free port replaces each address of the server, with TLS before the greeting
+    where that has it; all else is as the server was made. At the end the server is shut down, so it cannot be served
+    twice. Raises errors of making or starting the server, OSError if it cannot bind, TimeoutError if it does not end.
+    Errors that the server logs are in ``errors`` of the address and are not raised.
     """
     server = ServerThread(app, host)
     address = server.start()
@@ -75,7 +74,7 @@ def serve(app: Application, host: str = "127.0.0.1") -> Iterator[Address]:
 
 
 class ServerThread:
-    """What ``serve`` does, in two halves; call each once, from any thread."""
+    """A server in a native thread: ``serve`` as two methods; call each once, from any thread."""
 
     def __init__(self, app: Application, host: str = "127.0.0.1") -> None:
         self._app = app
@@ -83,14 +82,14 @@ class ServerThread:
         self._started = _Signal()
         self._ended = _Signal()
         self._guard = _allocate_lock()
-        self._wake: Any = None  # the watcher through which other threads reach the hub, while it runs
+        self._wake: Any = None  # watcher by which other threads wake the hub, while it runs
         self._join: Callable[[float], object] = lambda _: None
         self._errors = ErrorLog()
         self._address: Address | None = None
         self._error: BaseException | None = None
 
     def start(self) -> Address:
-        """Serve, and return where once connections are accepted. Raises as ``serve`` does."""
+        """Serve, and return the address once connections are accepted. Raises as ``serve`` does."""
         self._errors.open()
         self._join = _start_native_thread(self._run)
         self._started.wait(None)
@@ -100,7 +99,7 @@ class ServerThread:
         return self._address
 
     def stop(self) -> None:
-        """Shut down gracefully and wait for the end. Raises what the server failed with meanwhile, TimeoutError."""
+        """Shut down gracefully and wait for the end. Raises the error at which the server failed, TimeoutError."""
         with self._guard:
             if self._wake is not None:
                 self._wake.send()
@@ -152,7 +151,7 @@ class ServerThread:
 
 
 def _start_native_thread(run: Callable[[], None]) -> Callable[[float], object]:
-    """Start it; what is returned waits for its end, at most so many seconds."""
+    """Start the thread and return a function that waits for its end, at most the given seconds."""
     if not monkey.is_module_patched("threading"):
         thread = threading.Thread(target=run, name="geventpop3.testing", daemon=True)
         thread.start()
@@ -168,7 +167,7 @@ def _allocate_lock() -> Any:
 
 
 class _Signal:
-    """Something that happens once, and that threads wait for without any hub."""
+    """A one-time signal for which threads wait without a hub."""
 
     def __init__(self) -> None:
         self._lock = _allocate_lock()
@@ -176,13 +175,13 @@ class _Signal:
         self._happened = False
 
     def set(self) -> None:
-        """It has happened; saying so again, in the same thread, changes nothing."""
+        """Set the signal; a second call, in the same thread, has no effect."""
         if not self._happened:
             self._happened = True
             self._lock.release()
 
     def wait(self, seconds: float | None) -> bool:
-        """Whether it has happened, within these seconds."""
+        """Wait at most *seconds* (None: without limit) and return whether the signal was set."""
         happened: bool = self._lock.acquire(timeout=-1 if seconds is None else seconds)
         if happened:
             self._lock.release()

@@ -1,12 +1,12 @@
-"""Several processes behind one listening socket, looked after by gunicorn's arbiter; needs geventpop3[workers].
+"""Several processes behind one listening socket, supervised by gunicorn's arbiter; needs geventpop3[workers].
 
-``gunicorn -k geventpop3.workers.Worker module:pop3d`` serves an application's server, ``serve`` the one that a function
-builds, and ``Beside`` one beside a WSGI application in ``gunicorn -k gevent``. Whoever imports this has gunicorn, or an
-ImportError that says what to install.
+``gunicorn -k geventpop3.workers.Worker module:pop3d`` serves an application's server. ``serve`` serves one that a
+function builds, and ``Beside`` one beside a WSGI application in ``gunicorn -k gevent``. Without gunicorn the import
+raises an ImportError that names the package to install.
 """
 
 try:
-    import gunicorn  # noqa: F401  # found missing here, where it can be said in words
+    import gunicorn  # noqa: F401  # imported for a clear error if it is missing
 except ImportError:
     raise ImportError("several workers need an extra: pip install 'geventpop3[workers]'") from None
 

@@ -1,8 +1,8 @@
-"""gunicorn's arbiter with three habits of its own: who is leaving does not count, nobody leaves before a successor, and
-what breaks each worker at once does not make it fork without end.
+"""gunicorn's arbiter with three changes: leaving workers do not count, a worker leaves only after its successor serves,
+and early exits of workers delay new ones.
 
-Sessions of POP3 may last for minutes, and gunicorn takes a worker that only waits for its last session for one that
-serves. So counts are kept here, and a worker is told to leave only when enough others have given a sign of life.
+POP3 sessions may last for minutes, and gunicorn counts a worker that only waits for its last session as serving. So the
+workers are counted here, and one is asked to leave only when enough others have given a sign of life.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from geventpop3.server.addresses import format_address
 from geventpop3.workers.backoff import Patience
 
 STOP_PATIENCE = 2.0
-"""Seconds that sessions have to end by themselves when the service ends. With the time that running replies then get,
-it is less than the ten seconds after which container engines kill."""
+"""Seconds that sessions have to end by themselves when the service ends. Together with the time for running replies
+they are less than the ten seconds after which container engines kill."""
 
 _STOP_LOOK = 0.05
 
 
 def inherits() -> bool:
-    """Whether this process was given its listening sockets, by systemd or by the one that it replaces (SIGUSR2)."""
+    """Return whether this process inherited listening sockets, from systemd or the process it replaces (SIGUSR2)."""
     return "GUNICORN_FD" in os.environ or os.environ.get("LISTEN_PID") == str(os.getpid())
 
 
 class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
-    """Keeps so many workers, starts new ones at SIGHUP, and gives up only when there is none that serves.
+    """An arbiter that keeps the number of workers, replaces them at SIGHUP, and gives up only if none serves.
 
     *descriptors* are its listening sockets; without them it must have inherited some.
     """
 
     def __init__(self, app: Any, descriptors: Sequence[int]) -> None:
         super().__init__(app)
-        # As it was started, `python -m` included: sys.argv would begin with a file of the package.
+        # The original command, also with `python -m`: sys.argv would begin with a file of the package.
         self.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
         self._descriptors = descriptors
         self._leaving: set[int] = set()
@@ -54,11 +54,11 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
         descriptors = self._descriptors or _inherited()
         self.LISTENERS = [_Listener(one) for one in sock.create_sockets(self.cfg, self.log, descriptors)]
         super().start()
-        # Also of the second parent and those after it: systemd's sockets are nobody's to remove.
+        # Also true in a parent that replaced another (SIGUSR2): no process may remove systemd's sockets.
         self.systemd = "LISTEN_FDS" in self.cfg.env_orig
 
     def stop(self, graceful: bool = True) -> None:
-        """End the workers; sessions have ``STOP_PATIENCE`` seconds to end, or as long as ever if others take over."""
+        """Stop the workers; sessions have ``STOP_PATIENCE`` seconds to end, or the full time if a new parent serves."""
         self._ending = True
         if graceful and self.reexec_pid == self.master_pid == 0:
             sock.close_sockets(self.LISTENERS, not self.systemd)
@@ -72,13 +72,13 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
         super().stop(graceful)
 
     def reexec(self) -> None:
-        """Make a new parent; it inherits the sockets where they are, which is no longer where systemd put them."""
+        """Start a new parent; it inherits the sockets at their present descriptors, not at those of systemd."""
         from_systemd, self.systemd = self.systemd, False
         super().reexec()
         self.systemd = from_systemd
 
     def handle_hup(self) -> None:
-        """New workers with what is configured now; if that cannot work, nothing changes."""
+        """Replace the workers, with the new configuration; if it has an error, log that and change nothing."""
         try:
             self.app.reload()
         except ConfigError as error:
@@ -86,11 +86,11 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
             return
         self.log.reopen_files()
         self._outdated = self.worker_age
-        self._patience = Patience()  # what broke the workers may be mended
+        self._patience = Patience()  # the new configuration may have removed the cause
         self.manage_workers()
 
     def manage_workers(self) -> None:
-        """As many up-to-date workers as are wanted; then the oldest of those that are too many leave."""
+        """Start missing up-to-date workers; then ask the oldest surplus workers to leave."""
         now = time.monotonic()
         self._mourn(now)
         self._leaving &= self.WORKERS.keys()
@@ -110,13 +110,13 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
         return pid
 
     def reap_workers(self) -> None:
-        """Bury the dead; one that never came to serve ends everything only if no other serves."""
+        """Reap exited workers; a boot failure stops the arbiter only if no worker serves."""
         while True:
             try:
                 super().reap_workers()
             except HaltServer as halt:
                 if self._ending:
-                    continue  # it is over already, and in good order
+                    continue  # the arbiter is stopping anyway
                 if not any(map(_serves, self.WORKERS.values())):
                     raise
                 self.log.error("%s The others serve on; it is tried again.", halt.reason)
@@ -124,7 +124,7 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
                 return
 
     def _mourn(self, now: float) -> None:
-        """Who was not told to leave and is gone makes patient, if that was soon."""
+        """Delay new workers after early exits of workers that were not asked to leave."""
         for pid in self._began.keys() - self.WORKERS.keys():
             began = self._began.pop(pid)
             seconds = 0.0 if pid in self._leaving else self._patience.lost(now - began, now, self.num_workers)
@@ -136,7 +136,7 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
 
 
 class _Listener:
-    """A listening socket that gunicorn looks after, whose name is not that of a server of HTTP."""
+    """A listening socket of gunicorn whose text is its address, not an HTTP URL."""
 
     def __init__(self, made: Any) -> None:
         self._made = made
@@ -149,7 +149,7 @@ class _Listener:
 
 
 def _inherited() -> Iterable[int]:
-    """From systemd, or from the parent that this one replaces."""
+    """Return the descriptors from systemd, or from the parent that this one replaces. Raises ConfigError."""
     if count := systemd.listen_fds():
         return range(systemd.SD_LISTEN_FDS_START, systemd.SD_LISTEN_FDS_START + count)
     numbers = os.environ.pop("GUNICORN_FD", "")
@@ -159,6 +159,9 @@ def _inherited() -> Iterable[int]:
 
 
 def _serves(worker: Any) -> bool:
-    """Whether it has given a sign of life: gunicorn stamps its file by the monotonic clock, at first by the other."""
+    """Return whether the worker has given a sign of life.
+
+    gunicorn makes its file with a time of the wall clock; each sign of life sets it to the monotonic clock.
+    """
     stamp: float = worker.tmp.last_update()
     return stamp <= time.monotonic()

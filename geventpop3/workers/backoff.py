@@ -1,27 +1,27 @@
-"""How long to wait before a worker is replaced: not at all for one that dies, longer and longer if all die young.
+"""Backoff before a worker is replaced: none for a single exit, longer and longer if all workers exit early.
 
-A client that can crash a worker must not keep the service down for long by it, so the wait is bounded.
+The delay is bounded, so that a client that can crash workers cannot keep the service down for long.
 """
 
 from __future__ import annotations
 
 STEADY_SECONDS = 60.0
-"""A worker that has lived for so long was in order."""
+"""Seconds after which an exit of a worker is no longer early."""
 
 LONGEST_SECONDS = 8.0
 
 
 class Patience:
-    """Counts workers that died young, one after the other. Time is what it is told, in seconds of one clock."""
+    """A counter of consecutive early exits of workers. All times are seconds of one clock, given by the caller."""
 
     def __init__(self) -> None:
         self._lost = 0
         self._until = 0.0
 
     def lost(self, lived: float, now: float, workers: int) -> float:
-        """A worker that lived so long, one of so many *workers*, is gone; seconds until the next should begin, or 0.
+        """Count the exit of a worker that lived *lived* seconds; return the delay until the next start, or 0.
 
-        As many as there are workers are replaced at once: what took one may have taken all of them.
+        The first *workers* early exits cause no delay: one cause may have ended all workers.
         """
         self._lost = self._lost + 1 if lived < STEADY_SECONDS else 0
         rounds = (self._lost - 1) // max(1, workers)
@@ -32,5 +32,5 @@ class Patience:
         return seconds
 
     def is_needed(self, now: float) -> bool:
-        """Whether none should begin yet."""
+        """Return whether a new worker must wait."""
         return now < self._until

@@ -1,8 +1,7 @@
 """A POP3 server beside a WSGI application, in the workers of ``gunicorn -k gevent``.
 
-The hooks of gunicorn's configuration file start it and end it. The arbiter binds before it forks, so that no worker
-finds the address taken, and keeps the sockets as long as it lives: clients wait in the kernel's queue while workers
-change.
+Hooks in gunicorn's configuration file start and stop it. The arbiter binds before it forks, so that no worker finds the
+address in use. It keeps the sockets as long as it lives: clients wait in the kernel's queue while workers change.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from geventpop3.workers.serving import bind
 from geventpop3.workers.worker import LAST_SECONDS, imported, log_as_gunicorn
 
 VARIABLE = "GUNICORN_POP3_FD"
-"""The environment variable by which an arbiter hands its sockets to the one that replaces it (SIGUSR2)."""
+"""The environment variable by which an arbiter passes its sockets to the one that replaces it (SIGUSR2)."""
 
 LOOK_SECONDS = 0.5
-"""Between two looks whether gunicorn has told the worker to leave."""
+"""Seconds between two checks whether gunicorn has asked the worker to leave."""
 
 
 class Beside:
     """The hooks that serve *app* at *listen* in each gevent worker of gunicorn; one for each configuration file.
 
     *app* is ``"module:name"`` or ``"module:function()"``, imported in each worker after the WSGI application, or a
-    function that returns the server. *listen* are texts as ``POP3Server`` takes them; the server's own places are not
-    bound, but a place at a port of its ``tls_listen`` has TLS from the start.
+    function that returns the server. *listen* are texts as ``POP3Server`` takes them. The server's own addresses are
+    not bound, but an address at a port of its ``tls_listen`` has TLS from the start.
 
     Raises ConfigError.
     """
@@ -54,16 +53,16 @@ class Beside:
         self._serving: _Serving | None = None
 
     def pre_fork(self, server: Any, worker: Any) -> None:
-        """Bind in the arbiter what is not bound yet. Raises HaltServer, at which gunicorn ends and says why."""
+        """Bind missing sockets in the arbiter. Raises HaltServer, at which gunicorn exits with the reason."""
         _check_worker_class(type(worker))
         _listeners.hold(self, server)
 
     def post_worker_init(self, worker: Any) -> None:
-        """Serve in this worker, which is monkey-patched and has its event loop by now."""
+        """Serve in this worker, which is already monkey-patched and has its event loop."""
         self._serving = _Serving(worker, self._made(worker), _listeners.hand_over())
 
     def worker_exit(self, _server: Any, _worker: Any) -> None:
-        """End the server of this worker, if one was started in this process."""
+        """Stop the server of this worker, if one was started in this process."""
         if self._serving is not None:
             self._serving.end()
 
@@ -82,7 +81,7 @@ class Beside:
 class _Listeners:
     """The listening sockets of this arbiter, by address.
 
-    They outlive a Beside: gunicorn executes the configuration file again at SIGHUP.
+    They outlive a ``Beside``: gunicorn executes the configuration file again at SIGHUP.
     """
 
     def __init__(self) -> None:
@@ -90,7 +89,7 @@ class _Listeners:
         self._holder: tuple[Beside, Any] | None = None
 
     def hold(self, beside: Beside, server: Any) -> None:
-        """Bind the places of *beside* that are not bound, and close those that its configuration no longer has."""
+        """Bind the addresses of *beside* that are not bound, and close those that it no longer has."""
         if self._holder is not None and self._holder[0] is not beside and self._holder[1] is server.cfg:
             raise HaltServer("one Beside for each gunicorn: its server may listen at several places", 1)
         begins = self._holder is None
@@ -101,12 +100,12 @@ class _Listeners:
         for text in beside._listen:
             if text not in self._descriptors:
                 self._bind(text, server, begins=begins)
-        # gunicorn gives this environment to the arbiter that replaces it.
+        # gunicorn passes this environment to the arbiter that replaces this one.
         server.cfg.env_orig[VARIABLE] = json.dumps(self._descriptors)
 
     def _bind(self, text: str, server: Any, *, begins: bool) -> None:
         try:
-            # A patched arbiter has an event loop anyway, and gunicorn's worker makes its own.
+            # A patched arbiter has an event loop already, and gunicorn's worker makes its own.
             patched = monkey.is_module_patched("threading")
             found = acceptor.bind(parse_address(text)).detach() if patched else bind([text])[0]
         except OSError as error:
@@ -119,7 +118,7 @@ class _Listeners:
         self._descriptors[text] = found
 
     def hand_over(self) -> list[Any]:
-        """Return the sockets; they are this process's, a worker's, from now on."""
+        """Return the sockets; from now on this process, a worker, owns them."""
         sockets = [acceptor.take_over(descriptor) for descriptor in self._descriptors.values()]
         self._descriptors.clear()
         return sockets
@@ -129,9 +128,9 @@ _listeners = _Listeners()
 
 
 class _Serving:
-    """A server that was started in a worker, and its end, which begins when gunicorn tells the worker to leave.
+    """A server started in a worker; it stops when gunicorn asks the worker to leave.
 
-    Both servers leave at once: the arbiter kills a worker whose HTTP requests have used all its time.
+    It stops at the same time as the HTTP server: the arbiter kills a worker whose HTTP requests have used all its time.
     """
 
     def __init__(self, worker: Any, pop3d: POP3Server, sockets: list[Any]) -> None:
@@ -153,8 +152,8 @@ class _Serving:
         self._pop3d.shutdown(self._grace)
 
     def end(self) -> None:
-        """Wait for the end; in a child that this worker has forked, which serves nothing, it comes at once."""
-        self._worker.alive = False  # it still is if its parent is gone, or an exception ends it
+        """Wait until the server has stopped; return at once in a forked child of this worker, which serves nothing."""
+        self._worker.alive = False  # still true if its parent is gone, or an exception ends it
         self._leaving.join()
 
 
@@ -166,6 +165,6 @@ def _check_worker_class(found: type) -> None:
 
 
 def _cannot_begin(worker: Any, text: str) -> SystemExit:
-    """The operator's mistake, as a line in the log and the status at which gunicorn gives up."""
+    """Log the operator's mistake in one line; return the exit with the status at which gunicorn gives up."""
     worker.log.error("a worker cannot begin: %s", text)
     return SystemExit(Arbiter.WORKER_BOOT_ERROR)

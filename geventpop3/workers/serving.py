@@ -1,7 +1,7 @@
-"""``serve`` for programs that are no gunicorn configuration: bind, fork, build a server in each process, reload.
+"""``serve`` for programs without a gunicorn configuration: bind, fork, build a server in each process, reload.
 
-The process that forks makes no hub, so that none is inherited; what it binds or inherits, from systemd or from the
-process it replaces, all workers accept from.
+The process that forks makes no hub, so that workers inherit none. All workers accept from the sockets that it binds or
+inherits, from systemd or the process it replaces.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from geventpop3.server.server import POP3Server
 from geventpop3.workers.arbiter import Arbiter
 from geventpop3.workers.worker import Worker
 
-_MEMORY = "/dev/shm"  # noqa: S108  # gunicorn makes its file there safely, and removes it at once
+_MEMORY = "/dev/shm"  # noqa: S108  # gunicorn creates its file there safely and unlinks it at once
 
 T = TypeVar("T")
 
 Build = Callable[[], POP3Server]
-"""Makes the server of one worker, in that worker, after it has become the user it shall be."""
+"""A function that makes the server of one worker, called in that worker after the change of user."""
 
 
 class _Log(Logger):  # type: ignore[misc]  # gunicorn is untyped
-    """gunicorn's lines go where all of ours go, by the level that is set there."""
+    """A logger that sends gunicorn's lines to our loggers, at the level set there."""
 
     def setup(self, cfg: Any) -> None:
         self.error_log = logging.getLogger("geventpop3.workers")
@@ -45,7 +45,7 @@ class _Log(Logger):  # type: ignore[misc]  # gunicorn is untyped
 
 
 class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
-    """What gunicorn's arbiter asks for its configuration and for what to serve."""
+    """The application from which gunicorn's arbiter gets its configuration and the server."""
 
     def __init__(self, settings: dict[str, Any], build: Build, renew: Callable[[], Build]) -> None:
         self._settings = settings
@@ -65,7 +65,10 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untype
 
 
 def aside(function: Callable[[], T]) -> T:
-    """What *function* returns or raises, called where the hub that it may make is not the forking process's own."""
+    """Call *function* in a native thread and return its result or raise its error.
+
+    A hub that it makes is destroyed, so that a forked worker inherits none.
+    """
     if monkey.is_module_patched("threading"):
         raise RuntimeError("a process that is to fork must not be monkey-patched")
     outcome: list[T] = []
@@ -77,7 +80,7 @@ def aside(function: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
             failed.append(error)
         finally:
-            # With it go its greenlets, and the threads that looked up names.
+            # This also ends the hub's greenlets, and the threads that looked up names.
             gevent.get_hub().destroy(destroy_loop=True)
 
     thread = threading.Thread(target=work)
@@ -89,9 +92,9 @@ def aside(function: Callable[[], T]) -> T:
 
 
 def bind(addresses: Iterable[str]) -> list[int]:
-    """Descriptors of sockets that listen at *addresses*, texts as ``POP3Server`` takes them.
+    """Return descriptors of sockets that listen at *addresses*, texts as ``POP3Server`` takes them.
 
-    Raises ConfigError, and OSError with the address as its filename; then none is left open.
+    Raises ConfigError, and OSError with the address as its filename; then no socket is left open.
     """
 
     def work() -> list[int]:
@@ -120,13 +123,13 @@ def serve(
     graceful_timeout: int = 30,
     timeout: int = 30,
 ) -> NoReturn:
-    """Serve in *workers* processes until a signal ends it, then exit.
+    """Serve in *workers* processes until a signal, then exit. Raises ConfigError.
 
     *descriptors* are listening sockets (``bind``), none if this process ``inherits`` them. *build* is called in each
-    worker; *reload* at SIGHUP, here, for the *build* of the workers that come then, and raises ConfigError if all stays
-    as it is. Workers become *user* and *group* (default: that user's) before they build. A worker that leaves gives its
-    sessions *graceful_timeout* seconds; one that shows no sign of life for *timeout* seconds is killed. Raises
-    ConfigError.
+    worker. *reload* is called in this process at SIGHUP and returns the *build* of the next workers; it raises
+    ConfigError to keep the present one. Workers become *user* and *group* (default: that user's) before they build. A
+    worker that leaves gives its sessions *graceful_timeout* seconds. One without a sign of life for *timeout* seconds
+    is killed.
     """
     accounts = identity(user, group)
     _check_rights(accounts)
@@ -140,11 +143,11 @@ def serve(
         "logger_class": _Log,
         "errorlog": None,
         "control_socket_disable": True,
-        # So that a sign of life waits for no disk.
+        # In memory, so that a sign of life does not wait for a disk.
         "worker_tmp_dir": _MEMORY if os.path.isdir(_MEMORY) else None,
         **accounts,
     }
-    if pid_file is not None and "GUNICORN_PID" not in os.environ:  # who replaces another writes a second one
+    if pid_file is not None and "GUNICORN_PID" not in os.environ:  # a replacing process (SIGUSR2) writes a second file
         _check_pid_file(pid_file)
     arbiter = Arbiter(_Application(settings, build, reload or (lambda: build)), descriptors)
     try:
@@ -154,7 +157,7 @@ def serve(
 
 
 def identity(user: str | None, group: str | None) -> dict[str, Any]:
-    """gunicorn's settings for whom the workers become. Raises ConfigError for an account that there is not."""
+    """Return gunicorn's settings for the user and group of workers. Raises ConfigError for an unknown account."""
     found: dict[str, Any] = {}
     if user is not None:
         try:
@@ -177,7 +180,7 @@ def _check_rights(wanted: dict[str, Any]) -> None:
 
 
 def _check_pid_file(path: str) -> None:
-    """As gunicorn does, but before it has said a word, and in words that name the file."""
+    """Check the pid file as gunicorn does, but before it logs anything. Raises ConfigError that names the file."""
     try:
         pid = Pidfile(path).validate()
     except OSError as error:

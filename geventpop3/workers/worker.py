@@ -1,7 +1,7 @@
-"""One process of several: gunicorn's arbiter forks it, it serves, and when told to leave it lets its sessions finish.
+"""One process of several, forked by gunicorn's arbiter; when asked to leave, it lets its sessions finish.
 
-The listening sockets are shared, so a worker that leaves closes its own descriptors and refuses nobody: who comes then
-waits in the kernel's queue for the next worker. Nothing is monkey-patched.
+The listening sockets are shared. A worker that leaves closes its own descriptors and refuses no client: new connections
+wait in the kernel's queue for the next worker. Nothing is monkey-patched.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from geventpop3.server.program import SignalHandlers
 from geventpop3.server.server import POP3Server
 
 BEAT_SECONDS = 1.0
-"""Between two signs of life, at most; the arbiter kills a worker that has given none for its ``timeout``."""
+"""Maximum seconds between two signs of life; the arbiter kills a worker that has given none for its ``timeout``."""
 
 LAST_SECONDS = 2.0
-"""Before the arbiter kills what is left, besides ``shutdown_grace``: for what remains after sessions were told."""
+"""Seconds, besides ``shutdown_grace``, for the work after sessions were notified, before the arbiter kills."""
 
 _IGNORED = (signal.SIGHUP, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU)
-"""What the arbiter acts upon; sent to the whole group, by a terminal that closes for one, it must not end workers."""
+"""Signals for the arbiter; sent to the whole process group, as by a terminal that closes, they must not end workers."""
 
 
 class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
-    """What ``gunicorn -k geventpop3.workers.Worker module:pop3d`` runs: a POP3Server on gunicorn's sockets.
+    """The worker of ``gunicorn -k geventpop3.workers.Worker module:pop3d``: a POP3Server on gunicorn's sockets.
 
-    The server's own places are not bound; those of its ``tls_listen`` say at which ports TLS comes first. *module:name*
-    may also name a function without parameters, as ``module:name()``.
+    The server's own addresses are not bound; its ``tls_listen`` only determines the ports with TLS before the greeting.
+    *module:name* may also name a function without parameters, as ``module:name()``.
     """
 
     wsgi: POP3Server
 
     def init_process(self) -> None:
-        # For an application that made a hub before the fork; where nobody did, as is right, there is nothing to do.
+        # For an application that made a hub before the fork, which it should not; without a hub this does nothing.
         gevent.reinit()
         self._leaving = Event()
         self._in_a_hurry = False
@@ -60,12 +60,12 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         super().init_process()
 
     def init_signals(self) -> None:
-        """TERM: leave when the sessions have ended. INT, QUIT: leave now. USR1: open log files anew."""
+        """Set signal handlers. TERM: leave after the sessions' end. INT, QUIT: leave now. USR1: reopen log files."""
         inherited = signal.getsignal(signal.SIGTERM)
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # Not gevent's: it comes when the hub no longer turns.
+        # Not a gevent handler: this signal comes when the event loop is stuck.
         signal.signal(signal.SIGABRT, self.handle_abort)
         handlers = {
             signal.SIGTERM: self._leaving.set,
@@ -74,26 +74,26 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
             signal.SIGUSR1: self.log.reopen_files,
         }
         for number in handlers:
-            signal.signal(number, signal.SIG_DFL)  # not the arbiter's, which this process has inherited
+            signal.signal(number, signal.SIG_DFL)  # replaces the arbiter's inherited handler
         self._signal_handlers = SignalHandlers(handlers)
-        # Since the fork the arbiter's handler has run here, which only queues: nobody else would act upon these.
+        # Since the fork the arbiter's handler has only queued signals in this process; act upon them now.
         for missed in _queued(inherited):
             if missed in handlers:
                 handlers[signal.Signals(missed)]()
 
     def handle_abort(self, _sig: int, frame: FrameType | None) -> None:
-        """The arbiter has waited in vain for a sign of life: say where it hangs, and die. UPDATE survives a crash."""
+        """Log where the worker hangs and exit: the arbiter got no sign of life. UPDATE survives a crash."""
         self.log.critical("stuck in:\n%s", "".join(traceback.format_stack(frame)))
         self.cfg.worker_abort(self)
         os._exit(1)
 
     def load_wsgi(self) -> None:
-        """The server, as gunicorn's own import refuses what cannot be called. Raises AppImportError."""
+        """Import the server; gunicorn's own import rejects objects that are not callable. Raises AppImportError."""
         app = self.app
         try:
             found = imported(app.app_uri) if isinstance(app, WSGIApplication) else app.wsgi()
         except ConfigError as error:
-            # The operator's mistake is a line, not a traceback; with this status gunicorn gives up or tries again.
+            # An operator's mistake is one line, not a traceback; at this status gunicorn gives up or tries again.
             self.log.error("a worker cannot begin: %s", error)
             raise SystemExit(arbiter.Arbiter.WORKER_BOOT_ERROR) from None
         if not isinstance(found, POP3Server):
@@ -103,12 +103,12 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         log_as_gunicorn(self.log)
 
     def run(self) -> None:
-        tick()  # for signals that came while the application was loaded
+        tick()  # for signals that arrived while the application was loaded
         if self._leaving.is_set():
-            return  # without a word to anybody: it has no session yet
+            return  # no session to notify yet
         self.wsgi.start([one.sock for one in self.sockets], shared=True)
         self._is_serving = True
-        # Of the server: a child that an application forks gives no sign of life in this worker's name.
+        # Greenlets of the server: a child that the application forks must not give this worker's sign of life.
         self.wsgi.spawn(self._beat)
         self.wsgi.spawn(self._leave)
         self.wsgi.serve_forever(handle_signals=False)
@@ -117,7 +117,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         seconds = min(BEAT_SECONDS, self.timeout / 2) if self.timeout else BEAT_SECONDS
         while True:
             self.notify()
-            # gunicorn's reloader says so by `alive`; an arbiter that died can tell us nothing any more.
+            # gunicorn's reloader clears `alive`; an arbiter that died can send no signal.
             if not self.alive or os.getppid() != self.ppid:
                 self._leaving.set()
             gevent.sleep(seconds)
@@ -142,10 +142,10 @@ def _queued(handler: Any) -> Iterator[int]:
 
 
 def _leave_groups(uid: int, gid: int, *, initgroups: bool) -> None:
-    """Become *gid*, and a member of no other groups than it or, with *initgroups*, the user's own.
+    """Become *gid*, and leave all other groups; with *initgroups* join the user's own.
 
-    gunicorn itself leaves us root's other groups without *initgroups*, and root's group with it, or if none was given;
-    then it is the user's own here, or the one of the same number if the user has no account.
+    gunicorn alone keeps root's other groups without *initgroups*, and root's group with it or if no group was given.
+    If none was given, it is the user's own here, or the one of the user's number if the user has no account.
     """
     try:
         name, _, _, own, *_ = pwd.getpwuid(uid)
@@ -159,7 +159,7 @@ def _leave_groups(uid: int, gid: int, *, initgroups: bool) -> None:
 
 
 def log_as_gunicorn(log: Any) -> None:
-    """Write our lines where gunicorn's go, with the pid, unless the application has set up logging."""
+    """Send our log lines to gunicorn's handlers, with the pid, unless the application has set up logging."""
     logger = logging.getLogger("geventpop3")
     if not logger.hasHandlers():
         logger.handlers = list(log.error_log.handlers)
@@ -167,7 +167,7 @@ def log_as_gunicorn(log: Any) -> None:
 
 
 def imported(uri: str) -> Any:
-    """Return what ``module:name`` or ``module:name()`` stands for; the name is ``pop3d`` if there is none.
+    """Return the object of ``module:name``, or the result of ``module:name()``; the default name is ``pop3d``.
 
     Raises AppImportError.
     """
