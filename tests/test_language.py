@@ -1,4 +1,4 @@
-"""The part of the rules of language that a machine can check: docstrings begin with a verb or a noun, in plain words."""
+"""The rules of language that a machine can check: docstrings begin with a verb or a noun, in plain words."""
 
 from __future__ import annotations
 
