@@ -29,7 +29,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The package as ``setup.py build`` lays it out, from a copy: a build writes beside its sources."""
     required.module("setuptools")  # a virtual environment of Python 3.12 or newer has none by itself
     copy = tmp_path_factory.mktemp("sources")
-    for name in ("setup.py", "pyproject.toml", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for name in ("geventpop3", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
@@ -68,6 +68,11 @@ def test_every_module_and_the_mark_for_type_checkers_are_packaged(built: Built) 
     accelerators = {path for path in packaged if path.match("_speedups.*")}
     assert packaged - accelerators == {*sources, Path("geventpop3/py.typed")}
     assert Path("geventpop3/wire/_speedups.pyi") in accelerators
+
+
+def test_the_licence_comes_along(built: Built) -> None:
+    assert built.metadata.metadata.get_all("License-File") == ["LICENSE"]
+    assert built.metadata.metadata["License"] == (ROOT / "LICENSE").read_text("utf-8").split()[0] == "MIT"
 
 
 def test_tests_are_not_packaged(built: Built) -> None:
