@@ -19,7 +19,7 @@ from gevent import socket
 from gevent.server import StreamServer
 
 from geventpop3.server.addresses import Address, format_address
-from geventpop3.server.greenlets import ServerGreenlet
+from geventpop3.server.greenlets import spawn
 
 log = logging.getLogger("geventpop3.server")
 
@@ -192,7 +192,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         *,
         busy: bytes = BUSY,
     ) -> None:
-        super().__init__(sock, handle, spawn=ServerGreenlet.spawn)
+        super().__init__(sock, handle, spawn=spawn)
         self.sockname = sock.getsockname()
         self._given = sock
         self._failed = failed
@@ -213,7 +213,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
             if error.errno != self._told:
                 # Reported once per exhaustion, not ten times a second while it lasts.
                 self._told = error.errno
-                ServerGreenlet.spawn(self._failed, error)
+                spawn(self._failed, error)
             if error.errno in _EXHAUSTED:
                 self._turn_away()
             self._pause()

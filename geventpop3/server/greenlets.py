@@ -7,7 +7,7 @@ clauses, so a child keeps the server's greenlets referenced instead, and resumin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
@@ -16,15 +16,26 @@ from gevent import Greenlet
 _held: list[Greenlet] = []
 """The parent's greenlets that a fork copied into this process. Freeing one would run its ``finally`` clauses."""
 
+_NOWHERE = 0
+"""The home of greenlets that are never resumed: no process has this number."""
+
+_forking: int | None = None
+"""The process that is about to fork, from ``make_wary`` to ``make_normal`` or, in the child, ``hold``."""
+
 
 class ServerGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
     """A greenlet of a server. It overrides nothing, so resuming it has no extra cost."""
 
 
 class _WaryGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
-    """A ServerGreenlet during a fork: it can be resumed only in the process *home*."""
+    """A ServerGreenlet during a fork: it can be started and resumed only in the process *home*."""
 
     home: int
+
+    def run(self) -> None:
+        # The event loop of gevent keeps the `switch` of a greenlet that has not started: that of the class it had then.
+        if os.getpid() == self.home:
+            super().run()
 
     def switch(self, *args: Any) -> Any:
         return super().switch(*args) if os.getpid() == self.home else None
@@ -33,20 +44,28 @@ class _WaryGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
         return super().throw(*args) if os.getpid() == self.home else None
 
 
+def spawn(function: Callable[..., Any], *args: Any) -> Greenlet:
+    """Run *function* in a new ServerGreenlet, and return that; during a fork, as ``make_wary`` would have made it."""
+    greenlet = ServerGreenlet.spawn(function, *args)
+    if _forking is not None:
+        _set_home([greenlet], _forking)
+    return greenlet
+
+
 def make_wary(greenlets: Iterable[Greenlet]) -> None:
-    """Make *greenlets* check, before they run, that they are still in this process.
+    """Make *greenlets*, and those spawned from now on, check before they run that they are still in this process.
 
     The greenlet that forks is left out: in the child it runs the program.
     """
-    home, forking = os.getpid(), gevent.getcurrent()
-    for greenlet in greenlets:
-        if type(greenlet) is ServerGreenlet and greenlet is not forking:
-            greenlet.__class__ = _WaryGreenlet
-            greenlet.home = home
+    global _forking
+    _forking = os.getpid()
+    _set_home(greenlets, _forking)
 
 
 def make_normal(greenlets: Iterable[Greenlet]) -> None:
     """Undo ``make_wary`` in the process to which the greenlets belong."""
+    global _forking
+    _forking = None
     for greenlet in greenlets:
         if type(greenlet) is _WaryGreenlet:
             greenlet.__class__ = ServerGreenlet
@@ -54,5 +73,17 @@ def make_normal(greenlets: Iterable[Greenlet]) -> None:
 
 
 def hold(greenlets: Iterable[Greenlet]) -> None:
-    """Keep wary *greenlets* referenced for ever, so that they never run in this process, a child."""
-    _held.extend(greenlets)
+    """Keep *greenlets* referenced for ever, so that they never run in this process, a child."""
+    global _forking
+    _forking = None
+    held = list(greenlets)
+    _set_home(held, _NOWHERE)
+    _held.extend(held)
+
+
+def _set_home(greenlets: Iterable[Greenlet], home: int) -> None:
+    forking = gevent.getcurrent()
+    for greenlet in greenlets:
+        if isinstance(greenlet, (ServerGreenlet, _WaryGreenlet)) and greenlet is not forking:
+            greenlet.__class__ = _WaryGreenlet
+            greenlet.home = home

@@ -42,7 +42,7 @@ from geventpop3.server.admission import Clients
 from geventpop3.server.blocking import Threads, Watch
 from geventpop3.server.client import Client
 from geventpop3.server.fairness import Turns, tick
-from geventpop3.server.greenlets import ServerGreenlet, hold, make_normal, make_wary
+from geventpop3.server.greenlets import hold, make_normal, make_wary, spawn
 from geventpop3.server.limits import TICK, LimitOptions, Limits, check_options
 from geventpop3.server.native import HubThread, Signal, allocate_lock, get_ident, sign_of_life
 from geventpop3.server.program import ending_by_signals, set_up_logging
@@ -164,6 +164,8 @@ class POP3Server(Pluggable):
         self._thread: Callable[[], object] = _nobody
         self._spawned: set[gevent.Greenlet] = set()
         self._disowned = False
+        self._home = os.getpid()
+        """The process that started this server."""
         self._registration: Registration | None = None
         if alias is not None:
             if alias in _aliases:
@@ -242,10 +244,11 @@ class POP3Server(Pluggable):
             return
         self._acceptors = bound
         self._bound_here = own
+        self._home = os.getpid()
         self._turns.start(self._hub.loop)
-        self._watches = [ServerGreenlet.spawn(self._watch_deadlines)]
+        self._watches = [spawn(self._watch_deadlines)]
         if self.tls is not None:
-            self._watches.append(ServerGreenlet.spawn(self._watch_certificates))
+            self._watches.append(spawn(self._watch_certificates))
         self._registration = Registration(self._disown, before=self._before_fork, after=self._after_fork)
         for one, (_, implicit_tls) in zip(bound, self._places, strict=True):
             one.start()
@@ -345,7 +348,7 @@ class POP3Server(Pluggable):
         self._heard.set()
         if self._ending is None and not self._done.is_set():
             self._stopping.set()
-            self._ending = ServerGreenlet.spawn(self._shut_down, self._grace(grace))
+            self._ending = spawn(self._shut_down, self._grace(grace))
 
     def _grace(self, grace: float | None) -> float:
         return self.limits.shutdown_grace if grace is None else grace
@@ -541,7 +544,7 @@ class POP3Server(Pluggable):
 
         It serves plugins with periodic work. ``shutdown`` does not end the greenlet.
         """
-        greenlet = ServerGreenlet.spawn(function, *args)
+        greenlet = spawn(function, *args)
         self._spawned.add(greenlet)
         greenlet.rawlink(self._spawned.discard)
         return greenlet
@@ -607,8 +610,8 @@ class POP3Server(Pluggable):
         self._serve(sock, address, implicit_tls=True)
 
     def _serve(self, sock: socket.socket, address: Any, *, implicit_tls: bool) -> None:
-        if self._disowned:
-            return  # accepted in the parent process; this is a forked child
+        if os.getpid() != self._home:
+            return  # accepted by the process that forked this one; only this copy of the socket is closed
         peer, local = _ends(sock, address)
         stream = SocketStream(sock)
         # The address of a client behind a proxy is not known yet.
@@ -643,6 +646,8 @@ class POP3Server(Pluggable):
             stream.close()
 
     def _accept_failed(self, error: OSError) -> None:
+        if os.getpid() != self._home:
+            return
         log.error("accepting failed: %s", error.strerror)
         self.send_event("listener_failed", "accept", error.errno, error.strerror or str(error))
 

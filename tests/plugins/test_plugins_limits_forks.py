@@ -15,6 +15,9 @@ from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
 from geventpop3.plugins.limits.ban_timer import Bans
 from geventpop3.plugins.limits.home import HomeGreenlet
 
+QUIET = ["-W", "ignore:This process (pid=:DeprecationWarning"]
+"""Python 3.12 and newer warn of each fork beside threads, which is what these programs are for."""
+
 PROGRAM = Path(__file__).parent / "limits_forks_program.py"
 RULES = Rules(user_sessions=1, user_delays=(5,))
 
@@ -40,7 +43,7 @@ class Peer:
 @pytest.mark.parametrize("patched", ["patched", "unpatched"])
 def test_a_child_renews_no_session_and_tells_of_no_ban(redis_server, patched):
     redis_server.flush()
-    command = [sys.executable, str(PROGRAM), patched, redis_server.url]
+    command = [sys.executable, *QUIET, str(PROGRAM), patched, redis_server.url]
     peers = []
     with green.Popen(command, stdin=green.PIPE, stdout=green.PIPE, stderr=green.PIPE) as process:
         try:

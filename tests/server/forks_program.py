@@ -6,6 +6,7 @@ prints where it listens, then what the child finds, as JSON.
 
 import json
 import os
+import socket as plain_socket
 import sys
 
 patched, how, mail, certificate, key = sys.argv[1:]
@@ -23,7 +24,7 @@ def yields() -> None:
 
 
 if how == "yielding":
-    os.register_at_fork(after_in_child=yields)
+    os.register_at_fork(before=yields, after_in_child=yields)
 
 import gevent  # noqa: E402
 from gevent import socket  # noqa: E402
@@ -63,6 +64,7 @@ def descriptors() -> list[str]:
 
 def live(until: int) -> None:
     """Be the child: run the event loop until the test is over."""
+    new.close()
     open_at_first = descriptors()
     prepared.start()
     found = POP3Server.find("parent")
@@ -83,7 +85,22 @@ def fork(until: int) -> None:
     elif how == "thread":
         gevent.get_hub().threadpool.apply(fork_here, (until,))
     else:
+        if how == "yielding":
+            begin()
         fork_here(until)
+
+
+def begin() -> None:
+    """Leave two greenlets that have not run when the process forks: of a new session, and of a plugin."""
+    new.connect(pop3d.getsockname())
+    (acceptor,) = pop3d._acceptors
+    acceptor._do_read()
+    pop3d.spawn(begun)
+
+
+def begun() -> None:
+    if os.getpid() != home:
+        os.write(2, b"a greenlet began in the child\n")
 
 
 def fork_here(until: int) -> None:
@@ -100,6 +117,7 @@ prepared.register(service())
 pop3d = POP3Server(port=0, alias="parent", hostname="pop.example.org", tls=tls)
 pop3d.register(service())
 events: list[tuple[int, str]] = []
+new = plain_socket.socket()
 
 
 @pop3d.on("cmd_xfork")
@@ -123,6 +141,11 @@ def xfinished(pop3d: POP3Server, event: object) -> None:
 @pop3d.on("cmd_xpid")
 def xpid(pop3d: POP3Server, event: object) -> object:
     return ok(str(os.getpid()))
+
+
+@pop3d.on("cmd_xgreetings")
+def xgreetings(pop3d: POP3Server, event: object) -> object:
+    return ok(str(new.recv(1000).count(b"\r\n")))
 
 
 @pop3d.on("disconnected", "session_finished", "unregistered", "command_finished", priority=-1)
