@@ -24,6 +24,8 @@ def yields() -> None:
 
 
 if how == "yielding":
+    os.register_at_fork(after_in_child=yields)
+elif how == "waiting":
     os.register_at_fork(before=yields, after_in_child=yields)
 
 import gevent  # noqa: E402
