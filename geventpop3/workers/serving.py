@@ -11,6 +11,7 @@ import logging
 import os
 import pwd
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -28,6 +29,10 @@ from geventpop3.workers.arbiter import Arbiter
 from geventpop3.workers.worker import Worker
 
 _MEMORY = "/dev/shm"  # noqa: S108  # gunicorn creates its file there safely and unlinks it at once
+
+_THREAD_SECONDS = 5.0
+_THREAD_LOOK = 0.0005
+"""Most seconds that the end of a native thread is waited for, and those between two looks."""
 
 T = TypeVar("T")
 
@@ -67,7 +72,7 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untype
 def aside(function: Callable[[], T]) -> T:
     """Call *function* in a native thread and return its result or raise its error.
 
-    A hub that it makes is destroyed, so that a forked worker inherits none.
+    A hub that it makes is destroyed, so that a forked worker inherits none. The thread has ended, also for the system.
     """
     if monkey.is_module_patched("threading"):
         raise RuntimeError("a process that is to fork must not be monkey-patched")
@@ -83,12 +88,33 @@ def aside(function: Callable[[], T]) -> T:
             # This also ends the hub's greenlets, and the threads that looked up names.
             gevent.get_hub().destroy(destroy_loop=True)
 
+    before = _native_threads()
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
+    _wait_for_the_end_of_others(before)
     if failed:
         raise failed[0]
     return outcome[0]
+
+
+def _native_threads() -> set[str]:
+    """Return the system's numbers of this process's threads; none where there is no /proc."""
+    try:
+        return set(os.listdir("/proc/self/task"))
+    except FileNotFoundError:
+        return set()
+
+
+def _wait_for_the_end_of_others(before: set[str]) -> None:
+    """Wait until all native threads have ended that are not among *before*, or for ``_THREAD_SECONDS``.
+
+    ``Thread.join`` returns a moment earlier up to Python 3.12. In that moment greenlet holds a lock, and a process
+    that is forked then would wait for the lock for ever when it exits.
+    """
+    until = time.monotonic() + _THREAD_SECONDS
+    while not _native_threads() <= before and time.monotonic() < until:
+        time.sleep(_THREAD_LOOK)
 
 
 def bind(addresses: Iterable[str]) -> list[int]:

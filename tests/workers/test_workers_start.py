@@ -9,17 +9,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import gevent
 import pytest
 from authority import Authority
 from workers_server import make
 from workers_site import SECONDS, Site, until
 
 from geventpop3.errors import ConfigError
-from geventpop3.workers import bind, serve
+from geventpop3.workers import aside, bind, serve
 
 NOBODY = "nobody"
 STRANGER = 3_000_017  # a number that no account has
@@ -293,3 +295,14 @@ def _said_by(site: Site, command: list[str]) -> tuple[int, str]:
         check=False,
     )
     return done.returncode, done.stderr.splitlines()[-1]
+
+
+def test_no_thread_is_left_when_aside_returns() -> None:
+    """greenlet holds a lock while a thread ends: a process that was forked then did not end when it exited."""
+
+    def work() -> set[int]:
+        return {threading.get_native_id(), gevent.get_hub().threadpool.apply(threading.get_native_id)}
+
+    for _ in range(100):
+        left = {number for number in aside(work) if Path(f"/proc/self/task/{number}").exists()}
+        assert left == set()
