@@ -52,7 +52,8 @@ def resources() -> Resources:
     return Resources(
         frozenset(_open_files()),
         frozenset(id(greenlet) for greenlet in list(_greenlets) if not greenlet.ready()),
-        frozenset((name, key) for name, signal in events.CATALOGUE.items() for key in signal.receivers),
+        # A list, because garbage that is collected meanwhile may be a receiver.
+        frozenset((name, key) for name, signal in events.CATALOGUE.items() for key in list(signal.receivers)),
         # The threads of the hub's own pool, which looks up names, stay as long as the hub.
         len(os.listdir(TASKS)) - gevent.get_hub().threadpool.size,
     )
