@@ -1,4 +1,4 @@
-"""What ``geventpop3 check`` finds that only a login would: servers that do not answer, and Maildirs nobody reaches."""
+"""Faults that ``geventpop3 check`` finds before a login does: servers that do not answer, and Maildirs nobody reaches."""
 
 from __future__ import annotations
 

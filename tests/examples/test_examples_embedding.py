@@ -127,7 +127,7 @@ def running(folder: Path, *command: str) -> Iterator[Program]:
 
 
 def greeted(port: int) -> tuple[str, int]:
-    """What the application says by POP3, and the process that says it."""
+    """The application's greeting over POP3, and the process that sends it."""
     box = poplib.POP3("127.0.0.1", port, timeout=SECONDS)
     name, _, pid = box.getwelcome().decode().split()[1].rpartition("-")
     box.close()

@@ -578,7 +578,7 @@ class Killed(BaseException):
 
 
 class TestTheEndOfAGreenlet:
-    """What is raised to end a greenlet ends it, but not before a fact has reached everybody."""
+    """An exception that ends a greenlet ends it only after all receivers of a reporting event were called."""
 
     def test_a_fact_reaches_everybody_and_the_first_end_is_raised_then(self, pop3d: Pluggable) -> None:
         first = Killed()

@@ -47,7 +47,7 @@ class Recorder(Plugin):
 
 
 class Idle(Plugin):
-    """A plugin that is there and hears nothing of what is tested."""
+    """A plugin that receives none of the tested events."""
 
     @handles("unregistered")
     def ignore(self, pop3d: Pluggable, event: Event) -> None: ...

@@ -85,7 +85,7 @@ class Site:
         self.told: list[tuple[Any, ...]] = []
         self.pop3d.register(lambda _, event: self.told.append((event.name, *event.args)), *EVENTS)
         self.errors: list[Any] = []
-        """What the plugin raised: its server only logs it."""
+        """The exceptions that the plugin raised: its server only logs them."""
         self.pop3d.register(lambda _, event: self.errors.append(event.args), "plugin_error")
 
     def talk(self, *lines: str, peer: str = HERE) -> list[str]:

@@ -292,7 +292,7 @@ def test_a_back_end_that_is_down_is_not_asked_again_and_again_for_the_time_it_ta
         clock[0] += seconds
         assert chain.secret("alice").matches(b"secret")
         assert second.looked_up == asked
-    # Whom no other back end knows finds out at once that it is back, and whoever covers does in time.
+    # The chain asks it again at once for a user whom no other back end knows, and after a while for others.
     second.is_down = False
     assert chain.secret("bob").matches(b"secret")
     clock[0] += 60
