@@ -1,4 +1,4 @@
-"""Faults that ``geventpop3 check`` finds before a login does: servers that do not answer, and Maildirs nobody reaches."""
+"""Faults that ``geventpop3 check`` finds before a login does: silent servers, and Maildirs that nobody reaches."""
 
 from __future__ import annotations
 
