@@ -39,24 +39,6 @@ CIRCLES: dict[str, set[str]] = {
     "server.admission": {"server.client"},
     "server.client": {"server.server"},
     "server.server": {"server.admission", "server.client"},
-    "service.capabilities": {"service.sasl", "service.service", "service.session"},
-    "service.commands": {"service.open_maildrop", "service.service"},
-    "service.language": {"service.service", "service.session"},
-    "service.login": {"service.open_maildrop", "service.service", "service.session"},
-    "service.open_maildrop": {"service.utf8"},
-    "service.sasl": {"service.login", "service.service", "service.session"},
-    "service.service": {
-        "service.capabilities",
-        "service.commands",
-        "service.language",
-        "service.login",
-        "service.open_maildrop",
-        "service.sasl",
-        "service.session",
-        "service.utf8",
-    },
-    "service.session": {"service.open_maildrop"},
-    "service.utf8": {"service.service", "service.session"},
 }
 # Lower, and yet out of sight: the pipeline knows Reply, not POP3, and nothing of maildrops.
 UNSEEN = {"pipeline": {"protocol", "auth", "stores"}}
