@@ -78,6 +78,12 @@ def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = FAI
             logger.exception("closing the body of a reply that is not sent failed")
 
 
+def discard_replaced(before: Reply, now: Reply | None, isolated: tuple[type[BaseException], ...]) -> None:
+    """Close the body of a reply that was replaced, unless the new reply has a body."""
+    if now is None or now.body is None:
+        discard(before, isolated)
+
+
 MaybeNone: TypeAlias = Any
 """Type of an event's client, which is None for events that concern no client. It is Any, so that nearly all handlers
 need no check for None."""
@@ -145,6 +151,15 @@ class Event:
         return f"<Event {self.name}{client} args={args!r}>"
 
 
+def answer_once(event: Event, reply: Reply, isolated: tuple[type[BaseException], ...] = FAILURES) -> None:
+    """Set the reply of an event that has none; close the body of a reply that comes too late."""
+    first = event.reply
+    if first is None:
+        event.reply = reply
+    elif reply.body is not first.body:
+        discard(reply, isolated)
+
+
 class _OrderedSet(MutableSet[Any]):
     """A set in insertion order, in which blinker keeps receivers."""
 
@@ -181,7 +196,7 @@ class _OrderedSet(MutableSet[Any]):
 class EventSignal(NamedSignal):
     """A blinker signal whose receivers keep their order; each change of them updates ``generation``."""
 
-    tells = False
+    only_reports = False
     """True if the event only reports what has happened: no plugin can eat it."""
 
     # blinker uses only what MutableSet has
@@ -222,14 +237,15 @@ class _PluginsOnly(EventSignal):
 
     def connect(self, *_: Any, **__: Any) -> NoReturn:
         raise PipelineError(
-            f"{self.name!r} is for plugins only: write a Plugin, or listen to 'command_finished' to be told of replies"
+            f"{self.name!r} is for plugins only: write a Plugin, or listen to 'command_finished', which reports each "
+            "reply"
         )
 
 
-class _Telling(EventSignal):
+class _FactSignal(EventSignal):
     """An event that reports a fact. It reaches all receivers, because some release a lock when it happens."""
 
-    tells = True
+    only_reports = True
 
 
 _signals: dict[str, EventSignal] = {}
@@ -248,7 +264,7 @@ def _event(name: str, doc: str) -> EventSignal:
 
 
 def _fact(name: str, doc: str) -> EventSignal:
-    return _signals.setdefault(name, _Telling(name, doc))
+    return _signals.setdefault(name, _FactSignal(name, doc))
 
 
 registered = _fact("registered", "The server listens.")

@@ -14,7 +14,7 @@ from typing import Any
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline.events import Event, EventSignal, as_reply, signal
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
-from geventpop3.pipeline.plugin import Handler, Plugin, called_with_event, handlers_of, name_of
+from geventpop3.pipeline.plugin import Handler, Plugin, callable_name, called_with_event, handlers_of
 from geventpop3.wire.replies import Reply
 
 logger = logging.getLogger("geventpop3.pipeline")
@@ -42,7 +42,7 @@ class Listener:
         return self.function(sender, event)
 
     def __str__(self) -> str:
-        return f"listener {name_of(self.function)}"
+        return f"listener {callable_name(self.function)}"
 
 
 class Subscriber:
@@ -71,7 +71,7 @@ class Subscriber:
                 self._reference = lambda: receiver
 
     def __str__(self) -> str:
-        return f"receiver {name_of(self._reference())}"
+        return f"receiver {callable_name(self._reference())}"
 
     def function(self, pop3d: Any, event: Event) -> Reply | None:
         """Call the receiver with *event*; return its answer if that is a reply."""
@@ -105,15 +105,15 @@ def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
     Raises PipelineError if it cannot be called ``(pop3d, event)``, or has no method for one of *names*.
     """
     if isinstance(listener, Plugin):
-        raise PipelineError(f"{name_of(listener)} is a Plugin: plugin_add adds it")
+        raise PipelineError(f"{callable_name(listener)} is a Plugin: plugin_add adds it")
     if isinstance(listener, type):
         raise PipelineError(f"{listener.__name__} is a class: register an instance of it")
     handlers = handlers_of(listener)
     if not handlers:
         if not callable(listener):
-            raise PipelineError(f"{name_of(listener)} is not callable and no method of it carries @handles")
+            raise PipelineError(f"{callable_name(listener)} is not callable and no method of it carries @handles")
         if not names:
-            raise PipelineError(f"name the events that {name_of(listener)} shall hear, or 'all'")
+            raise PipelineError(f"name the events for {callable_name(listener)}, or 'all'")
         return dict.fromkeys(names, called_with_event(listener))
     if not names or ALL in names:
         return handlers
@@ -121,7 +121,7 @@ def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
     for name in names:
         handler = handlers.get(name, handlers.get(ALL))
         if handler is None:
-            raise PipelineError(f"{name_of(listener)} has no method that handles {name!r}")
+            raise PipelineError(f"{callable_name(listener)} has no method that handles {name!r}")
         calls[name] = handler
     return calls
 
@@ -144,9 +144,9 @@ class Listeners:
     def check(self, calls: Mapping[str, Handler]) -> None:
         """Raise PipelineError if one of the callables is registered for one of its events already."""
         for name, function in calls.items():
-            heard = self._by_event.get(name, ()) if name in self._names else self._everywhere
-            if any(_same(listener.function, function) for listener in heard):
-                raise PipelineError(f"{name_of(function)} is registered for {name!r} already")
+            registered = self._by_event.get(name, ()) if name in self._names else self._everywhere
+            if any(_same(listener.function, function) for listener in registered):
+                raise PipelineError(f"{callable_name(function)} is registered for {name!r} already")
 
     def add(self, calls: Mapping[str, Handler], priority: int, origin: object) -> None:
         """Connect *calls*, made by ``calls_of`` and passed by ``check``.
@@ -160,7 +160,7 @@ class Listeners:
             everywhere = Listener(calls[ALL], _own_priority(calls[ALL], priority), origin)
             self._everywhere.append(everywhere)
             for name in self._names:
-                if name != RESPONSE and not self._hears(name, origin):
+                if name != RESPONSE and not self._receives(name, origin):
                     self._connect(name, Listener(everywhere.function, everywhere.priority, origin))
 
     def declared(self, name: str) -> None:
@@ -183,7 +183,9 @@ class Listeners:
         everywhere = [listener for listener in self._everywhere if everything and _same(listener.origin, origin)]
         missing = {*names} - {ALL} - {name for name, _ in doomed}
         if missing or not (doomed or everywhere):
-            raise PipelineError(f"{name_of(origin)} is not registered for {', '.join(sorted(missing)) or 'any event'}")
+            raise PipelineError(
+                f"{callable_name(origin)} is not registered for {', '.join(sorted(missing)) or 'any event'}"
+            )
         for name, listener in doomed:
             self._disconnect(name, listener)
         self._everywhere = [listener for listener in self._everywhere if listener not in everywhere]
@@ -216,7 +218,7 @@ class Listeners:
         )
         return tuple(sorted(receivers, key=_priority))
 
-    def _hears(self, name: str, origin: object) -> bool:
+    def _receives(self, name: str, origin: object) -> bool:
         return any(_same(listener.origin, origin) for listener in self._by_event.get(name, ()))
 
     def _connect(self, name: str, listener: Listener) -> None:

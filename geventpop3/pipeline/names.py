@@ -66,6 +66,12 @@ class Names:
                 f"(add_event({name!r}) declares it as a new verb)"
             )
 
+    def check_all(self, names: Iterable[str]) -> None:
+        """Check each name as ``check`` does; ``"all"`` is allowed."""
+        for name in names:
+            if name != ALL:
+                self.check(name)
+
     def require(self, name: str) -> None:
         """Raise PipelineError unless *name* is known."""
         self.check(name)

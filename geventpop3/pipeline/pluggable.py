@@ -8,15 +8,22 @@ greenlet that is killed. An event that only reports reaches all receivers even t
 from __future__ import annotations
 
 import logging
-import secrets
-import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from geventpop3.errors import ConfigError, HandedOverError, PipelineError, Refusal
-from geventpop3.pipeline.events import CATALOGUE, FAILURES, Event, as_reply, discard, generation, signal
-from geventpop3.pipeline.interfaces import ClientInterface, name_of_session
+from geventpop3.errors import PipelineError, Refusal
+from geventpop3.pipeline.events import (
+    CATALOGUE,
+    FAILURES,
+    Event,
+    answer_once,
+    as_reply,
+    discard,
+    discard_replaced,
+    generation,
+)
+from geventpop3.pipeline.failures import internal_error, log_failure, no_eat_code, title
+from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
 from geventpop3.pipeline.pipeline import Pipeline, Slot
@@ -28,13 +35,14 @@ from geventpop3.pipeline.plugin import (
     Eat,
     FunctionPlugin,
     Handler,
-    Hearing,
     ListenerFunction,
     Plugin,
     PluginFunction,
+    Subscription,
+    callable_name,
     check_given,
-    name_of,
 )
+from geventpop3.pipeline.routes import Route, Routes, Subscriptions
 from geventpop3.wire.replies import Reply, err
 
 logger = logging.getLogger("geventpop3.pipeline")
@@ -42,49 +50,12 @@ logger = logging.getLogger("geventpop3.pipeline")
 _PLUGIN_ERROR = "plugin_error"
 _REPLY_WITHDRAWN = "reply_withdrawn"
 
-_PACKAGE = __name__.partition(".")[0]
-
-_QUOTING_NO_SECRET = (Refusal, ConfigError, HandedOverError)
-"""Errors of this package whose texts are logged even for an event with a secret. PipelineError is not one: it quotes
-its input, which at PASS may be the password."""
-
 
 class Watch(Protocol):
     """An observer that calls plugins and listeners."""
 
     def call(self, who: object, function: Handler, pop3d: Any, event: Event) -> Any:
         """Return the result of ``function(pop3d, event)``; *who* is its name."""
-
-
-@dataclass(slots=True)
-class _Route:
-    """Plugins and listeners of one event, in call order."""
-
-    plugins: tuple[tuple[Slot, Handler], ...]
-    receivers: tuple[Listener | Subscriber, ...]
-    wanted: bool
-    tells: bool
-
-
-class _Routes(dict[str, _Route]):
-    """Routes by event name, each computed when it is first needed; they hold for one *generation*."""
-
-    __slots__ = ("_find", "generation")
-
-    def __init__(self, find: Callable[[str], _Route]) -> None:
-        super().__init__()
-        # First: a change while a route is computed then makes all routes outdated, and leaves no wrong one valid.
-        self.generation = generation.latest
-        self._find = find
-
-    def __missing__(self, name: str) -> _Route:
-        route = self[name] = self._find(name)
-        return route
-
-
-def new_reference() -> str:
-    """Return an id for the client and for the log, so that a complaint leads to the failure."""
-    return secrets.token_hex(4)
 
 
 class Pluggable:
@@ -101,23 +72,24 @@ class Pluggable:
         self.pipeline = Pipeline(self._plugin_joining, self._plugin_joined, self._plugin_left)
         self._event_names = Names(CATALOGUE)
         self._event_listeners = Listeners(self, self._event_names)
-        self._event_routes = _Routes(self._find_route)
-        self._plugin_hearings: dict[Slot, Hearing] = {}
+        self._subscriptions = Subscriptions()
+        self._event_routes = self._new_routes()
 
     # Events
 
     def add_event(self, name: str) -> None:
         """Declare an event of the application, or a verb whatever it resembles; leave a known one as it is."""
         if name not in self._event_names:
-            self._declare_event(name)
+            self._event_names.add(name)
+            self._event_listeners.declared(name)
+            self._event_declared(name)
 
     def _event_declared(self, name: str) -> None:
         """Handle a new name; called once for each that becomes known beyond the catalogue. For subclasses."""
 
     def send_event(self, name: str, *args: Any, client: ClientInterface | None = None) -> Event:
         """Emit an event with these arguments; return it when all receivers were called."""
-        event = Event(name, client, list(args))
-        self._emit(event)
+        self._emit(event := Event(name, client, list(args)))
         return event
 
     def wanted(self, name: str) -> bool:
@@ -139,12 +111,12 @@ class Pluggable:
             try:
                 event.eaten = self._ask_plugins(route, event)
             except BaseException as raised:
-                if not route.tells:
+                if not route.only_reports:
                     raise
                 end = raised
             if event.eaten:
                 return
-        said: Reply | None = None
+        positive: Reply | None = None
         for receiver in route.receivers:
             if not receiver.connected:
                 continue
@@ -160,17 +132,17 @@ class Pluggable:
                         if event._reply is None and reply.positive:
                             event._reply = reply
                         else:
-                            self._answered(event, reply)
+                            answer_once(event, reply, self._isolated)
                 except self._isolated as failure:  # isolated from the other listeners
                     self._listener_failed(event, receiver, failure)
             except BaseException as raised:
-                if not route.tells:
+                if not route.only_reports:
                     raise
                 end = end or raised
             if before is not None:
-                self._let_go(before, event._reply)
-                said = before if before.positive else said
-        if said is not None and not route.tells:
+                discard_replaced(before, event._reply, self._isolated)
+                positive = before if before.positive else positive
+        if positive is not None and not route.only_reports:
             self._withdraw(event)
         if end is not None:
             raise end
@@ -236,15 +208,15 @@ class Pluggable:
         Raises PipelineError, and registers nothing, if a name is unknown or is ``response``, or if the listener is
         registered for one of the events already.
         """
-        self._check_names(names)
+        self._event_names.check_all(names)
         calls = calls_of(listener, names)
-        self._check_names(calls)
+        self._event_names.check_all(calls)
         if RESPONSE in calls:
             raise PipelineError(f"{RESPONSE!r} is for plugins only: write a Plugin that handles it")
         if priority is None:
             priority = getattr(listener, "priority", 0)
         if not isinstance(priority, int):
-            raise PipelineError(f"the priority of {name_of(listener)} is an int, not {type(priority).__name__}")
+            raise PipelineError(f"the priority of {callable_name(listener)} is an int, not {type(priority).__name__}")
         self._event_listeners.check(calls)
         self._declare_new(calls)
         self._event_listeners.add(calls, priority, listener)
@@ -333,66 +305,43 @@ class Pluggable:
         By default a plugin receives all events it handles. If it calls this in its own ``plugin_register``, it receives
         only those it chose. Raises PipelineError for an event that it does not handle.
         """
-        for hearing, name in self._chosen(which, names):
-            hearing.choose(name)
+        self._event_names.check_all(names)
+        self._subscriptions.choose(self.pipeline.slot(which), names)
         self.pipeline.changed()
 
     def plugin_unregister(self, which: str | Plugin, *names: str) -> None:
         """Unsubscribe a plugin from the events named; no name, or ``"all"``: from all of them."""
-        for hearing, name in self._chosen(which, names):
-            hearing.refuse(name)
+        self._event_names.check_all(names)
+        self._subscriptions.refuse(self.pipeline.slot(which), names)
         self.pipeline.changed()
 
     # Names
-
-    def _check_names(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name != ALL:
-                self._event_names.check(name)
 
     def _declare_new(self, names: Iterable[str]) -> None:
         for name in names:
             if name != ALL:
                 self.add_event(name)
 
-    def _declare_event(self, name: str) -> None:
-        self._event_names.add(name)
-        self._event_listeners.declared(name)
-        self._event_declared(name)
-
     # Routes: plugins and listeners by event, cached until any of them changes
 
-    def _routes(self) -> _Routes:
+    def _routes(self) -> Routes:
         routes = self._event_routes
         return routes if routes.generation == generation.latest else self._new_routes()
 
-    def _new_routes(self) -> _Routes:
-        self._event_routes = _Routes(self._find_route)
+    def _new_routes(self) -> Routes:
+        self._event_routes = Routes(self._event_names, self.pipeline, self._subscriptions, self._event_listeners)
         return self._event_routes
-
-    def _find_route(self, name: str) -> _Route:
-        self._event_names.require(name)
-        plugins = []
-        for slot in self.pipeline:
-            hearing = self._plugin_hearings.get(slot)
-            handler = None if hearing is None else hearing.handler(name)
-            if handler is not None:
-                plugins.append((slot, handler))
-        receivers = self._event_listeners.receivers(name)
-        return _Route(tuple(plugins), receivers, bool(plugins or receivers), signal(name).tells)
 
     def _described(self, name: str) -> str:
         """Return the event's name with those of its plugins and listeners, for the log."""
-        route = self._routes()[name]
-        called = [f"plugin {slot.alias!r}" for slot, _ in route.plugins] + [str(one) for one in route.receivers]
-        return f"{name} ({', '.join(called)})"
+        return f"{name} ({self._routes()[name].names()})"
 
     # Results of plugins
 
-    def _ask_plugins(self, route: _Route, event: Event) -> bool:
+    def _ask_plugins(self, route: Route, event: Event) -> bool:
         """Call the plugins; return whether the event was eaten, so that the listeners are passed over."""
         eaten = False
-        said: Reply | None = None
+        positive: Reply | None = None
         end: BaseException | None = None
         for slot, handler in route.plugins:
             if not slot.present:
@@ -406,62 +355,46 @@ class Pluggable:
                     else:
                         eat = self._watch.call(f"plugin {slot.alias!r}", handler, self, event)
                     if eat is not None and not isinstance(eat, Eat):
-                        raise self._no_eat_code(eat)
+                        raise no_eat_code(eat, self._isolated)
                 except self._isolated as failure:  # isolated from the other plugins
                     eat = self._plugin_raised(route, event, slot, failure)
             except BaseException as raised:
-                if not route.tells:
+                if not route.only_reports:
                     raise
                 end = end or raised
             if before is not None:
-                self._let_go(before, event.reply)
-                said = before if before.positive else said
+                discard_replaced(before, event.reply, self._isolated)
+                positive = before if before.positive else positive
             if eat is None or eat is EAT_NONE:
                 continue
-            if route.tells:
-                logger.debug("plugin %r cannot eat %s: it tells what has happened", slot.alias, event.name)
+            if route.only_reports:
+                logger.debug("plugin %r cannot eat %s: it only reports what has happened", slot.alias, event.name)
                 continue
             eaten = eaten or eat is not EAT_PLUGIN
             if eat is not EAT_CLIENT:
                 break
-        if said is not None and not route.tells and event.name != RESPONSE:
+        if positive is not None and not route.only_reports and event.name != RESPONSE:
             self._withdraw(event)
         if end is not None:
             raise end
         return eaten
 
-    def _plugin_raised(self, route: _Route, event: Event, slot: Slot, exception: BaseException) -> Eat:
+    def _plugin_raised(self, route: Route, event: Event, slot: Slot, exception: BaseException) -> Eat:
         """Return the Eat code that an exception stands for; a Refusal is the reply wherever there can be one."""
-        if isinstance(exception, Refusal) and not route.tells:
+        if isinstance(exception, Refusal) and not route.only_reports:
             if exception.detail is not None:
-                logger.warning("plugin %r refused %s: %s", slot.alias, _title(event), exception.detail)
+                logger.warning("plugin %r refused %s: %s", slot.alias, title(event), exception.detail)
             event.reply = err(exception.text, exception.code)
             return EAT_NONE if event.name == RESPONSE else EAT_ALL
         reference = self._plugin_failed(event, slot.alias, exception)
-        if not slot.plugin.fail_closed or route.tells:
+        if not slot.plugin.fail_closed or route.only_reports:
             return EAT_NONE
-        event.reply = _internal_error(reference)
+        event.reply = internal_error(reference)
         return EAT_NONE if event.name == RESPONSE else EAT_ALL
-
-    def _no_eat_code(self, returned: object) -> HandedOverError:
-        """Return the error for a plugin's result that is no Eat code, and close the body of that result."""
-        if not isinstance(returned, (Reply, str, bytes)):
-            return HandedOverError(f"a plugin returns an Eat code or None, not {type(returned).__name__}")
-        if isinstance(returned, Reply):
-            discard(returned, self._isolated)
-        return HandedOverError(
-            f"a plugin returns an Eat code or None, not {type(returned).__name__}: to answer, set event.reply "
-            f"and return EAT_ALL, or raise Refusal"
-        )
-
-    def _let_go(self, before: Reply, now: Reply | None) -> None:
-        """Close the body of a reply that was replaced, unless the new reply has a body."""
-        if now is None or now.body is None:
-            discard(before, self._isolated)
 
     def _plugin_failed(self, event: Event, alias: str, exception: BaseException) -> str:
         """Log and report a plugin's failure; return its reference id."""
-        reference = self._report(event, f"plugin {alias!r}", exception)
+        reference = log_failure(event, f"plugin {alias!r}", exception)
         event.reference = event.reference or reference
         if event.name != _PLUGIN_ERROR:
             # the exception may quote the secret, so the report is as secret as the event
@@ -471,52 +404,28 @@ class Pluggable:
 
     # Results of listeners
 
-    def _answered(self, event: Event, answer: Reply) -> None:
-        reply = event._reply
-        if reply is None:
-            event.reply = answer
-        elif answer.body is not reply.body:
-            discard(answer, self._isolated)
-
     def _listener_failed(self, event: Event, receiver: Listener | Subscriber, failure: BaseException) -> None:
         if isinstance(receiver, Listener) and isinstance(failure, Refusal):
             if failure.detail is not None:
-                logger.warning("%s refused %s: %s", receiver, _title(event), failure.detail)
-            self._answered(event, err(failure.text, failure.code))
+                logger.warning("%s refused %s: %s", receiver, title(event), failure.detail)
+            answer_once(event, err(failure.text, failure.code), self._isolated)
             return
-        reference = self._report(event, str(receiver), failure)
+        reference = log_failure(event, str(receiver), failure)
         if isinstance(receiver, Listener):
             event.reference = event.reference or reference
-            self._answered(event, _internal_error(reference))
-
-    def _report(self, event: Event, who: str, exception: BaseException) -> str:
-        """Log a failure; return its reference id."""
-        reference = new_reference()
-        if event.secret_from is None:
-            logger.error("%s failed at %s, reference %s", who, _title(event), reference, exc_info=exception)
-        else:
-            # An exception's text may quote the secret ("invalid literal for int(): 'sesame'"): log only its type and
-            # place, unless the text is one of ours.
-            trace = "".join(traceback.format_tb(exception.__traceback__))
-            what = _without_secrets(exception)
-            logger.error("%s failed at %s, reference %s: %s\n%s", who, _title(event), reference, what, trace.rstrip())
-        return reference
+            answer_once(event, internal_error(reference), self._isolated)
 
     # Callbacks of the pipeline
 
     def _plugin_joining(self, slot: Slot) -> None:
-        handlers = slot.plugin.plugin_handlers()
-        if not handlers and type(slot.plugin).plugin_handlers is Plugin.plugin_handlers:  # else it is on purpose
-            raise PipelineError(f"{name_of(slot.plugin)} handles no event: mark a method with @handles('cmd_user')")
-        hearing = Hearing(handlers)
-        self._plugin_hearings[slot] = hearing
+        subscription = self._subscriptions.add(slot)
         try:
-            self._admit(slot, hearing)
+            self._admit(slot, subscription)
         except BaseException:
-            self._plugin_hearings.pop(slot, None)
+            self._subscriptions.remove(slot)
             raise
 
-    def _admit(self, slot: Slot, hearing: Hearing) -> None:
+    def _admit(self, slot: Slot, subscription: Subscription) -> None:
         try:
             admitted = slot.plugin.plugin_register(self)
         except SystemExit:  # raised in the program that adds plugins, which wants to end
@@ -527,12 +436,12 @@ class Pluggable:
             raise PipelineError(f"the plugin {slot.alias!r} would not be added: its plugin_register returned False")
         try:
             # only now: the plugin may have declared events of its own
-            self._check_names(hearing.handlers)
+            self._event_names.check_all(subscription.handlers)
         except PipelineError:
             self._dismiss(slot)
             raise
-        self._declare_new(hearing.handlers)
-        hearing.joined = True
+        self._declare_new(subscription.handlers)
+        subscription.joined = True
 
     def _dismiss(self, slot: Slot) -> None:
         try:
@@ -544,46 +453,7 @@ class Pluggable:
         self.send_event("plugin_add", slot.alias, slot.plugin)
 
     def _plugin_left(self, slot: Slot) -> None:
-        self._plugin_hearings.pop(slot, None)
+        self._subscriptions.remove(slot)
         self._new_routes()
         self._dismiss(slot)
         self.send_event("plugin_del", slot.alias, slot.plugin)
-
-    def _chosen(self, which: str | Plugin, names: tuple[str, ...]) -> list[tuple[Hearing, str]]:
-        slot = self.pipeline.slot(which)
-        hearing = self._plugin_hearings[slot]
-        self._check_names(names)
-        for name in names:
-            if name != ALL and not hearing.handles(name):
-                raise PipelineError(f"the plugin {slot.alias!r} has no method that handles {name!r}")
-        return [(hearing, name) for name in names or (ALL,)]
-
-
-def _without_secrets(exception: BaseException) -> str:
-    """Return the type of a failure and of its causes, each with its text where that quotes no secret."""
-    told: list[str] = []
-    seen: set[int] = set()
-    cause: BaseException | None = exception
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        told.append(_told(cause))
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return ", because of ".join(told)
-
-
-def _told(exception: BaseException) -> str:
-    kind = type(exception)
-    # An application's subclass may put anything into its text.
-    if not (issubclass(kind, _QUOTING_NO_SECRET) and kind.__module__.startswith(f"{_PACKAGE}.")):
-        return kind.__name__
-    detail = exception.detail if isinstance(exception, Refusal) else None
-    words = " ".join(f"{exception}{f' ({detail})' if detail is not None else ''}".split())
-    return f"{kind.__name__}: {words}"
-
-
-def _internal_error(reference: str) -> Reply:
-    return err(f"internal error, reference {reference}", "SYS/TEMP")
-
-
-def _title(event: Event) -> str:
-    return event.name if event.client is None else f"{event.name} of {name_of_session(event.client)}"

@@ -39,7 +39,7 @@ ListenerFunction = TypeVar("ListenerFunction", bound=Callable[[Any, Any], Reply 
 PluginFunction = TypeVar("PluginFunction", bound=Callable[[Any, Any], Eat | None])
 
 
-def name_of(function: object) -> str:
+def callable_name(function: object) -> str:
     """Return the qualified name of a callable; never its repr, which may show what it holds."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
@@ -75,12 +75,12 @@ def plain_function(function: AnyFunction) -> AnyFunction:
     called = getattr(type(function), "__call__", None)  # noqa: B004  # it is inspected, not tested for
     for each in (function, called):
         if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
-            name = name_of(function)
+            name = callable_name(function)
             raise PipelineError(f"{name} is a coroutine function, and nobody would await it: write def, not async def")
         if inspect.isgeneratorfunction(each):
             raise PipelineError(
-                f"{name_of(function)} is a generator function, and nobody would run it: return the reply, and keep "
-                f"yield for a function whose chunks are the body of multiline()"
+                f"{callable_name(function)} is a generator function, and nobody would run it: return the reply, and "
+                f"keep yield for a function whose chunks are the body of multiline()"
             )
     return function
 
@@ -96,7 +96,7 @@ def called_with_event(function: AnyFunction) -> AnyFunction:
         signature.bind(None, None)
     except TypeError as error:
         raise PipelineError(
-            f"{name_of(function)}{_parameters(signature)} cannot be called (pop3d, event): {error}"
+            f"{callable_name(function)}{_parameters(signature)} cannot be called (pop3d, event): {error}"
         ) from None
     return function
 
@@ -141,7 +141,7 @@ def _unwrapped(method: Any) -> Any:
 class Plugin:
     """The base class of all plugins; a subclass need override nothing of it.
 
-    A handler returns an Eat code or None; at an event that only reports (``EventSignal.tells``) every code means
+    A handler returns an Eat code or None; at an event that only reports (``EventSignal.only_reports``) every code means
     EAT_NONE. A Refusal that a handler raises is the reply, and the event is eaten; in ``response`` it replaces the
     reply. Any other exception, and a Refusal at an event that only reports, is logged and reported by ``plugin_error``.
     It counts as EAT_NONE, unless ``fail_closed`` changes that.
@@ -173,7 +173,7 @@ class FunctionPlugin(Plugin):
 
     def __init__(self, function: Handler, *names: str, priority: int = 0, fail_closed: bool = False) -> None:
         if not names:
-            raise PipelineError("name the events that the plugin shall hear, or 'all'")
+            raise PipelineError("name the events for the plugin, or 'all'")
         self.priority = priority
         self.fail_closed = fail_closed
         self._handlers = dict.fromkeys(names, called_with_event(function))
@@ -182,7 +182,7 @@ class FunctionPlugin(Plugin):
         return self._handlers
 
 
-class Hearing:
+class Subscription:
     """A plugin's event subscriptions; by default all events it handles."""
 
     __slots__ = ("_all", "_chosen", "_exceptions", "handlers", "joined")
@@ -204,11 +204,11 @@ class Hearing:
         """
         if not (self.joined or self._chosen):
             self._all = False
-        self._set(name, heard=True)
+        self._set(name, subscribed=True)
 
     def refuse(self, name: str) -> None:
         """Unsubscribe from an event."""
-        self._set(name, heard=False)
+        self._set(name, subscribed=False)
 
     def handler(self, name: str) -> Handler | None:
         """Return the handler of the event; None if the plugin does not receive it."""
@@ -216,12 +216,12 @@ class Hearing:
             return None
         return self.handlers.get(name, self.handlers.get(ALL))
 
-    def _set(self, name: str, *, heard: bool) -> None:
+    def _set(self, name: str, *, subscribed: bool) -> None:
         self._chosen = True
         if name == ALL:
-            self._all = heard
+            self._all = subscribed
             self._exceptions.clear()
-        elif heard is self._all:
+        elif subscribed is self._all:
             self._exceptions.discard(name)
         else:
             self._exceptions.add(name)

@@ -18,8 +18,8 @@ import gevent
 
 from geventpop3.errors import PipelineError, Refusal
 from geventpop3.pipeline.events import CommandSummary, Event, SessionSummary, discard
+from geventpop3.pipeline.failures import new_reference
 from geventpop3.pipeline.interfaces import name_of_session
-from geventpop3.pipeline.pluggable import new_reference
 from geventpop3.protocol.commands import CommandSpec, State, redact
 from geventpop3.protocol.connection import Command, Connection, Rejected, Response, Want
 from geventpop3.server.addresses import plain_host

@@ -13,7 +13,7 @@ from typing import cast
 
 from geventpop3.errors import NoSuchMessage, StoreBroken, StoreMistake
 from geventpop3.pipeline.interfaces import ClientInterface, SessionSummary
-from geventpop3.pipeline.plugin import name_of
+from geventpop3.pipeline.plugin import callable_name
 from geventpop3.service.body import Body, Content, let_go
 from geventpop3.service.threads import Call, StoreThreads
 from geventpop3.stores.store import Chunks, Maildrop, Message, Snapshot, Store
@@ -124,7 +124,7 @@ class Maildrops:
     def mistaken(self, owner: str, mistake: object, unique_id: str | None = None) -> StoreBroken:
         """Log a mistake of the store and return the error to raise."""
         message = "" if unique_id is None else f", message {unique_id!r}"
-        log.error("mistake of the store %s, maildrop of %r%s: %s", name_of(self.store), owner, message, mistake)
+        log.error("mistake of the store %s, maildrop of %r%s: %s", callable_name(self.store), owner, message, mistake)
         return StoreBroken()
 
     def close(self) -> None:

@@ -23,7 +23,8 @@ from geventpop3.errors import (
 )
 from geventpop3.pipeline import events
 from geventpop3.pipeline.events import CATALOGUE, Event, discard, signal
-from geventpop3.pipeline.pluggable import Pluggable, new_reference
+from geventpop3.pipeline.failures import new_reference
+from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.pipeline.plugin import EAT_ALL, EAT_CLIENT, EAT_NONE, EAT_PLUGIN, Eat, Plugin, handles
 from geventpop3.wire.replies import Reply, err, multiline, ok
 
@@ -151,7 +152,7 @@ class TestEat:
         assert heard == [ok("mine")]
 
     @each("code", [EAT_CLIENT, EAT_PLUGIN, EAT_ALL])
-    @each("name", [name for name, one in CATALOGUE.items() if one.tells])
+    @each("name", [name for name, one in CATALOGUE.items() if one.only_reports])
     def test_what_only_tells_is_heard_by_everybody(
         self, caplog: pytest.LogCaptureFixture, name: str, code: Eat
     ) -> None:
@@ -163,10 +164,10 @@ class TestEat:
         with caplog.at_level(logging.DEBUG):
             event = pop3d.send_event(name)
         assert (asked, heard, event.eaten) == ([0, 1], [None], False)
-        assert f"plugin 'plugin0' cannot eat {name}: it tells what has happened" in caplog.text
+        assert f"plugin 'plugin0' cannot eat {name}: it only reports what has happened" in caplog.text
 
     def test_only_what_can_be_answered_can_be_eaten(self, pop3d: Pluggable) -> None:
-        eatable = {name for name, one in CATALOGUE.items() if not one.tells}
+        eatable = {name for name, one in CATALOGUE.items() if not one.only_reports}
         assert eatable == {"connection", "response", "credentials"} | {
             name for name in CATALOGUE if name.startswith("cmd_")
         }

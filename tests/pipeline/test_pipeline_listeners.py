@@ -151,7 +151,7 @@ class TestCallables:
 
         mistakes: list[tuple[Any, Any, str]] = [
             (object(), ("cmd_user",), "builtins.object is not callable and no method of it carries @handles"),
-            (plain, (), "name the events that .*plain shall hear"),
+            (plain, (), "name the events for .*plain"),
             (asynchronous, ("cmd_user",), "coroutine function"),
             (yielding, ("cmd_user",), "generator function, and nobody would run it: return the reply"),
             (partial(yielding), ("cmd_user",), "generator function"),
