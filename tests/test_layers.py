@@ -16,6 +16,7 @@ ROOT = "__init__"  # geventpop3/__init__.py: the public names, on top of what th
 LAYERS = {
     "errors": 0,
     "forks": 0,
+    "hosts": 0,
     "version": 0,
     "owners": 1,
     "wire": 1,
