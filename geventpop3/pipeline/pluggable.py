@@ -122,7 +122,10 @@ class Pluggable:
 
     def wanted(self, name: str) -> bool:
         """Return whether the event has a plugin or listener: if not, it need not even be made."""
-        return self._routes()[name].wanted
+        routes = self._event_routes
+        if routes.generation != generation.latest:
+            routes = self._new_routes()
+        return routes[name].wanted
 
     def _emit(self, event: Event) -> None:
         """Call the plugins and listeners of *event*; its ``reply``, ``eaten`` and ``reference`` hold the result.

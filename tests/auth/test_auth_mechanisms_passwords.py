@@ -32,7 +32,7 @@ BAD_NAMES = [
     (b"\xed\xb2\x80", "the name is not UTF-8"),
     ("\u202eadmin".encode(), "SASLprep forbids"),
     ("\u00ad".encode(), "the name is empty"),
-    (b"x" * 256, "the name is longer than 255 octets"),
+    (b"x" * 321, "the name is longer than 320 octets"),
 ]
 WITH_NUL = (b"t\0m", "NUL, CR or LF")
 
