@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from geventpop3.errors import ResponseCode
 from geventpop3.hosts import address_key
 from geventpop3.pipeline.interfaces import ClientInterface
+from geventpop3.server.acceptor import FULL
 from geventpop3.server.client import Client
 from geventpop3.server.limits import Limits
 from geventpop3.wire.replies import Reply, err
 
 log = logging.getLogger("geventpop3.server")
 
-FULL = err("too many connections, try again later", ResponseCode.SYS_TEMP)
 FULL_FOR_YOU = err("too many connections from your address", ResponseCode.SYS_TEMP)
 
 DESCRIPTORS_PER_SESSION = 5

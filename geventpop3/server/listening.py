@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from gevent import socket
 
 from geventpop3.errors import ConfigError
-from geventpop3.server.acceptor import BUSY, Acceptor, bind, prepare
+from geventpop3.server.acceptor import FULL, Acceptor, bind, prepare
 from geventpop3.server.addresses import (
     Address,
     check_distinct,
@@ -71,7 +71,7 @@ class Listening:
                 for one in bound:
                     one.close()
                 raise
-            busy = b"" if implicit_tls else BUSY
+            busy = b"" if implicit_tls else FULL.status_line
             acceptor = Acceptor(sock, handle_tls if implicit_tls else handle, failed, busy=busy)
             if shared:
                 prepare(sock)
