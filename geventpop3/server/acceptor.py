@@ -18,8 +18,10 @@ from typing import Any
 from gevent import socket
 from gevent.server import StreamServer
 
+from geventpop3.errors import ResponseCode
 from geventpop3.server.addresses import Address, format_address
 from geventpop3.server.greenlets import spawn
+from geventpop3.wire.replies import err
 
 log = logging.getLogger("geventpop3.server")
 
@@ -38,7 +40,7 @@ PROBE_SECONDS = 1.0
 _NOTHING = {errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.EPERM}
 """Errors of a peer that had gone before it was accepted (accept(2)): no pause is needed."""
 
-BUSY = b"-ERR [SYS/TEMP] too many connections, try again later\r\n"
+FULL = err("too many connections, try again later", ResponseCode.SYS_TEMP)
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -190,7 +192,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         handle: Callable[[socket.socket, Any], None],
         failed: Callable[[OSError], None],
         *,
-        busy: bytes = BUSY,
+        busy: bytes = FULL.status_line,
     ) -> None:
         super().__init__(sock, handle, spawn=spawn)
         self.sockname = sock.getsockname()

@@ -288,7 +288,7 @@ def test_shutdown_never_cuts_quit_short(pop3d, login, monkeypatch):
         killing.set()
 
     monkeypatch.setattr(gevent, "killall", telling)
-    monkeypatch.setattr("geventpop3.server.server._KILL_SECONDS", 0.01)
+    monkeypatch.setattr("geventpop3.server.sessions.KILL_SECONDS", 0.01)
 
     @pop3d.on("cmd_quit", priority=-1)
     def update(pop3d, event):
@@ -316,7 +316,7 @@ def test_a_shutdown_while_an_address_is_looked_up_leaves_nothing_bound(serve, di
         bound.append(bind(place))
         return bound[0]
 
-    monkeypatch.setattr("geventpop3.server.server.bind", slow)
+    monkeypatch.setattr("geventpop3.server.listening.bind", slow)
     pop3d.start()
     assert pop3d.getsocknames() == []
     assert bound[0].fileno() == -1
