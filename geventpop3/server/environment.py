@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gevent import socket
+
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.protocol.commands import CommandSpec
 from geventpop3.server.fairness import Turns
 from geventpop3.server.limits import Limits
 from geventpop3.server.proxy import TrustedProxies
+from geventpop3.server.stream import PlainStream
 from geventpop3.server.tls.certificates import Certificates
 from geventpop3.wire.replies import Reply
 
@@ -45,6 +48,8 @@ class Environment:
     settings: ServerSettings
     commands: Mapping[str, CommandSpec]
     """The table of commands by verb."""
+    open_stream: Callable[[socket.socket, bool], PlainStream]
+    """Return the stream of an accepted connection; the second argument is true where TLS comes before the greeting."""
     turns: Turns
     isolated: tuple[type[BaseException], ...]
     """Exceptions that plugins, listeners and bodies may raise without harm to other sessions."""

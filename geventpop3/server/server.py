@@ -39,7 +39,7 @@ from geventpop3.server.program import ending_by_signals, set_up_logging
 from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.session import ClientSession
 from geventpop3.server.sessions import Sessions, seconds_to_end
-from geventpop3.server.stream import Stream
+from geventpop3.server.stream import PlainStream, SocketStream, Stream
 from geventpop3.server.tls.certificates import Certificates, reload_in_thread
 from geventpop3.server.tls.der import name_of_client
 from geventpop3.wire.replies import Reply
@@ -117,6 +117,7 @@ class POP3Server(Pluggable):
         self._environment = Environment(
             settings=self,
             commands=self._commands,
+            open_stream=self._open_stream,
             turns=self._turns,
             isolated=self._isolated,
             emit=self._emit,
@@ -135,6 +136,10 @@ class POP3Server(Pluggable):
             if alias in _aliases:
                 raise ConfigError(f"there is a server with the alias {alias!r} already")
             _aliases[alias] = self
+
+    def _open_stream(self, sock: socket.socket, _implicit_tls: bool) -> PlainStream:
+        """Return the stream of an accepted connection. For subclasses."""
+        return SocketStream(sock)
 
     @staticmethod
     def find(alias: str) -> POP3Server | None:

@@ -18,7 +18,7 @@ from geventpop3.server.admission import Clients
 from geventpop3.server.environment import Environment
 from geventpop3.server.limits import TICK
 from geventpop3.server.session import ClientSession
-from geventpop3.server.stream import SocketStream
+from geventpop3.server.stream import PlainStream
 from geventpop3.server.trace import LoggingTrace
 from geventpop3.wire.replies import Reply, err
 
@@ -51,7 +51,7 @@ class Sessions:
         """The process that serves: only there is an accepted connection a session."""
         self._environment = environment
         self._stopping = stopping
-        self._turned_away: dict[SocketStream, gevent.Greenlet] = {}
+        self._turned_away: dict[PlainStream, gevent.Greenlet] = {}
         self._disowned = False
 
     def open(self) -> None:
@@ -71,8 +71,8 @@ class Sessions:
         if os.getpid() != self.home:
             return  # accepted by the process that forked this one; only this copy of the socket is closed
         peer, local = ends_of(sock, address)
-        stream = SocketStream(sock)
         environment = self._environment
+        stream = environment.open_stream(sock, implicit_tls)
         clients = self.clients
         # The address of a client behind a proxy is not known yet.
         host = None if environment.trusts_proxy(peer[0]) else peer[0]
@@ -90,7 +90,7 @@ class Sessions:
             if not self._disowned:  # in a forked child, it is not in the list
                 clients.leave(client)
 
-    def turn_away(self, stream: SocketStream, host: str, refusal: Reply) -> None:
+    def turn_away(self, stream: PlainStream, host: str, refusal: Reply) -> None:
         """Send *refusal* to a peer that becomes no session, and close its connection."""
         if self._environment.settings.trace:
             LoggingTrace(f"address={host}").reply(refusal)

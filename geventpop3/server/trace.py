@@ -60,24 +60,24 @@ class Trace:
 OFF = Trace()
 
 
-class LoggingTrace(Trace):
-    """One session's dialogue. *who* begins each line: ``address=127.0.0.1 id=3``, or only the address of a peer."""
+class DialogueTrace(Trace):
+    """One session's dialogue in lines, which a subclass writes: ``C:`` from the client, ``S:`` from the server."""
 
-    __slots__ = ("_body", "_is_secret_next", "_octets", "_who")
+    __slots__ = ("_body", "_is_secret_next", "_octets")
 
-    def __init__(self, who: str) -> None:
-        self._who = who
+    def __init__(self) -> None:
         self._is_secret_next = False
         self._body: bytearray | None = None
         self._octets = 0
 
-    def renamed(self, who: str) -> Trace:
-        return LoggingTrace(who)
+    def write(self, line: str) -> None:
+        """Write one line."""
+        raise NotImplementedError
 
     def command(self, spec: CommandSpec, args: Sequence[str]) -> None:
         # A next line that is not a command may be the password or the response of a mechanism.
         self._is_secret_next = spec.secret_from is not None or spec.verb == "USER"
-        log.info("%s C: %s", self._who, _visible(f"{spec.verb} {redact(spec, args)}".rstrip()))
+        self.write("C: " + _visible(f"{spec.verb} {redact(spec, args)}".rstrip()))
 
     def rejected(self, rejected: Rejected) -> None:
         what = rejected.verb or "no command"
@@ -85,14 +85,14 @@ class LoggingTrace(Trace):
             text = rejected.line.decode("utf-8", "replace")
             shown = _LOGIN.sub(r"\1 ****", _SECRET.sub("****", text[:LINE_CHARACTERS]))
             more = "..." if len(text) > LINE_CHARACTERS else ""
-            log.info("%s C: %s%s (%s, %d octets)", self._who, _visible(shown), more, what, rejected.octets)
+            self.write(f"C: {_visible(shown)}{more} ({what}, {rejected.octets} octets)")
         else:
-            log.info("%s C: (%s, %d octets)", self._who, what, rejected.octets)
+            self.write(f"C: ({what}, {rejected.octets} octets)")
 
     def reply(self, reply: Reply, event: str = "") -> None:
         self._octets = 0
         self._body = bytearray() if event in SHOWN and reply.positive else None
-        log.info("%s S: %s", self._who, _visible(reply.status_line.decode("utf-8", "replace").rstrip()))
+        self.write("S: " + _visible(reply.status_line.decode("utf-8", "replace").rstrip()))
 
     def chunk(self, octets: bytes, start: int = 0) -> None:
         self._octets += len(octets) - start
@@ -103,16 +103,32 @@ class LoggingTrace(Trace):
         if self._body is not None:
             lines = self._body.decode("utf-8", "replace").split("\r\n")
             for line in lines[:-1]:
-                log.info("%s S: %s", self._who, _visible(line))
+                self.write("S: " + _visible(line))
             if self._octets == len(self._body):
                 return
-        log.info("%s S: (%d octets)", self._who, self._octets)
+        self.write(f"S: ({self._octets} octets)")
 
     def challenge(self, data: bytes) -> None:
-        log.info("%s S: + (challenge, %d octets)", self._who, len(data))
+        self.write(f"S: + (challenge, {len(data)} octets)")
 
     def response(self, octets: int) -> None:
-        log.info("%s C: (response, %d octets)", self._who, octets)
+        self.write(f"C: (response, {octets} octets)")
+
+
+class LoggingTrace(DialogueTrace):
+    """A dialogue in the log. *who* begins each line: ``address=127.0.0.1 id=3``, or only the address of a peer."""
+
+    __slots__ = ("_who",)
+
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self._who = who
+
+    def renamed(self, who: str) -> Trace:
+        return LoggingTrace(who)
+
+    def write(self, line: str) -> None:
+        log.info("%s %s", self._who, line)
 
 
 def _visible(text: str) -> str:

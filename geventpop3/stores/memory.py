@@ -68,6 +68,10 @@ class MemoryStore(Store):
         """Return the messages that the maildrop of *owner* holds now, oldest first."""
         return [stored.content for stored in self._maildrops.get(self._key(owner), {}).copy().values()]
 
+    def clear(self, owner: str) -> None:
+        """Remove all messages of a maildrop; an open session finds that they are gone."""
+        self._maildrops.get(self._key(owner), {}).clear()
+
     def open(self, owner: str) -> Maildrop:
         """Return the maildrop of *owner*, locked. Raises MaildropLocked."""
         owner = self._key(owner)

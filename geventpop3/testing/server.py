@@ -6,6 +6,7 @@ The thread is native also in a monkey-patched process. After its end no thread, 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
@@ -83,6 +84,8 @@ class ServerThread:
         self._ended = _Signal()
         self._guard = _allocate_lock()
         self._wake: Any = None  # watcher by which other threads wake the hub, while it runs
+        self._calls: deque[Callable[[], object]] = deque()
+        self._stop = Event()
         self._join: Callable[[float], object] = lambda _: None
         self._errors = ErrorLog()
         self._address: Address | None = None
@@ -98,11 +101,16 @@ class ServerThread:
         assert self._address is not None
         return self._address
 
-    def stop(self) -> None:
-        """Shut down gracefully and wait for the end. Raises the error at which the server failed, TimeoutError."""
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Call *function*, which must not wait, in the server's thread; do nothing if the server has ended."""
         with self._guard:
             if self._wake is not None:
+                self._calls.append(function)
                 self._wake.send()
+
+    def stop(self) -> None:
+        """Shut down gracefully and wait for the end. Raises the error at which the server failed, TimeoutError."""
+        self.call_soon(self._stop.set)
         self._finish()
 
     def _finish(self) -> None:
@@ -128,8 +136,7 @@ class ServerThread:
             self._ended.set()
 
     def _serve(self, wake: Any) -> None:
-        stop = Event()
-        wake.start(stop.set)
+        wake.start(self._run_calls)
         try:
             pop3d = made(self._app)
             try:
@@ -140,7 +147,7 @@ class ServerThread:
                 self._address.tls_ports = tuple(name[1] for name, implicit_tls in places if implicit_tls)
                 self._wake = wake
                 self._started.set()
-                stop.wait()
+                self._stop.wait()
             finally:
                 pop3d.shutdown()
         finally:
@@ -148,6 +155,10 @@ class ServerThread:
                 self._wake = None
             wake.stop()
             wake.close()
+
+    def _run_calls(self) -> None:
+        while self._calls:
+            self._calls.popleft()()
 
 
 def _start_native_thread(run: Callable[[], None]) -> Callable[[float], object]:

@@ -1,0 +1,83 @@
+"""Records of sessions: the commands of a client, the outcome for its mail, and a transcript with secrets masked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from geventpop3.protocol.commands import CommandSpec, redact
+from geventpop3.protocol.connection import Rejected
+from geventpop3.server.trace import DialogueTrace
+
+
+class CommandRecord(NamedTuple):
+    """One command of a session."""
+
+    verb: str
+    argument: str
+    """The argument, with ``****`` in place of secrets."""
+    reply: str | None
+    """The status line of the reply, without line end; None if no whole reply was sent."""
+    octets: int
+    """Octets of the reply, on the wire."""
+
+
+@dataclass
+class Session:
+    """One session of a client. It is complete once ``ended`` is not None."""
+
+    user: str | None = None
+    """The name that the client gave, logged in or not."""
+    mechanism: str | None = None
+    """The way it logged in: ``USER``, ``APOP`` or the name of a SASL mechanism; None if it did not."""
+    secure: bool = False
+    """True if the session had TLS."""
+    commands: list[CommandRecord] = field(default_factory=list)
+    retrieved: list[str] = field(default_factory=list)
+    """Unique-ids of the messages that RETR sent whole, in order."""
+    removed: list[str] = field(default_factory=list)
+    """Unique-ids of the messages that QUIT removed."""
+    ended: str | None = None
+    """The reason of the end: ``quit``, ``disconnected``, ...; None while the session runs."""
+    lines: list[str] = field(default_factory=list)
+    """Lines of the transcript: ``C:`` from the client, ``S:`` from the server, ``F:`` a fault, ``-``: an event."""
+
+    @property
+    def transcript(self) -> str:
+        """The dialogue as text, with secrets masked; bodies of messages are counted, not shown."""
+        return "\n".join(self.lines)
+
+    def __repr__(self) -> str:
+        return f"<Session user={self.user!r} mechanism={self.mechanism!r} ended={self.ended!r}>"
+
+
+def transcript_of(sessions: Sequence[Session]) -> str:
+    """Return the transcripts of several sessions, in order, each with a heading."""
+    return "\n".join(
+        f"session {number}: {session.user or 'no user'}\n{session.transcript}"
+        for number, session in enumerate(sessions, 1)
+    )
+
+
+class SessionTrace(DialogueTrace):
+    """The transcript of a session; it records the commands, too, before they are answered."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def write(self, line: str) -> None:
+        self._session.lines.append(line)
+
+    def command(self, spec: CommandSpec, args: Sequence[str]) -> None:
+        super().command(spec, args)
+        self._session.commands.append(CommandRecord(spec.verb, redact(spec, args), None, 0))
+
+    def rejected(self, rejected: Rejected) -> None:
+        super().rejected(rejected)
+        status_line = rejected.reply.status_line
+        record = CommandRecord(rejected.verb, "", status_line.decode("utf-8", "replace").rstrip(), len(status_line))
+        self._session.commands.append(record)
