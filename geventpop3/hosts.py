@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 PREFIX = 64
@@ -26,6 +27,7 @@ def plain_host(host: str) -> str:
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Return whether *host* is this machine: a loopback address or ``localhost`` (RFC 6761 section 6.3).
 
