@@ -88,7 +88,7 @@ def sentences(text: str) -> Iterator[tuple[int, str, str]]:
         words = plain(piece)
         begin = 0
         for end in END.finditer(words):
-            if not ABBREVIATION.search(words[: end.start() + 1]) and not re.match(r"\s+[a-z]", words[end.end() :]):
+            if not ABBREVIATION.search(words[: end.start() + 1]):
                 yield line, kind, words[begin : end.end()].strip()
                 begin = end.end()
         if rest := words[begin:].strip():
@@ -137,7 +137,7 @@ LONG = "word " * (LONGEST + 1)
         pytest.param(f"{LONG[:90]} a.b {LONG[:90]}", "1: 37 words", id="dot in a word"),
         pytest.param(f"{LONG[:90]}(a, b, ...) {LONG[:90]}", "1: 38 words", id="ellipsis"),
         pytest.param(f"{LONG[:90]}`a. B` {LONG[:90]}", "1: 37 words", id="dot in code"),
-        pytest.param(f"{LONG[:90]}[a. b](https://x.y/) {LONG[:85]}.", "1: 37 words", id="link"),
+        pytest.param(f"{LONG[:90]}[a b](c.md 'D. E.') {LONG[:85]}.", "1: 37 words", id="link"),
         pytest.param(f"```sh\n{LONG}\n```\n\nThe listener hears it.", "5: says 'hears'", id="behind code"),
         pytest.param("The client is told.", "1: says 'is told'", id="told"),
         pytest.param("The client is not told.", "1: says 'is not told'", id="not told"),
@@ -236,3 +236,35 @@ def test_every_document_is_linked_from_the_readme_once() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     for page in DOCUMENTS[1:]:
         assert text.count(f"]({page.relative_to(ROOT)})") == 1, page.name
+
+
+def named_paths(page: Path) -> list[str]:
+    """Return the paths that *page* names in code spans: with a slash, or with the suffix of a file."""
+    spans = re.findall(r"`([^`\n]+)`", FENCE.sub(blanked, page.read_text("utf-8")))
+    return [span for span in spans if re.fullmatch(r"[\w.-]+(/[\w.-]+)*(/|/[\w.-]+|\.(py|md|toml|yaml))", span)]
+
+
+def test_every_path_that_the_guide_for_contributors_names_exists() -> None:
+    named = named_paths(ROOT / "CONTRIBUTING.md")
+    assert len(named) > 40
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+# Hooks
+
+
+def commands_of_hooks(text: str) -> list[str]:
+    """Return the commands of the hooks in *text*, a configuration of pre-commit; this reads only its plain form."""
+    return re.findall(r"^ +entry: (.+)$", text, re.MULTILINE)
+
+
+def test_the_hooks_call_make_targets_that_exist() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    commands = commands_of_hooks(text)
+    assert len(commands) == text.count("- id: ") == text.count("language: system") > 0
+    for command in commands:
+        program, target = command.split()
+        assert program == "make"
+        assert target in targets
