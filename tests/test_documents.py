@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -248,6 +251,35 @@ def test_every_path_that_the_guide_for_contributors_names_exists() -> None:
     named = named_paths(ROOT / "CONTRIBUTING.md")
     assert len(named) > 40
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def sketches(text: str) -> list[tuple[str, str]]:
+    """Return step and code of each sketch of Python below a numbered step."""
+    steps = re.split(r"^\d+\. ", text, flags=re.MULTILINE)
+    return [
+        (step, textwrap.dedent(code))
+        for step in steps
+        for code in re.findall(r"^ +```python\n(.+?)^ +```$", step, re.DOTALL | re.MULTILINE)
+    ]
+
+
+def global_names(code: str) -> set[str]:
+    """Return the names that *code* reads without making them."""
+    nodes = list(ast.walk(ast.parse(code)))
+    made = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    return {node.id for node in nodes if isinstance(node, ast.Name)} - made - set(dir(builtins))
+
+
+def test_the_sketches_for_contributors_use_names_that_their_modules_have() -> None:
+    found = sketches((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    assert len(found) == 10
+    for step, code in found:
+        path, *_ = re.findall(r"`((?:geventpop3|tests)/[\w/]+\.py)`", step)
+        there = re.findall(r"\w+", (ROOT / path).read_text("utf-8"))
+        new = {name for name in global_names(code) if name.startswith("Shelf")}
+        assert global_names(code) - new <= set(there), step
 
 
 # Hooks
