@@ -25,8 +25,8 @@ GONE = re.compile(
 )
 """Words that a reader must translate, and documents that a reader cannot open."""
 
-OPENERS = re.compile(r"(?:What|Whatever|Who|Whoever|Whom|Whose|Whether|How)\b(?!.*\?$)")
-"""Beginnings of sentences that have a relative clause as their subject; questions may begin so."""
+OPENERS = re.compile(r"(?:^|(?<=[;:] ))(?:what|whatever|who|whoever|whom|whose|whether|how)\b(?!.*\?$)", re.IGNORECASE)
+"""Beginnings of sentences and clauses that have a relative clause as their subject; questions may begin so."""
 
 FENCE = re.compile(r"^ *(`{3,})[^\n]*\n.*?^ *\1 *$", re.DOTALL | re.MULTILINE)
 ITEM = re.compile(r" *(?:[-*+]|\d+[.)]) +")
@@ -111,7 +111,7 @@ def complaints(text: str) -> list[str]:
             found.append(f"{line}: {count(sentence)} words: {sentence[:60]}")
         if gone := GONE.search(sentence):
             found.append(f"{line}: says {gone[0]!r}: {sentence[:60]}")
-        if kind == "prose" and (opener := OPENERS.match(sentence)):
+        if kind == "prose" and (opener := OPENERS.search(sentence)):
             found.append(f"{line}: begins with {opener[0]!r}: {sentence[:60]}")
     return found
 
@@ -151,6 +151,7 @@ LONG = "word " * (LONGEST + 1)
         pytest.param("# The house\n\nText.", "1: says 'house'", id="heading"),
         pytest.param("| a |\n|---|\n| it hears |", "3: says 'hears'", id="word in a cell"),
         pytest.param("Text. What fails waits.", "1: begins with 'What'", id="relative clause"),
+        pytest.param("A login fails; who fails waits.", "1: begins with 'who'", id="relative clause in a clause"),
         pytest.param("- Who fails waits.", "1: begins with 'Who'", id="relative clause in an item"),
     ],
 )
