@@ -9,6 +9,7 @@ import what service/ imports. The layers are those of tests/test_layers.py, whic
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -154,6 +155,7 @@ def title(package: str) -> str:
     return f"{package}/" if (PACKAGE / package).is_dir() else f"{package}.py"
 
 
+@functools.cache
 def subtitle(package: str) -> str:
     """Return the sub-packages; for the public names, what they are."""
     if package == ROOT:
