@@ -7,15 +7,21 @@ import re
 from xml.etree import ElementTree
 
 import draw_layers
+import pytest
 from test_layers import LAYERS, ROOT
 
 
-def test_the_diagram_of_layers_is_current() -> None:
-    assert draw_layers.DRAWING.read_text("utf-8") == draw_layers.drawing(), "make diagrams draws it anew"
+@pytest.fixture(scope="module")
+def drawing() -> str:
+    return draw_layers.drawing()
 
 
-def test_each_package_has_a_box_of_its_own_within_the_picture() -> None:
-    picture = ElementTree.fromstring(draw_layers.drawing())
+def test_the_diagram_of_layers_is_current(drawing: str) -> None:
+    assert draw_layers.DRAWING.read_text("utf-8") == drawing, "make diagrams draws it anew"
+
+
+def test_each_package_has_a_box_of_its_own_within_the_picture(drawing: str) -> None:
+    picture = ElementTree.fromstring(drawing)
     _, _, width, height = map(float, picture.attrib["viewBox"].split())
     boxes = [
         [float(rect.attrib[name]) for name in ("x", "y", "width", "height")]
@@ -30,12 +36,12 @@ def test_each_package_has_a_box_of_its_own_within_the_picture() -> None:
     assert {draw_layers.title(name) for name in LAYERS} <= texts
 
 
-def test_each_arrow_leads_down_and_what_is_left_out_is_implied() -> None:
+def test_each_arrow_leads_down_and_what_is_left_out_is_implied(drawing: str) -> None:
     row = draw_layers.rows()
     drawn = draw_layers.arrows()
     assert drawn["cli"] >= {"service", "workers"}
     assert "server" not in drawn["cli"]  # workers/ implies it
     assert "server" in drawn[ROOT]
     assert all(row[source] > row[target] for source, targets in drawn.items() for target in targets)
-    paths = re.findall(r'<path class="arrow"', draw_layers.drawing())
+    paths = re.findall(r'<path class="arrow"', drawing)
     assert len(paths) == sum(len(targets) for targets in drawn.values())
