@@ -7,7 +7,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 
 # Layers 0 to 3, and what is as pure: every branch of them is tested.
-CORE = geventpop3.errors,geventpop3.owners,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline,geventpop3.service.downgrade
+CORE = geventpop3.errors,geventpop3.hosts,geventpop3.owners,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline,geventpop3.service.downgrade
 FAST = -m 'not slow and not client'
 
 .PHONY: help run test fast check core fuzz-c bench bench-quick bench-growth bench-hostile diagrams format clean

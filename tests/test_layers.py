@@ -16,6 +16,7 @@ ROOT = "__init__"  # geventpop3/__init__.py: the public names, on top of what th
 LAYERS = {
     "errors": 0,
     "forks": 0,
+    "hosts": 0,
     "version": 0,
     "owners": 1,
     "wire": 1,
@@ -38,24 +39,6 @@ CIRCLES: dict[str, set[str]] = {
     "server.admission": {"server.client"},
     "server.client": {"server.server"},
     "server.server": {"server.admission", "server.client"},
-    "service.capabilities": {"service.sasl", "service.service", "service.session"},
-    "service.commands": {"service.open_maildrop", "service.service"},
-    "service.language": {"service.service", "service.session"},
-    "service.login": {"service.open_maildrop", "service.service", "service.session"},
-    "service.open_maildrop": {"service.utf8"},
-    "service.sasl": {"service.login", "service.service", "service.session"},
-    "service.service": {
-        "service.capabilities",
-        "service.commands",
-        "service.language",
-        "service.login",
-        "service.open_maildrop",
-        "service.sasl",
-        "service.session",
-        "service.utf8",
-    },
-    "service.session": {"service.open_maildrop"},
-    "service.utf8": {"service.service", "service.session"},
 }
 # Lower, and yet out of sight: the pipeline knows Reply, not POP3, and nothing of maildrops.
 UNSEEN = {"pipeline": {"protocol", "auth", "stores"}}

@@ -5,59 +5,54 @@ RFC 2449 section 5: "Capabilities available in the AUTHORIZATION state MUST be a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from geventpop3.pipeline.interfaces import ClientInterface
+from geventpop3.pipeline.events import Event
 from geventpop3.service import sasl
-from geventpop3.service.session import Host
+from geventpop3.service.session import Capability, Command, Host, Session
 from geventpop3.version import __version__
-
-if TYPE_CHECKING:
-    from geventpop3.service.service import MaildropService
-
-Capability = Callable[["MaildropService", Host, ClientInterface], str | None]
-"""A function that returns a capability's argument for this client: ``""`` for none, None to omit the capability."""
+from geventpop3.wire.arguments import expect
+from geventpop3.wire.replies import Reply, multiline
 
 
-def always(_service: MaildropService, _pop3d: Host, _client: ClientInterface) -> str:
+def always(_session: Session, _pop3d: Host) -> str:
     """Return no argument, for a capability that is announced to every client."""
     return ""
 
 
-def _user(service: MaildropService, _pop3d: Host, client: ClientInterface) -> str | None:
-    return "" if service.allows_clear_text(client) and service.back_end.checks_passwords() else None
+def _user(session: Session, _pop3d: Host) -> str | None:
+    return "" if session.allows_clear_text() and session.site.back_end.checks_passwords() else None
 
 
-def _sasl(service: MaildropService, pop3d: Host, client: ClientInterface) -> str | None:
+def _sasl(session: Session, pop3d: Host) -> str | None:
     # RFC 2449 section 6.3, RFC 5034 section 3: no mechanism, no line.
-    return " ".join(sasl.mechanisms(service, pop3d, client)) or None
+    return " ".join(sasl.mechanisms(session, pop3d)) or None
 
 
-def _stls(service: MaildropService, pop3d: Host, client: ClientInterface) -> str | None:
+def _stls(session: Session, pop3d: Host) -> str | None:
     # RFC 2595 section 4: "The capability name "STLS" indicates this command is present and permitted in the current
     # state", and it is "Only permitted in AUTHORIZATION state".
-    return "" if pop3d.offers_tls(client) and not service.is_in_utf8_mode(client) else None
+    return "" if pop3d.offers_tls(session.client) and not session.utf8 else None
 
 
-def _login_delay(service: MaildropService, _pop3d: Host, client: ClientInterface) -> str | None:
-    delay = service.login_delay
-    return delay.before_login() if client.owner is None else delay.after_login(client.owner)
+def _login_delay(session: Session, _pop3d: Host) -> str | None:
+    delay, owner = session.site.login_delay, session.client.owner
+    return delay.before_login() if owner is None else delay.after_login(owner)
 
 
-def _expire(service: MaildropService, _pop3d: Host, client: ClientInterface) -> str | None:
-    expiry = service.expiry
-    return expiry.before_login() if client.owner is None else expiry.after_login(client.owner)
+def _expire(session: Session, _pop3d: Host) -> str | None:
+    expiry, owner = session.site.expiry, session.client.owner
+    return expiry.before_login() if owner is None else expiry.after_login(owner)
 
 
-def _utf8(_service: MaildropService, _pop3d: Host, _client: ClientInterface) -> str:
+def _utf8(_session: Session, _pop3d: Host) -> str:
     # RFC 6856 section 2.2: "it indicates that the server accepts UTF-8 usernames and passwords".
     return "USER"
 
 
-def _implementation(_service: MaildropService, _pop3d: Host, client: ClientInterface) -> str | None:
+def _implementation(session: Session, _pop3d: Host) -> str | None:
     # RFC 2449 section 6.9 lets it be announced after login only, so a scanner does not learn the version.
-    return f"geventpop3/{__version__}" if client.owner is not None else None
+    return f"geventpop3/{__version__}" if session.client.owner is not None else None
 
 
 CAPABILITIES: Mapping[str, Capability] = {
@@ -77,11 +72,15 @@ CAPABILITIES: Mapping[str, Capability] = {
 }
 
 
-def listing(service: MaildropService, pop3d: Host, client: ClientInterface) -> bytes:
-    """Return the body of the reply to CAPA."""
+def capa(session: Session, pop3d: Host, event: Event) -> Reply:
+    """Answer CAPA (RFC 2449 section 5)."""
+    expect(event.args, 0)
     lines = []
-    for tag, capability in service.capabilities.items():
-        argument = capability(service, pop3d, client)
+    for tag, capability in session.site.capabilities.items():
+        argument = capability(session, pop3d)
         if argument is not None:
             lines.append(f"{tag} {argument}\r\n" if argument else f"{tag}\r\n")
-    return "".join(lines).encode("ascii")
+    return multiline("capabilities follow", "".join(lines).encode("ascii"))
+
+
+COMMANDS: Mapping[str, Command] = {"cmd_capa": capa}

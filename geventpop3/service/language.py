@@ -1,4 +1,4 @@
-"""The LANG command (RFC 6856 section 3): the text after status indicator and response code, in the client's language.
+"""Languages of replies (LANG, RFC 6856 section 3): the text after status indicator and response code is translated.
 
 Translations are looked up by the English text. A text that is not in the table, such as an application's own, stays as
 it is.
@@ -7,20 +7,12 @@ it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from geventpop3.errors import Refusal
-from geventpop3.pipeline.events import Event
 from geventpop3.service.language_de import TEXTS as GERMAN
-from geventpop3.service.session import Host, Session
-from geventpop3.wire.arguments import expect
-from geventpop3.wire.replies import Reply, multiline, ok
-
-if TYPE_CHECKING:
-    from geventpop3.service.service import MaildropService
 
 DEFAULT: Final = "i-default"
 """Language of clients that chose none (RFC 2277 section 4.5): "understandable by an English-speaking person"."""
@@ -72,31 +64,6 @@ LANGUAGES: Final[Mapping[str, Language]] = MappingProxyType(
 )
 
 
-def lang(service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
-    """List the languages, or choose one (LANG [language-range])."""
-    expect(event.args, 0, 1)
-    if not event.args:
-        lines = (f"{language.tag} {language.name}\r\n" for language in service.languages.values())
-        return multiline("languages follow", "".join(lines).encode("utf-8"))
-    wanted = service.language if event.args[0] == "*" else event.args[0]
-    language = match(wanted, service.languages)
-    if language is None:
-        raise Refusal("no such language here, LANG lists those that are")
-    client = session.client
-    session.spoken = client.translate
-    session.done_at = client.summary.commands
-    client.translate = language.translate if language.texts else None
-    return ok(f"{language.tag} language changed")
-
-
-def speak_as_before(_service: MaildropService, session: Session) -> None:
-    """Restore the previous language after a LANG whose ``+OK`` was not sent."""
-    session.client.translate = session.spoken
-
-
-TAKE_BACK: Mapping[str, Callable[[MaildropService, Session], None]] = {"cmd_lang": speak_as_before}
-
-
 def match(wanted: str, languages: Mapping[str, Language]) -> Language | None:
     """Return the language that a basic language range matches (RFC 4647), or None.
 
@@ -112,6 +79,3 @@ def match(wanted: str, languages: Mapping[str, Language]) -> Language | None:
         if len(subtags[-1]) > 1:  # in "de-x-private", "de-x" is no language
             found = by_tag.get("-".join(subtags))
     return found
-
-
-COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply]] = {"cmd_lang": lang}

@@ -9,21 +9,15 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from geventpop3.auth.mechanisms import ClearTextRefused, text
 from geventpop3.auth.secret import ClearSecret
 from geventpop3.errors import AuthenticationFailed, Refusal
-from geventpop3.owners import canonical_name, canonical_owner
 from geventpop3.pipeline.events import Event
-from geventpop3.service.open_maildrop import Transaction, plural
-from geventpop3.service.session import Host, Session
+from geventpop3.service.open_maildrop import plural
+from geventpop3.service.session import Command, Host, Session
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, ok
-
-if TYPE_CHECKING:
-    from geventpop3.service.service import MaildropService
-
 
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,255}")
 _NO_ANGLES = str.maketrans("<>", "()")
@@ -35,22 +29,22 @@ _SEND_PASS = ok("send PASS")
 _NOBODY = ClearSecret(secrets.token_bytes(16))
 
 
-def user(service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
+def user(session: Session, _pop3d: Host, event: Event) -> Reply:
     """Answer USER (RFC 1939 section 7): +OK also for an unknown name."""
     session.name = None
     client = session.client
-    if not service.allows_clear_text(client):
+    if not session.allows_clear_text():
         # Refused before PASS, so that the client does not send the password.
         raise ClearTextRefused
-    if not service.back_end.checks_passwords():
+    if not session.site.back_end.checks_passwords():
         raise Refusal("nobody has a password here, use AUTH")
     expect(event.args, 1)
-    session.name = name_of(event.args[0], session)
+    session.name = prepared_name(event.args[0], session)
     session.named_at = session.done_at = client.summary.commands
     return _SEND_PASS
 
 
-def password(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
+def password(session: Session, pop3d: Host, event: Event) -> Reply:
     """Answer PASS (RFC 1939 section 7). A server "may treat spaces in the argument as part of the password"."""
     name, session.name = session.name, None
     # RFC 1939 section 7: PASS may be given "immediately after a successful USER command".
@@ -60,69 +54,63 @@ def password(service: MaildropService, pop3d: Host, event: Event, session: Sessi
         raise Refusal("PASS needs a password")
     given = event.args[0] if len(event.args) == 1 else event.argument
     try:
-        given = password_of(given, session)
+        given = prepared_password(given, session)
     except AuthenticationFailed:
-        reject(service, pop3d, session, name, "USER")
+        reject(session, pop3d, name, "USER")
         raise
-    owner = service.authenticate(name, given)
+    owner = session.site.back_end.authenticate(name, given)
     if owner is None:
-        raise reject(service, pop3d, session, name, "USER")
-    return log_in(service, pop3d, session, "USER", owner, name)
+        raise reject(session, pop3d, name, "USER")
+    return log_in(session, pop3d, "USER", owner, name)
 
 
-def apop(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
+def apop(session: Session, pop3d: Host, event: Event) -> Reply:
     """Answer APOP (RFC 1939 section 7)."""
     session.name = None
     if session.timestamp is None:
         raise Refusal("APOP is not available here: the greeting had no timestamp")
     expect(event.args, 2)
     digest = event.args[1]
-    name = name_of(event.args[0], session)
-    secret = service.look_up(name)
+    name = prepared_name(event.args[0], session)
+    secret = session.site.back_end.look_up(name)
     known = secret if isinstance(secret, ClearSecret) else _NOBODY
     matches = known.matches_apop(session.timestamp.encode("ascii"), digest)
-    owner = service.owner(name) if matches and known is secret else None
+    owner = session.site.back_end.owner(name) if matches and known is secret else None
     if owner is None:
-        raise reject(service, pop3d, session, name, "APOP")
-    return log_in(service, pop3d, session, "APOP", owner, name)
+        raise reject(session, pop3d, name, "APOP")
+    return log_in(session, pop3d, "APOP", owner, name)
 
 
-def reject(service: MaildropService, pop3d: Host, session: Session, name: str, mechanism: str) -> AuthenticationFailed:
+def reject(session: Session, pop3d: Host, name: str, mechanism: str) -> AuthenticationFailed:
     """Count and report a failed login of *name*; return the error to raise. The last one closes the connection."""
     session.tries += 1
-    pop3d.send_event("authentication_failed", service.canonical_name(name), mechanism, client=session.client)
-    if session.tries >= service.max_tries:
+    pop3d.send_event(
+        "authentication_failed", session.site.back_end.canonical_name(name), mechanism, client=session.client
+    )
+    if session.tries >= session.site.max_tries:
         session.client.disconnect()
     return AuthenticationFailed()
 
 
-def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: str, owner: str, name: str) -> Reply:
+def log_in(session: Session, pop3d: Host, mechanism: str, owner: str, name: str) -> Reply:
     """Open and scan the maildrop of *owner*, and begin the TRANSACTION state; *name* is the authenticated name.
 
     From here on the owner has its canonical form. Raises StoreBroken for an owner that has none.
     """
-    client = session.client
-    owner, name = canonical_owner(owner, service.username_case), canonical_name(name, service.username_case)
-    service.login_delay.check(owner)
+    client, site = session.client, session.site
+    owner, name = site.back_end.canonical_owner(owner), site.back_end.canonical_name(name)
+    site.login_delay.check(owner)
     if session.transaction is not None:
         # A plugin changed the reply to an earlier login into -ERR, so the client does not know that it is logged in.
         transaction, session.transaction = session.transaction, None
-        service.close_maildrop(transaction.maildrop)
-    maildrop = service.open_maildrop(owner, client)
-    try:
-        session.transaction = transaction = Transaction(
-            maildrop,
-            service.scan(maildrop, owner, client),
-            client.summary,
-            owner=owner,
-            present=None if session.utf8 else service.present,
-            removes_retrieved=service.expiry.removes_retrieved(owner),
-        )
-    except BaseException:
-        # RFC 1939 section 4: the lock must be released before a negative reply.
-        service.close_maildrop(maildrop)
-        raise
-    service.login_delay.note(owner)
+        transaction.close()
+    session.transaction = transaction = site.maildrops.open(
+        owner,
+        client,
+        None if session.utf8 else site.present,
+        removes_retrieved=site.expiry.removes_retrieved(owner),
+    )
+    site.login_delay.note(owner)
     session.done_at = client.summary.commands
     client.owner = owner
     pop3d.send_event("authenticated", owner, mechanism, name, client=client)
@@ -130,22 +118,22 @@ def log_in(service: MaildropService, pop3d: Host, session: Session, mechanism: s
     return Reply(True, f"{count} {plural(count)} ({transaction.octets} octets)")
 
 
-def log_out(service: MaildropService, session: Session) -> None:
+def log_out(session: Session) -> None:
     """Undo a login whose ``+OK`` was not sent: the lock must be released before the client gets the reply."""
     transaction, session.transaction = session.transaction, None
     client = session.client
     owner, client.owner = client.owner, None
-    service.login_delay.forget(owner or "")
+    session.site.login_delay.forget(owner or "")
     if transaction is not None:
-        service.close_maildrop(transaction.maildrop)
+        transaction.close()
 
 
-def forget_timestamp(_service: MaildropService, session: Session) -> None:
+def forget_timestamp(session: Session) -> None:
     """Forget the timestamp, which APOP needs, because the greeting with it was not sent."""
     session.timestamp = None
 
 
-def forget_name(_service: MaildropService, session: Session) -> None:
+def forget_name(session: Session) -> None:
     """Undo a USER whose ``+OK`` was not sent: PASS then finds no name."""
     session.name = None
 
@@ -161,7 +149,7 @@ def greeting(text: str, hostname: str) -> tuple[str, str]:
     return f"{text.translate(_NO_ANGLES)[:_TEXT]} {timestamp}", timestamp
 
 
-TAKE_BACK: Mapping[str, Callable[[MaildropService, Session], None]] = {
+TAKE_BACK: Mapping[str, Callable[[Session], None]] = {
     "connection": forget_timestamp,
     "cmd_user": forget_name,
     "cmd_pass": log_out,
@@ -169,7 +157,7 @@ TAKE_BACK: Mapping[str, Callable[[MaildropService, Session], None]] = {
     "cmd_auth": log_out,
 }
 
-COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply]] = {
+COMMANDS: Mapping[str, Command] = {
     "cmd_user": user,
     "cmd_pass": password,
     "cmd_apop": apop,
@@ -179,7 +167,7 @@ COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply]]
 # Names and passwords (RFC 6856 section 2.2)
 
 
-def name_of(name: str, session: Session) -> str:
+def prepared_name(name: str, session: Session) -> str:
     """Return a client's name as all mechanisms use it: prepared (SASLprep, RFC 4013).
 
     In UTF-8 mode, raises AuthenticationFailed for a name that is not UTF-8 or cannot be prepared. Without that mode,
@@ -193,8 +181,8 @@ def name_of(name: str, session: Session) -> str:
         return name
 
 
-def password_of(password: str, session: Session) -> str:
-    """Return a client's password, prepared in UTF-8 mode. Raises AuthenticationFailed as ``name_of`` does.
+def prepared_password(password: str, session: Session) -> str:
+    """Return a client's password, prepared in UTF-8 mode. Raises AuthenticationFailed as ``prepared_name`` does.
 
     Without UTF-8 mode a password is octets (RFC 1939). SASLprep changes a password such as "m²", which may have been
     hashed as typed; users whose clients do not know UTF8 must still be able to log in.

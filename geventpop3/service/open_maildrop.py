@@ -1,4 +1,4 @@
-"""A session's view of its maildrop: message-numbers fixed for the session, marks in memory, listings.
+"""Open maildrops: message-numbers fixed for the session, marks in memory, listings, and the calls of their store.
 
 RFC 1939 section 4: the server assigns a message-number to each message; the first is 1. Marks are kept only here; the
 store does not know of them before UPDATE.
@@ -6,18 +6,134 @@ store does not know of them before UPDATE.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import cast
 
-from geventpop3.errors import NoSuchMessage
+from geventpop3.errors import NoSuchMessage, StoreBroken, StoreMistake
 from geventpop3.pipeline.interfaces import ClientInterface, SessionSummary
-from geventpop3.stores.store import Maildrop, Message, Snapshot
+from geventpop3.pipeline.plugin import name_of
+from geventpop3.service.body import Body, Content, let_go
+from geventpop3.service.threads import Call, StoreThreads
+from geventpop3.stores.store import Chunks, Maildrop, Message, Snapshot, Store
+from geventpop3.wire.stuffing import whole
 
-if TYPE_CHECKING:
-    from geventpop3.service.utf8 import Present
+log = logging.getLogger("geventpop3.service")
 
 LISTING_LINES = 500
 """Lines of a listing that are made at once: few enough that 100,000 messages do not block the event loop."""
+
+
+Present = Callable[[Content, Callable[[], object]], Content]
+"""A function that makes the form of a message for clients without UTF-8 mode; it calls its last argument if that form
+differs from the message."""
+
+
+class Maildrops:
+    """The maildrops of one store. Each call of the store runs in a thread if it may block.
+
+    *threads*: number of threads for each place of the store (``Store.place``).
+    """
+
+    def __init__(self, store: Store, threads: int) -> None:
+        self.store = store
+        self._threads = StoreThreads(threads)
+
+    def open(
+        self, owner: str, client: ClientInterface, present: Present | None, *, removes_retrieved: bool
+    ) -> Transaction:
+        """Open, lock and scan the maildrop of *owner*; a call that still waits is given up once *client* has gone.
+
+        *present* and *removes_retrieved* are as in ``Transaction``. Raises StoreBroken, and logs why, if the scan is
+        no snapshot.
+        """
+        maildrop = self._opened(owner, client)
+        try:
+            snapshot = self._scanned(maildrop, owner, client)
+            return Transaction(
+                self,
+                maildrop,
+                snapshot,
+                client.summary,
+                owner=owner,
+                present=present,
+                removes_retrieved=removes_retrieved,
+            )
+        except BaseException:
+            # RFC 1939 section 4: the lock must be released before a negative reply.
+            self.close_maildrop(maildrop)
+            raise
+
+    def _opened(self, owner: str, client: ClientInterface) -> Maildrop:
+        store = self.store
+        if store.opens_at_once(owner):
+            return store.open(owner)
+        with self._threads.share(store.place(owner), owner) as threads:
+            return threads.acquire_call(Call(client.has_gone), self.close_maildrop, store.open, owner)
+
+    def _scanned(self, maildrop: Maildrop, owner: str, client: ClientInterface) -> Snapshot:
+        try:
+            if "scan" not in maildrop.blocking:
+                return _scan(maildrop)
+            with self._threads.share(maildrop.place, owner) as threads:
+                return threads.run_call(Call(client.has_gone, maildrop.interrupt), _scan, maildrop)
+        except StoreMistake as mistake:
+            raise self.mistaken(owner, mistake) from None
+
+    def read(self, maildrop: Maildrop, owner: str, unique_id: str) -> tuple[bytes] | Body:
+        """Open a message and read its first chunk; return a tuple of that chunk if it is the last, else a Body.
+
+        Raises StoreBroken, and logs why, if it cannot be sent.
+        """
+        waits = "retrieve" in maildrop.blocking
+        if waits:
+            with self._threads.share(maildrop.place, owner) as threads:
+                chunks = threads.acquire(let_go, maildrop.retrieve, unique_id)
+        else:
+            chunks = maildrop.retrieve(unique_id)
+        if whole(chunks) is not None:
+            return cast("tuple[bytes]", chunks)
+        first = None
+        given: object = chunks  # to a type checker, a value that is not iterable is impossible here
+        if isinstance(chunks, Chunks):
+            # Chunks release the message by themselves when they fail.
+            first = chunks.ready()
+            if type(first) is bytes and chunks.complete:
+                return (first,)
+        elif not isinstance(given, Iterable):
+            kind = type(given).__name__
+            raise self.mistaken(owner, f"retrieve() returned a {kind}, not an iterable of bytes", unique_id)
+        mistaken = partial(self.mistaken, owner, unique_id=unique_id)
+        return Body(chunks, self._threads.of(maildrop.place), first=first, waits=waits, mistaken=mistaken)
+
+    def close_maildrop(self, maildrop: Maildrop) -> None:
+        """Close a maildrop; this releases the lock."""
+        if "close" in maildrop.blocking:
+            self._threads.of(maildrop.place).run_call(Call(is_needed=True), maildrop.close)
+        else:
+            maildrop.close()
+
+    def remove(self, maildrop: Maildrop, unique_ids: list[str]) -> None:
+        """Remove messages (UPDATE)."""
+        if "remove" in maildrop.blocking:
+            self._threads.of(maildrop.place).run_call(Call(is_needed=True), maildrop.remove, unique_ids)
+        else:
+            maildrop.remove(unique_ids)
+
+    def mistaken(self, owner: str, mistake: object, unique_id: str | None = None) -> StoreBroken:
+        """Log a mistake of the store and return the error to raise."""
+        message = "" if unique_id is None else f", message {unique_id!r}"
+        log.error("mistake of the store %s, maildrop of %r%s: %s", name_of(self.store), owner, message, mistake)
+        return StoreBroken()
+
+    def close(self) -> None:
+        """End the threads of this hub."""
+        self._threads.close()
+
+    def disown(self) -> None:
+        """Forget the threads in a forked child: they are the parent's."""
+        self._threads.disown()
 
 
 class Transaction:
@@ -33,6 +149,7 @@ class Transaction:
     __slots__ = (
         "_done_at",
         "_kept",
+        "_maildrops",
         "_marked_last",
         "_marks",
         "_octets",
@@ -49,6 +166,7 @@ class Transaction:
 
     def __init__(
         self,
+        maildrops: Maildrops,
         maildrop: Maildrop,
         messages: Sequence[Message],
         summary: SessionSummary,
@@ -57,6 +175,7 @@ class Transaction:
         present: Present | None = None,
         removes_retrieved: bool = False,
     ) -> None:
+        self._maildrops = maildrops
         self.maildrop = maildrop
         self.owner = owner
         self.present = present
@@ -151,8 +270,24 @@ class Transaction:
         """Return whether the octets of a message were counted in this session, and so are right."""
         return self._verified is not None and number in self._verified
 
-    def verify(self, number: int, octets: int) -> Message:
-        """Correct the octets of a message for this session, if wrong; return the message as announced before."""
+    def read(self, unique_id: str) -> tuple[bytes] | Body:
+        """Open a message and read its first chunk, as ``Maildrops.read`` does."""
+        return self._maildrops.read(self.maildrop, self.owner, unique_id)
+
+    def remove(self, unique_ids: list[str]) -> None:
+        """Remove messages (UPDATE)."""
+        self._maildrops.remove(self.maildrop, unique_ids)
+
+    def close(self) -> None:
+        """Close the maildrop; this releases the lock."""
+        self._maildrops.close_maildrop(self.maildrop)
+
+    def disown(self) -> None:
+        """Close a forked child's copy of the maildrop, which is the parent's."""
+        self.maildrop.disown()
+
+    def verify(self, number: int, octets: int) -> None:
+        """Correct the octets of a message for this session, and log an error if its store reported others."""
         if self._verified is None:
             self._verified = set()
         self._verified.add(number)
@@ -164,7 +299,8 @@ class Transaction:
             self._snapshot.octets[number - 1] = octets
             if number not in self._marks:
                 self._octets += octets - told.octets
-        return told
+            mistake = f"message {number} has {octets} octets, and scan() told {told.octets}"
+            self._maildrops.mistaken(self.owner, mistake, told.unique_id)
 
     def keep(self, number: int) -> None:
         """Exempt a message from expiry: this client cannot have the message itself."""
@@ -190,6 +326,11 @@ class Transaction:
             else:
                 text = "".join([f"{number} {value}\r\n" for number, value in rows])
             yield text.encode("ascii")
+
+
+def _scan(maildrop: Maildrop) -> Snapshot:
+    # Checked where it is made, in a thread if ``scan`` blocks: 100,000 messages take some milliseconds.
+    return Snapshot.of(maildrop.scan())
 
 
 def plural(count: int) -> str:

@@ -5,14 +5,10 @@ The authenticator and the connection determine the mechanisms that are offered; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from geventpop3.auth.authenticator import SecretAuthenticator, TokenAuthenticator
 from geventpop3.auth.mechanisms import (
-    CLEAR_SECRETS,
-    PASSWORDS,
-    TOKENS,
     Challenge,
     CheckPassword,
     CheckToken,
@@ -26,19 +22,14 @@ from geventpop3.auth.mechanisms import (
     Request,
     available,
     exchange,
-    scram_secrets,
 )
-from geventpop3.auth.secret import SCRAM_HASHES, SCRAM_ITERATIONS
+from geventpop3.auth.secret import SCRAM_ITERATIONS
 from geventpop3.errors import AuthenticationFailed, HandedOverError, Refusal
 from geventpop3.pipeline.events import Event
-from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.service.login import log_in, reject
-from geventpop3.service.session import Host, Session
+from geventpop3.service.session import Command, Host, Session
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline
-
-if TYPE_CHECKING:
-    from geventpop3.service.service import MaildropService
 
 ABANDONED = 20
 """AUTH commands of a connection that may fail before any look-up; the last one closes the connection.
@@ -47,15 +38,15 @@ Clients try out what a server accepts: they cancel or send a malformed message, 
 """
 
 
-def auth(service: MaildropService, pop3d: Host, event: Event, session: Session) -> Reply:
+def auth(session: Session, pop3d: Host, event: Event) -> Reply:
     """Answer AUTH mechanism [initial-response]; AUTH alone lists the mechanisms for clients older than RFC 5034."""
     session.name = None
     expect(event.args, 0, 2)
-    context = context_for(service, pop3d, session.client)
+    context = context_for(session, pop3d)
     if not event.args:
         return multiline("mechanisms follow", "".join(f"{name}\r\n" for name in available(context)).encode("ascii"))
     mechanism, initial = event.args[0], event.args[1] if len(event.args) == 2 else None
-    dialogue = _Dialogue(service, pop3d, session.client, mechanism.upper())
+    dialogue = _Dialogue(session, pop3d, mechanism.upper())
     try:
         identity = exchange(mechanism, initial, context, dialogue.answer)
     except ClearTextRefused:
@@ -63,7 +54,7 @@ def auth(service: MaildropService, pop3d: Host, event: Event, session: Session) 
         raise
     except AuthenticationFailed as failure:
         name = failure.name if isinstance(failure, CredentialsRejected) else ""
-        reject(service, pop3d, session, name, mechanism.upper())
+        reject(session, pop3d, name, mechanism.upper())
         raise
     except Refusal as refusal:
         if type(refusal) is not Refusal:  # a failure that the client did not cause
@@ -72,9 +63,9 @@ def auth(service: MaildropService, pop3d: Host, event: Event, session: Session) 
             _abandoned(session)
         else:
             # The client has already learned something from its try: the salt, or the time that it took.
-            reject(service, pop3d, session, dialogue.tried, mechanism.upper())
+            reject(session, pop3d, dialogue.tried, mechanism.upper())
         raise
-    return log_in(service, pop3d, session, mechanism.upper(), identity.owner, identity.authentication)
+    return log_in(session, pop3d, mechanism.upper(), identity.owner, identity.authentication)
 
 
 def _abandoned(session: Session) -> None:
@@ -87,41 +78,42 @@ def _abandoned(session: Session) -> None:
 class _Dialogue:
     """Answers to a mechanism's requests. ``tried`` is the name whose secret was looked up and not proven, if any."""
 
-    def __init__(self, service: MaildropService, pop3d: Host, client: ClientInterface, mechanism: str) -> None:
-        self._service = service
+    def __init__(self, session: Session, pop3d: Host, mechanism: str) -> None:
+        self._site = session.site
         self._pop3d = pop3d
-        self._client = client
+        self._client = session.client
         self._mechanism = mechanism
         self._announced = False
         self.tried: str | None = None
 
     def answer(self, request: Request[Any]) -> Any:
         """Return the answer to *request*."""
-        service = self._service
+        site = self._site
+        back_end = site.back_end
         match request:
             case Challenge(data):
                 return self._client.challenge(data)
             case CheckPassword(name, password):
                 self._announce(name)
-                return self._checked(name, service.authenticate(name, password))
+                return self._checked(name, back_end.authenticate(name, password))
             case CheckToken(name, token):
                 self._announce(name or "")
-                return self._checked(name or "", service.check_token(name, token))
+                return self._checked(name or "", back_end.check_token(name, token))
             case LookUp(name):
                 self._announce(name)
                 # Set for an unknown name, too: the outcome must not reveal whether a name exists.
                 self.tried = name
-                return service.look_up(name)
+                return back_end.look_up(name)
             case FindOwner(name):
                 if not self._announced:  # EXTERNAL: a certificate has proven it, and nothing else is checked
                     self._announce(name)
                 self.tried = None
-                return service.owner(name)
+                return back_end.owner(name)
             case MayActAs(authentication, authorization):
-                one, other = service.canonical_name(authentication), service.canonical_name(authorization)
-                return one == other or service.may_act_as(one, other)
+                one, other = back_end.canonical_name(authentication), back_end.canonical_name(authorization)
+                return one == other or site.may_act_as(one, other)
             case Compute(function):
-                return service.compute(function)
+                return back_end.compute(function)
         raise HandedOverError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")
 
     def _announce(self, name: str) -> None:
@@ -140,56 +132,40 @@ class _NotNow(Refusal):
     """Refusal by a plugin or a listener before anything was checked."""
 
 
-def mechanisms(service: MaildropService, pop3d: Host, client: ClientInterface) -> list[str]:
+def mechanisms(session: Session, pop3d: Host) -> list[str]:
     """Return the names of the mechanisms that work for this client now, in order of preference."""
-    certificate, binding = pop3d.tls_facts(client)
+    site = session.site
+    certificate, binding = pop3d.tls_facts(session.client)
     # The names are cached by all that they depend on: every CAPA needs them, and they hardly ever change.
     key = (
-        frozenset(_has(service)),
-        service.allows_clear_text(client),
+        site.back_end.secrets(),
+        session.allows_clear_text(),
         certificate is not None,
         binding is not None,
-        tuple(service.mechanisms),
+        tuple(site.mechanisms),
     )
-    names = service.offers.get(key)
+    names = site.offers.get(key)
     if names is None:
-        names = service.offers[key] = list(available(context_for(service, pop3d, client)))
+        names = site.offers[key] = list(available(context_for(session, pop3d)))
     return names
 
 
-def context_for(service: MaildropService, pop3d: Host, client: ClientInterface) -> Context:
+def context_for(session: Session, pop3d: Host) -> Context:
     """Return the facts about server and connection that mechanisms may use."""
-    authenticator = service.back_end
-    iterations = sorted({count for hash_name in SCRAM_HASHES for count in _scram_iterations(service, hash_name)})
-    certificate, binding = pop3d.tls_facts(client)
+    site, back_end = session.site, session.site.back_end
+    certificate, binding = pop3d.tls_facts(session.client)
     return Context(
-        mechanisms=service.mechanisms,
-        has=frozenset(_has(service)),
-        clear_text=service.allows_clear_text(client),
+        mechanisms=site.mechanisms,
+        has=back_end.secrets(),
+        clear_text=session.allows_clear_text(),
         hostname=pop3d.hostname,
         certificate=certificate,
         binding=binding,
-        iterations=tuple(iterations) or (SCRAM_ITERATIONS,),
-        derives=not (isinstance(authenticator, SecretAuthenticator) and authenticator.has_scram_keys_alone()),
-        key=service.fake_salt_key,
-        canonical_name=service.canonical_name,
+        iterations=back_end.scram_iterations() or (SCRAM_ITERATIONS,),
+        derives=back_end.derives_scram_keys(),
+        key=site.fake_salt_key,
+        canonical_name=back_end.canonical_name,
     )
 
 
-def _has(service: MaildropService) -> Iterator[str]:
-    authenticator = service.back_end
-    if authenticator.checks_passwords():
-        yield PASSWORDS
-    if isinstance(authenticator, TokenAuthenticator) and authenticator.checks_tokens():
-        yield TOKENS
-    if isinstance(authenticator, SecretAuthenticator):
-        if authenticator.has_clear_secrets():
-            yield CLEAR_SECRETS
-        for hash_name in SCRAM_HASHES:
-            if authenticator.scram_iterations(hash_name):
-                yield scram_secrets(hash_name)
-
-
-def _scram_iterations(service: MaildropService, hash_name: str) -> tuple[int, ...]:
-    authenticator = service.back_end
-    return authenticator.scram_iterations(hash_name) if isinstance(authenticator, SecretAuthenticator) else ()
+COMMANDS: Mapping[str, Command] = {"cmd_auth": auth}

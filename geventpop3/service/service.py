@@ -6,62 +6,43 @@ then drops the client's session and the exclusive-access lock, however the sessi
 
 from __future__ import annotations
 
-import logging
 import secrets
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from functools import partial
-from typing import Literal, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
 
-from geventpop3.auth.authenticator import (
-    Authenticator,
-    FunctionAuthenticator,
-    SecretAuthenticator,
-    TokenAuthenticator,
-    ask,
-)
+from geventpop3.auth.authenticator import Authenticator, FunctionAuthenticator
 from geventpop3.auth.mechanisms import MECHANISMS, Mechanism
-from geventpop3.auth.secret import Secret
-from geventpop3.errors import ConfigError, PipelineError, Refusal, StoreBroken, StoreMistake
+from geventpop3.errors import ConfigError, PipelineError
 from geventpop3.forks import Registration
-from geventpop3.owners import USERNAME_CASES, UsernameCase, canonical_name, canonical_owner
+from geventpop3.owners import USERNAME_CASES, UsernameCase
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
-from geventpop3.pipeline.plugin import handles, name_of, plain_function
-from geventpop3.service import commands, language, login, sasl, utf8
-from geventpop3.service.body import Body, let_go
-from geventpop3.service.capabilities import CAPABILITIES, Capability, listing
+from geventpop3.pipeline.plugin import handles, plain_function
+from geventpop3.service import capabilities, commands, login, sasl, utf8
+from geventpop3.service.backend import BackEnd
 from geventpop3.service.language import DEFAULT, LANGUAGES, Language
-from geventpop3.service.open_maildrop import Transaction, plural
+from geventpop3.service.open_maildrop import Maildrops
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
-from geventpop3.service.session import Host, Session
-from geventpop3.service.threads import (
-    CALLS_PER_THREAD,
-    NICER,
-    WAITING_THREADS,
-    AuthThreads,
-    Call,
-    Offload,
-    StoreThreads,
-)
-from geventpop3.stores.store import Chunks, Maildrop, Snapshot, Store
-from geventpop3.wire.arguments import expect
-from geventpop3.wire.replies import Reply, multiline, ok
+from geventpop3.service.session import Capability, Command, Host, Session, Site
+from geventpop3.service.threads import CALLS_PER_THREAD, NICER, WAITING_THREADS, AuthThreads, Offload
+from geventpop3.stores.store import Store
+from geventpop3.wire.replies import Reply, ok
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Check = TypeVar("Check", bound=Callable[[str, str], str | bool | None])
-
-log = logging.getLogger("geventpop3.service")
 
 PRIORITY = 1000
 FIRST = -1_000_000
 STORE_THREADS = 8
 
-_GOODBYE = ok("goodbye")
+COMMANDS: Mapping[str, Command] = {
+    **login.COMMANDS,
+    **sasl.COMMANDS,
+    **utf8.COMMANDS,
+    **capabilities.COMMANDS,
+    **commands.COMMANDS,
+}
 
-WITHOUT_MAILDROP = {**login.COMMANDS, **utf8.COMMANDS, **language.COMMANDS}
-
-TAKE_BACK = {**login.TAKE_BACK, **utf8.TAKE_BACK, **language.TAKE_BACK}
+TAKE_BACK = {**login.TAKE_BACK, **utf8.TAKE_BACK, **commands.TAKE_BACK}
 
 
 class MaildropService:
@@ -115,38 +96,36 @@ class MaildropService:
         may_act_as: Callable[[str, str], bool] | None = None,
     ) -> None:
         _check_parts(store, authenticator, may_act_as)
-        self.mechanisms = mechanisms
-        self.may_act_as = _never if may_act_as is None else may_act_as
-        self.store = store
-        self._auth_threads = AuthThreads(auth_threads, waiting_threads)
-        self._authenticator = None if authenticator is None else authenticator.in_threads(self._auth_threads)
-        self.fake_salt_key = secrets.token_bytes(32) if fake_salt_key is None else fake_salt_key
-        self.allow_plaintext = allow_plaintext
-        self.expiry = Expiry(expire)
-        self.login_delay = LoginDelay(login_delay)
-        if utf8_messages not in utf8.POLICIES:
-            raise ConfigError(f"utf8_messages is one of {', '.join(utf8.POLICIES)}")
-        self.present = utf8.POLICIES[utf8_messages]
-        self.languages: dict[str, Language] = dict(LANGUAGES)
-        self.language = language
         if username_case not in USERNAME_CASES:
             raise ConfigError(f"username_case is one of {', '.join(USERNAME_CASES)}")
-        self.username_case: UsernameCase = username_case
-        self.max_tries = max_tries
-        self.capabilities: dict[str, Capability] = dict(CAPABILITIES)
-        self.offers: dict[Hashable, list[str]] = {}
-        self._storing = StoreThreads(store_threads)
         self._converting = Offload(1, CALLS_PER_THREAD, nicer=NICER)
+        self.site = Site(
+            back_end=BackEnd(authenticator, AuthThreads(auth_threads, waiting_threads), username_case),
+            maildrops=Maildrops(store, store_threads),
+            mechanisms=mechanisms,
+            may_act_as=_never if may_act_as is None else may_act_as,
+            fake_salt_key=secrets.token_bytes(32) if fake_salt_key is None else fake_salt_key,
+            allow_plaintext=allow_plaintext,
+            max_tries=max_tries,
+            expiry=Expiry(expire),
+            login_delay=LoginDelay(login_delay),
+            present=utf8.presentation(utf8_messages, self._converting),
+            capabilities=dict(capabilities.CAPABILITIES),
+            languages=dict(LANGUAGES),
+            language=language,
+        )
         self._sessions: dict[int, Session] = {}
         self._registration = Registration(self._disown)
 
-    def allows_clear_text(self, client: ClientInterface) -> bool:
-        """Return whether a password may be sent in clear text: no other host can read it, or the site allows it.
+    @property
+    def capabilities(self) -> dict[str, Capability]:
+        """The capabilities that CAPA may announce, by tag; more can be added."""
+        return self.site.capabilities
 
-        Behind a proxy no client counts as loopback: "127.0.0.1" may be the far end of another proxy. A proxy on this
-        machine that gives no address may have clients anywhere.
-        """
-        return self.allow_plaintext or client.secure or (not client.proxied and _is_loopback(client.peer[0]))
+    @property
+    def languages(self) -> dict[str, Language]:
+        """The languages that LANG offers, by tag; more can be added."""
+        return self.site.languages
 
     def authenticator(self, function: Check) -> Check:
         """Make *function* the authenticator of a service that has none; for use as a decorator.
@@ -157,68 +136,33 @@ class MaildropService:
         The function returns the owner, or True if the name is the owner; it rejects with None or False. It is called in
         a thread and may block. Raises ConfigError if the service has an authenticator already.
         """
-        if self._authenticator is not None:
-            raise ConfigError("this service has an authenticator already")
         _check_function("@service.authenticator", function)
-        self._authenticator = FunctionAuthenticator(function)
+        self.site.back_end.add_authenticator(FunctionAuthenticator(function))
         return function
-
-    @property
-    def back_end(self) -> Authenticator:
-        """The authenticator. Raises ConfigError if there is none."""
-        if self._authenticator is None:
-            raise ConfigError("nobody can log in: give MaildropService an authenticator, or use @service.authenticator")
-        return self._authenticator
 
     # The listener
 
     def check_ready(self, _pop3d: Host) -> None:
         """Raise ConfigError if there is no authenticator: then the server is not started."""
-        _ = self.back_end
+        _ = self.site.back_end.authenticator
 
     @handles("connection")
     def greet(self, pop3d: Host, event: Event) -> Reply | None:
         """Return a greeting with a timestamp if APOP could work (RFC 1939 section 7), else None."""
         if event.reply is not None or event.client is None or not pop3d.handle_connects:
             return None
-        authenticator = self.back_end
-        if not isinstance(authenticator, SecretAuthenticator) or not authenticator.has_clear_secrets():
+        if not self.site.back_end.has_clear_secrets():
             return None
         session = self._session(event.client)
         text, session.timestamp = login.greeting(pop3d.greeting, pop3d.hostname)
         return ok(text)
 
-    @handles(*WITHOUT_MAILDROP)
-    def authorize(self, pop3d: Host, event: Event) -> Reply | None:
-        """Answer a command of the AUTHORIZATION state, or LANG."""
+    @handles(*COMMANDS)
+    def answer(self, pop3d: Host, event: Event) -> Reply | None:
+        """Answer a command that no other listener answered."""
         if event.reply is not None or event.client is None:
             return None
-        return WITHOUT_MAILDROP[event.name](self, pop3d, event, self._session(event.client))
-
-    @handles(*commands.COMMANDS)
-    def transact(self, _pop3d: Host, event: Event) -> Reply | None:
-        """Answer a command of the TRANSACTION state."""
-        if event.reply is not None or event.client is None:
-            return None
-        session = self._sessions.get(event.client.id)
-        if session is None or session.transaction is None:
-            raise Refusal("log in first")
-        return commands.COMMANDS[event.name](self, session.transaction, event)
-
-    @handles("cmd_auth")
-    def auth(self, pop3d: Host, event: Event) -> Reply | None:
-        """Answer AUTH (RFC 5034)."""
-        if event.reply is not None or event.client is None:
-            return None
-        return sasl.auth(self, pop3d, event, self._session(event.client))
-
-    @handles("cmd_capa")
-    def capa(self, pop3d: Host, event: Event) -> Reply | None:
-        """Answer CAPA (RFC 2449 section 5)."""
-        if event.reply is not None or event.client is None:
-            return None
-        expect(event.args, 0)
-        return multiline("capabilities follow", listing(self, pop3d, event.client))
+        return COMMANDS[event.name](self._session(event.client), pop3d, event)
 
     @handles("tls_started")
     def start_over(self, _pop3d: Host, event: Event) -> None:
@@ -228,35 +172,6 @@ class MaildropService:
             session.name = None
             session.utf8 = False
             session.client.translate = None
-
-    @handles("cmd_quit")
-    def quit(self, _pop3d: Host, event: Event) -> Reply | None:
-        """Answer QUIT; in the TRANSACTION state, perform UPDATE (RFC 1939 section 6) before the reply."""
-        if event.reply is not None or event.client is None:
-            return None
-        expect(event.args, 0)
-        session = self._sessions.get(event.client.id)
-        if session is None or session.transaction is None:
-            return _GOODBYE
-        transaction, session.transaction = session.transaction, None
-        marked = transaction.marked
-        try:
-            if expired := transaction.expired:
-                marked += self._sent(event.client, expired)
-            if marked:
-                self.remove(transaction.maildrop, marked)
-                event.client.summary.removed = len(marked)
-        except BaseException:
-            # RFC 1939 section 6: "Whether the removal was successful or not, the server then releases any
-            # exclusive-access lock on the maildrop and closes the TCP connection."
-            event.client.disconnect()
-            raise
-        finally:
-            # Before the reply, so that a client that returns at once finds the maildrop free.
-            self.close_maildrop(transaction.maildrop)
-        goodbye = ok(f"goodbye, {len(marked)} {plural(len(marked))} removed") if marked else _GOODBYE
-        session.goodbye = goodbye
-        return goodbye
 
     @handles("reply_withdrawn")
     def take_back(self, _pop3d: Host, event: Event) -> None:
@@ -269,14 +184,14 @@ class MaildropService:
         if session is None:
             return
         name = event.args[0]
-        if name in commands.TAKE_BACK:
+        if name in commands.TAKE_BACK_MARKS:
             if session.transaction is not None:
-                commands.TAKE_BACK[name](session.transaction)
+                commands.TAKE_BACK_MARKS[name](session.transaction)
         elif name == "cmd_quit":
             if session.goodbye is not None:
                 event.reply = session.goodbye
-        elif name in TAKE_BACK and session.done_at == client.summary.commands:
-            TAKE_BACK[name](self, session)
+        elif name in TAKE_BACK and session.done_at == session.client.summary.commands:
+            TAKE_BACK[name](session)
 
     @handles("disconnected", priority=FIRST)
     def forget(self, _pop3d: Host, event: Event) -> None:
@@ -285,13 +200,13 @@ class MaildropService:
             return
         session = self._sessions.pop(event.client.id, None)
         if session is not None and session.transaction is not None:
-            self.close_maildrop(session.transaction.maildrop)
+            session.transaction.close()
 
     @handles("unregistered")
     def close(self, _pop3d: Host, _event: Event) -> None:
         """End the threads: gevent does not end them with their hub."""
-        self._auth_threads.close()
-        self._storing.close()
+        self.site.back_end.close()
+        self.site.maildrops.close()
         self._converting.close()
 
     def _disown(self) -> None:
@@ -299,146 +214,16 @@ class MaildropService:
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             if session.transaction is not None:
-                session.transaction.maildrop.disown()
-        self._storing.disown()
+                session.transaction.disown()
+        self.site.maildrops.disown()
         self._converting.disown()
-        self._auth_threads.disown()
-
-    def is_in_utf8_mode(self, client: ClientInterface) -> bool:
-        """Return whether *client* has sent UTF8 (RFC 6856 section 2.1)."""
-        session = self._sessions.get(client.id)
-        return session is not None and session.utf8
-
-    def _sent(self, client: ClientInterface, unique_ids: list[str]) -> list[str]:
-        """Return *unique_ids* once the messages are sent, or none if sending fails."""
-        try:
-            client.flush()
-        except OSError:
-            return []
-        return unique_ids
+        self.site.back_end.disown()
 
     def _session(self, client: ClientInterface) -> Session:
         session = self._sessions.get(client.id)
         if session is None:
-            session = self._sessions[client.id] = Session(client)
+            session = self._sessions[client.id] = Session(client, self.site)
         return session
-
-    # Names
-
-    def canonical_name(self, name: str) -> str:
-        """Return the canonical form of *name*, which all its equal spellings share."""
-        return canonical_name(name, self.username_case)
-
-    def canonical_owner(self, owner: str) -> str:
-        """Return the canonical form of *owner*. Raises StoreBroken if no maildrop can have this name."""
-        return canonical_owner(owner, self.username_case)
-
-    # Back ends, in a thread if they may wait; they receive names in canonical form
-
-    def authenticate(self, name: str, password: str) -> str | None:
-        """Return the owner that these credentials belong to, or None."""
-        authenticator = self.back_end
-        name = canonical_name(name, self.username_case)
-        return ask(self._auth_threads, authenticator, authenticator.authenticate, name, password)
-
-    def look_up(self, name: str) -> Secret | None:
-        """Return the secret stored for *name*; None also if the authenticator gives out no secrets."""
-        authenticator = self.back_end
-        if not isinstance(authenticator, SecretAuthenticator):
-            return None
-        return ask(self._auth_threads, authenticator, authenticator.secret, self.canonical_name(name))
-
-    def owner(self, name: str) -> str | None:
-        """Return the owner of the maildrop of *name*, whose identity was proven."""
-        return ask(self._auth_threads, self.back_end, self.back_end.owner, self.canonical_name(name))
-
-    def check_token(self, name: str | None, token: str) -> str | None:
-        """Return the owner of the maildrop that an OAuth token opens, or None."""
-        authenticator = self.back_end
-        if not isinstance(authenticator, TokenAuthenticator):
-            return None
-        name = None if name is None else self.canonical_name(name)
-        return ask(self._auth_threads, authenticator, authenticator.check_token, name, token)
-
-    def compute(self, function: Callable[[], R]) -> R:
-        """Run a function that takes some milliseconds of processor time in a hashing thread."""
-        return self._auth_threads.compute(function)
-
-    def convert(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a function that takes many milliseconds of processor time: one at a time, for all clients."""
-        return self._converting.run(function, *args, **kwargs)
-
-    def open_maildrop(self, owner: str, client: ClientInterface) -> Maildrop:
-        """Return the maildrop of *owner*, locked; a call that still waits is given up once *client* has gone."""
-        if self.store.opens_at_once(owner):
-            return self.store.open(owner)
-        with self._storing.share(self.store.place(owner), owner) as threads:
-            return threads.acquire_call(Call(client.has_gone), self.close_maildrop, self.store.open, owner)
-
-    def scan(self, maildrop: Maildrop, owner: str, client: ClientInterface) -> Snapshot:
-        """Return the snapshot of a maildrop. Raises StoreBroken, and logs why, if it cannot be one."""
-        try:
-            if "scan" not in maildrop.blocking:
-                return _scan(maildrop)
-            with self._storing.share(maildrop.place, owner) as threads:
-                return threads.run_call(Call(client.has_gone, maildrop.interrupt), _scan, maildrop)
-        except StoreMistake as mistake:
-            raise self._mistaken(owner, mistake) from None
-
-    def read(self, transaction: Transaction, unique_id: str) -> tuple[bytes] | Body:
-        """Open a message and read its first chunk; return a tuple of that chunk if it is the last, else a Body.
-
-        Raises StoreBroken, and logs why, if it cannot be sent.
-        """
-        maildrop = transaction.maildrop
-        waits = "retrieve" in maildrop.blocking
-        if waits:
-            with self._storing.share(maildrop.place, transaction.owner) as threads:
-                chunks = threads.acquire(let_go, maildrop.retrieve, unique_id)
-        else:
-            chunks = maildrop.retrieve(unique_id)
-        if type(chunks) is tuple and len(chunks) == 1 and type(chunks[0]) is bytes:
-            return chunks
-        first = None
-        given: object = chunks  # to a type checker, a value that is not iterable is impossible here
-        if isinstance(chunks, Chunks):
-            # Chunks release the message by themselves when they fail.
-            first = chunks.ready()
-            if type(first) is bytes and chunks.complete:
-                return (first,)
-        elif not isinstance(given, Iterable):
-            kind = type(given).__name__
-            raise self._mistaken(
-                transaction.owner, f"retrieve() returned a {kind}, not an iterable of bytes", unique_id
-            )
-        mistaken = partial(self._mistaken, transaction.owner, unique_id=unique_id)
-        return Body(chunks, self._storing.of(maildrop.place), first=first, waits=waits, mistaken=mistaken)
-
-    def verify(self, transaction: Transaction, number: int, octets: int) -> None:
-        """Correct the octets of a message for this session, and log an error if its store reported others."""
-        told = transaction.verify(number, octets)
-        if told.octets != octets:
-            mistake = f"message {number} has {octets} octets, and scan() told {told.octets}"
-            self._mistaken(transaction.owner, mistake, told.unique_id)
-
-    def _mistaken(self, owner: str, mistake: object, unique_id: str | None = None) -> StoreBroken:
-        which = "" if unique_id is None else f", message {unique_id!r}"
-        log.error("mistake of the store %s, maildrop of %r%s: %s", name_of(self.store), owner, which, mistake)
-        return StoreBroken()
-
-    def close_maildrop(self, maildrop: Maildrop) -> None:
-        """Close a maildrop; this releases the lock."""
-        if "close" in maildrop.blocking:
-            self._storing.of(maildrop.place).run_call(Call(is_needed=True), maildrop.close)
-        else:
-            maildrop.close()
-
-    def remove(self, maildrop: Maildrop, unique_ids: list[str]) -> None:
-        """Remove messages (UPDATE)."""
-        if "remove" in maildrop.blocking:
-            self._storing.of(maildrop.place).run_call(Call(is_needed=True), maildrop.remove, unique_ids)
-        else:
-            maildrop.remove(unique_ids)
 
 
 def _check_parts(store: object, authenticator: object, may_act_as: object) -> None:
@@ -469,15 +254,6 @@ def _check_function(where: str, function: object) -> None:
 
 def _named(given: object) -> str:
     return f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
-
-
-def _scan(maildrop: Maildrop) -> Snapshot:
-    # Checked where it is made, in a thread if ``scan`` blocks: 100,000 messages take some milliseconds.
-    return Snapshot.of(maildrop.scan())
-
-
-def _is_loopback(host: str) -> bool:
-    return host.removeprefix("::ffff:").startswith("127.") or host == "::1"
 
 
 def _never(_authentication: str, _authorization: str) -> bool:

@@ -1,13 +1,19 @@
-"""The service's state of one client, and its interface to the server."""
+"""The service's state of one client, what the sessions of one service share, and the service's view of the server."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from geventpop3.auth.mechanisms import Mechanism
+from geventpop3.hosts import is_loopback
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
-from geventpop3.service.open_maildrop import Transaction
+from geventpop3.service.backend import BackEnd
+from geventpop3.service.language import Language
+from geventpop3.service.open_maildrop import Maildrops, Present, Transaction
+from geventpop3.service.policy import Expiry, LoginDelay
 from geventpop3.wire.replies import Reply
 
 
@@ -28,6 +34,29 @@ class Host(Protocol):
         """Send an event to plugins and listeners."""
 
 
+@dataclass(slots=True)
+class Site:
+    """The back ends and the policy of one service, shared by its sessions; ``MaildropService`` describes each."""
+
+    back_end: BackEnd
+    maildrops: Maildrops
+    mechanisms: Mapping[str, Mechanism]
+    may_act_as: Callable[[str, str], bool]
+    fake_salt_key: bytes
+    allow_plaintext: bool
+    max_tries: int
+    expiry: Expiry
+    login_delay: LoginDelay
+    present: Present | None
+    """Makes the form of a message for clients without UTF-8 mode; None if they get messages as they are."""
+    capabilities: dict[str, Capability]
+    languages: dict[str, Language]
+    language: str
+    """Tag of the language that ``LANG *`` chooses."""
+    offers: dict[Hashable, list[str]] = field(default_factory=dict)
+    """Names of the mechanisms that are offered, by all that they depend on."""
+
+
 class Session:
     """The service's state of one client."""
 
@@ -38,6 +67,7 @@ class Session:
         "goodbye",
         "name",
         "named_at",
+        "site",
         "spoken",
         "timestamp",
         "transaction",
@@ -45,8 +75,9 @@ class Session:
         "utf8",
     )
 
-    def __init__(self, client: ClientInterface) -> None:
+    def __init__(self, client: ClientInterface, site: Site) -> None:
         self.client = client
+        self.site = site
         self.name: str | None = None
         self.named_at = 0
         """Number of the command, in this session, that gave the name."""
@@ -62,3 +93,20 @@ class Session:
         """AUTH commands that ended before any look-up, and so do not count as failed logins."""
         self.utf8 = False
         self.transaction: Transaction | None = None
+        """The open maildrop; None outside the TRANSACTION state."""
+
+    def allows_clear_text(self) -> bool:
+        """Return whether a password may be sent in clear text: no other host can read it, or the site allows it.
+
+        Behind a proxy no client counts as loopback: "127.0.0.1" may be the far end of another proxy. A proxy on this
+        machine that gives no address may have clients anywhere.
+        """
+        client = self.client
+        return self.site.allow_plaintext or client.secure or (not client.proxied and is_loopback(client.peer[0]))
+
+
+Command = Callable[[Session, Host, Event], Reply | None]
+"""A function that answers one command of a session; None leaves the answer to the server."""
+
+Capability = Callable[[Session, Host], str | None]
+"""A function that returns a capability's argument for a client: ``""`` for none, None to omit the capability."""

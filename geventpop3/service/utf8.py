@@ -6,26 +6,25 @@ A message needs it if its header has octets outside ASCII (RFC 6532); a body in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from time import monotonic
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gevent.monkey import get_original
 
-from geventpop3.errors import Refusal, ResponseCode
+from geventpop3.errors import ConfigError, Refusal, ResponseCode
 from geventpop3.pipeline.events import Event
 from geventpop3.service.body import Content, Part, close
 from geventpop3.service.downgrade import HEADER_OCTETS, Rewrite, header_end, rewrite_header, surrogate
-from geventpop3.service.session import Host, Session
+from geventpop3.service.open_maildrop import Present
+from geventpop3.service.session import Command, Host, Session
+from geventpop3.service.threads import Offload
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, ok
 
-if TYPE_CHECKING:
-    from geventpop3.service.service import MaildropService
 
-
-def utf8(_service: MaildropService, _pop3d: Host, event: Event, session: Session) -> Reply:
+def utf8(session: Session, _pop3d: Host, event: Event) -> Reply:
     """Switch UTF-8 mode on (UTF8, section 2.1); a second UTF8 changes nothing."""
     expect(event.args, 0)
     if not session.utf8:
@@ -36,24 +35,24 @@ def utf8(_service: MaildropService, _pop3d: Host, event: Event, session: Session
     return ok("UTF-8 mode is on")
 
 
-def switch_off(service: MaildropService, session: Session) -> None:
+def switch_off(session: Session) -> None:
     """Undo a UTF8 whose ``+OK`` was not sent."""
     session.utf8 = False
     if session.transaction is not None:
-        session.transaction.present = service.present
+        session.transaction.present = session.site.present
 
 
-TAKE_BACK: Mapping[str, Callable[[MaildropService, Session], None]] = {"cmd_utf8": switch_off}
+TAKE_BACK: Mapping[str, Callable[[Session], None]] = {"cmd_utf8": switch_off}
 
 
-def stls(_service: MaildropService, _pop3d: Host, _event: Event, session: Session) -> Reply | None:
+def stls(session: Session, _pop3d: Host, _event: Event) -> Reply | None:
     """Refuse STLS in UTF-8 mode: "Clients MUST NOT issue the "STLS" command after issuing UTF8" (section 2.1)."""
     if session.utf8:
         raise Refusal("STLS must come before UTF8")
     return None
 
 
-COMMANDS: Mapping[str, Callable[[MaildropService, Host, Event, Session], Reply | None]] = {
+COMMANDS: Mapping[str, Command] = {
     "cmd_utf8": utf8,
     "cmd_stls": stls,
 }
@@ -74,12 +73,8 @@ loop."""
 _rest: Final[Callable[[float], object]] = get_original("time", "sleep")
 """The original ``time.sleep``, for a thread without a hub, also where gevent has patched the process."""
 
-Present = Callable[["MaildropService", Content, Callable[[], object]], Content]
-"""A function that makes the form of a message for clients without UTF-8 mode; it calls its last argument if that form
-differs from the message."""
 
-
-def refuse(_service: MaildropService, content: Content, _changed: Callable[[], object]) -> Content:
+def refuse(content: Content, _changed: Callable[[], object]) -> Content:
     """Raise ``-ERR [UTF8]`` for a message that needs UTF-8 mode, else return the message.
 
     The client "MAY reissue the command after entering UTF-8 mode" (section 5).
@@ -90,7 +85,7 @@ def refuse(_service: MaildropService, content: Content, _changed: Callable[[], o
     return content if isinstance(content, tuple) else Part(chain((header,), rest), content)
 
 
-def convert(service: MaildropService, content: Content, changed: Callable[[], object]) -> Content:
+def convert(threads: Offload, content: Content, changed: Callable[[], object]) -> Content:
     """Return the surrogate of a message (RFC 6858); a message whose header is too long to be rewritten is refused.
 
     LIST and STAT give the size of the message itself, as section 4 there permits; the surrogate's size would require
@@ -100,14 +95,14 @@ def convert(service: MaildropService, content: Content, changed: Callable[[], ob
     if isinstance(content, tuple):
         if content[0].isascii():
             return content
-        whole = service.convert(lambda: b"".join(_paced(_converted(content, rewrite_header))))
-        if whole != content[0]:
+        converted = threads.run(lambda: b"".join(_paced(_converted(content, rewrite_header))))
+        if converted != content[0]:
             changed()
-        return (whole,)
+        return (converted,)
 
     def rewrite(header: bytes) -> tuple[bytes, bytes | None]:
         at_once = len(header) <= AT_ONCE_OCTETS and header.isascii()
-        rewritten = rewrite_header(header) if at_once else service.convert(rewrite_header, header)
+        rewritten = rewrite_header(header) if at_once else threads.run(rewrite_header, header)
         if rewritten[0] != header:
             changed()
         return rewritten
@@ -121,7 +116,17 @@ def convert(service: MaildropService, content: Content, changed: Callable[[], ob
     return Part(chain((first,), shown), content)
 
 
-POLICIES: Final[Mapping[str, Present | None]] = MappingProxyType({"as-is": None, "refuse": refuse, "convert": convert})
+def presentation(policy: str, threads: Offload) -> Present | None:
+    """Return the function that carries out a policy of ``POLICIES``, None for messages as they are.
+
+    *threads* convert headers. Raises ConfigError for another policy.
+    """
+    if policy not in POLICIES:
+        raise ConfigError(f"utf8_messages is one of {', '.join(POLICIES)}")
+    return {"as-is": None, "refuse": refuse, "convert": partial(convert, threads)}[policy]
+
+
+POLICIES: Final = ("as-is", "refuse", "convert")
 """Handling of messages that need UTF-8 mode, for clients without it.
 
 Section 2.1 requires one of the latter two. Servers have always done the first, and clients accept such mail as it is.

@@ -45,6 +45,16 @@ def encode_chunk_in_python(chunk: bytes, at_line_start: bool, after_cr: bool) ->
     return (b"." + chunk if stuff_first else chunk), octets
 
 
+def whole(body: object) -> bytes | None:
+    """Return the piece of a body that is one piece, a tuple of one bytes; None for any other body.
+
+    Most messages and all short answers are one piece. They take faster paths.
+    """
+    if type(body) is tuple and len(body) == 1 and type(body[0]) is bytes:
+        return body[0]
+    return None
+
+
 def stuff_whole_in_python(content: bytes, before: bytes = b"", /) -> bytes:
     """Return a body given in one piece, encoded, with the termination octet: ``stuff`` in one call.
 

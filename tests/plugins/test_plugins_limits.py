@@ -680,7 +680,7 @@ def test_a_mechanism_that_asks_for_two_names_has_one_try_under_way(make):
         raise CredentialsRejected("bob")
 
     site = make(user_delays=(5, 9))
-    site.service.mechanisms = {"X-TWO": Mechanism(run)}
+    site.service.site.mechanisms = {"X-TWO": Mechanism(run)}
     under_way = []
     site.book.at = lambda: under_way.append({key for key in map(user_key, ("alice", "bob")) if tries(site, key)})
     assert site.talk("AUTH X-TWO")[-1] == FAILED

@@ -96,12 +96,12 @@ def test_what_waits_has_a_bounded_queue(make, directory):
 
     def ask_for_bob():
         begun.append(True)
-        return app.service.authenticate("bob", "bob")
+        return app.service.site.back_end.authenticate("bob", "bob")
 
     waiting = [gevent.spawn(ask_for_bob) for _ in range(1 + CALLS_PER_THREAD)]
     until(lambda: (len(begun), directory.asked) == (len(waiting), 1))
     with pytest.raises(StoreUnavailable, match="busy"):
-        app.service.authenticate("bob", "bob")
+        app.service.site.back_end.authenticate("bob", "bob")
     directory.go.set()
     gevent.joinall(waiting, SECONDS, raise_error=True)
     assert {greenlet.value for greenlet in waiting} == {"bob"}
@@ -291,7 +291,7 @@ def test_services_with_one_key_show_one_salt_for_a_name_that_nobody_has(make):
     assert salts(one) == salts(one) == salts(other)
     assert salts(one) != salts(another)
     assert salts(another) == salts(another)
-    assert another.service.fake_salt_key != make(authenticator=Keys()).service.fake_salt_key
+    assert another.service.site.fake_salt_key != make(authenticator=Keys()).service.site.fake_salt_key
 
 
 # A back end that does not answer
@@ -365,7 +365,7 @@ def test_while_a_directory_is_silent_users_of_the_file_log_in_and_changes_of_it_
         path.write_text(f"carol:{FIELD}\n")
         os.utime(path, (2, 2))
         assert app.talk("USER carol", "PASS alice")[1].startswith("+OK")
-        assert app.service.owner("carol") == "carol"
+        assert app.service.site.back_end.owner("carol") == "carol"
     assert chain.members[0].knows("alice") is False
     # Nobody can tell whether alice is the directory's now. With the password that was right she is not let in.
     revoked = gevent.spawn(app.talk, "USER alice", "PASS alice")

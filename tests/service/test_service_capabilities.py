@@ -71,7 +71,7 @@ def test_where_nobody_has_a_password_there_is_no_user(make):
 
 def test_an_application_adds_and_hides_capabilities_of_one_service(make):
     app, other = make(), make()
-    app.service.capabilities["X-PIGEONS"] = lambda service, pop3d, client: "2"
+    app.service.capabilities["X-PIGEONS"] = lambda session, pop3d: "2"
     del app.service.capabilities["TOP"]
     assert capabilities(app) == [*IN_BOTH[1:], "X-PIGEONS 2"]
     assert capabilities(other) == IN_BOTH

@@ -187,7 +187,7 @@ def test_user_and_pass_need_their_argument(app):
 
 
 def test_a_password_keeps_its_blanks(make):
-    class Blanks(type(make().service.back_end)):
+    class Blanks(type(make().service.site.back_end.authenticator)):
         def authenticate(self, name, password):
             return name if password == " open  sesame " else None
 
@@ -219,7 +219,7 @@ def test_capa_says_what_works_in_both_states(app):
 
 def test_expire_and_further_capabilities_are_the_sites(make):
     app = make(expire=30)
-    app.service.capabilities["X-PIGEONS"] = lambda service, pop3d, client: "2"
+    app.service.capabilities["X-PIGEONS"] = lambda session, pop3d: "2"
     del app.service.capabilities["TOP"]
     replies = app.talk("CAPA")
     assert "EXPIRE 30" in replies

@@ -13,6 +13,7 @@ from geventpop3 import POP3Server
 from geventpop3.auth import Authenticator
 from geventpop3.errors import ConfigError
 from geventpop3.service import MaildropService
+from geventpop3.service.open_maildrop import Transaction
 from geventpop3.stores import Chunks, Message, Snapshot
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.stores.store import Maildrop, Store
@@ -217,9 +218,9 @@ def test_what_is_counted_is_the_message_itself(shelve, caplog, policy):
     assert caplog.records == []
 
 
-def test_the_bundled_stores_know_their_octets(app):
+def test_the_bundled_stores_know_their_octets(app, monkeypatch):
     counted = []
-    app.service.verify = lambda *args: counted.append(args)
+    monkeypatch.setattr(Transaction, "verify", lambda *args: counted.append(args))
     assert app.login("RETR 1")[0] == "+OK 23 octets"
     assert counted == []
 
@@ -274,7 +275,7 @@ def test_a_server_whom_nobody_could_log_in_to_does_not_start():
     service = MaildropService(MemoryStore())
     pop3d.register(service)
     pop3d.on("cmd_noop")(lambda pop3d, event: None)
-    with pytest.raises(ConfigError, match=r"nobody can log in: give MaildropService an authenticator"):
+    with pytest.raises(ConfigError, match=r"MaildropService has no authenticator: pass one"):
         pop3d.start()
     with pytest.raises(RuntimeError, match="not started"):
         pop3d.getsockname()

@@ -315,7 +315,7 @@ def test_a_response_may_be_sixteen_kibibytes_long_with_or_without_auth_before_it
     # Trap 19 and 34: a long token belongs into a line of its own (RFC 5034 section 4), but mpop sends it with AUTH.
     app = make(authenticator=Tokens())
     token = "token-alice" + "x" * 12000
-    app.service.back_end.check_token = lambda name, given: "alice" if given == token else None
+    app.service.site.back_end.authenticator.check_token = lambda name, given: "alice" if given == token else None
     message = b64(f"user=alice\1auth=Bearer {token}\1\1")
     assert 16000 < len(message) < 16360
     assert app.talk("AUTH XOAUTH2", message) == ["+ ", IN]
@@ -524,7 +524,7 @@ def test_a_back_end_that_fails_after_a_look_up_makes_it_no_try(make, heard):
     def compute(function):
         raise StoreUnavailable("later")
 
-    app.service.compute = compute
+    app.service.site.back_end.compute = compute
     assert app.talk(*[f"AUTH SCRAM-SHA-256 {scram_first('alice')}"] * 4, "QUIT")[-1] == "+OK goodbye"
     assert events == []
 
@@ -732,8 +732,8 @@ def test_an_independent_client_logs_in_with_scram(make, converse, heard, hash_na
 def test_scram_with_clear_secrets_is_computed_for_unknown_names_too(make, converse):
     app = make(authenticator=Clear())
     computed = []
-    compute = app.service.compute
-    app.service.compute = lambda function: computed.append(function) or compute(function)
+    compute = app.service.site.back_end.compute
+    app.service.site.back_end.compute = lambda function: computed.append(function) or compute(function)
     first, final, end = scramp_client("SCRAM-SHA-256", "alice", "alice")
     assert converse(app, f"AUTH SCRAM-SHA-256 {b64(first)}", final, end)[-1] == IN
     first, final, _ = scramp_client("SCRAM-SHA-256", "mallory", "mallory")
@@ -746,8 +746,8 @@ def test_where_only_some_secrets_are_clear_every_name_costs_a_derivation(make, c
     path.write_text(f"alice:{ScramSecret.of(b'alice').field}\nbob:{{PLAIN}}bob\n")
     app = make(authenticator=PasswordFile(path))
     computed = []
-    compute = app.service.compute
-    app.service.compute = lambda function: computed.append(function) or compute(function)
+    compute = app.service.site.back_end.compute
+    app.service.site.back_end.compute = lambda function: computed.append(function) or compute(function)
     for number, name in enumerate(["alice", "bob", "mallory"], 1):
         first, final, _ = scramp_client("SCRAM-SHA-256", name, "wrong")
         assert converse(app, f"AUTH SCRAM-SHA-256 {b64(first)}", final)[-1] == FAILED
@@ -798,7 +798,7 @@ def test_a_bad_token_is_told_in_a_challenge_and_then_refused(make, mechanism, me
 
 
 def test_who_checks_no_tokens_finds_no_owner_of_one(app):
-    assert app.service.check_token("alice", "token-alice") is None
+    assert app.service.site.back_end.check_token("alice", "token-alice") is None
 
 
 # Certificates
@@ -880,11 +880,11 @@ def test_a_service_has_one_authenticator(app):
 def test_a_service_without_an_authenticator_says_so_at_its_first_use(make, caplog):
     app = without_authenticator(make)
     with pytest.raises(ConfigError, match=r"@service\.authenticator"):
-        app.service.authenticate("alice", "alice")
+        app.service.site.back_end.authenticate("alice", "alice")
     stream = MemoryStream([b"CAPA\r\n"])
     app.run(stream)
     assert bytes(stream.output).startswith(b"-ERR [SYS/TEMP] internal error, reference ")
-    assert "ConfigError: nobody can log in" in caplog.text
+    assert "ConfigError: MaildropService has no authenticator" in caplog.text
 
 
 # One form of each name and of each owner
@@ -1034,7 +1034,7 @@ def test_two_spellings_of_an_owner_have_one_lock_and_one_delay(make, delay, code
 
     assert app.talk("USER x", "PASS x", "STAT")[1] == "+OK 1 message (5 octets)"
     assert replies[0][1].startswith(f"-ERR [{code}]")
-    app.service.login_delay.forget(SPELT)
+    app.service.site.login_delay.forget(SPELT)
     assert app.talk("USER x", "PASS x")[1] == "+OK 1 message (5 octets)"
 
 
@@ -1180,7 +1180,7 @@ def test_a_service_without_an_authenticator_says_what_to_do_at_pass_too(make, ca
     app.pop3d.on("cmd_user")(lambda pop3d, event: "+OK")
     app.service._session = lambda client, session=app.service._session: named(session(client))
     app.talk("USER alice", f"PASS {CANARY}")
-    assert "ConfigError: nobody can log in: give MaildropService an authenticator" in caplog.text
+    assert "ConfigError: MaildropService has no authenticator: pass one" in caplog.text
     assert CANARY not in caplog.text
 
 

@@ -260,7 +260,7 @@ def test_a_store_that_may_wait_is_never_called_in_the_hubs_thread(make):
 def test_an_authenticator_that_may_wait_is_called_in_a_thread(make):
     threads = []
 
-    class Slow(type(make().service.back_end)):
+    class Slow(type(make().service.site.back_end.authenticator)):
         def authenticate(self, name, password):
             threads.append(threading.get_native_id())
             return super().authenticate(name, password)
@@ -280,7 +280,7 @@ def test_100000_messages_are_listed_in_pieces():
     from geventpop3.stores import Snapshot
 
     snapshot = Snapshot([str(n) for n in range(100_000)], array("Q", [5] * 100_000))
-    transaction = Transaction(None, snapshot, SessionSummary())
+    transaction = Transaction(None, None, snapshot, SessionSummary())
     pieces = list(transaction.scan_listings())
     assert len(pieces) == 100_000 // LISTING_LINES
     assert pieces[-1].endswith(b"\r\n100000 5\r\n")

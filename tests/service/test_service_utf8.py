@@ -325,7 +325,7 @@ def test_where_nothing_can_be_rewritten_now_the_client_hears_so_before_ok(make, 
     def busy(function, *args):
         raise StoreUnavailable
 
-    monkeypatch.setattr(app.service, "convert", busy)
+    monkeypatch.setattr(app.service._converting, "run", busy)
     assert retrieved(app).startswith(b"-ERR [SYS/TEMP] ")
     assert store.closed == 1
 
@@ -375,7 +375,7 @@ def test_one_message_is_converted_at_a_time_in_a_thread_that_gives_way(make, mon
     seen = threading.Event()
     monkeypatch.setattr(utf8, "rewrite_header", rewrite)
     streams = [MemoryStream([b"USER alice\r\nPASS alice\r\nRETR 1\r\n"]) for _ in range(4)]
-    app.service.store.open = lambda owner: mail(FOREIGN).open(owner)
+    app.service.site.maildrops.store.open = lambda owner: mail(FOREIGN).open(owner)
     gevent.joinall([gevent.spawn(app.run, stream) for stream in streams], timeout=60, raise_error=True)
     assert all(SURROGATE in stream.output for stream in streams)
     assert most == [1] * 4
@@ -392,7 +392,7 @@ def test_a_long_conversion_rests_as_long_as_it_works(make, monkeypatch):
     app = make(mail(content), utf8_messages="convert")
     maildrop = mail(content).open("alice")
     maildrop.retrieve = lambda unique_id: (content,)
-    app.service.store.open = lambda owner: maildrop
+    app.service.site.maildrops.store.open = lambda owner: maildrop
     assert retrieved(app).endswith(b"x\r\n" * 100_000 + b".\r\n")
     # a search holds the interpreter, so none has more than a slice of the message
     assert len(rests) >= len(content) // utf8.SLICE_OCTETS

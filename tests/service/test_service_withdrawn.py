@@ -114,11 +114,11 @@ def test_a_list_of_mechanisms_that_is_withdrawn_leaves_the_login(withdrawn):
 
 def test_utf8_mode_is_off_again(withdrawn, monkeypatch):
     app = withdrawn(1)
-    app.service.present = present = object()
+    app.service.site.present = present = object()
     modes: list[Any] = []
     app.pop3d.on("cmd_noop")(
         lambda pop3d, event: modes.append(
-            (app.service.is_in_utf8_mode(event.client), app.service._sessions[event.client.id].transaction.present)
+            (app.service._sessions[event.client.id].utf8, app.service._sessions[event.client.id].transaction.present)
         )
     )
     app.talk("UTF8", "USER alice", "PASS alice", "NOOP")
@@ -128,7 +128,7 @@ def test_utf8_mode_is_off_again(withdrawn, monkeypatch):
 def test_utf8_said_after_login_is_taken_back_too(withdrawn):
     app = withdrawn(3)
     app.pop3d.strict = False
-    app.service.present = present = object()
+    app.service.site.present = present = object()
     modes: list[Any] = []
     app.pop3d.on("cmd_noop")(
         lambda pop3d, event: modes.append(app.service._sessions[event.client.id].transaction.present)
@@ -140,7 +140,7 @@ def test_utf8_said_after_login_is_taken_back_too(withdrawn):
 def test_utf8_said_again_is_no_news_so_that_the_mode_stays(withdrawn):
     app = withdrawn(2)
     modes: list[bool] = []
-    app.pop3d.on("cmd_capa")(lambda pop3d, event: modes.append(app.service.is_in_utf8_mode(event.client)))
+    app.pop3d.on("cmd_capa")(lambda pop3d, event: modes.append(app.service._sessions[event.client.id].utf8))
     app.talk("UTF8", "UTF8", "CAPA")
     assert modes == [True]
 

@@ -14,7 +14,7 @@ from table import each
 from wire_pieces import CUTS, MESSAGES, octet_by_octet, pieces_of
 
 from geventpop3.wire import stuffing
-from geventpop3.wire.stuffing import Counter, Encoder, count_octets, stuff
+from geventpop3.wire.stuffing import Counter, Encoder, count_octets, stuff, whole
 
 IN_C = stuffing.encode_chunk is not stuffing.encode_chunk_in_python
 
@@ -165,3 +165,11 @@ def test_a_body_that_cannot_be_read_to_its_end_gets_no_termination_octet() -> No
     assert next(body) == b"a\r\n"
     with pytest.raises(OSError, match="disk gone"):
         next(body)
+
+
+def test_a_tuple_of_one_bytes_is_a_whole_body_and_nothing_else_is() -> None:
+    piece = b"a\n"
+    assert whole((piece,)) is piece
+    assert whole((b"",)) == b""
+    for body in (None, (), (b"a", b"b"), [b"a"], (bytearray(b"a"),), ("a",), b"a", iter((b"a",))):
+        assert whole(body) is None

@@ -16,6 +16,7 @@ from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
 from geventpop3.errors import ConfigError
+from geventpop3.hosts import is_loopback
 
 RESPONSE_OCTETS = 256 << 10
 """Maximum octets of an answer, with its header."""
@@ -39,7 +40,7 @@ class Endpoint:
             raise ConfigError(f"{url} is no URL") from None
         if parts.scheme not in ("http", "https") or not self._host or "@" in parts.netloc or not url.isascii():
             raise ConfigError(f"{url} is not a URL of an endpoint, https://host/path")
-        if parts.scheme == "http" and not allow_plaintext and not _is_loopback(self._host):
+        if parts.scheme == "http" and not allow_plaintext and not is_loopback(self._host):
             raise ConfigError(f"{url} is not https")
         self.url = url
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -117,7 +118,3 @@ class _Received:
 
     def makefile(self, _mode: str) -> BytesIO:
         return BytesIO(self._octets)
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")

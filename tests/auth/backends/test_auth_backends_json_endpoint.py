@@ -185,6 +185,8 @@ def test_https_has_its_own_port():
 def test_clear_text_elsewhere_needs_to_be_allowed():
     with pytest.raises(ConfigError, match=r"http://idp\.example\.org/ is not https"):
         Endpoint("http://idp.example.org/")
+    with pytest.raises(ConfigError, match=r"http://127\.example\.org/ is not https"):
+        Endpoint("http://127.example.org/")  # a name, which any machine may have
     assert Endpoint("http://idp.example.org/", allow_plaintext=True)
 
 
