@@ -25,12 +25,12 @@ from geventpop3.stores.maildir.cache import Cache
 from geventpop3.stores.maildir.chunks import CHUNK_OCTETS, Body, Counted, let_go, read_at_hand
 from geventpop3.stores.maildir.index import UNKNOWN, Index
 from geventpop3.stores.maildir.listing import Finder, fingerprint, listing
+from geventpop3.stores.maildir.lock import Roots
 from geventpop3.stores.maildir.measure import measure
 from geventpop3.stores.maildir.mounts import SLOW_SECONDS, Mount, Mounts
 from geventpop3.stores.maildir.names import is_shared, path_of, shared_as, states_octets
 from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
-from geventpop3.stores.maildir.roots import Roots
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
 from geventpop3.wire.stuffing import count_octets
 
