@@ -38,7 +38,8 @@ def user(session: Session, _pop3d: Host, event: Event) -> Reply:
         raise ClearTextRefused
     if not session.site.back_end.checks_passwords():
         raise Refusal("nobody has a password here, use AUTH")
-    expect(event.args, 1)
+    if len(event.args) != 1:
+        expect(event.args, 1)
     session.name = prepared_name(event.args[0], session)
     session.named_at = session.done_at = client.summary.commands
     return _SEND_PASS
