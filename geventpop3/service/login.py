@@ -175,7 +175,7 @@ def prepared_name(name: str, session: Session) -> str:
     such a name stays as it is.
     """
     try:
-        return text.name_of(_octets(name))
+        return text.decoded_name(_octets(name))
     except AuthenticationFailed:
         if session.utf8:
             raise
@@ -188,7 +188,7 @@ def prepared_password(password: str, session: Session) -> str:
     Without UTF-8 mode a password is octets (RFC 1939). SASLprep changes a password such as "m²", which may have been
     hashed as typed; users whose clients do not know UTF8 must still be able to log in.
     """
-    return text.password_of(_octets(password)) if session.utf8 else password
+    return text.decoded_password(_octets(password)) if session.utf8 else password
 
 
 def _octets(text: str) -> bytes:
