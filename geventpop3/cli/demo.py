@@ -41,7 +41,7 @@ _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhg
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The maildrop that ``prepare`` made or found."""
+    """The maildrop that ``make_demo`` made or found."""
 
     template: str
     """Path template of the maildrops, as MaildirStore takes it."""
