@@ -103,12 +103,12 @@ class Event:
         raw: bytes = b"",
         secret_from: int | None = None,
     ) -> None:
-        self.name = name
-        self.client = client
+        self.name: str = name
+        self.client: ClientInterface | MaybeNone = client
         self.args: list[Any] = [] if args is None else args
-        self.raw = raw
-        self.secret_from = secret_from
-        self.eaten = False
+        self.raw: bytes = raw
+        self.secret_from: int | None = secret_from
+        self.eaten: bool = False
         self.reference: str | None = None
         self._reply: Reply | None = None
 

@@ -48,7 +48,7 @@ assert_type(answer.positive, bool)
 assert_type(answer.text, str)
 assert_type(answer.code, str | None)
 assert_type(answer.body, Iterable[bytes] | None)
-assert_type(__version__, str)
+version: str = __version__
 
 # A server
 
@@ -164,7 +164,7 @@ class Greylist(Plugin):
     def watch(self, server: POP3Server, event: Event) -> Eat | None:
         return EAT_NONE if event.args else None
 
-    def plugin_register(self, server: POP3Server) -> bool:
+    def plugin_register(self, pop3d: POP3Server) -> bool:
         return True
 
 
