@@ -123,13 +123,6 @@ def measure() -> dict[str, Walk]:
 
 def hold_sessions(folder: Path, recorder: Recorder) -> list[dict[str, Walk]]:
     """Hold an unmeasured and a measured session with each of some maildrops; return the walks of the measured ones."""
-    from gevent import getcurrent, socket
-
-    from geventpop3 import POP3Server
-    from geventpop3.auth.passwd import PasswordFile
-    from geventpop3.service import MaildropService
-    from geventpop3.stores.maildir import MaildirStore
-
     users = [f"user{number}" for number in range(SESSIONS + 1)]
     for user in users:
         for part in ("tmp", "new", "cur"):
@@ -138,9 +131,34 @@ def hold_sessions(folder: Path, recorder: Recorder) -> list[dict[str, Walk]]:
             (folder / user / "cur" / f"{number}.message:2,S").write_bytes(b"Subject: one\n\nOne line.\n" * 9)
     (folder / "users").write_text("".join(f"{user}:{{PLAIN}}sesame\n" for user in users), "utf-8")
     (folder / "users").chmod(0o600)
-
+    changed = max((folder / user / part).stat().st_ctime_ns for user in users for part in ("new", "cur"))
+    while time.time_ns() - changed < SETTLED_NS:
+        time.sleep(0.05)
     threading.setprofile(recorder)  # gevent's pools ask for it, too
     sys.setprofile(recorder)
+    try:
+        hold_two(folder, users[0], recorder)  # imports what is imported late
+        gc.collect()
+        gc.disable()  # else finalizers would run in the middle of a command
+        return [hold_two(folder, user, recorder) for user in users[1:]]
+    finally:
+        gc.enable()
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+def hold_two(folder: Path, user: str, recorder: Recorder) -> dict[str, Walk]:
+    """Hold two sessions of *user*; return the walks of the second, which removes a message.
+
+    They have a server and a store of their own: a store that was slow once uses more threads for a minute.
+    """
+    from gevent import getcurrent, socket
+
+    from geventpop3 import POP3Server
+    from geventpop3.auth.passwd import PasswordFile
+    from geventpop3.service import MaildropService
+    from geventpop3.stores.maildir import MaildirStore
+
     pop3d = POP3Server(port=0)
     pop3d.register(MaildropService(MaildirStore(f"{folder}/{{user}}"), PasswordFile(folder / "users")))
     session: Any = None
@@ -151,11 +169,11 @@ def hold_sessions(folder: Path, recorder: Recorder) -> list[dict[str, Walk]]:
         session = getcurrent()
         recorder.follow(getcurrent)
 
-    def hold(user: str, *, removing: bool) -> dict[str, Walk]:
+    def hold(fourth: str) -> dict[str, Walk]:
         walks = {}
         with socket.create_connection(pop3d.getsockname()[:2], 60) as sock, sock.makefile("rb") as replies:
             assert replies.readline().startswith(b"+OK")
-            for line in (f"USER {user}", "PASS sesame", "RETR 1", "DELE 1" if removing else "NOOP", "QUIT"):
+            for line in (f"USER {user}", "PASS sesame", "RETR 1", fourth, "QUIT"):
                 recorder.begin()
                 sock.sendall(f"{line}\r\n".encode())
                 # This greenlet goes on when the session's waits again: for the next command, or for ever.
@@ -170,24 +188,12 @@ def hold_sessions(folder: Path, recorder: Recorder) -> list[dict[str, Walk]]:
                 walks[line[:4]] = recorder.end()
         return walks
 
+    pop3d.start()
     try:
-        pop3d.start()
-        hold(users[0], removing=True)
-        changed = max((folder / user / part).stat().st_ctime_ns for user in users[1:] for part in ("new", "cur"))
-        while time.time_ns() - changed < SETTLED_NS:
-            time.sleep(0.05)
-        gc.collect()
-        gc.disable()  # else finalizers would run in the middle of a command
-        found = []
-        for user in users[1:]:
-            hold(user, removing=False)
-            found.append(hold(user, removing=True))
-        return found
+        hold("NOOP")
+        return hold("DELE 1")
     finally:
-        gc.enable()
         pop3d.shutdown()
-        sys.setprofile(None)
-        threading.setprofile(None)
 
 
 def measure_apart(*, with_c: bool) -> dict[str, Walk]:
