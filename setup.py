@@ -30,8 +30,9 @@ TEST = [
     "mypy>=1.15",
     "pytest>=8.2",
     "scramp>=1.5",
-    "setuptools>=65",
+    "setuptools>=70.1",
     "trustme>=1.1",
+    "twine>=6.1",
 ]
 
 setup(

@@ -25,13 +25,13 @@ def refused(pop3d, event):
 
 
 def commanded(pop3d, event):
-    command = event.args[0]
+    command = event.command_summary
     answer = {True: "+OK", False: "-ERR", None: "silence"}[command.positive]
     log.info("client %d: %r %s", event.client.id, f"{command.verb} {command.argument}".strip(), answer)
 
 
 def ended(pop3d, event):
-    session = event.args[0]
+    session = event.session_summary
     log.info("client %d: %d read, %d removed, %s", event.client.id, session.retrieved, session.removed, session.reason)
 
 

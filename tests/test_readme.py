@@ -32,7 +32,7 @@ import required
 
 from geventpop3 import POP3Server, ok
 from geventpop3.auth.passwd import set_password
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.pipeline.events import CATALOGUE, SessionSummary
 from geventpop3.plugins import AccessLog
 from geventpop3.server.limits import Limits
@@ -452,7 +452,7 @@ def test_the_configuration_file_is_one() -> None:
 def test_the_configuration_file_is_understood(tmp_path: Path) -> None:
     shown = block("toml", "max-sessions", ROOT / "docs/operating.md")
     (tmp_path / "shown.toml").write_text(shown, "utf-8")
-    settings = load({}, {}, str(tmp_path / "shown.toml"))
+    settings = load_settings({}, {}, str(tmp_path / "shown.toml"))
     assert settings.max_sessions == 2000
 
 

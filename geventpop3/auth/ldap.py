@@ -51,14 +51,14 @@ class Directory(Protocol):
     def bind(self, dn: str, password: bytes) -> bool:
         """Return whether a simple bind succeeds (RFC 4511 section 4.2)."""
 
-    def search(self, base: str, matching: str, attribute: str | None) -> list[Entry]:
+    def search(self, base: str, matching: str, attribute: str | None) -> list[LdapEntry]:
         """Return at most two of the entries below *base* that the filter *matching* selects (RFC 4511 section 4.5)."""
 
     def read(self, dn: str, attribute: str) -> list[bytes]:
         """Return the values of an attribute of one entry; none if it is not there or may not be read."""
 
 
-class Entry(NamedTuple):
+class LdapEntry(NamedTuple):
     """An entry that was found, with the values of the requested attribute."""
 
     dn: str
@@ -151,7 +151,7 @@ class UserSearch:
         directory.bind(f"cn={secrets.token_hex(16)},{self.base}", password)
         return None
 
-    def _entries(self, directory: Directory, name: str) -> list[Entry]:
+    def _entries(self, directory: Directory, name: str) -> list[LdapEntry]:
         if not directory.bind(self.bind_dn, self.bind_password.encode("utf-8")):
             raise Unreachable(f"the service account {self.bind_dn} is refused")
         entries = directory.search(self.base, self.filter.replace("{name}", escape_filter(name)), self.owner_attribute)
@@ -159,7 +159,7 @@ class UserSearch:
             log.error("LDAP: more than one entry for %a; nobody can log in so", name)
         return entries
 
-    def _owner(self, entry: Entry, name: str) -> str | None:
+    def _owner(self, entry: LdapEntry, name: str) -> str | None:
         if self.owner_attribute is None:
             return name
         return _owner(entry.values, self.owner_attribute, name, self.username_case)
@@ -218,7 +218,7 @@ class LdapAuthenticator(Authenticator):
         for server in self._servers:
             session = None
             try:
-                session = Session(server, self._context, self._seconds, self._starts_tls)
+                session = LdapSession(server, self._context, self._seconds, self._starts_tls)
                 if self._users.log_in(session, name, password) is not None:
                     raise Unreachable("it lets in a name that nobody has, with any password")
                 if session.result == INVALID_DN_SYNTAX:
@@ -235,14 +235,14 @@ class LdapAuthenticator(Authenticator):
 
     def close(self) -> None:
         """Close the calling thread's connection; its next login opens another."""
-        session: Session | None = getattr(self._local, "session", None)
+        session: LdapSession | None = getattr(self._local, "session", None)
         self._local.session = None
         if session is not None:
             session.close()
 
     def _ask(self, question: Callable[[Directory], T]) -> T:
         """Return the answer of the first server that has one; a stale kept connection is opened again first."""
-        session: Session | None = getattr(self._local, "session", None)
+        session: LdapSession | None = getattr(self._local, "session", None)
         if session is not None and session.is_ours() and time.monotonic() - session.used < IDLE_SECONDS:
             try:
                 return question(session)
@@ -252,7 +252,7 @@ class LdapAuthenticator(Authenticator):
         for server in self._servers:
             self.close()
             try:
-                session = self._local.session = Session(server, self._context, self._seconds, self._starts_tls)
+                session = self._local.session = LdapSession(server, self._context, self._seconds, self._starts_tls)
                 answer = question(session)
             except Unreachable as error:
                 troubles.append(f"{server.url}: {error}")
@@ -273,7 +273,7 @@ class _Server(NamedTuple):
     port: int | None
 
 
-class Session:
+class LdapSession:
     """A connection of ldap3's; all errors of its operations become Unreachable."""
 
     _connection: Any = None
@@ -334,7 +334,7 @@ class Session:
             raise Unreachable(_said("a bind", result))
         return bool(result["result"] == SUCCESS)
 
-    def search(self, base: str, matching: str, attribute: str | None) -> list[Entry]:
+    def search(self, base: str, matching: str, attribute: str | None) -> list[LdapEntry]:
         entries = self._entries(base, matching, self._ldap3.SUBTREE, attribute)
         result = self._connection.result
         if result["result"] != SUCCESS and not (result["result"] == SIZE_LIMIT_EXCEEDED and len(entries) == 2):
@@ -361,12 +361,12 @@ class Session:
         # Its thread has ended. ldap3's connection refers to itself, so its socket would stay open for a while.
         self.close()
 
-    def _entries(self, base: str, matching: str, scope: str, attribute: str | None) -> list[Entry]:
+    def _entries(self, base: str, matching: str, scope: str, attribute: str | None) -> list[LdapEntry]:
         attributes = None if attribute is None else [attribute]
         dereference = self._ldap3.DEREF_NEVER
         self._do(self._connection.search, base, matching, scope, dereference, attributes, size_limit=2)
         return [
-            Entry(answer["dn"], [] if attribute is None else answer["raw_attributes"].get(attribute) or [])
+            LdapEntry(answer["dn"], [] if attribute is None else answer["raw_attributes"].get(attribute) or [])
             for answer in self._connection.response
             if answer["type"] == "searchResEntry"
         ]

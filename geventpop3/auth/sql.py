@@ -45,7 +45,7 @@ MARKERS = {"qmark": "?", "numeric": ":1", "named": ":name", "format": "%s", "pyf
 """Placeholder of the name in each of PEP 249's parameter styles."""
 
 
-class Connection(Protocol):
+class DatabaseConnection(Protocol):
     """The methods of a DB-API connection that are used here."""
 
     def cursor(self) -> Any:
@@ -66,8 +66,8 @@ class _Kept:
 
     __slots__ = ("_process", "connection")
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection: Connection | None = connection
+    def __init__(self, connection: DatabaseConnection) -> None:
+        self.connection: DatabaseConnection | None = connection
         self._process = os.getpid()
 
     def is_ours(self) -> bool:
@@ -112,7 +112,7 @@ class SqlAuthenticator(SecretAuthenticator):
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Callable[[], DatabaseConnection],
         query: str,
         *,
         survey: str | None = None,
@@ -264,15 +264,15 @@ class SqlAuthenticator(SecretAuthenticator):
             self.close()
             raise unavailable(_text(error)) from error
 
-    def _opened(self) -> Connection:
+    def _opened(self) -> DatabaseConnection:
         connection = self._connect()
         self._local.kept = _Kept(connection)
         return connection
 
-    def _look_up(self, connection: Connection, name: str) -> Sequence[Sequence[Any]]:
+    def _look_up(self, connection: DatabaseConnection, name: str) -> Sequence[Sequence[Any]]:
         return self._execute(connection, name)[0]
 
-    def _execute(self, connection: Connection, name: str) -> tuple[Sequence[Sequence[Any]], int | None]:
+    def _execute(self, connection: DatabaseConnection, name: str) -> tuple[Sequence[Sequence[Any]], int | None]:
         """Return at most two rows, and the number of their columns if the driver tells it."""
         style = self._paramstyle or _paramstyle_of(connection)
         count = len(self._pieces) - 1
@@ -308,7 +308,7 @@ def _split(query: str) -> list[str]:
     return pieces
 
 
-def _paramstyle_of(connection: Connection) -> str:
+def _paramstyle_of(connection: DatabaseConnection) -> str:
     """Return the style of the connection's module; its class may be in a submodule or derived from another driver's."""
     for kind in type(connection).__mro__:
         name = kind.__module__

@@ -17,7 +17,7 @@ from geventpop3.cli.build import make_server, make_store, nowhere
 from geventpop3.cli.build_authenticators import make_authenticator
 from geventpop3.cli.build_workers import check_processes
 from geventpop3.cli.hints import say, who
-from geventpop3.cli.settings import Settings, load
+from geventpop3.cli.settings import Settings, load_settings
 from geventpop3.cli.trial import within_seconds
 from geventpop3.errors import ConfigError, Refusal
 from geventpop3.owners import UsernameCase, canonical_name
@@ -40,7 +40,7 @@ def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Build everything that serving needs and query the servers that logins need, without listening."""
-    settings = load({}, {}, arguments.file)
+    settings = load_settings({}, {}, arguments.file)
     logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
     errors = _ErrorCount()
     logging.getLogger("geventpop3").addHandler(errors)

@@ -24,7 +24,7 @@ from geventpop3.auth.passwd import PasswordFile, set_password
 from geventpop3.auth.schemes import hash_password
 from geventpop3.cli.hints import say
 from geventpop3.cli.serve import run
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError
 from geventpop3.server.acceptor import bind
 from geventpop3.server.addresses import parse_address
@@ -41,7 +41,7 @@ _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhg
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The maildrop that ``prepare`` made or found."""
+    """The maildrop that ``make_demo`` made or found."""
 
     template: str
     """Path template of the maildrops, as MaildirStore takes it."""
@@ -51,7 +51,7 @@ class Demo:
     messages: int
 
 
-def prepare(folder: str | os.PathLike[str], messages: int = MESSAGES) -> Demo:
+def make_demo(folder: str | os.PathLike[str], messages: int = MESSAGES) -> Demo:
     """Make what is missing in *folder* and return its description. Raises ConfigError."""
     root = Path(folder).absolute()
     maildir = root / "maildir" / USER
@@ -185,9 +185,9 @@ def command(arguments: argparse.Namespace) -> int:
     if not (arguments.messages.isascii() and arguments.messages.isdigit() and len(arguments.messages) < 7):
         raise ConfigError(f"--messages: {arguments.messages!r} is not a whole number below 1,000,000")
     flags = {"listen": None if arguments.listen is None else [arguments.listen]}
-    demo = prepare(arguments.folder, int(arguments.messages))
+    demo = make_demo(arguments.folder, int(arguments.messages))
     given = {"maildir": demo.template, "passwords": demo.passwords, "trace": arguments.trace, **flags}
-    settings = load(given, {})
+    settings = load_settings(given, {})
     if arguments.listen is None and _is_taken(settings.listen[0]):
         say(f"{settings.listen[0]} is taken, so this is another port.")
         settings = dataclasses.replace(settings, listen=("127.0.0.1:0",))

@@ -55,7 +55,7 @@ def command(arguments: argparse.Namespace) -> int:
         os.stat(folder)
     password = _password_from_stdin() if arguments.stdin else _ask_password(name)
     try:
-        prepared = text.password_of(password)
+        prepared = text.decoded_password(password)
     except AuthenticationFailed as error:
         raise ConfigError(f"nobody could log in with this password: {error}") from None
     # A clear-text password is stored unprepared, for APOP and CRAM-MD5 of clients that do not apply SASLprep.

@@ -16,7 +16,7 @@ import gevent
 
 from geventpop3.cli.build import listening, make_server
 from geventpop3.cli.build_workers import check_alone, serve_with_workers
-from geventpop3.cli.settings import CONFIG, Setting, Settings, flag, load, settings, variable
+from geventpop3.cli.settings import CONFIG, Setting, Settings, flag, load_settings, settings, variable
 from geventpop3.server.server import POP3Server
 
 log = logging.getLogger("geventpop3.cli")
@@ -76,7 +76,7 @@ def _add_setting(parser: argparse.ArgumentParser, field: dataclasses.Field[Any],
 
 def command(arguments: argparse.Namespace) -> int:
     path = arguments.config or os.environ.get(CONFIG) or None
-    reload = partial(load, vars(arguments), os.environ, path)
+    reload = partial(load_settings, vars(arguments), os.environ, path)
     settings = reload()
     if settings.workers is not None:
         _log_to_stderr(settings)

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.cli import values
-from geventpop3.cli.tables import by_name, shown
+from geventpop3.cli.tables import by_name, key_name
 from geventpop3.cli.values import Check, did_you_mean
 from geventpop3.errors import ConfigError
 from geventpop3.owners import USERNAME_CASES
@@ -200,7 +200,9 @@ class Settings:
         values.days,
         "DAYS|never",
     )
-    login_delay: int = _number("a user may log in once in so many seconds (0: at any time)", values.whole, "SECONDS", 0)
+    login_delay: int = _number(
+        "a user may log in once in so many seconds (0: at any time)", values.whole_number, "SECONDS", 0
+    )
     utf8_messages: str = _text(
         "what becomes of a message whose header is UTF-8 where the client has not asked for UTF-8 mode",
         "|".join(POLICIES),
@@ -289,7 +291,7 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str | None = None) -> Settings:
+def load_settings(flags: Mapping[str, object], environment: Mapping[str, str], path: str | None = None) -> Settings:
     """Return the settings given on the command line, in the environment and in the TOML file *path*.
 
     *flags*: text, a list of texts or a bool, by name of the setting; None if not given. Raises ConfigError.
@@ -310,7 +312,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
         elif name in in_file:
             given, origins[name] = in_file[name], cast("str", path)
         elif field.default is dataclasses.MISSING:
-            raise ConfigError(f"{shown(name)}: {_below_a_table(name, in_file, path) or _must_be_given(name)}")
+            raise ConfigError(f"{key_name(name)}: {_below_a_table(name, in_file, path) or _must_be_given(name)}")
         else:
             continue
         try:
@@ -380,4 +382,4 @@ def _must_be_given(name: str) -> str:
 
 
 def _blame(name: str, text: str, origin: str) -> ConfigError:
-    return ConfigError(f"{shown(name)}: {text} (from {origin})")
+    return ConfigError(f"{key_name(name)}: {text} (from {origin})")

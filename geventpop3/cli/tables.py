@@ -68,15 +68,15 @@ def read_table(content: Mapping[str, Any], keys: Mapping[str, Key], outside: Col
         name = sources[source]
         with about(source):
             if name in values:
-                raise ConfigError(f"give {shown(name)} or {shown(name)}-file, not both")
+                raise ConfigError(f"give {key_name(name)} or {key_name(name)}-file, not both")
             if not keys[name].is_secret:
                 values[name] = keys[name].check(given)
             else:
                 values[name] = KeptSecret(secret(given)) if source == name else KeptSecret(path=text(given))
     for name, key in keys.items():
         if key.is_needed and name not in values:
-            hint = f", or {shown(name)}-file" if key.is_secret else ""
-            raise ConfigError(f"{shown(name)} must be given{hint}")
+            hint = f", or {key_name(name)}-file" if key.is_secret else ""
+            raise ConfigError(f"{key_name(name)} must be given{hint}")
     return values
 
 
@@ -88,9 +88,9 @@ def by_name(content: Mapping[str, Any], known: Collection[str], outside: Collect
         if name not in known:
             if name in outside:
                 raise ConfigError(f"{key!a}: unknown key here: it belongs above the first table")
-            raise ConfigError(f"{key!a}: unknown key{did_you_mean(shown(name), map(shown, known))}")
+            raise ConfigError(f"{key!a}: unknown key{did_you_mean(key_name(name), map(key_name, known))}")
         if name in values:
-            raise ConfigError(f"{shown(name)}: is there twice, with - and with _")
+            raise ConfigError(f"{key_name(name)}: is there twice, with - and with _")
         values[name] = value
     return values
 
@@ -101,9 +101,9 @@ def about(name: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(f"{shown(name)}: {error}") from None
+        raise ConfigError(f"{key_name(name)}: {error}") from None
 
 
-def shown(name: str) -> str:
+def key_name(name: str) -> str:
     """Return a name as it is written in the file."""
     return name.replace("_", "-")

@@ -85,7 +85,7 @@ def count_or_off(value: Any) -> int | None:
     return None if value is False else _whole(value, 1, "is neither a whole number, at least 1, nor false")
 
 
-def whole(value: Any) -> int:
+def whole_number(value: Any) -> int:
     """Return a whole number, 0 or more."""
     return _whole(value, 0, "is not a whole number, 0 or more")
 

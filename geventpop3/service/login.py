@@ -38,7 +38,8 @@ def user(session: Session, _pop3d: Host, event: Event) -> Reply:
         raise ClearTextRefused
     if not session.site.back_end.checks_passwords():
         raise Refusal("nobody has a password here, use AUTH")
-    expect(event.args, 1)
+    if len(event.args) != 1:
+        expect(event.args, 1)
     session.name = prepared_name(event.args[0], session)
     session.named_at = session.done_at = client.summary.commands
     return _SEND_PASS
@@ -174,7 +175,7 @@ def prepared_name(name: str, session: Session) -> str:
     such a name stays as it is.
     """
     try:
-        return text.name_of(_octets(name))
+        return text.decoded_name(_octets(name))
     except AuthenticationFailed:
         if session.utf8:
             raise
@@ -187,7 +188,7 @@ def prepared_password(password: str, session: Session) -> str:
     Without UTF-8 mode a password is octets (RFC 1939). SASLprep changes a password such as "m²", which may have been
     hashed as typed; users whose clients do not know UTF8 must still be able to log in.
     """
-    return text.password_of(_octets(password)) if session.utf8 else password
+    return text.decoded_password(_octets(password)) if session.utf8 else password
 
 
 def _octets(text: str) -> bytes:

@@ -176,7 +176,7 @@ def count_octets(chunks: Iterable[bytes]) -> int:
     return counter.octets
 
 
-def top(chunks: Iterable[bytes], lines: int) -> Iterator[bytes]:
+def top_of(chunks: Iterable[bytes], lines: int) -> Iterator[bytes]:
     """Yield the beginning of a message: header, blank line, *lines* lines of its body (RFC 1939 section 7, TOP).
 
     The octets are not encoded and always a prefix of the message; a message without a blank line is all header. No

@@ -19,7 +19,7 @@ from geventpop3.auth.pam import PamAuthenticator, _library
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import SqlAuthenticator
 from geventpop3.cli.build_authenticators import KINDS, make_authenticator
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError, StoreUnavailable
 
 with warnings.catch_warnings():
@@ -80,7 +80,7 @@ def make(folder):
         path = folder / "geventpop3.toml"
         text = f'maildir = "/m/{{user}}"\n{head}\n' + "".join(f"[[authenticator]]\n{table}\n" for table in tables)
         path.write_text(text.replace("FOLDER", str(folder)))
-        return make_authenticator(load({}, {}, str(path)))
+        return make_authenticator(load_settings({}, {}, str(path)))
 
     return make
 

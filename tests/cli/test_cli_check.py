@@ -15,7 +15,7 @@ from geventpop3.auth import Authenticator
 from geventpop3.cli.build import make_server, nowhere
 from geventpop3.cli.check import check_known, check_maildir
 from geventpop3.cli.main import main
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError, StoreUnavailable
 from geventpop3.testing import play
 
@@ -29,7 +29,7 @@ def site(tmp_path):
 
     def settings(**more):
         given = {"maildir": f"{tmp_path}/mail/{{domain}}/{{local}}", "passwords": str(tmp_path / "users"), **more}
-        return load(given, {})
+        return load_settings(given, {})
 
     settings.mail = tmp_path / "mail"
     settings.alice = tmp_path / "mail/example.org/alice"

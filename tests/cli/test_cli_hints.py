@@ -9,10 +9,10 @@ import re
 import pytest
 
 from geventpop3.cli import hints
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError
 
-SETTINGS = load({"maildir": "/m/{user}", "passwords": "/p"}, {})
+SETTINGS = load_settings({"maildir": "/m/{user}", "passwords": "/p"}, {})
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from geventpop3 import __version__
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.cli import demo, passwd, serve
 from geventpop3.cli.main import main
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError
 from geventpop3.stores.maildir import MaildirStore
 
@@ -364,7 +364,7 @@ def test_served_is_what_was_made_once_it_listens(monkeypatch, signals, asks):
     monkeypatch.setattr(serve, "make_server", lambda settings, listening: pop3d)
     monkeypatch.setattr(serve, "_log_to_stderr", lambda settings: None)
     monkeypatch.setattr(serve, "_raise_descriptor_limit", lambda: did.append("limit"))
-    settings = load({"maildir": "x", "passwords": "x"}, {})
+    settings = load_settings({"maildir": "x", "passwords": "x"}, {})
     assert serve.run(settings, (lambda pop3d: did.append("ready")) if asks else None) == 0
     assert did == ["limit", "start", *(["ready"] if asks else []), "serve"]
     assert set(signals) == {signal.SIGHUP}
@@ -383,7 +383,7 @@ def test_trace_is_logged_whatever_the_log_level(site, monkeypatch):
     logger = serve.logging.getLogger("geventpop3.trace")
     before = logger.level
     try:
-        settings = load({"maildir": "x", "passwords": "x", "log_level": "error", "trace": True}, {})
+        settings = load_settings({"maildir": "x", "passwords": "x", "log_level": "error", "trace": True}, {})
         serve._log_to_stderr(settings)
         assert wanted == ["ERROR"]
         assert logger.isEnabledFor(serve.logging.INFO)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from geventpop3.cli.settings import Settings, load
+from geventpop3.cli.settings import Settings, load_settings
 from geventpop3.cli.settings import settings as every_setting
 from geventpop3.cli.values import did_you_mean
 from geventpop3.errors import ConfigError
@@ -29,7 +29,7 @@ def file(tmp_path):
 
 
 def test_default_holds_if_nothing_is_given():
-    settings = load(NEEDED, {})
+    settings = load_settings(NEEDED, {})
     assert settings.listen == ("127.0.0.1:1110",)
     assert settings.hostname is None
     assert settings.allow_plaintext is False
@@ -42,7 +42,7 @@ def test_default_holds_if_nothing_is_given():
 def test_flag_goes_before_environment_before_file_before_default(file):
     path = file("max-sessions = 3\nmax-sessions-per-address = 3\nlock = 'none'\n")
     environment = {"GEVENTPOP3_MAX_SESSIONS": "2", "GEVENTPOP3_MAX_SESSIONS_PER_ADDRESS": "2"}
-    settings = load({**NEEDED, "max_sessions": "1"}, environment, path)
+    settings = load_settings({**NEEDED, "max_sessions": "1"}, environment, path)
     assert settings.max_sessions == 1
     assert settings.max_sessions_per_address == 2
     assert settings.lock == "none"
@@ -54,8 +54,8 @@ def test_flag_goes_before_environment_before_file_before_default(file):
 
 def test_switch_can_be_turned_off_again_by_a_flag():
     environment = {"GEVENTPOP3_TRACE": "yes"}
-    assert load(NEEDED, environment).trace is True
-    assert load({**NEEDED, "trace": False}, environment).trace is False
+    assert load_settings(NEEDED, environment).trace is True
+    assert load_settings({**NEEDED, "trace": False}, environment).trace is False
 
 
 def test_every_setting_can_come_from_the_file(file):
@@ -73,7 +73,7 @@ def test_every_setting_can_come_from_the_file(file):
         "workers = 2\nuser = 'vmail'\ngroup = 'mail'\npid-file = '/run/pop3.pid'\ngraceful-timeout = 60\n"
         "[limits]\nban-after = 5\n[[authenticator]]\nkind = 'pam'\n[[authenticator]]\nkind = 'sql'\n"
     )
-    settings = load({}, {}, path)
+    settings = load_settings({}, {}, path)
     names = {field.name for field, _ in every_setting()}
     assert set(settings.origins) == names
     assert settings == Settings(
@@ -131,11 +131,11 @@ def test_every_setting_can_come_from_the_file(file):
 def test_what_cannot_be_a_list_of_its_kind_is_refused(file, line, complaint):
     path = file(f'maildir = "/m/{{user}}"\npasswords = "/p"\n{line}\n')
     with pytest.raises(ConfigError, match=re.escape(complaint)):
-        load({}, {}, path)
+        load_settings({}, {}, path)
 
 
 def test_every_setting_can_come_from_the_environment():
-    settings = load(
+    settings = load_settings(
         {},
         {
             "GEVENTPOP3_LISTEN": "127.0.0.1:110, [::1]:110 unix:/run/pop3",
@@ -161,18 +161,18 @@ def test_every_setting_can_come_from_the_environment():
 
 
 def test_variable_that_is_empty_is_as_none():
-    assert load(NEEDED, {"GEVENTPOP3_LOCK": "", "GEVENTPOP3_LISTEN": ""}).listen == ("127.0.0.1:1110",)
+    assert load_settings(NEEDED, {"GEVENTPOP3_LOCK": "", "GEVENTPOP3_LISTEN": ""}).listen == ("127.0.0.1:1110",)
 
 
 def test_one_listener_in_the_file_needs_no_list(file):
-    assert load(NEEDED, {}, file('listen = "127.0.0.1:0"')).listen == ("127.0.0.1:0",)
+    assert load_settings(NEEDED, {}, file('listen = "127.0.0.1:0"')).listen == ("127.0.0.1:0",)
 
 
 @pytest.mark.parametrize(("missing", "words"), [("maildir", "--maildir, GEVENTPOP3_MAILDIR"), ("passwords", "must be")])
 def test_setting_without_a_default_must_be_given(missing, words):
     given_ones = {name: value for name, value in NEEDED.items() if name != missing}
     with pytest.raises(ConfigError) as caught:
-        load(given_ones, {})
+        load_settings(given_ones, {})
     assert str(caught.value).startswith(f"{missing}: must be given")
     assert words in str(caught.value)
 
@@ -213,7 +213,7 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ({}, {f"GEVENTPOP3_{name.upper()}": text}, f"GEVENTPOP3_{name.upper()}"),
     ):
         with pytest.raises(ConfigError) as caught:
-            load({**{k: v for k, v in NEEDED.items() if k != name}, **flags}, environment)
+            load_settings({**{k: v for k, v in NEEDED.items() if k != name}, **flags}, environment)
         assert str(caught.value).startswith(f"{key}: ")
         assert words in str(caught.value)
         assert str(caught.value).endswith(f" (from {origin})")
@@ -274,7 +274,7 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
 def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, text, words):
     path = file(text)
     with pytest.raises(ConfigError) as caught:
-        load(NEEDED if "maildir" not in text else {"passwords": "/p"}, {}, path)
+        load_settings(NEEDED if "maildir" not in text else {"passwords": "/p"}, {}, path)
     assert words in str(caught.value)
     assert str(caught.value).endswith(f" (from {path})")
     assert "\n" not in str(caught.value)
@@ -294,7 +294,7 @@ def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, tex
 def test_file_that_is_not_toml_is_a_config_error(file, text, words):
     path = file(text)
     with pytest.raises(ConfigError) as caught:
-        load(NEEDED, {}, path)
+        load_settings(NEEDED, {}, path)
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)
 
@@ -307,7 +307,7 @@ def test_a_key_that_is_needed_and_stands_below_a_table_is_found_there(file, name
     above = "".join(f"{each} = '{value}'\n" for each, value in NEEDED.items() if each != name)
     path = file(f"{above}{header}\n{name} = '/x/{{user}}'\n")
     with pytest.raises(ConfigError) as caught:
-        load({}, {}, path)
+        load_settings({}, {}, path)
     where = f"stands below {header} in {path}, and is part of that table there"
     assert str(caught.value) == f"{name}: {where}: it belongs above the first table"
 
@@ -315,24 +315,24 @@ def test_a_key_that_is_needed_and_stands_below_a_table_is_found_there(file, name
 def test_addresses_that_can_be_bound_side_by_side_are_taken():
     listen = ["127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:110", "[::]:110", "localhost:1110", "127.0.0.1:1110", "unix:/s"]
     tls_listen = ["127.0.0.1:0", "0.0.0.0:995", "unix:/t"]
-    assert load({**NEEDED, "listen": listen, "tls_listen": tls_listen}, {}).tls_listen == tuple(tls_listen)
+    assert load_settings({**NEEDED, "listen": listen, "tls_listen": tls_listen}, {}).tls_listen == tuple(tls_listen)
 
 
 def test_a_byte_order_mark_and_the_line_ends_of_windows_are_no_mistakes(file):
     path = file(b'\xef\xbb\xbfmax-sessions = 3\r\nhostname = "pop"\r\n')
-    settings = load(NEEDED, {}, path)
+    settings = load_settings(NEEDED, {}, path)
     assert (settings.max_sessions, settings.hostname) == (3, "pop")
     with pytest.raises(ConfigError, match="not TOML"):
-        load(NEEDED, {}, file(b"max-sessions = 3\n\xef\xbb\xbfhostname = 'pop'\n"))
+        load_settings(NEEDED, {}, file(b"max-sessions = 3\n\xef\xbb\xbfhostname = 'pop'\n"))
 
 
 def test_file_that_is_missing_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="No such file or directory"):
-        load(NEEDED, {}, str(tmp_path / "missing"))
+        load_settings(NEEDED, {}, str(tmp_path / "missing"))
 
 
 def test_what_fails_later_is_blamed_on_the_setting_and_its_origin():
-    settings = load(NEEDED, {})
+    settings = load_settings(NEEDED, {})
     with pytest.raises(ConfigError) as caught, settings.blamed("passwords"):
         raise ConfigError("/etc/pop3.passwd: line 1")
     assert str(caught.value) == "passwords: /etc/pop3.passwd: line 1 (from --passwords)"
@@ -350,19 +350,19 @@ def test_every_field_but_the_origins_is_a_setting():
 
 
 def test_a_table_has_neither_a_flag_nor_a_variable():
-    assert load({**NEEDED, "limits": "x"}, {}).limits is None
+    assert load_settings({**NEEDED, "limits": "x"}, {}).limits is None
     with pytest.raises(ConfigError, match=r"^GEVENTPOP3_AUTHENTICATOR: a table is in the configuration file alone$"):
-        load(NEEDED, {"GEVENTPOP3_AUTHENTICATOR": "x"})
+        load_settings(NEEDED, {"GEVENTPOP3_AUTHENTICATOR": "x"})
 
 
 def test_a_variable_that_is_misspelt_is_told_with_the_nearest():
     with pytest.raises(ConfigError) as caught:
-        load(NEEDED, {"GEVENTPOP3_ALLOW_PLAINTXT": "yes"})
+        load_settings(NEEDED, {"GEVENTPOP3_ALLOW_PLAINTXT": "yes"})
     assert str(caught.value) == (
         "'GEVENTPOP3_ALLOW_PLAINTXT': unknown environment variable: did you mean GEVENTPOP3_ALLOW_PLAINTEXT?"
     )
     with pytest.raises(ConfigError, match=r"'GEVENTPOP3_PIGEON': unknown environment variable$"):
-        load(NEEDED, {"GEVENTPOP3_PIGEON": "x"})
+        load_settings(NEEDED, {"GEVENTPOP3_PIGEON": "x"})
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_a_variable_that_is_misspelt_is_told_with_the_nearest():
     ],
 )
 def test_a_variable_that_kubernetes_sets_or_that_is_nobodys_is_left_alone(name):
-    assert load(NEEDED, {name: "tcp://10.0.0.1:110"}).listen == ("127.0.0.1:1110",)
+    assert load_settings(NEEDED, {name: "tcp://10.0.0.1:110"}).listen == ("127.0.0.1:1110",)
 
 
 @pytest.mark.parametrize(
@@ -391,19 +391,21 @@ def test_only_what_resembles_a_name_is_taken_for_it(name, known, words):
 
 
 def test_tables_do_not_show_what_they_hold(file):
-    settings = load(NEEDED, {}, file("[limits]\nredis = 'redis://:canary@x'\n[[authenticator]]\npassword = 'canary'\n"))
+    settings = load_settings(
+        NEEDED, {}, file("[limits]\nredis = 'redis://:canary@x'\n[[authenticator]]\npassword = 'canary'\n")
+    )
     assert "canary" in settings.limits["redis"]
     assert "canary" not in repr(settings)
 
 
 def test_authenticators_are_enough_without_a_password_file(file):
-    settings = load({"maildir": "/m/{user}"}, {}, file("[[authenticator]]\nkind = 'pam'\n"))
+    settings = load_settings({"maildir": "/m/{user}"}, {}, file("[[authenticator]]\nkind = 'pam'\n"))
     assert settings.passwords is None
 
 
 @pytest.mark.parametrize(("given_days", "days"), [("never", "never"), ("0", 0), ("30", 30)])
 def test_mail_is_kept_so_many_days_or_for_ever(given_days, days):
-    assert load({**NEEDED, "expire": given_days}, {}).expire == days
+    assert load_settings({**NEEDED, "expire": given_days}, {}).expire == days
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
@@ -411,7 +413,7 @@ def test_mail_is_kept_so_many_days_or_for_ever(given_days, days):
 def test_any_text_is_a_value_or_a_config_error(name, text):
     flags = {**NEEDED, name: text}
     try:
-        settings = load(flags, {})
+        settings = load_settings(flags, {})
     except ConfigError as error:
         words = str(error)
     else:

@@ -18,7 +18,7 @@ from geventpop3.cli.values import (
     switch,
     table,
     text,
-    whole,
+    whole_number,
 )
 from geventpop3.errors import ConfigError
 
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_secret_is_told_by_its_path(tmp_path, octets, words):
         (delays, [], ()),
         (count_or_off, False, None),
         (count_or_off, 7, 7),
-        (whole, 0, 0),
+        (whole_number, 0, 0),
         (networks, "10.0.0.0/8", ("10.0.0.0/8",)),
         (table, {"a": 1}, {"a": 1}),
     ],
@@ -127,7 +127,7 @@ def test_what_may_be_is_taken(check, value, result):
         (delays, [1, "x"]),
         (count_or_off, True),
         (count_or_off, 0),
-        (whole, True),
+        (whole_number, True),
         (table, []),
     ],
 )

@@ -392,10 +392,10 @@ class TestALieInANameThatOnlyReadingShows:
         maildrop = store.open("alice")
         assert maildrop.scan()[0].octets == 600_000
         closed = maildrop.retrieve(self.LIE)
-        assert isinstance(closed, reading.Counted)
+        assert isinstance(closed, reading.CountedFileChunks)
         closed.close()
         assert self.read(maildrop, how) == content
-        assert isinstance(maildrop.retrieve(self.LIE), reading.Body)
+        assert isinstance(maildrop.retrieve(self.LIE), reading.FileChunks)
         maildrop.close()
 
 
@@ -717,7 +717,7 @@ class TestTheIndex:
         self.forge(three, 30)
         kernel.do_before("read", lambda: (three / index.FILE).write_bytes(other))
         root = os.open(three, os.O_RDONLY)
-        assert index.read(root, lambda enough: enough) == b""
+        assert index.read_index(root, lambda enough: enough) == b""
         os.close(root)
 
     def test_a_long_one_is_read_if_the_maildir_holds_enough_for_it(
@@ -754,7 +754,7 @@ class TestTheIndex:
 
         kernel.do_before("read", grow)
         root = os.open(three, os.O_RDONLY)
-        assert index.read(root, lambda enough: enough) == whole
+        assert index.read_index(root, lambda enough: enough) == whole
         os.close(root)
         assert kernel.names.count("read") == 1
 
@@ -1086,7 +1086,7 @@ class TestReadingAtOnce:
 
     def test_is_not_for_what_is_large(self, maildrop: Maildrop, kernel: Kernel) -> None:
         read = maildrop.retrieve("4.h")
-        assert isinstance(read, reading.Body)
+        assert isinstance(read, reading.FileChunks)
         assert kernel.names == ["openat", "fstat"]
         assert set(b"".join(read)) == {ord("x")}
 

@@ -285,7 +285,7 @@ class TestLinks:
 def forge_index(path: Path, unique_ids: list[str], content: bytes, tail: str = "c:2,S") -> None:
     """Write an index that the directories as they are bear out."""
     root = os.open(path, os.O_RDONLY)
-    stamp = listing.fingerprint(root)
+    stamp = listing.fingerprint_of(root)
     os.close(root)
     octets = len(content) + content.count(b"\n")
     rows = [index.Row(time, each, octets, len(content)) for time, each in enumerate(unique_ids)]

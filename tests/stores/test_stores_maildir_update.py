@@ -908,7 +908,7 @@ class TestSessions:
         world = World(tmp_path)
         root = os.open(world.path, os.O_RDONLY)
         parts = Parts(root, str(world.path))
-        tails = listing.listing(parts).tails
+        tails = listing.list_maildir(parts).tails
         parts.close()
         os.close(root)
         assert {base_of(each, tail) for each, tail in tails.items()} == {*KEPT, *MARKED}

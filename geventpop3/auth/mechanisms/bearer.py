@@ -19,7 +19,7 @@ from geventpop3.auth.mechanisms.dialogue import (
     LastWords,
 )
 from geventpop3.auth.mechanisms.mechanism import TOKENS, Context, Mechanism
-from geventpop3.auth.mechanisms.text import name_of, name_of_gs2
+from geventpop3.auth.mechanisms.text import decoded_name, name_of_gs2
 from geventpop3.errors import Refusal
 
 _CREDENTIALS = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
@@ -72,7 +72,7 @@ def _xoauth2(context: Context) -> Dialogue:
     if found is None:
         raise Refusal("malformed message of XOAUTH2")
     news = {"status": "401", "schemes": "bearer", "scope": context.scope}
-    return (yield from bearing(name_of(found[1]), found[2], news))
+    return (yield from bearing(decoded_name(found[1]), found[2], news))
 
 
 XOAUTH2 = Mechanism(_xoauth2, needs=(frozenset({TOKENS}),), clear_text=True)

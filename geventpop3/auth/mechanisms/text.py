@@ -19,12 +19,12 @@ NAME_OCTETS = 255
 _CONTROLS = re.compile(r"[\0\r\n]")
 
 
-def name_of(octets: bytes) -> str:
+def decoded_name(octets: bytes) -> str:
     """Return the prepared name. Raises AuthenticationFailed."""
     return _prepared(octets, NAME_OCTETS, "name")
 
 
-def password_of(octets: bytes) -> str:
+def decoded_password(octets: bytes) -> str:
     """Return the prepared password. Raises AuthenticationFailed."""
     return _prepared(octets, PASSWORD_OCTETS, "password")
 
@@ -73,4 +73,4 @@ def name_of_gs2(octets: bytes) -> str:
     """
     if _BAD_ESCAPE.search(octets):
         raise Refusal("malformed name: an equals sign that is no escape")
-    return name_of(octets.replace(b"=2C", b",").replace(b"=3D", b"="))
+    return decoded_name(octets.replace(b"=2C", b",").replace(b"=3D", b"="))

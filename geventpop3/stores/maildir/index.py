@@ -192,7 +192,7 @@ def _sorted(rows: Sequence[Row]) -> list[Row]:
     return parts[0] if len(parts) == 1 else list(merge(*parts))
 
 
-def read(root: int, count_held: Callable[[int], int]) -> bytes | None:
+def read_index(root: int, count_held: Callable[[int], int]) -> bytes | None:
     """Return the content of the index file of the maildir *root*; None if there is none.
 
     *count_held* counts the messages of the maildir, up to its argument. Raises OSError; EFBIG if the file is too long

@@ -111,7 +111,7 @@ def encode(marked: Mapping[str, Marked]) -> bytes:
     return b"geventpop3 update 2 %08x\n" % zlib.crc32(body) + body
 
 
-def read(finder: Finder, root: int) -> dict[str, Marked] | None:
+def read_journal(finder: Finder, root: int) -> dict[str, Marked] | None:
     """Return the messages of the journal that *finder* finds, by unique-id; None if the journal is damaged.
 
     Raises OSError, FileNotFoundError if there is no journal.

@@ -39,7 +39,7 @@ class Listing(NamedTuple):
     shared: frozenset[str] = frozenset()
 
 
-def fingerprint(root: int) -> Fingerprint:
+def fingerprint_of(root: int) -> Fingerprint:
     """Return the fingerprint of the maildir *root*. Raises OSError."""
     new = system.stat("new", dir_fd=root, follow_symlinks=False)
     cur = system.stat("cur", dir_fd=root, follow_symlinks=False)
@@ -48,16 +48,16 @@ def fingerprint(root: int) -> Fingerprint:
     return new.st_ino, new.st_ctime_ns, cur.st_ino, cur.st_ctime_ns
 
 
-def listing(maildir: Parts) -> Listing:
+def list_maildir(maildir: Parts) -> Listing:
     """List the maildir, twice or more if it changes meanwhile. Raises OSError, StoreBroken."""
     tails: dict[str, str] = {}
     shared: frozenset[str] = frozenset()
     now = system.now_ns()
-    before = fingerprint(maildir.root)
+    before = fingerprint_of(maildir.root)
     for attempt in range(ATTEMPTS):
         earlier, before_shared = tails, shared
         tails, shared = _list_once(maildir)
-        after = fingerprint(maildir.root)
+        after = fingerprint_of(maildir.root)
         if before == after:
             if now - max(after[1], after[3]) > RACY_NS:
                 return Listing(tails, after, shared)

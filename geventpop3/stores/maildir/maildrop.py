@@ -22,15 +22,15 @@ from geventpop3.errors import NoSuchMessage, RemovalIncomplete, StoreBroken, Sto
 from geventpop3.stores.maildir import index as indexes
 from geventpop3.stores.maildir import journal, lock, system
 from geventpop3.stores.maildir.cache import Cache
-from geventpop3.stores.maildir.chunks import CHUNK_OCTETS, Body, Counted, let_go, read_at_hand
+from geventpop3.stores.maildir.chunks import CHUNK_OCTETS, CountedFileChunks, FileChunks, close_quietly, read_at_hand
 from geventpop3.stores.maildir.index import UNKNOWN, Index
-from geventpop3.stores.maildir.listing import Finder, fingerprint, listing
+from geventpop3.stores.maildir.listing import Finder, fingerprint_of, list_maildir
+from geventpop3.stores.maildir.lock import Roots
 from geventpop3.stores.maildir.measure import measure
 from geventpop3.stores.maildir.mounts import SLOW_SECONDS, Mount, Mounts
 from geventpop3.stores.maildir.names import is_shared, path_of, shared_as, states_octets
 from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
-from geventpop3.stores.maildir.roots import Roots
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
 from geventpop3.wire.stuffing import count_octets
 
@@ -95,7 +95,7 @@ class MaildirMaildrop(Maildrop):
         self._moved: Mapping[str, str] | None = None
         self._index: Index | None = None
         known = cache.get(path)
-        if known is not None and not journal.exists(root) and known.fingerprint == fingerprint(root):
+        if known is not None and not journal.exists(root) and known.fingerprint == fingerprint_of(root):
             self._use(known)
         else:
             self.blocking = _ALL if mounts.waits(mount) else _BEFORE_SCAN
@@ -124,18 +124,18 @@ class MaildirMaildrop(Maildrop):
             try:
                 content = read_at_hand(fd, size)
             except BaseException:
-                let_go(fd)
+                close_quietly(fd)
                 raise
             if content is not None:
-                let_go(fd)
+                close_quietly(fd)
                 if doubtful:
                     if count_octets((content,)) != index.snapshot.octets[place]:
                         raise self._mistaken(place, path)
                     index.counted[place] = True
                 return (content,)
-        body = Body(fd, size, self._path, path)
+        body = FileChunks(fd, size, self._path, path)
         if body.intact():
-            return Counted(body, index, place, partial(self._mistaken, place, path)) if doubtful else body
+            return CountedFileChunks(body, index, place, partial(self._mistaken, place, path)) if doubtful else body
         body.close()
         self._forget(place)
         raise StoreUnavailable("the message has changed, log in again", detail=f"{self._path!r}: {path!r}")
@@ -198,7 +198,7 @@ class MaildirMaildrop(Maildrop):
         if known is None:
             known = self._load()
         found, news = known, False
-        if known.fingerprint is None or known.fingerprint != fingerprint(self._root):
+        if known.fingerprint is None or known.fingerprint != fingerprint_of(self._root):
             found, news = self._list(known)
         self._cache.put(self._path, found)
         self._tidy(found if news else None)
@@ -206,13 +206,13 @@ class MaildirMaildrop(Maildrop):
 
     def _list(self, known: Index) -> tuple[Index, bool]:
         """Return the index of the maildir's present content, and whether it is worth writing to the disk."""
-        tails, stamp, _ = listing(self._parts)
+        tails, stamp, _ = list_maildir(self._parts)
         rows, missing = measure(known.unmeasured(tails), self._parts, known.places, self._go_on)
         for _ in range(ATTEMPTS):
             if not missing:
                 break
             # These were renamed or removed since the listing. A second listing may miss others that still exist.
-            later, stamp = listing(self._parts).tails, None
+            later, stamp = list_maildir(self._parts).tails, None
             tails.update(later)
             again = {each: later[each] for each in missing if each in later}
             more, missing = measure(again, self._parts, known.places, self._go_on)
@@ -239,7 +239,7 @@ class MaildirMaildrop(Maildrop):
     def _read_index(self) -> bytes | None:
         """Return the content of the index file; None if there is none or it is much too long for the maildir."""
         try:
-            return indexes.read(self._root, self._parts.count)
+            return indexes.read_index(self._root, self._parts.count)
         except OSError as error:
             if error.errno != errno.EFBIG:
                 raise
@@ -276,10 +276,10 @@ class MaildirMaildrop(Maildrop):
                 if not is_shared(unique_id) or shared_as(unique_id, system.fstat(fd).st_ino) == unique_id:
                     return fd, path
                 # Files that share the base name have exchanged their names.
-                let_go(fd)
+                close_quietly(fd)
                 raise FileNotFoundError
             except FileNotFoundError:
-                self._moved, stamp, _ = listing(self._parts)
+                self._moved, stamp, _ = list_maildir(self._parts)
                 tail = self._moved.get(unique_id)
                 if tail is not None:
                     path = path_of(unique_id, tail)
@@ -366,9 +366,9 @@ class MaildirMaildrop(Maildrop):
             return False
 
     def _finished(self) -> bool:
-        finder = Finder(listing(self._parts))
+        finder = Finder(list_maildir(self._parts))
         try:
-            marked = journal.read(finder, self._root)
+            marked = journal.read_journal(finder, self._root)
         except FileNotFoundError:
             return True  # another session finished it
         if marked is None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from geventpop3.stores.maildir.index import UNKNOWN
-from geventpop3.stores.maildir.listing import Finder, listing
+from geventpop3.stores.maildir.listing import Finder, list_maildir
 from geventpop3.stores.maildir.names import is_shared, shared_as
 from geventpop3.stores.maildir.opening import Parts
 
@@ -63,7 +63,7 @@ def unlink_all(marked: Mapping[str, Marked], maildir: Parts) -> dict[str, OSErro
                 failed[unique_id] = OSError(error.errno, error.strerror, path)
             else:
                 removed[unique_id] = status.st_ino
-        listed = listing(maildir)
+        listed = list_maildir(maildir)
         finder = Finder(listed)
         found = {}
         for unique_id, each in marked.items():
