@@ -11,7 +11,10 @@ from geventpop3.auth.secret import PASSWORD_OCTETS
 from geventpop3.errors import StoreUnavailable
 
 NAME_OCTETS = 320
-"""Length of the longest address: a local-part of 64 octets, @, a domain of 255 (RFC 5321 section 4.5.3.1)."""
+"""Length of the longest address: a local-part of 64 octets, @, a domain of 255 (RFC 5321 section 4.5.3.1).
+
+RFC 4616 section 2 requires 255 octets.
+"""
 
 
 def is_name(name: str) -> bool:

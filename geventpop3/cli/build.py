@@ -22,7 +22,7 @@ from geventpop3.cli.values import count, count_or_off, delay, delays, duration, 
 from geventpop3.errors import ConfigError
 from geventpop3.plugins.access_log import AccessLog
 from geventpop3.plugins.limits import LoginLimits, RedisLedger, Rules
-from geventpop3.server.acceptor import bind
+from geventpop3.server.acceptor import listening_socket
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.server import POP3Server
@@ -118,7 +118,7 @@ def listening(settings: Settings) -> Listening:
         bound: dict[str, list[Any]] = {"listen": [], "tls_listen": []}
         for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
             with binding(settings, name):
-                bound[name] += [opened.enter_context(bind(parse_address(text))) for text in texts]
+                bound[name] += [opened.enter_context(listening_socket(parse_address(text))) for text in texts]
         opened.pop_all()
         return bound["listen"], bound["tls_listen"]
 

@@ -26,7 +26,7 @@ from geventpop3.cli.hints import say
 from geventpop3.cli.serve import run
 from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError
-from geventpop3.server.acceptor import bind
+from geventpop3.server.acceptor import listening_socket
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.server import POP3Server
 
@@ -200,7 +200,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _is_taken(text: str) -> bool:
     try:
-        bind(parse_address(text)).close()
+        listening_socket(parse_address(text)).close()
     except OSError as error:
         return error.errno == errno.EADDRINUSE
     return False

@@ -17,12 +17,10 @@ import gevent
 from geventpop3.cli.build import listening, make_server
 from geventpop3.cli.build_workers import check_alone, serve_with_workers
 from geventpop3.cli.settings import CONFIG, Setting, Settings, flag, load_settings, settings, variable
+from geventpop3.protocol.connection import AUTOLOGOUT_SECONDS
 from geventpop3.server.server import POP3Server
 
 log = logging.getLogger("geventpop3.cli")
-
-RFC_AUTOLOGOUT = 600
-"""RFC 1939 section 3: "Such a timer MUST be of at least 10 minutes' duration"."""
 
 NOTES = """\
 examples:
@@ -115,8 +113,10 @@ def _log_to_stderr(settings: Settings) -> None:
 
 
 def _warn(settings: Settings) -> None:
-    if settings.autologout < RFC_AUTOLOGOUT:
-        log.warning("autologout after %g seconds: RFC 1939 asks for at least %d", settings.autologout, RFC_AUTOLOGOUT)
+    if settings.autologout < AUTOLOGOUT_SECONDS:
+        log.warning(
+            "autologout after %g seconds: RFC 1939 asks for at least %d", settings.autologout, AUTOLOGOUT_SECONDS
+        )
 
 
 def _raise_descriptor_limit() -> None:

@@ -22,6 +22,7 @@ from geventpop3.cli.values import Check, did_you_mean
 from geventpop3.errors import ConfigError
 from geventpop3.owners import USERNAME_CASES
 from geventpop3.server.addresses import check_distinct, parse_address
+from geventpop3.server.limits import Limits
 from geventpop3.service.language import DEFAULT, LANGUAGES
 from geventpop3.service.service import STORE_THREADS
 from geventpop3.service.threads import WAITING_THREADS
@@ -81,6 +82,8 @@ def _read_words(text: str) -> object:
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
+
+_DEFAULTS = Limits()
 
 # Fields by the kind of value of their flag; one whose default is MISSING must be given.
 
@@ -177,12 +180,15 @@ class Settings:
         "end a session after so many seconds without a command; RFC 1939 asks for at least 600",
         values.seconds,
         "SECONDS",
-        600,
+        _DEFAULTS.autologout,
     )
     login_deadline: float = _number(
-        "end a connection that has not logged in after so many seconds", values.seconds, "SECONDS", 60
+        "end a connection that has not logged in after so many seconds",
+        values.seconds,
+        "SECONDS",
+        _DEFAULTS.login_deadline,
     )
-    max_sessions: int = _number("so many sessions at once", values.count, "N", 10_000)
+    max_sessions: int = _number("so many sessions at once", values.count, "N", _DEFAULTS.max_sessions)
     max_sessions_per_address: int | None = _number(
         "so many sessions at once from one IPv4 address or one IPv6 /64 (default: no bound but --max-sessions)",
         values.count,

@@ -126,6 +126,14 @@ def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
     return calls
 
 
+def priority_of(listener: Any, priority: int | None) -> int:
+    """Return *priority*, by default that of the listener, or 0. Raises PipelineError if it is no int."""
+    given: object = getattr(listener, "priority", 0) if priority is None else priority
+    if not isinstance(given, int):
+        raise PipelineError(f"the priority of {callable_name(listener)} is an int, not {type(given).__name__}")
+    return given
+
+
 def _same(one: object, other: object) -> bool:
     # every access to a bound method makes a new object, equal to the last
     return one is other or (isinstance(one, MethodType) and isinstance(other, MethodType) and one == other)

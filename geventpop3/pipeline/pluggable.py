@@ -24,7 +24,7 @@ from geventpop3.pipeline.events import (
 )
 from geventpop3.pipeline.failures import internal_error, log_failure, no_eat_code, title
 from geventpop3.pipeline.interfaces import ClientInterface
-from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of
+from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of, priority_of
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
 from geventpop3.pipeline.pipeline import Pipeline, Slot
 from geventpop3.pipeline.plugin import (
@@ -39,7 +39,6 @@ from geventpop3.pipeline.plugin import (
     Plugin,
     PluginFunction,
     Subscription,
-    callable_name,
     check_given,
 )
 from geventpop3.pipeline.routes import Route, Routes, Subscriptions
@@ -94,7 +93,10 @@ class Pluggable:
 
     def wanted(self, name: str) -> bool:
         """Return whether the event has a plugin or listener: if not, it need not even be made."""
-        return self._routes()[name].wanted
+        routes = self._event_routes
+        if routes.generation != generation.latest:
+            routes = self._new_routes()
+        return routes[name].wanted
 
     def _emit(self, event: Event) -> None:
         """Call the plugins and listeners of *event*; its ``reply``, ``eaten`` and ``reference`` hold the result.
@@ -213,10 +215,7 @@ class Pluggable:
         self._event_names.check_all(calls)
         if RESPONSE in calls:
             raise PipelineError(f"{RESPONSE!r} is for plugins only: write a Plugin that handles it")
-        if priority is None:
-            priority = getattr(listener, "priority", 0)
-        if not isinstance(priority, int):
-            raise PipelineError(f"the priority of {callable_name(listener)} is an int, not {type(priority).__name__}")
+        priority = priority_of(listener, priority)
         self._event_listeners.check(calls)
         self._declare_new(calls)
         self._event_listeners.add(calls, priority, listener)

@@ -22,11 +22,17 @@ An AUTH command may be as long: a long initial response should have a line of it
 RFC 4954 section 4 considers 12288 octets enough for the mechanisms in use.
 """
 
+AUTOLOGOUT_SECONDS: Final = 600
+"""Seconds without a command before a server may log the client out. RFC 1939 section 3: "Such a timer MUST be of at
+least 10 minutes' duration"."""
+
 BAD_BEFORE_LOGIN: Final = 3
-"""Bad commands in a row that close the connection, as in Dovecot: this stops a browser that was made to send POP3."""
+"""Bad commands in a row that close the connection, as in Dovecot: this stops scanners, and browsers that were made to
+send POP3."""
 
 BAD_AFTER_LOGIN: Final = 20
-"""The same limit after login, as in Dovecot; it is higher because a faulty client may lose its user's mail."""
+"""The same limit after login, as in Dovecot. It is higher because a person may be typing, and because a faulty client
+may lose its user's mail."""
 
 _AUTH: Final = b"AUTH "
 _BLANKS: Final = b" \t"

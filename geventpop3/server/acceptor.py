@@ -18,8 +18,10 @@ from typing import Any
 from gevent import socket
 from gevent.server import StreamServer
 
+from geventpop3.errors import ResponseCode
 from geventpop3.server.addresses import Address, format_address
 from geventpop3.server.greenlets import spawn
+from geventpop3.wire.replies import err
 
 log = logging.getLogger("geventpop3.server")
 
@@ -38,12 +40,12 @@ PROBE_SECONDS = 1.0
 _NOTHING = {errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.EPERM}
 """Errors of a peer that had gone before it was accepted (accept(2)): no pause is needed."""
 
-BUSY = b"-ERR [SYS/TEMP] too many connections, try again later\r\n"
+FULL = err("too many connections, try again later", ResponseCode.SYS_TEMP)
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def bind(address: Address, backlog: int = BACKLOG) -> socket.socket:
+def listening_socket(address: Address, backlog: int = BACKLOG) -> socket.socket:
     """Return a listening gevent socket at *address*, a ``(host, port)`` pair or ``("unix", path)``.
 
     The socket file of a server that died is replaced; a socket that still answers, and any other file, is in use.
@@ -114,7 +116,7 @@ def _bind_unix(path: str, backlog: int) -> socket.socket:
 def _remove_stale(path: str) -> None:
     """Remove the socket file that a server left behind when it died.
 
-    Only a socket that refuses a connection is removed. For any other file ``bind`` reports that it is in use.
+    Only a socket that refuses a connection is removed. Any other file is reported as in use.
     """
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -190,7 +192,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         handle: Callable[[socket.socket, Any], None],
         failed: Callable[[OSError], None],
         *,
-        busy: bytes = BUSY,
+        busy: bytes = FULL.status_line,
     ) -> None:
         super().__init__(sock, handle, spawn=spawn)
         self.sockname = sock.getsockname()

@@ -102,11 +102,6 @@ def _shown(address: Address) -> str:
     return f"unix:{address[1]}" if address[0] == "unix" else format_address(address)
 
 
-def plain_host(host: str) -> str:
-    """Return the IPv4 address of an IPv4-mapped one such as ``::ffff:192.0.2.1``; any other host as it is."""
-    return host[7:] if host.startswith("::ffff:") and "." in host else host
-
-
 def format_address(sockname: Any) -> str:
     """Return a socket's name as ``127.0.0.1:110``, ``[::1]:110`` or ``unix:/path``."""
     if isinstance(sockname, (str, bytes)):

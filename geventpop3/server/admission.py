@@ -6,16 +6,18 @@ import logging
 import resource
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv6Address
 
+from geventpop3.errors import ResponseCode
+from geventpop3.hosts import address_key
+from geventpop3.pipeline.interfaces import ClientInterface
+from geventpop3.server.acceptor import FULL
 from geventpop3.server.client import Client
 from geventpop3.server.limits import Limits
 from geventpop3.wire.replies import Reply, err
 
 log = logging.getLogger("geventpop3.server")
 
-FULL = err("too many connections, try again later", "SYS/TEMP")
-FULL_FOR_YOU = err("too many connections from your address", "SYS/TEMP")
+FULL_FOR_YOU = err("too many connections from your address", ResponseCode.SYS_TEMP)
 
 DESCRIPTORS_PER_SESSION = 5
 """Descriptors of a busy session: a socket, a maildrop with its ``new`` and ``cur``, and a message that is being read.
@@ -66,7 +68,7 @@ class Clients:
         if host is not None:
             self._count(client, host)
 
-    def move(self, client: Client, host: str) -> Reply | None:
+    def move(self, client: ClientInterface, host: str) -> Reply | None:
         """Count a client under *host*, as reported by a proxy; return a refusal if that address has too many."""
         self._discount(client)
         refusal = self._refusal_for(host)
@@ -82,11 +84,11 @@ class Clients:
         most = self._most_per_address
         return FULL_FOR_YOU if most is not None and self._per_address.get(address_key(host), 0) >= most else None
 
-    def _count(self, client: Client, host: str) -> None:
+    def _count(self, client: ClientInterface, host: str) -> None:
         key = self._keys[client.id] = address_key(host)
         self._per_address[key] = self._per_address.get(key, 0) + 1
 
-    def _discount(self, client: Client) -> None:
+    def _discount(self, client: ClientInterface) -> None:
         key = self._keys.pop(client.id, None)
         if key is None:
             return
@@ -107,13 +109,3 @@ def affordable(wanted: int | None) -> int:
         return wanted
     log.info("at most %d sessions at once, because this process may open %d files", most, soft)
     return most
-
-
-def address_key(host: str) -> str:
-    """Return the key under which *host* is counted: an IPv4 address or an IPv6 /64."""
-    if ":" not in host or host.startswith("unix:"):
-        return host
-    address = IPv6Address(host.partition("%")[0])
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Address(int(address) >> 64 << 64))

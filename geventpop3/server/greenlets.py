@@ -27,10 +27,16 @@ class ServerGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
     """A greenlet of a server. It overrides nothing, so resuming it has no extra cost."""
 
 
-class _WaryGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
-    """A ServerGreenlet during a fork: it can be started and resumed only in the process *home*."""
+class HomeGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
+    """A greenlet that is started and resumed only in the process *home*: that which made it, and no forked child.
 
-    home: int
+    The child must not free it either, because that would run its ``finally`` clauses: see ``hold``, and
+    ``forks.leave_to_parent``. A ServerGreenlet is one during a fork.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.home = os.getpid()
+        super().__init__(*args, **kwargs)
 
     def run(self) -> None:
         # The event loop of gevent keeps the `switch` of a greenlet that has not started: that of the class it had then.
@@ -67,7 +73,7 @@ def make_normal(greenlets: Iterable[Greenlet]) -> None:
     global _forking
     _forking = None
     for greenlet in greenlets:
-        if type(greenlet) is _WaryGreenlet:
+        if type(greenlet) is HomeGreenlet:
             greenlet.__class__ = ServerGreenlet
             del greenlet.home
 
@@ -84,6 +90,6 @@ def hold(greenlets: Iterable[Greenlet]) -> None:
 def _set_home(greenlets: Iterable[Greenlet], home: int) -> None:
     forking = gevent.getcurrent()
     for greenlet in greenlets:
-        if isinstance(greenlet, (ServerGreenlet, _WaryGreenlet)) and greenlet is not forking:
-            greenlet.__class__ = _WaryGreenlet
+        if isinstance(greenlet, (ServerGreenlet, HomeGreenlet)) and greenlet is not forking:
+            greenlet.__class__ = HomeGreenlet
             greenlet.home = home

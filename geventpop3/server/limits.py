@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import TypedDict
 
+from geventpop3.protocol.connection import AUTOLOGOUT_SECONDS, BAD_AFTER_LOGIN, BAD_BEFORE_LOGIN
+from geventpop3.wire.lines import LINE_OCTETS
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one server, in seconds, octets or counts. None switches a limit off."""
 
-    autologout: float | None = 600.0
-    """Seconds without a command. RFC 1939 section 3: "Such a timer MUST be of at least 10 minutes' duration"."""
+    autologout: float | None = AUTOLOGOUT_SECONDS
+    """Seconds without a command."""
 
-    login_deadline: float | None = 60.0
+    login_deadline: float | None = 60
     """Seconds from connection to login, in total: commands do not extend it (Dovecot allows 180)."""
 
     handshake_deadline: float = 10.0
@@ -43,14 +46,14 @@ class Limits:
     max_sessions_per_address: int | None = None
     """Maximum concurrent sessions from one IPv4 address or one IPv6 /64; None: ``max_sessions`` is the only limit."""
 
-    line_limit: int = 1024
+    line_limit: int = LINE_OCTETS
     """Maximum octets of a command line with its line end. RFC 2449 section 4 asks for 255; older clients send more."""
 
-    bad_before_login: int = 3
-    """Consecutive invalid commands before login after which the server disconnects: browsers and scanners send them."""
+    bad_before_login: int = BAD_BEFORE_LOGIN
+    """Consecutive invalid commands before login after which the server disconnects."""
 
-    bad_after_login: int = 20
-    """The same limit after login, where a person may be typing (Dovecot has 3 and 20 too)."""
+    bad_after_login: int = BAD_AFTER_LOGIN
+    """The same limit after login."""
 
 
 class LimitOptions(TypedDict, total=False):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from geventpop3.errors import ConfigError
+from geventpop3.hosts import Networks, parse_ip
 from geventpop3.server.stream import Stream
 
 SIGNATURE_OCTETS = 8
@@ -50,24 +50,13 @@ class TrustedProxies:
         except ImportError:
             raise ConfigError("the PROXY protocol needs an extra: pip install 'geventpop3[proxy]'") from None
         try:
-            self._networks = [_plain(ip_network(network)) for network in networks]
+            self._networks = Networks(networks)
         except ValueError as error:
             raise ConfigError(f"proxy network: {error}") from None
 
     def __contains__(self, host: str) -> bool:
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:
-            return False  # a unix socket, for example
-        if address.version == 6 and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
-
-
-def _plain(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """Return a network of IPv4-mapped addresses as an IPv4 network, the form in which hosts are looked up."""
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    return network if mapped is None else IPv4Network((mapped, network.prefixlen - 96))
+        address = parse_ip(host)  # None for a unix socket, for example
+        return address is not None and address in self._networks
 
 
 def read_header(stream: Stream) -> Proxied:

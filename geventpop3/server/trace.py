@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from geventpop3.protocol.commands import CommandSpec, redact
 from geventpop3.protocol.connection import Rejected
+from geventpop3.server.output import Trace
 from geventpop3.wire.replies import Reply
 
 log = logging.getLogger("geventpop3.trace")
@@ -26,7 +27,7 @@ _SECRET = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
 """A word that may be a SASL response in base64, sent where none was expected."""
 
 
-class Trace:
+class LoggingTrace(Trace):
     """One session's dialogue. *who* begins each line: ``address=127.0.0.1 id=3``, or only the address of a peer."""
 
     __slots__ = ("_body", "_is_secret_next", "_octets", "_who")
@@ -37,14 +38,15 @@ class Trace:
         self._body: bytearray | None = None
         self._octets = 0
 
+    def renamed(self, who: str) -> Trace:
+        return LoggingTrace(who)
+
     def command(self, spec: CommandSpec, args: Sequence[str]) -> None:
-        """Log a command."""
         # A next line that is not a command may be the password or the response of a mechanism.
         self._is_secret_next = spec.secret_from is not None or spec.verb == "USER"
         log.info("%s C: %s", self._who, _visible(f"{spec.verb} {redact(spec, args)}".rstrip()))
 
     def rejected(self, rejected: Rejected) -> None:
-        """Log a line that was not a command, or was not allowed; only its size if it may be a password."""
         what = rejected.verb or "no command"
         if rejected.line and not self._is_secret_next:
             text = rejected.line.decode("utf-8", "replace")
@@ -55,19 +57,16 @@ class Trace:
             log.info("%s C: (%s, %d octets)", self._who, what, rejected.octets)
 
     def reply(self, reply: Reply, event: str = "") -> None:
-        """Log a status line: the reply to the command of *event*, a greeting, a farewell or a notice."""
         self._octets = 0
         self._body = bytearray() if event in SHOWN and reply.positive else None
         log.info("%s S: %s", self._who, _visible(reply.status_line.decode("utf-8", "replace").rstrip()))
 
-    def chunk(self, octets: bytes) -> None:
-        """Collect a part of a body; ``end_body`` logs it."""
-        self._octets += len(octets)
+    def chunk(self, octets: bytes, start: int = 0) -> None:
+        self._octets += len(octets) - start
         if self._body is not None:
-            self._body += octets[: SHOWN_OCTETS - len(self._body)]
+            self._body += octets[start : start + SHOWN_OCTETS - len(self._body)]
 
     def end_body(self) -> None:
-        """Log a body, or its size if it is not shown in full."""
         if self._body is not None:
             lines = self._body.decode("utf-8", "replace").split("\r\n")
             for line in lines[:-1]:
@@ -77,11 +76,9 @@ class Trace:
         log.info("%s S: (%d octets)", self._who, self._octets)
 
     def challenge(self, data: bytes) -> None:
-        """Log only the size of a challenge, because passwords can be guessed against SCRAM's last one (RFC 5802)."""
         log.info("%s S: + (challenge, %d octets)", self._who, len(data))
 
     def response(self, octets: int) -> None:
-        """Log only the size of a client's response, because it may be the password itself."""
         log.info("%s C: (response, %d octets)", self._who, octets)
 
 

@@ -15,8 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from geventpop3.server.client import Client
-from geventpop3.server.server import POP3Server
+from geventpop3.server.server import POP3Server, session_over
 from geventpop3.testing.memory_stream import MemoryStream
 from geventpop3.testing.script import Dialogue, How, Kind, Step, load, parse, transcribe
 
@@ -214,7 +213,7 @@ def _play_in_memory(pop3d: POP3Server, dialogue: Dialogue, how: How, peer: tuple
 
     stream = MemoryStream(client())
     hearing.received = stream.output
-    Client(pop3d, stream, peer=peer, local=LOCAL).run()
+    session_over(pop3d, stream, peer, LOCAL).run()
     if trouble is None:
         hearing.closed = True
         try:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from geventpop3.errors import HandedOverError
 from geventpop3.wire.fast_path import plain_status_line
 
-LINE_OCTETS = 512
+STATUS_LINE_OCTETS = 512
 """Octets of the longest status line. RFC 2449 section 4: "The maximum length of the first line of a command response
 (including the initial greeting) ... is 512 octets (including the terminating CRLF)"."""
 
@@ -60,7 +60,7 @@ class Reply(NamedTuple):
 def status_line(reply: Reply) -> bytes:
     """Return the first line of *reply* in octets, with CRLF."""
     positive, text, code, _ = reply
-    if code is None and (plain := plain_status_line(positive, text, LINE_OCTETS)) is not None:
+    if code is None and (plain := plain_status_line(positive, text, STATUS_LINE_OCTETS)) is not None:
         return plain
     if code is not None:
         text = f"[{code}] {text}"
@@ -70,11 +70,11 @@ def status_line(reply: Reply) -> bytes:
     if not text:
         return b"+OK\r\n" if positive else b"-ERR\r\n"
     line = f"+OK {text}\r\n" if positive else f"-ERR {text}\r\n"
-    if text.isascii() and text.isprintable() and len(line) <= LINE_OCTETS:
+    if text.isascii() and text.isprintable() and len(line) <= STATUS_LINE_OCTETS:
         return line.encode("ascii")
     octets = _utf8(line[:-2]).translate(_CONTROLS)
-    if len(octets) > LINE_OCTETS - 2:
-        octets = _cut(octets, LINE_OCTETS - 2)
+    if len(octets) > STATUS_LINE_OCTETS - 2:
+        octets = _cut(octets, STATUS_LINE_OCTETS - 2)
     return octets + b"\r\n"
 
 

@@ -107,7 +107,7 @@ class _Listeners:
         try:
             # A patched arbiter has an event loop already, and gunicorn's worker makes its own.
             patched = monkey.is_module_patched("threading")
-            found = acceptor.bind(parse_address(text)).detach() if patched else bind([text])[0]
+            found = acceptor.listening_socket(parse_address(text)).detach() if patched else bind([text])[0]
         except OSError as error:
             reason = f"POP3 cannot listen at {error.filename}: {error.strerror}"
             if begins:

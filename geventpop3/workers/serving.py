@@ -127,7 +127,7 @@ def bind(addresses: Iterable[str]) -> list[int]:
         bound: list[int] = []
         try:
             for text in addresses:
-                bound.append(acceptor.bind(parse_address(text)).detach())  # noqa: PERF401  # closed if another fails
+                bound.append(acceptor.listening_socket(parse_address(text)).detach())  # noqa: PERF401  # closed if another fails
         except BaseException:
             for descriptor in bound:
                 os.close(descriptor)

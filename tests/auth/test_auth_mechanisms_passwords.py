@@ -32,7 +32,7 @@ BAD_NAMES = [
     (b"\xed\xb2\x80", "the name is not UTF-8"),
     ("\u202eadmin".encode(), "SASLprep forbids"),
     ("\u00ad".encode(), "the name is empty"),
-    (b"x" * 256, "the name is longer than 255 octets"),
+    (b"x" * 321, "the name is longer than 320 octets"),
 ]
 WITH_NUL = (b"t\0m", "NUL, CR or LF")
 
@@ -123,9 +123,10 @@ def test_plain_prepares_both_strings(back_end):
     assert back_end.play("PLAIN", [f"\0\u2168\0{decomposed}\u00a0½ \U0001f511".encode()]).owner == "<IX>"
 
 
-def test_plain_takes_names_and_passwords_as_long_as_the_rfc_asks():
-    # RFC 4616 section 2: "up to and including 255 octets".
-    name, other, password = "n" * 255, "o" * 255, "p" * 255
+@pytest.mark.parametrize("length", [255, 320])
+def test_plain_takes_names_and_passwords_as_long_as_the_rfc_asks_and_as_an_address_can_be(length):
+    # RFC 4616 section 2: "up to and including 255 octets". An address may have 320 (RFC 5321 section 4.5.3.1).
+    name, other, password = "n" * length, "o" * length, "p" * length
     back_end = BackEnd(passwords={name: password}, may_act={(name, other)})
     assert back_end.play("PLAIN", [f"{other}\0{name}\0{password}".encode()]).owner == f"<{other}>"
 
@@ -258,7 +259,7 @@ def test_external_may_name_whom_to_act_as(back_end):
 def test_external_needs_a_certificate_whose_name_can_be_one(back_end):
     with pytest.raises(Refusal, match="no such authentication mechanism"):
         back_end.play("EXTERNAL", [b""])
-    for certificate in ("", "t\nim", "\udcff", "x" * 256):
+    for certificate in ("", "t\nim", "\udcff", "x" * 321):
         with fails("^the name"):
             back_end.play("EXTERNAL", [b""], certificate=certificate)
     assert back_end.asked == []

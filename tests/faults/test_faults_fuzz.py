@@ -16,7 +16,7 @@ from faults_serve import PASSWORD, make_maildir, make_root, stored
 
 from geventpop3 import POP3Server
 from geventpop3.auth.passwd import PasswordFile
-from geventpop3.server.client import Client
+from geventpop3.server.server import session_over
 from geventpop3.service import MaildropService
 from geventpop3.stores.maildir import MaildirStore
 from geventpop3.testing.memory_stream import MemoryStream
@@ -50,7 +50,7 @@ def pop3d(tmp_path):
 
 def talk(pop3d, chunks):
     stream = MemoryStream(chunks)
-    Client(pop3d, stream, peer=("127.0.0.1", 40000), local=("127.0.0.1", 110)).run()
+    session_over(pop3d, stream, ("127.0.0.1", 40000), ("127.0.0.1", 110)).run()
     return bytes(stream.output)
 
 

@@ -15,7 +15,7 @@ from faults_serve import PASSWORD, make_maildir, make_root, stored, until
 
 from geventpop3 import POP3Server
 from geventpop3.auth.passwd import PasswordFile
-from geventpop3.server.client import Client
+from geventpop3.server.server import session_over
 from geventpop3.service import MaildropService
 from geventpop3.stores.maildir import MaildirStore
 from geventpop3.testing.memory_stream import MemoryStream
@@ -308,7 +308,7 @@ def test_t41_a_plugin_that_raises_hangs_or_kills_its_greenlet_hurts_its_own_sess
     def talk(name, *lines):
         login = [b"USER " + name + b"\r\n", b"PASS " + PASSWORD + b"\r\n"]
         stream = MemoryStream([*login, *(line + b"\r\n" for line in lines)])
-        session = Client(pop3d, stream, ("127.0.0.1", 1), ("127.0.0.1", 2))
+        session = session_over(pop3d, stream, ("127.0.0.1", 1), ("127.0.0.1", 2))
         greenlet = gevent.spawn(session.run)
         return greenlet, stream
 

@@ -11,7 +11,7 @@ import gevent
 from geventpop3 import POP3Server
 from geventpop3.auth import ClearSecret, Secret, SecretAuthenticator
 from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
-from geventpop3.server.client import Client
+from geventpop3.server.server import session_over
 from geventpop3.service import MaildropService
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.stores.store import Maildrop, Store
@@ -94,7 +94,7 @@ class Site:
 
     def run(self, chunks: Iterable[bytes], peer: str = HERE) -> list[str]:
         stream = MemoryStream(chunks)
-        Client(self.pop3d, stream, (peer, 40000), ("192.0.2.1", 110)).run()
+        session_over(self.pop3d, stream, (peer, 40000), ("192.0.2.1", 110)).run()
         return bytes(stream.output).decode("latin-1").split("\r\n")[:-1]
 
     def login(self, name: str, password: str, peer: str = HERE) -> str:
@@ -120,7 +120,7 @@ class Waited:
         self._go = gevent.event.Event()
         self._silent = gevent.event.Event()
         self.stream = MemoryStream(self._chunks())
-        client = Client(site.pop3d, self.stream, (peer, 40000), ("192.0.2.1", 110))
+        client = session_over(site.pop3d, self.stream, (peer, 40000), ("192.0.2.1", 110))
         self.greenlet = gevent.spawn(client.run)
         with gevent.Timeout(10):
             gevent.wait([self._silent, self.greenlet], count=1)
@@ -148,7 +148,7 @@ class Stay:
     def __init__(self, site: Site, name: str, peer: str) -> None:
         self._go = gevent.event.Event()
         self._stream = MemoryStream(self._chunks(name))
-        client = Client(site.pop3d, self._stream, (peer, 40000), ("192.0.2.1", 110))
+        client = session_over(site.pop3d, self._stream, (peer, 40000), ("192.0.2.1", 110))
         self._greenlet = gevent.spawn(client.run)
         self._arrived = gevent.event.Event()
         with gevent.Timeout(10):

@@ -13,7 +13,7 @@ from gevent import subprocess as green
 
 from geventpop3.plugins.limits import LoginLimits, MemoryLedger, Rules
 from geventpop3.plugins.limits.ban_timer import Bans
-from geventpop3.plugins.limits.home import HomeGreenlet
+from geventpop3.server.greenlets import HomeGreenlet
 
 QUIET = ["-W", "ignore:This process (pid=:DeprecationWarning"]
 """Python 3.12 and newer warn of each fork beside threads, which is what these programs are for."""

@@ -95,7 +95,7 @@ def fork(until: int) -> None:
 def begin() -> None:
     """Leave two greenlets that have not run when the process forks: of a new session, and of a plugin."""
     new.connect(pop3d.getsockname())
-    (acceptor,) = pop3d._acceptors
+    (acceptor,) = pop3d._listening.acceptors
     acceptor._do_read()
     pop3d.spawn(begun)
 

@@ -79,13 +79,13 @@ IDLE = """
     import gevent
     from gevent import socket
     from geventpop3 import POP3Server, ok
-    from geventpop3.server import client, fairness
+    from geventpop3.server import client, fairness, session
 
     import logging
 
     logging.disable()  # by this clock, the loop was held for a second
     clock, pauses = [0.0], []
-    client.monotonic = lambda: clock[0]
+    client.monotonic = session.monotonic = lambda: clock[0]
     give_way = fairness.Turns.give_way
     fairness.Turns.give_way = lambda self: (pauses.append(clock[0]), give_way(self))
     pop3d = POP3Server(port=0)

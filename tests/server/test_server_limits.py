@@ -20,9 +20,9 @@ from gevent import socket
 from geventpop3 import POP3Server, err, multiline
 from geventpop3.protocol.commands import State
 from geventpop3.server import acceptor as accepting
-from geventpop3.server.client import Client
 from geventpop3.server.limits import SEGMENT_OCTETS, LimitOptions, Limits
-from geventpop3.server.server import LINGERING, _ends
+from geventpop3.server.server import session_over
+from geventpop3.server.sessions import LINGERING, ends_of
 from geventpop3.testing.memory_stream import MemoryStream
 
 
@@ -183,23 +183,6 @@ def test_who_is_turned_away_is_not_counted(app, login, dial, until):
     login(pop3d)
 
 
-@pytest.mark.parametrize(
-    ("host", "key"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("2001:db8:1:2::", "2001:db8:1:2::"),
-        ("fe80::1%eth0", "fe80::"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("unix:/run/pop3", "unix:/run/pop3"),
-    ],
-)
-def test_an_ipv6_network_of_64_bits_counts_as_one_address(host, key):
-    from geventpop3.server.admission import address_key
-
-    assert address_key(host) == key
-
-
 def test_an_endless_line_is_answered_once_and_closed(pop3d, login):
     peer = login(pop3d)
     flood = gevent.spawn(_flood, peer, b"x" * 65536)
@@ -236,7 +219,7 @@ def test_a_hog_that_pipelines_does_not_keep_others_from_their_turn(pop3d, login,
 
 def test_a_session_that_never_waits_sleeps_a_real_tick(app, monkeypatch):
     from geventpop3.server import client as client_module
-    from geventpop3.server.client import Client
+    from geventpop3.server import session as session_module
     from geventpop3.server.limits import PAUSE, SLICE
 
     pop3d = app()
@@ -248,9 +231,10 @@ def test_a_session_that_never_waits_sleeps_a_real_tick(app, monkeypatch):
         return clock[0]
 
     monkeypatch.setattr(client_module, "monotonic", now)
-    monkeypatch.setattr(client_module.gevent, "sleep", slept.append)
+    monkeypatch.setattr(session_module, "monotonic", now)
+    monkeypatch.setattr(session_module.gevent, "sleep", slept.append)
     stream = MemoryStream([b"USER x\r\nPASS x\r\n" + b"NOOP\r\n" * 100])
-    Client(pop3d, stream, ("127.0.0.1", 4), ("127.0.0.1", 110)).run()
+    session_over(pop3d, stream, ("127.0.0.1", 4), ("127.0.0.1", 110)).run()
     assert slept
     assert set(slept) == {PAUSE}
 
@@ -286,7 +270,7 @@ def test_an_accept_failure_is_told_once_waited_out_and_does_not_end_the_server(s
     told = []
     pop3d.on("listener_failed")(lambda pop3d, event: told.append(event.args))
     pop3d.start()
-    (acceptor,) = pop3d._acceptors
+    (acceptor,) = pop3d._listening.acceptors
     failures = [0]
     accept = accepting.StreamServer.do_read
 
@@ -428,7 +412,7 @@ def test_a_long_reply_is_not_cut_by_autologout(app, login):
 
 def test_a_slow_but_fair_reader_lives(app, login, monkeypatch):
     clock = [0.0]
-    for module in ("server", "output", "client"):
+    for module in ("sessions", "output", "client", "session"):
         monkeypatch.setattr(f"geventpop3.server.{module}.monotonic", lambda: clock[0])
     pop3d = app(write_deadline=0.2)
     reasons = session_reasons(pop3d)
@@ -461,18 +445,18 @@ def test_progress_is_what_the_peer_takes_not_what_our_system_buffers(app, dial, 
     peer.command(b"PASS x")
     peer.send(b"LIST\r\n")
     (client,) = pop3d.clients.values()
-    output = client._output
+    output = client.output
     until(lambda: output._sending)
     for _ in range(20):
-        sent, before = client._stream.sent, client._stream.acknowledged()
-        while client._stream.acknowledged() == before:
+        sent, before = client.output.stream.sent, client.output.stream.acknowledged()
+        while client.output.stream.acknowledged() == before:
             peer.sock.recv(4096)
             gevent.sleep(0)
-        if client._stream.sent == sent:
+        if client.output.stream.sent == sent:
             break
-    assert client._stream.sent == sent
+    assert client.output.stream.sent == sent
     now = output._mark[0]
-    segment = client._stream.segment()
+    segment = client.output.stream.segment()
     assert segment > SEGMENT_OCTETS  # on loopback; elsewhere some 1,400
     longest = 60 * segment / SEGMENT_OCTETS
     assert not output.is_stuck(now + longest + 1, Limits())
@@ -483,7 +467,7 @@ def test_an_acceptor_without_its_spare_descriptor_goes_on(monkeypatch):
     def none_left(*_):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    acceptor = accepting.Acceptor(accepting.bind(("127.0.0.1", 0)), lambda *_: None, lambda *_: None)
+    acceptor = accepting.Acceptor(accepting.listening_socket(("127.0.0.1", 0)), lambda *_: None, lambda *_: None)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", none_left)
         acceptor._turn_away()  # nobody is there
@@ -499,7 +483,7 @@ def test_a_failure_to_accept_that_is_no_exhaustion_is_told_and_turns_nobody_away
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     told = []
-    acceptor = accepting.Acceptor(accepting.bind(("127.0.0.1", 0)), lambda *_: None, told.append)
+    acceptor = accepting.Acceptor(accepting.listening_socket(("127.0.0.1", 0)), lambda *_: None, told.append)
     acceptor.start()
     monkeypatch.setattr(accepting.StreamServer, "do_read", failing)
     monkeypatch.setattr(acceptor, "_turn_away", lambda: told.append("turned away"))
@@ -511,7 +495,7 @@ def test_a_failure_to_accept_that_is_no_exhaustion_is_told_and_turns_nobody_away
 
 def test_a_socket_option_that_the_system_lacks_is_done_without(monkeypatch):
     monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT", raising=False)
-    with accepting.bind(("127.0.0.1", 0)) as sock:
+    with accepting.listening_socket(("127.0.0.1", 0)) as sock:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
@@ -528,17 +512,17 @@ def test_who_is_turned_away_and_has_gone_or_is_one_too_many_is_not_waited_for(se
     pop3d = serve()
     gone, late, other = (Lingers([]) for _ in range(3))
     gone.abort()
-    pop3d._turn_away(gone, "192.0.2.1", err("no"))
+    pop3d._sessions.turn_away(gone, "192.0.2.1", err("no"))
     assert (gone.output, gone.lingered, gone.closed) == (b"", False, True)
     waiting = {MemoryStream([]): gevent.getcurrent() for _ in range(LINGERING)}
-    pop3d._turned_away.update(waiting)
-    pop3d._turn_away(late, "192.0.2.1", err("no"))
+    pop3d._sessions._turned_away.update(waiting)
+    pop3d._sessions.turn_away(late, "192.0.2.1", err("no"))
     assert (late.output, late.lingered, late.closed) == (b"-ERR no\r\n", False, True)
-    pop3d._turned_away.popitem()
-    pop3d._turn_away(other, "192.0.2.1", err("no"))
+    pop3d._sessions._turned_away.popitem()
+    pop3d._sessions.turn_away(other, "192.0.2.1", err("no"))
     assert (other.output, other.lingered, other.closed) == (b"-ERR no\r\n", True, True)
-    assert len(pop3d._turned_away) == LINGERING - 1
-    pop3d._turned_away.clear()
+    assert len(pop3d._sessions._turned_away) == LINGERING - 1
+    pop3d._sessions._turned_away.clear()
 
 
 def test_a_peer_that_reset_before_we_looked_has_no_local_address():
@@ -551,15 +535,15 @@ def test_a_peer_that_reset_before_we_looked_has_no_local_address():
         def getsockname(self):
             raise OSError(self.number, os.strerror(self.number))
 
-    assert _ends(Reset(errno.ENOTCONN), ("192.0.2.1", 4)) == (("192.0.2.1", 4), ("", 0))
+    assert ends_of(Reset(errno.ENOTCONN), ("192.0.2.1", 4)) == (("192.0.2.1", 4), ("", 0))
     with pytest.raises(OSError, match="Bad file"):
-        _ends(Reset(errno.EBADF), ("192.0.2.1", 4))
+        ends_of(Reset(errno.EBADF), ("192.0.2.1", 4))
 
 
 def test_the_login_deadline_is_kept_to_the_second_and_ends_with_the_login(app):
     def client_of(**options):
         stream = MemoryStream([])
-        return Client(
+        return session_over(
             app(autologout=None, write_deadline=None, **options), stream, ("127.0.0.1", 1), ("127.0.0.1", 2)
         ), stream
 
@@ -573,6 +557,6 @@ def test_the_login_deadline_is_kept_to_the_second_and_ends_with_the_login(app):
     client.check_deadlines(began + 1e9)
     assert not stream.aborted
     client, stream = client_of(login_deadline=60)
-    client._connection.state = State.TRANSACTION
+    client.connection.state = State.TRANSACTION
     client.check_deadlines(began + 1e9)
     assert not stream.aborted

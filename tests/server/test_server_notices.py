@@ -148,6 +148,6 @@ def test_a_notice_is_said_at_once_to_who_has_only_been_greeted(pop3d, dial, unti
     peer = dial(pop3d)
     assert peer.line().startswith(b"+OK")
     (client,) = pop3d.clients.values()
-    until(lambda: client._waiting)
+    until(lambda: client.waiting)
     gevent.spawn(client.send, ok("hello")).join()
     assert peer.line() == b"+OK hello"

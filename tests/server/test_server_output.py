@@ -7,9 +7,9 @@ import pytest
 
 from geventpop3 import POP3Server, err, ok
 from geventpop3.pipeline.events import Event
-from geventpop3.server.client import Client
 from geventpop3.server.limits import SEGMENT_OCTETS, Limits
 from geventpop3.server.output import Output
+from geventpop3.server.server import session_over
 from geventpop3.testing.memory_stream import MemoryStream
 
 HERE = ("127.0.0.1", 1), ("127.0.0.1", 110)
@@ -18,7 +18,7 @@ HERE = ("127.0.0.1", 1), ("127.0.0.1", 110)
 def made(stream, **limits):
     pop3d = POP3Server(port=0, **limits)
     pop3d.on("cmd_noop", "cmd_quit")(lambda pop3d, event: ok(event.name))
-    return Client(pop3d, stream, *HERE)
+    return session_over(pop3d, stream, *HERE)
 
 
 class Meanwhile(MemoryStream):
@@ -42,7 +42,7 @@ def test_a_notice_given_while_a_reply_is_written_is_said_before_the_client_is_wa
     stream = Meanwhile(peer())
     client = made(stream, login_deadline=None)
     stream.act = lambda: client.send("+OK by the way")
-    client._connection._strict = False
+    client.connection._strict = False
     client.run()
     assert stream.output.endswith(b"+OK by the way\r\n+OK cmd_quit\r\n")
     assert client.summary.reason == "quit"
@@ -55,7 +55,7 @@ def test_a_farewell_given_while_a_reply_is_written_is_said_before_the_client_is_
 
     stream = Meanwhile(peer())
     client = made(stream)
-    client._connection._strict = False
+    client.connection._strict = False
     stream.act = lambda: client.finish(err("closing"), "shutdown")
     client.run()
     assert stream.output.endswith(b"+OK cmd_noop\r\n-ERR closing\r\n")
@@ -66,7 +66,7 @@ def test_who_takes_nothing_before_login_meets_the_write_deadline():
     stream = MemoryStream([])
     client = made(stream, write_deadline=10, login_deadline=None)
     client._answering = Event("cmd_auth", client)
-    client._output._sending, client._output._mark = True, (0.0, 0)
+    client.output._sending, client.output._mark = True, (0.0, 0)
     client.check_deadlines(5.0)
     assert not stream.aborted
     client.check_deadlines(11.0)
@@ -177,7 +177,7 @@ def test_notices_wait_once_the_client_is_no_longer_idle():
 
     stream = Answering([])
     client = made(stream)
-    client._announced = client._waiting = True
+    client._announced = client.waiting = True
     client.send("+OK one")
     client.send("+OK two")
     assert bytes(stream.output) == b"+OK one\r\n"

@@ -20,8 +20,8 @@ from proxyprotocol.v1 import ProxyProtocolV1
 from proxyprotocol.v2 import ProxyProtocolV2
 
 from geventpop3.errors import ConfigError
-from geventpop3.server.client import Client
 from geventpop3.server.proxy import V1_OCTETS, V2_OCTETS, Proxied, ProxyError, TrustedProxies, read_header
+from geventpop3.server.server import session_over
 from geventpop3.server.tls import Certificates
 from geventpop3.testing.memory_stream import MemoryStream
 
@@ -282,7 +282,7 @@ def test_the_greeting_waits_for_the_header(app):
         said.append(bytes(stream.output))
 
     stream = MemoryStream(proxy())
-    Client(pop3d, stream, ("127.0.0.1", 4), ("127.0.0.1", 110)).run()
+    session_over(pop3d, stream, ("127.0.0.1", 4), ("127.0.0.1", 110)).run()
     assert said == [b"", GREETING + b"\r\n"]
 
 

@@ -67,7 +67,7 @@ def test_pipelined_commands_are_answered_in_order_in_one_write(serve, dial):
                 return super().send_some(data)
 
         stream = Watched(event.client.sock)
-        event.client._stream = event.client._output.stream = stream
+        event.client.output.stream = stream
 
     pop3d.start()
     peer = dial(pop3d)

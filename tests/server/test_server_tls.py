@@ -25,7 +25,7 @@ from geventpop3 import EAT_ALL, err, multiline, ok
 from geventpop3.errors import ConfigError
 from geventpop3.protocol.commands import State
 from geventpop3.server import server as server_module
-from geventpop3.server.client import Client
+from geventpop3.server.server import session_over
 from geventpop3.server.tls import Certificates
 from geventpop3.server.tls import stream as stream_module
 from geventpop3.server.tls.certificates import accept
@@ -359,7 +359,7 @@ class TlsSession:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=NAME)
         self._stream = MemoryStream(self._client(clear, secure))
         self._at = 0
-        Client(pop3d, self._stream, peer, ("192.0.2.2", 110)).run()
+        session_over(pop3d, self._stream, peer, ("192.0.2.2", 110)).run()
 
     def _heard(self):
         at, self._at = self._at, len(self._stream.output)
@@ -419,7 +419,7 @@ def test_what_is_sent_behind_stls_never_runs_however_it_is_cut(secured, quiet):
     for chunks in ([INJECTED], *cuts, octets):
         heard.clear()
         stream = MemoryStream(chunks)
-        client = Client(pop3d, stream, ("127.0.0.1", 40000), ("127.0.0.1", 110))
+        client = session_over(pop3d, stream, ("127.0.0.1", 40000), ("127.0.0.1", 110))
         client.run()
         assert heard == ["cmd_stls"]
         assert client.state is State.AUTHORIZATION

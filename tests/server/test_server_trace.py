@@ -9,7 +9,7 @@ from geventpop3.plugins.access_log import AccessLog
 from geventpop3.protocol.commands import COMMANDS
 from geventpop3.protocol.connection import Rejected
 from geventpop3.server import trace as tracing
-from geventpop3.server.trace import Trace
+from geventpop3.server.trace import LoggingTrace
 from geventpop3.wire.replies import err, ok
 
 UNKNOWN = err("unknown command")
@@ -23,7 +23,7 @@ def traced(caplog):
 
 
 def test_each_kind_of_line_shows_what_may_be_shown(traced):
-    trace = Trace("id=7")
+    trace = LoggingTrace("id=7")
     trace.reply(ok("ready"))
     trace.command(COMMANDS["AUTH"], ["PLAIN", "c2VjcmV0"])
     trace.challenge(b"v=verifier")
@@ -57,13 +57,13 @@ def test_each_kind_of_line_shows_what_may_be_shown(traced):
     ],
 )
 def test_a_line_that_is_no_command_is_shown_escaped_and_without_what_may_be_a_secret(traced, line, shown):
-    Trace("id=7").rejected(Rejected(UNKNOWN, "", 99, line))
+    LoggingTrace("id=7").rejected(Rejected(UNKNOWN, "", 99, line))
     assert traced() == [f"id=7 C: {shown} (no command, 99 octets)" if shown else "id=7 C: (no command, 99 octets)"]
 
 
 @pytest.mark.parametrize("before", ["USER", "PASS", "AUTH", "APOP"])
 def test_what_comes_where_a_secret_is_due_is_not_shown(traced, before):
-    trace = Trace("id=7")
+    trace = LoggingTrace("id=7")
     trace.command(COMMANDS[before], ["alice", "sesame"])
     trace.rejected(Rejected(UNKNOWN, "", 8, b"sesame"))
     trace.command(COMMANDS["NOOP"], [])
@@ -73,7 +73,7 @@ def test_what_comes_where_a_secret_is_due_is_not_shown(traced, before):
 
 def test_the_bodies_of_listings_and_capabilities_are_shown_and_no_mail(traced, monkeypatch):
     monkeypatch.setattr(tracing, "SHOWN_OCTETS", 20)
-    trace = Trace("id=7")
+    trace = LoggingTrace("id=7")
     for event in ("cmd_capa", "cmd_retr"):
         trace.reply(multiline("here", b""), event)
         trace.chunk(b"TOP\r\nUI")
@@ -99,7 +99,7 @@ def test_the_bodies_of_listings_and_capabilities_are_shown_and_no_mail(traced, m
 
 
 def test_what_a_terminal_would_obey_is_escaped(traced):
-    Trace("id=7").command(COMMANDS["USER"], ["a\x1b[2J", "\u202eb"])
+    LoggingTrace("id=7").command(COMMANDS["USER"], ["a\x1b[2J", "\u202eb"])
     assert traced() == ["id=7 C: USER a\\x1b[2J \\u202eb"]
 
 

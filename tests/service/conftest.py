@@ -9,7 +9,7 @@ import pytest
 
 from geventpop3 import POP3Server
 from geventpop3.auth import Authenticator
-from geventpop3.server.client import Client
+from geventpop3.server.server import session_over
 from geventpop3.service import MaildropService
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.testing.memory_stream import MemoryStream
@@ -53,7 +53,7 @@ class Application:
         return self.talk("USER alice", "PASS alice", *lines)[2:]
 
     def run(self, stream: MemoryStream, peer: str = "127.0.0.1") -> None:
-        Client(self.pop3d, stream, (peer, 40000), ("127.0.0.1", 110)).run()
+        session_over(self.pop3d, stream, (peer, 40000), ("127.0.0.1", 110)).run()
 
 
 @pytest.fixture

@@ -399,7 +399,7 @@ def test_tries_of_all_commands_count_together(app, heard):
         ("\0alice\0ali\rce", "the password holds NUL, CR or LF"),
         ("\0ali\nce\0alice", "the name holds NUL, CR or LF"),
         (b"\0\xff\0alice", "the name is not UTF-8"),
-        ("\0" + "x" * 256 + "\0alice", "the name is longer than 255 octets"),
+        ("\0" + "x" * 321 + "\0alice", "the name is longer than 320 octets"),
     ],
 )
 def test_what_cannot_be_a_name_or_a_password_fails_before_anybody_is_asked(make, heard, message, words):

@@ -15,7 +15,7 @@ from table import each
 
 from geventpop3.wire import fast_path
 from geventpop3.wire.lines import LineBuffer
-from geventpop3.wire.replies import LINE_OCTETS, Reply
+from geventpop3.wire.replies import STATUS_LINE_OCTETS, Reply
 
 IN_C = fast_path.plain_command is not fast_path.plain_command_in_python
 
@@ -110,7 +110,7 @@ def test_what_is_plain_is_what_the_long_way_makes_of_it(octets: bytes) -> None:
 def test_a_text_is_plain_or_it_is_none(
     ways: tuple[Callable[..., Any], Callable[..., Any]], text: str, expected: bytes | None
 ) -> None:
-    assert ways[1](True, text, LINE_OCTETS) == expected
+    assert ways[1](True, text, STATUS_LINE_OCTETS) == expected
 
 
 EDGES = [0, 1, -1, -(2**31), -(2**63), -(2**63) + 1]
@@ -135,4 +135,4 @@ def test_the_largest_limit_is_a_limit(ways: tuple[Callable[..., Any], Callable[.
 @given(st.booleans(), st.text(max_size=20))
 def test_a_plain_status_line_is_the_one_of_the_reply(positive: bool, text: str) -> None:
     for status_line in (fast_path.plain_status_line, fast_path.plain_status_line_in_python):
-        assert status_line(positive, text, LINE_OCTETS) in (None, Reply(positive, text).status_line)
+        assert status_line(positive, text, STATUS_LINE_OCTETS) in (None, Reply(positive, text).status_line)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from table import each
 
-from geventpop3.wire.replies import LINE_OCTETS, Reply, err, multiline, ok
+from geventpop3.wire.replies import STATUS_LINE_OCTETS, Reply, err, multiline, ok
 
 TEXTS = st.text(st.characters(min_codepoint=0, max_codepoint=0x10FFFF, exclude_categories=()), max_size=40)
 
@@ -41,13 +41,13 @@ def test_a_reply_has_one_status_line(reply: Reply, line: bytes) -> None:
 def test_a_long_text_is_cut_at_a_whole_character(filler: str) -> None:
     for shift in range(4):
         line = ok("x" * shift + filler * 600).status_line
-        assert LINE_OCTETS - 4 < len(line) <= LINE_OCTETS
+        assert STATUS_LINE_OCTETS - 4 < len(line) <= STATUS_LINE_OCTETS
         assert line.endswith(b"\r\n")
         assert line[4:-2].decode("utf-8").strip("x" + filler) == ""
 
 
 def test_a_long_text_of_stray_octets_is_cut_too() -> None:
-    assert len(ok("\udc80" * 600).status_line) == LINE_OCTETS
+    assert len(ok("\udc80" * 600).status_line) == STATUS_LINE_OCTETS
     # 0xFF at the cut might have begun a character, so it goes.
     assert ok("x" * 504 + "\udcff" * 10).status_line == b"+OK " + b"x" * 504 + b"\xff\r\n"
 
@@ -62,7 +62,7 @@ def test_no_text_makes_a_second_line_or_a_long_one(positive: bool, text: str, co
     line = Reply(positive, text * times, code).status_line
     assert line.startswith(b"+OK" if positive else b"-ERR")
     assert line.endswith(b"\r\n")
-    assert len(line) <= LINE_OCTETS
+    assert len(line) <= STATUS_LINE_OCTETS
     assert not any(octet < 0x20 or octet == 0x7F for octet in line[:-2])
     if code is None:
         assert not line.startswith((b"+OK [", b"-ERR ["))

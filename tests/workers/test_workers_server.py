@@ -60,7 +60,7 @@ def test_draining_ends_with_its_time() -> None:
 def test_who_was_accepted_before_draining_is_served() -> None:
     with socket.create_server(("127.0.0.1", 0)) as ours, started(POP3Server(), [ours.dup()]) as pop3d:
         sock = socket.create_connection(("127.0.0.1", ours.getsockname()[1]), 30)
-        acceptor = pop3d._acceptors[0]
+        acceptor = pop3d._listening.acceptors[0]
         acceptor.do_handle(*acceptor.do_read())  # in the same turn of the loop
         draining = gevent.spawn(pop3d.drain, 60)
         assert sock.recv(100).startswith(b"+OK")

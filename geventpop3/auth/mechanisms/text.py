@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import re
 
+from geventpop3.auth.credentials import NAME_OCTETS
 from geventpop3.auth.saslprep import saslprep
 from geventpop3.auth.secret import PASSWORD_OCTETS
 from geventpop3.errors import AuthenticationFailed, Refusal
-
-NAME_OCTETS = 255
-"""Octets of the longest name. RFC 4616 section 2 requires this many, and no mail address is longer."""
 
 _CONTROLS = re.compile(r"[\0\r\n]")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import gevent
 
 from geventpop3.forks import Registration, leave_to_parent
-from geventpop3.plugins.limits.home import HomeGreenlet
+from geventpop3.server.greenlets import HomeGreenlet
 
 REMEMBERED = 20_000
 """Maximum of bans whose end is reported; beyond it those that end first are dropped."""

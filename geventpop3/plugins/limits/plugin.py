@@ -15,6 +15,7 @@ import gevent
 
 from geventpop3.errors import PipelineError
 from geventpop3.forks import Registration
+from geventpop3.hosts import Networks, address_key, parse_ip
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
@@ -22,12 +23,12 @@ from geventpop3.pipeline.plugin import EAT_ALL, Eat, Plugin, handles
 from geventpop3.plugins.limits import reports
 from geventpop3.plugins.limits.ban_timer import Bans
 from geventpop3.plugins.limits.concurrency import Gates
-from geventpop3.plugins.limits.keys import Networks, address_key, fingerprint, parse_address, user_key
+from geventpop3.plugins.limits.keys import fingerprint, networks_of, user_key
 from geventpop3.plugins.limits.ledger import Ledger, MemoryLedger, Reason
 from geventpop3.plugins.limits.rules import Rules, Standing
 
 
-class Session:
+class LimitedClient:
     """A client, and its login that is under way."""
 
     __slots__ = (
@@ -76,35 +77,36 @@ class Session:
         """Reason why it fails although the password was right."""
 
 
-class Sessions:
+class LimitedClients:
     """Clients by id; None for a client that no limit holds for: of a trusted network, or without an address."""
 
     def __init__(self, trusted: Networks) -> None:
         self._trusted = trusted
-        self._sessions: dict[int, Session | None] = {}
+        self._sessions: dict[int, LimitedClient | None] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def of(self, client: ClientInterface | None) -> Session | None:
+    def of(self, client: ClientInterface | None) -> LimitedClient | None:
         """Return the session of a client; None if no limit holds for it."""
         if client is None:
             return None
         if client.id not in self._sessions:
-            address = parse_address(client.peer[0])
-            free = address is None or address in self._trusted
-            self._sessions[client.id] = None if free or address is None else Session(client, address_key(address))
+            host = client.peer[0]
+            address = parse_ip(host)
+            is_free = address is None or address in self._trusted
+            self._sessions[client.id] = None if is_free else LimitedClient(client, address_key(host))
         return self._sessions[client.id]
 
-    def knows(self, session: Session) -> bool:
+    def knows(self, session: LimitedClient) -> bool:
         """Return whether this is now the session of its client."""
         return self._sessions.get(session.client.id) is session
 
-    def gone(self, client: ClientInterface | None) -> Session | None:
+    def gone(self, client: ClientInterface | None) -> LimitedClient | None:
         """Forget a client; return its session."""
         return None if client is None else self._sessions.pop(client.id, None)
 
-    def all_gone(self) -> list[Session]:
+    def all_gone(self) -> list[LimitedClient]:
         """Forget all clients; return the sessions that limits held for."""
         sessions = [session for session in self._sessions.values() if session is not None]
         self._sessions.clear()
@@ -149,7 +151,7 @@ class LoginLimits(Plugin):
         self.ledger: Ledger = MemoryLedger(clock=clock) if ledger is None else ledger
         self._key = secrets.token_bytes(32) if key is None else key
         self._sleep = sleep
-        self._trusted = Networks(self.rules.trusted)
+        self._trusted = networks_of(self.rules.trusted)
         self._bans = Bans(clock, self._ban_ended)
         self._begin()
         self._pop3d: Pluggable | None = None
@@ -159,7 +161,7 @@ class LoginLimits(Plugin):
         """Forget all sessions; the names of later ones in the ledger differ from those of earlier ones."""
         self._token = secrets.token_hex(8)
         self._gates = Gates(self.rules.at_once, self.rules.patience)
-        self._sessions = Sessions(self._trusted)
+        self._sessions = LimitedClients(self._trusted)
 
     def _disown(self) -> None:
         """Leave the sessions to a forked child's parent."""
@@ -190,10 +192,10 @@ class LoginLimits(Plugin):
 
     def release(self, address: str) -> bool:
         """Lift the ban of an address, ``192.0.2.7``, or of the /64 of one of IPv6; return whether there was one."""
-        parsed = parse_address(address.partition("/")[0])
-        if parsed is None:
+        host = address.partition("/")[0]
+        if parse_ip(host) is None:
             return False
-        key = address_key(parsed)
+        key = address_key(host)
         self._bans.remove(key)
         was_banned = self.ledger.release(key)
         if was_banned:
@@ -326,7 +328,7 @@ class LoginLimits(Plugin):
 
     # Helpers
 
-    def _token_of(self, session: Session) -> str:
+    def _token_of(self, session: LimitedClient) -> str:
         return f"{self._token}:{session.client.id}"
 
     def _fingerprint(self, address: str, user: str, event: Event) -> str:
@@ -339,7 +341,7 @@ class LoginLimits(Plugin):
                 return fingerprint(self._key, address, "", mechanism, event.args[1])
         return ""
 
-    def _admit(self, pop3d: Pluggable, session: Session, name: str) -> Reason | None:
+    def _admit(self, pop3d: Pluggable, session: LimitedClient, name: str) -> Reason | None:
         """Wait until a login may be checked; return the reason if it may not be.
 
         The login first waits for the failures of its address, then in line for its turn among the tries of its user.
@@ -383,7 +385,7 @@ class LoginLimits(Plugin):
             if not stays:
                 return Reason.GONE
 
-    def _wait(self, pop3d: Pluggable, session: Session, name: str, seconds: float) -> bool:
+    def _wait(self, pop3d: Pluggable, session: LimitedClient, name: str, seconds: float) -> bool:
         """Wait until this login has waited *seconds* in all; return whether the client is still there."""
         more = seconds - session.waited
         if more <= 0:
@@ -391,14 +393,14 @@ class LoginLimits(Plugin):
         reports.delayed(pop3d, session.client, session.address, name, more)
         return self._pause(session, more)
 
-    def _wait_in_line(self, pop3d: Pluggable, session: Session, name: str, standing: Standing) -> bool:
+    def _wait_in_line(self, pop3d: Pluggable, session: LimitedClient, name: str, standing: Standing) -> bool:
         """Wait until this login is to ask again, and report the first such wait. Return as ``_wait`` does."""
         if not session.in_line:
             session.in_line = True
             reports.delayed(pop3d, session.client, session.address, name, standing.turn)
         return self._pause(session, standing.pause)
 
-    def _pause(self, session: Session, seconds: float) -> bool:
+    def _pause(self, session: LimitedClient, seconds: float) -> bool:
         session.waited += seconds
         while seconds > 0:
             step = min(seconds, LOOK_SECONDS)
@@ -408,12 +410,12 @@ class LoginLimits(Plugin):
             seconds -= step
         return True
 
-    def _wait_late(self, pop3d: Pluggable, session: Session, name: str, user_failures: int) -> None:
+    def _wait_late(self, pop3d: Pluggable, session: LimitedClient, name: str, user_failures: int) -> None:
         """Delay the answer to an application's own AUTH, right or wrong: it tells the name only now."""
         if not session.user:
             self._wait(pop3d, session, name, self.rules.user_delay(user_failures))
 
-    def _refuse(self, pop3d: Pluggable, event: Event, session: Session, name: str, reason: Reason) -> Eat:
+    def _refuse(self, pop3d: Pluggable, event: Event, session: LimitedClient, name: str, reason: Reason) -> Eat:
         self._finish(session)
         reports.refused(pop3d, session.client, session.address, name, reason)
         event.reply = reports.REPLIES[reason]
@@ -424,24 +426,24 @@ class LoginLimits(Plugin):
         if self._pop3d is not None:
             reports.released(self._pop3d, address)
 
-    def _finish(self, session: Session) -> None:
+    def _finish(self, session: LimitedClient) -> None:
         """End the login that is under way, if there is one."""
         self._leave_gate(session)
         self._settle(session)
         session.begin("", "")
 
-    def _settle(self, session: Session) -> None:
+    def _settle(self, session: LimitedClient) -> None:
         """Settle the try of the user that is under way, if there is one: it came to nothing."""
         if session.under_way:
             session.under_way = False
             self.ledger.settled(session.address, session.user, self._token_of(session))
 
-    def _leave_gate(self, session: Session) -> None:
+    def _leave_gate(self, session: LimitedClient) -> None:
         if session.at_gate:
             session.at_gate = False
             self._gates.leave(session.address)
 
-    def _leave(self, session: Session) -> None:
+    def _leave(self, session: LimitedClient) -> None:
         """End the session in the ledger, if it was counted."""
         owner, session.owner = session.owner, None
         if owner is not None:

@@ -20,7 +20,6 @@ from gevent.threadpool import ThreadPool
 from geventpop3.errors import ConfigError
 from geventpop3.forks import Registration, leave_to_parent
 from geventpop3.plugins.limits import redis_scripts
-from geventpop3.plugins.limits.home import HomeGreenlet
 from geventpop3.plugins.limits.ledger import Entry, Failure, MemoryLedger, Reason
 from geventpop3.plugins.limits.rules import (
     BLANK_SECONDS,
@@ -33,6 +32,7 @@ from geventpop3.plugins.limits.rules import (
     Rules,
     Standing,
 )
+from geventpop3.server.greenlets import HomeGreenlet
 
 log = logging.getLogger("geventpop3.limits")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from geventpop3.errors import ResponseCode
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.plugins.access_log import field
@@ -20,14 +21,14 @@ log = logging.getLogger("geventpop3.limits")
 EVENTS = ("login_delayed", "login_refused", "address_banned", "address_released")
 
 REPLIES = {
-    Reason.BANNED: err("too many failed logins from your address, try again later", "SYS/TEMP"),
-    Reason.ADDRESS_RATE: err("too many logins from your address, try again in a minute", "SYS/TEMP"),
-    Reason.ADDRESS_BUSY: err("too many logins from your address at once, try again later", "SYS/TEMP"),
-    Reason.USER_BUSY: err("too many logins with this name at once, try again later", "SYS/TEMP"),
+    Reason.BANNED: err("too many failed logins from your address, try again later", ResponseCode.SYS_TEMP),
+    Reason.ADDRESS_RATE: err("too many logins from your address, try again in a minute", ResponseCode.SYS_TEMP),
+    Reason.ADDRESS_BUSY: err("too many logins from your address at once, try again later", ResponseCode.SYS_TEMP),
+    Reason.USER_BUSY: err("too many logins with this name at once, try again later", ResponseCode.SYS_TEMP),
     # Only a client that has ended no more than its output can read this one.
-    Reason.GONE: err("too many logins with this name at once, try again later", "SYS/TEMP"),
-    Reason.USER_RATE: err("logged in too often, try again in a minute", "LOGIN-DELAY"),
-    Reason.USER_SESSIONS: err("too many sessions are open", "IN-USE"),
+    Reason.GONE: err("too many logins with this name at once, try again later", ResponseCode.SYS_TEMP),
+    Reason.USER_RATE: err("logged in too often, try again in a minute", ResponseCode.LOGIN_DELAY),
+    Reason.USER_SESSIONS: err("too many sessions are open", ResponseCode.IN_USE),
 }
 
 

@@ -112,6 +112,22 @@ class Certificates:
         return tuple(map(_stamp, _files(self._pairs, self._client_ca)))
 
 
+def reload_in_thread(certificates: Certificates) -> tuple[bool, str | None]:
+    """Return whether new certificates are in force, or else an error as text.
+
+    Runs in a thread: reading and testing certificates takes milliseconds, and longer on a network file system.
+    """
+    reloaded: tuple[bool, str | None] = gevent.get_hub().threadpool.apply(_reloaded, (certificates,))
+    return reloaded
+
+
+def _reloaded(certificates: Certificates) -> tuple[bool, str | None]:
+    try:
+        return certificates.reload(), None
+    except Exception as error:  # noqa: BLE001  # after any error the old ones are in force
+        return False, str(error) or type(error).__name__  # as text, because gevent prints errors of threads
+
+
 def accept(stream: PlainStream, certificates: Certificates, seconds: float) -> TlsStream:
     """Do the server's side of a handshake over *stream* within *seconds*, and return the TLS stream.
 
