@@ -138,7 +138,7 @@ def _fake_salt_key(settings: Settings) -> bytes | None:
             octets = file.read(FAKE_SALT_KEY_OCTETS.stop)
         if len(octets) not in FAKE_SALT_KEY_OCTETS:
             bounds = f"{FAKE_SALT_KEY_OCTETS.start} to {FAKE_SALT_KEY_OCTETS.stop - 1}"
-            raise ConfigError(f"{path}: not {bounds} random octets, as 'head -c 32 /dev/urandom' makes them")
+            raise ConfigError(f"{path}: must contain {bounds} random octets, as 'head -c 32 /dev/urandom' makes them")
         return octets
 
 
@@ -146,12 +146,14 @@ def _certificates(settings: Settings) -> Certificates | None:
     certificates, keys = settings.tls_cert, settings.tls_key
     if keys and len(keys) != len(certificates):
         with settings.blamed("tls_key"):
-            raise ConfigError(f"there are {len(keys)} keys for {len(certificates)} certificates")
+            raise ConfigError(
+                f"there are {len(keys)} keys for {len(certificates)} certificates: give a key for each, or none"
+            )
     if not certificates:
         for name, value in (("tls_listen", settings.tls_listen), ("tls_client_ca", settings.tls_client_ca)):
             if value:
                 with settings.blamed(name):
-                    raise ConfigError("needs a certificate, tls-cert")
+                    raise ConfigError("needs a certificate: add tls-cert")
         return None
     with settings.blamed("tls_cert"):
         return Certificates(
@@ -185,7 +187,7 @@ def make_limits(content: Mapping[str, Any], *, check: bool = False) -> LoginLimi
     redis, key = given.pop("redis", None), given.pop("key", None)
     prefix = {"prefix": given.pop("prefix")} if "prefix" in given else {}
     if redis is None and prefix:
-        raise ConfigError("prefix: is for the keys in Redis, so redis must be given")
+        raise ConfigError("prefix: has no effect without redis: add redis, or remove prefix")
     ledger = None if redis is None else RedisLedger(redis.read(), **prefix)
     if check and ledger is not None:
         within_seconds("redis", ledger.check)

@@ -134,9 +134,11 @@ def _sql(given: Given) -> Authenticator:
     try:
         module = importlib.import_module(name)
     except ImportError:
-        raise ConfigError(f"the module {name} cannot be imported: install it where geventpop3 is") from None
+        raise ConfigError(
+            f"the module {name} cannot be imported: install it in the environment of geventpop3"
+        ) from None
     if not callable(getattr(module, "connect", None)):
-        raise ConfigError(f"the module {name} is none of PEP 249: it has no connect")
+        raise ConfigError(f"the module {name} has no function connect: give a database module of PEP 249")
     arguments = dict(given.pop("connect", {}))
     if "password" in given:
         arguments["password"] = given.pop("password").read()
@@ -153,9 +155,9 @@ def _jwt(given: Given) -> Authenticator:
         try:
             keys = json.load(file)
         except ValueError:
-            raise ConfigError(f"{path}: no JSON") from None
+            raise ConfigError(f"{path}: not JSON") from None
     if not isinstance(keys, dict):
-        raise ConfigError(f"{path}: no JWK Set")
+        raise ConfigError(f"{path}: not a JWK Set")
     return JwtVerifier(keys=keys, **given)
 
 
@@ -178,7 +180,7 @@ def _context(given: Given) -> Given:
     try:
         return {"context": ssl.create_default_context(cafile=path)}
     except ssl.SSLError:
-        raise ConfigError(f"ca: {path}: no certificates in PEM") from None
+        raise ConfigError(f"ca: {path}: contains no certificate in PEM form") from None
     except OSError as error:
         raise ConfigError(f"ca: {path}: {error.strerror}") from None
 

@@ -23,7 +23,7 @@ def check_alone(settings: Settings) -> None:
     for name in OF_WORKERS:
         if name in settings.origins:
             with settings.blamed(name):
-                raise ConfigError("means nothing without workers: give --workers N too, or leave it out")
+                raise ConfigError("has no effect without workers: add --workers N, or remove this setting")
 
 
 def check_processes(settings: Settings) -> None:
@@ -43,7 +43,7 @@ def check_processes(settings: Settings) -> None:
     for text in settings.tls_listen:
         if parse_address(text)[1] == 0:
             with settings.blamed("tls_listen"):
-                raise ConfigError(f"{text}: with workers TLS needs a port of its own")
+                raise ConfigError(f"{text}: port 0 cannot be used for TLS with workers: give a port number")
 
 
 def serve_with_workers(settings: Settings, load: Callable[[], Settings]) -> NoReturn:

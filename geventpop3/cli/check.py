@@ -27,14 +27,14 @@ log = logging.getLogger("geventpop3.cli")
 
 def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     """Add ``check`` to the *commands* of a parser; *layout* is that of its help."""
-    about = "check a configuration file and all it names, without serving"
+    about = "check a configuration file and the files and servers that it names, without serving"
     parser = commands.add_parser("check", help=about, **layout)
-    parser.add_argument("file", metavar="CONFIG", help="a configuration file in TOML")
-    about = (
-        "look, too, whether a back end knows this user, and at the Maildir as the first login would; changes nothing"
-    )
+    parser.add_argument("file", metavar="CONFIG", help="configuration file in TOML")
+    about = "also check that a back end knows this user, and that a login could use the Maildir; changes nothing"
     parser.add_argument("--login", metavar="USER", help=about)
-    parser.add_argument("--offline", action="store_true", help="ask no other servers, as LDAP, OAuth or Redis")
+    parser.add_argument(
+        "--offline", action="store_true", help="do not query other servers, such as LDAP, OAuth or Redis"
+    )
     parser.set_defaults(run=command)
 
 
@@ -57,8 +57,8 @@ def command(arguments: argparse.Namespace) -> int:
         say(check_maildir(settings, name))
         check_known(authenticator, name, offline=arguments.offline)
     if errors.count:
-        raise ConfigError(f"{arguments.file}: not in order: it would be served in spite of the errors above")
-    return say(f"{arguments.file}: in order")
+        raise ConfigError(f"{arguments.file}: has the errors above, although the server would start")
+    return say(f"{arguments.file}: no errors")
 
 
 def check_maildir(settings: Settings, owner: str) -> str:
@@ -70,9 +70,9 @@ def check_maildir(settings: Settings, owner: str) -> str:
     with settings.blamed("maildir"), _as_worker(settings):
         found = store.examine(owner)
         if found.complaints:
-            raise ConfigError(f"the Maildir of {owner}, for {who()}: {'; '.join(found.complaints)}")
-        missing = "; the first login makes what is missing" if found.missing else ""
-        return f"the Maildir of {owner}, for {who()}: {found.path}{missing}"
+            raise ConfigError(f"the Maildir of {owner}, as {who()}: {'; '.join(found.complaints)}")
+        missing = "; the first login creates what is missing" if found.missing else ""
+        return f"the Maildir of {owner}, as {who()}: {found.path}{missing}"
 
 
 def check_known(authenticator: Authenticator, name: str, *, offline: bool = False) -> None:
@@ -85,9 +85,9 @@ def check_known(authenticator: Authenticator, name: str, *, offline: bool = Fals
     try:
         known = within_seconds("", lambda: authenticator.knows(name))
     except Refusal as refusal:
-        raise ConfigError(f"nobody can tell whether there is a user {name!r}: {refusal}") from None
+        raise ConfigError(f"no back end can tell whether the user {name!r} exists: {refusal}") from None
     if known is False:
-        raise ConfigError(f"no login: there is no user {name!r} in the password file or any other back end")
+        raise ConfigError(f"the user {name!r} is unknown to the password file and every other back end")
 
 
 class _ErrorCount(logging.Handler):
@@ -137,8 +137,9 @@ def hidden_maildirs(settings: Settings) -> Iterator[str]:
     for path, wanted in _hidden(os.path.abspath(settings.maildir), case):
         count += 1
         if count <= LISTED:
-            todo = f"is there too: move the mail there, or delete {path}" if os.path.lexists(wanted) else "is its name"
-            yield f"{path}: no login reaches it, because username-case is {case}: {wanted} {todo}"
+            merge = f"move the mail to {wanted}, which exists too, or delete {path}"
+            todo = merge if os.path.lexists(wanted) else f"rename it to {wanted}"
+            yield f"{path}: no login uses it, because username-case is {case}: {todo}"
     if count > LISTED:
         yield f"{count - LISTED} more folders like these"
 

@@ -13,7 +13,7 @@ from geventpop3.cli.settings import Settings
 from geventpop3.errors import ConfigError
 
 _OF_ADDRESSES = {
-    errno.EADDRINUSE: "; another program listens there, stop it or choose another address",
+    errno.EADDRINUSE: "; another program listens at this address: stop it or choose another address",
     errno.EADDRNOTAVAIL: "; no network interface of this machine has this address",
 }
 
@@ -51,16 +51,17 @@ def _of_address(error: OSError) -> str:
     if error.errno != errno.EACCES:
         return _OF_ADDRESSES.get(error.errno or 0, "")
     is_path = str(error.filename).startswith("unix:")
-    return f"; {'its folder must be writable' if is_path else 'a port below 1024 needs rights'}, and this is {who()}"
+    need = "its directory must be writable" if is_path else "a port below 1024 needs root or CAP_NET_BIND_SERVICE"
+    return f"; {need}, and this process runs as {who()}"
 
 
 def _of_file(path: str, how_to_make: str) -> str:
     try:
         os.stat(path)
     except FileNotFoundError:
-        return f"; to make it: {how_to_make}"
+        return f"; create it with: {how_to_make}"
     except OSError:
-        return f"; this is {who()}"
+        return f"; this process runs as {who()}"
     return "" if os.access(path, os.R_OK) else f"; {who()} must be able to read it"
 
 

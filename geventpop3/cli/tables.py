@@ -50,7 +50,7 @@ class KeptSecret:
         # Some editors begin a file with a byte order mark.
         line = octets.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
         if not line or len(octets) > SECRET_OCTETS or any(octet in line for octet in b"\0\r\n"):
-            raise ConfigError(f"{self._path}: not one line with a secret and nothing else")
+            raise ConfigError(f"{self._path}: must contain the secret in one line and nothing else")
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError:
@@ -87,10 +87,10 @@ def by_name(content: Mapping[str, Any], known: Collection[str], outside: Collect
         name = key.replace("-", "_")
         if name not in known:
             if name in outside:
-                raise ConfigError(f"{key!a}: unknown key here: it belongs above the first table")
+                raise ConfigError(f"{key!a}: unknown key in a table: move it above the first table")
             raise ConfigError(f"{key!a}: unknown key{did_you_mean(shown(name), map(shown, known))}")
         if name in values:
-            raise ConfigError(f"{shown(name)}: is there twice, with - and with _")
+            raise ConfigError(f"{shown(name)}: is given twice, with - and with _")
         values[name] = value
     return values
 

@@ -22,20 +22,20 @@ def text(value: Any) -> str:
     """Return the text unless it is empty."""
     if isinstance(value, str):
         return _some(value, f"{shown(value)} ")
-    raise ConfigError(f"{shown(value)} is not a text" + (": write it in quotes" if _is_number(value) else ""))
+    raise ConfigError(f"{shown(value)} is not a string" + (": write it in quotes" if _is_number(value) else ""))
 
 
 def secret(value: Any) -> str:
     """Return a text that the error does not repeat."""
     if isinstance(value, str):
         return _some(value, "")
-    raise ConfigError(f"is not a text, but {kind(value)}")
+    raise ConfigError(f"is not a string, but {kind(value)}")
 
 
 def hostname(value: Any) -> str:
     """Return the name of a host."""
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", value) is None:
-        raise ConfigError(f"{shown(value)} is not the name of a host")
+        raise ConfigError(f"{shown(value)} is not a host name")
     return value
 
 
@@ -111,7 +111,7 @@ def texts(value: Any) -> tuple[str, ...]:
     """Return the texts of a list, or a single text as a tuple."""
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not given:
-        raise ConfigError(f"{shown(value)} is not a text or a list of them")
+        raise ConfigError(f"{shown(value)} is not a string or a list of strings")
     return tuple(map(text, given))
 
 
@@ -137,10 +137,10 @@ def tables(value: Any) -> tuple[Mapping[str, Any], ...]:
     """Return a list of TOML tables, in their order."""
     if isinstance(value, dict):
         raise ConfigError(
-            "is one table, not a list of them: it begins with [[authenticator]], two brackets on both sides"
+            "is one table, not a list of tables: begin it with [[authenticator]], two brackets on both sides"
         )
     if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
-        raise ConfigError("is not a list of tables, each of which begins with [[authenticator]]")
+        raise ConfigError("is not a list of tables: begin each with [[authenticator]]")
     return tuple(value)
 
 
@@ -154,13 +154,20 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return kind(value)
     if isinstance(value, (str, list)):
-        return f"the {'text' if isinstance(value, str) else 'list'} {value!r}"
+        return f"the {'string' if isinstance(value, str) else 'list'} {value!r}"
     return str(value)
 
 
 def kind(value: Any) -> str:
     """Return the kind of a value that must not be repeated."""
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a table"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "a table",
+    }
     return names.get(type(value), "a date or a time")
 
 
@@ -179,7 +186,7 @@ def _some(value: str, name: str) -> str:
     if not value:
         raise ConfigError(f"{name}is empty")
     if "\0" in value:
-        raise ConfigError(f"{name}holds NUL")
+        raise ConfigError(f"{name}contains NUL")
     return value
 
 

@@ -82,7 +82,7 @@ def test_what_is_complained_of_is_what_a_login_refuses(site, change, name, creat
     finally:
         pop3d.shutdown(0)
     if said is not None:
-        assert ("makes what is missing" in said) == (folders(site.mail) != there)
+        assert ("creates what is missing" in said) == (folders(site.mail) != there)
 
 
 def folders(path):
@@ -104,12 +104,12 @@ def test_the_command_says_what_it_saw(site, capsys):
     path.write_text(f'maildir = "{site.mail}/{{domain}}/{{local}}"\npasswords = "{site.mail.parent}/users"\n')
     assert main(["check", str(path), "--login", "alice@example.org"]) == 0
     user = pwd.getpwuid(os.geteuid()).pw_name
-    line = f"the Maildir of alice@example.org, for the user {user}: {site.alice}"
-    assert capsys.readouterr().out == f"{line}\n{path}: in order\n"
+    line = f"the Maildir of alice@example.org, as the user {user}: {site.alice}"
+    assert capsys.readouterr().out == f"{line}\n{path}: no errors\n"
     aside(site.alice / "cur")
     assert main(["check", str(path), "--login", "alice@example.org"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("geventpop3: error: maildir: the Maildir of alice@example.org, for the user ")
+    assert error.startswith("geventpop3: error: maildir: the Maildir of alice@example.org, as the user ")
     assert f"{site.alice}/cur: is a symbolic link" in error
     assert error.count("\n") == 1
 
@@ -133,11 +133,9 @@ def test_a_user_is_unknown_only_if_a_back_end_says_so():
     for answer in (True, None):
         check_known(Directory(answer), "eve")
     check_known(Directory(False), "eve", offline=True)
-    with pytest.raises(
-        ConfigError, match="no login: there is no user 'eve' in the password file or any other back end"
-    ):
+    with pytest.raises(ConfigError, match="the user 'eve' is unknown to the password file and every other back end"):
         check_known(Directory(False), "eve")
-    with pytest.raises(ConfigError, match="nobody can tell whether there is a user 'eve': later"):
+    with pytest.raises(ConfigError, match="no back end can tell whether the user 'eve' exists: later"):
         check_known(Directory(StoreUnavailable("later", detail="a secret")), "eve")
 
 
@@ -186,7 +184,7 @@ class TestWorkersOfAnotherUser:
         site.mail.chmod(0o700)
         own = os.geteuid()
         if own == 0:
-            with pytest.raises(ConfigError, match=r"for the user nobody: .*: Permission denied"):
+            with pytest.raises(ConfigError, match=r"as the user nobody: .*: Permission denied"):
                 check_maildir(settings, NAMES[0])
         else:
             check_maildir(settings, NAMES[0])

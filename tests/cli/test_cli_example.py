@@ -51,7 +51,7 @@ def shown(tmp_path):
 def test_the_example_is_in_order(shown, capsys):
     assert main(["check", "--offline", str(shown)]) == 0
     said = capsys.readouterr()
-    assert (said.out, said.err) == (f"{shown}: in order\n", "")
+    assert (said.out, said.err) == (f"{shown}: no errors\n", "")
 
 
 @pytest.mark.parametrize("missing", ["users", "fake-salt.key", "ldap.secret", "redis.url", "customers.db"])

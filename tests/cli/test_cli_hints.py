@@ -18,10 +18,22 @@ SETTINGS = load({"maildir": "/m/{user}", "passwords": "/p"}, {})
 @pytest.mark.parametrize(
     ("number", "place", "words"),
     [
-        (errno.EADDRINUSE, "127.0.0.1:110", "127.0.0.1:110: Address already in use; another program listens there, "),
+        (
+            errno.EADDRINUSE,
+            "127.0.0.1:110",
+            "127.0.0.1:110: Address already in use; another program listens at this address: ",
+        ),
         (errno.EADDRNOTAVAIL, "192.0.2.1:110", "192.0.2.1:110: Cannot assign requested address; no network interface"),
-        (errno.EACCES, "0.0.0.0:110", "0.0.0.0:110: Permission denied; a port below 1024 needs rights, and this is "),
-        (errno.EACCES, "unix:/run/x", "unix:/run/x: Permission denied; its folder must be writable, and this is "),
+        (
+            errno.EACCES,
+            "0.0.0.0:110",
+            "0.0.0.0:110: Permission denied; a port below 1024 needs root or CAP_NET_BIND_SERVICE, and this process runs as ",
+        ),
+        (
+            errno.EACCES,
+            "unix:/run/x",
+            "unix:/run/x: Permission denied; its directory must be writable, and this process runs as ",
+        ),
         (errno.EIO, "127.0.0.1:110", "127.0.0.1:110: Input/output error (from the default)"),
     ],
 )
@@ -44,8 +56,8 @@ def said(path, error):
 def test_a_file_that_is_missing_is_told_with_how_to_make_it(tmp_path):
     path = tmp_path / "missing"
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory")
-    assert said(path, missing) == f"{path}: No such file or directory; to make it: make it"
-    assert said(path, ConfigError("as it was said")) == "as it was said; to make it: make it"
+    assert said(path, missing) == f"{path}: No such file or directory; create it with: make it"
+    assert said(path, ConfigError("as it was said")) == "as it was said; create it with: make it"
 
 
 def test_a_file_that_may_not_be_read_is_told_with_who_would_read_it(tmp_path, monkeypatch):
@@ -56,7 +68,7 @@ def test_a_file_that_may_not_be_read_is_told_with_who_would_read_it(tmp_path, mo
     denied = PermissionError(errno.EACCES, "Permission denied")
     assert said(path, denied) == f"{path}: Permission denied; {hints.who()} must be able to read it"
     inside = path / "in what is no folder"
-    assert said(inside, ConfigError("odd")) == f"odd; this is {hints.who()}"
+    assert said(inside, ConfigError("odd")) == f"odd; this process runs as {hints.who()}"
 
 
 def test_who_has_no_account_is_a_number(monkeypatch):

@@ -219,9 +219,9 @@ def test_a_maildir_that_the_setting_hides_is_listed_with_what_to_do(tmp_path):
     make_folders(tmp_path, "alice@Example.org", "Bob@example.org", "carol", ".Hidden@X", "dora@X.org", "dora@x.org")
     (tmp_path / "file@X.org").write_text("")
     assert listed(tmp_path, "{user}") == [
-        "alice@Example.org: no login reaches it, because username-case is domain: alice@example.org is its name",
-        "dora@X.org: no login reaches it, because username-case is domain: dora@x.org is there too: "
-        "move the mail there, or delete dora@X.org",
+        "alice@Example.org: no login uses it, because username-case is domain: rename it to alice@example.org",
+        "dora@X.org: no login uses it, because username-case is domain: "
+        "move the mail to dora@x.org, which exists too, or delete dora@X.org",
     ]
     assert [line.partition(":")[0] for line in listed(tmp_path, "{user}", "lower")] == [
         "Bob@example.org",
@@ -267,10 +267,10 @@ def test_check_warns_of_them_and_of_what_the_setting_says(check, site, caplog):
     (record,) = caplog.records
     assert (record.levelname, record.getMessage().partition(",")[0]) == (
         "WARNING",
-        f"{site}/mail/alice@X.org: no login reaches it",
+        f"{site}/mail/alice@X.org: no login uses it",
     )
     caplog.clear()
     assert check('username-case = "keep"') == (0, "")
     assert caplog.records == []
     status, error = check('username-case = "uper"')
-    assert (status, "username-case: the text 'uper' is not one of domain, lower, keep" in error) == (2, True)
+    assert (status, "username-case: the string 'uper' is not one of domain, lower, keep" in error) == (2, True)

@@ -94,7 +94,7 @@ def test_at_hup_the_file_is_read_again_if_it_can_be(site: Site) -> None:
     (old,) = site.listening(1)
     configure(site, "not a name")
     site.send(signal.SIGHUP)
-    until(lambda: "not reloaded" in site.written() and "is not the name of a host" in site.written(), "a word")
+    until(lambda: "not reloaded" in site.written() and "is not a host name" in site.written(), "a word")
     assert "first.example.org" in greeting(site)
     configure(site, "second.example.org")
     site.send(signal.SIGHUP)
@@ -131,10 +131,10 @@ def test_tls_comes_first_at_the_ports_that_the_settings_say(site: Site) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--user=nobody"], "user: means nothing without workers: give --workers N too, or leave it out (from --user)"),
+        (["--user=nobody"], "user: has no effect without workers: give --workers N too, or leave it out (from --user)"),
         (
             ["--pid-file=pid"],
-            "pid-file: means nothing without workers: give --workers N too, or leave it out (from --pid-file)",
+            "pid-file: has no effect without workers: give --workers N too, or leave it out (from --pid-file)",
         ),
         (["--workers=2", "--user=no-such"], "user: there is no user 'no-such' on this machine (from --user)"),
         (["--workers=2", "--group=no-such"], "group: there is no group 'no-such' on this machine (from --group)"),
