@@ -38,7 +38,7 @@ def canonical_name(name: str, case: UsernameCase) -> str:
 def canonical_owner(owner: str, case: UsernameCase) -> str:
     """Return the canonical form of *owner*. Raises StoreBroken if no maildrop can have this name."""
     if not isinstance(owner, str):
-        raise HandedOverError(f"an authenticator returned a {type(owner).__name__}; expected an owner, or None")
+        raise HandedOverError(f"an authenticator returned a {type(owner).__name__}: return the owner as a str, or None")
     if not owner:
         raise _no_maildrop(owner, "empty")
     if owner.isascii():

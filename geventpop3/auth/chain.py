@@ -48,7 +48,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         self._slow: dict[int, float] = {}
         """Start times of look-ups made for their time alone that have not succeeded, by the back end's ``id``."""
         if not self.members:
-            raise ConfigError("a chain needs a back end")
+            raise ConfigError("a chain needs at least one back end")
 
     def authenticate(self, name: str, password: str) -> str | None:
         without_a_say = []

@@ -134,7 +134,7 @@ class UserSearch:
         _expect_name(self.filter, "the filter")
         _check_filter(self.filter.replace("{name}", "name"))
         if not self.bind_dn or not self.bind_password:
-            raise ConfigError("LDAP: the service account that searches needs a DN and a password")
+            raise ConfigError("LDAP: the service account needs a DN and a password")
 
     def knows(self, directory: Directory, name: str) -> bool | None:
         return bool(self._entries(directory, name))
@@ -153,10 +153,10 @@ class UserSearch:
 
     def _entries(self, directory: Directory, name: str) -> list[Entry]:
         if not directory.bind(self.bind_dn, self.bind_password.encode("utf-8")):
-            raise Unreachable(f"the service account {self.bind_dn} is refused")
+            raise Unreachable(f"the bind of the service account {self.bind_dn} was refused")
         entries = directory.search(self.base, self.filter.replace("{name}", escape_filter(name)), self.owner_attribute)
         if len(entries) > 1:
-            log.error("LDAP: more than one entry for %a; nobody can log in so", name)
+            log.error("LDAP: login of %a refused: the search finds more than one entry", name)
         return entries
 
     def _owner(self, entry: Entry, name: str) -> str | None:
@@ -191,7 +191,7 @@ class LdapAuthenticator(Authenticator):
         self._seconds = seconds
         self._servers = tuple(_server(url) for url in ([urls] if isinstance(urls, str) else urls))
         if not self._servers:
-            raise ConfigError("LDAP: no server")
+            raise ConfigError("LDAP: give the URL of at least one server")
         self._starts_tls = not allow_plaintext
         secured = ("ldap", "ldaps") if self._starts_tls else ("ldaps",)
         if context is None and any(server.scheme in secured for server in self._servers):
@@ -220,9 +220,9 @@ class LdapAuthenticator(Authenticator):
             try:
                 session = Session(server, self._context, self._seconds, self._starts_tls)
                 if self._users.log_in(session, name, password) is not None:
-                    raise Unreachable("it lets in a name that nobody has, with any password")
+                    raise Unreachable("it accepts a random name with a random password")
                 if session.result == INVALID_DN_SYNTAX:
-                    raise Unreachable("it says that the DN of the bind is malformed: is the template right?")
+                    raise Unreachable("it reports a malformed bind DN: check the template")
             except Unreachable as error:
                 troubles.append(f"{server.url}: {error}")
             finally:
@@ -231,7 +231,7 @@ class LdapAuthenticator(Authenticator):
         if len(troubles) == len(self._servers):
             raise ConfigError(f"LDAP: {'; '.join(troubles)}")
         for trouble in troubles:
-            log.warning("LDAP: %s; another server answers", trouble)
+            log.warning("LDAP: %s; another server is used", trouble)
 
     def close(self) -> None:
         """Close the calling thread's connection; its next login opens another."""
@@ -247,7 +247,7 @@ class LdapAuthenticator(Authenticator):
             try:
                 return question(session)
             except Unreachable as error:
-                log.info("LDAP: the connection is opened anew: %s", error)
+                log.info("LDAP: the connection was lost and is opened again: %s", error)
         troubles = []
         for server in self._servers:
             self.close()
@@ -329,7 +329,7 @@ class Session:
             self._connection.password = self._connection.request = None
         result = self._connection.result
         if result["result"] in REFUSALS:
-            log.debug("LDAP: a bind is refused: %s", result["description"])
+            log.debug("LDAP: bind refused: %s", result["description"])
         elif result["result"] != SUCCESS:
             raise Unreachable(_said("a bind", result))
         return bool(result["result"] == SUCCESS)
@@ -345,7 +345,7 @@ class Session:
         entries = self._entries(dn, "(objectClass=*)", self._ldap3.BASE, attribute)
         result = self._connection.result
         if result["result"] not in (SUCCESS, NO_SUCH_OBJECT):
-            raise Unreachable(_said("the reading of an entry", result))
+            raise Unreachable(_said("the search of one entry", result))
         return [value for entry in entries for value in entry.values]
 
     def is_ours(self) -> bool:
@@ -403,7 +403,7 @@ def escape_filter(value: str) -> str:
 
 def _expect_name(template: str, what: str) -> None:
     if "{name}" not in template:
-        raise ConfigError(f"LDAP: {what} has no {{name}}, where the user's name goes")
+        raise ConfigError(f"LDAP: {what} must contain the placeholder {{name}} for the user name")
 
 
 def _check_filter(matching: str) -> None:
@@ -411,7 +411,7 @@ def _check_filter(matching: str) -> None:
     try:
         from_search.parse_filter(matching, None, False, False, None, False)
     except _ldap3().core.exceptions.LDAPExceptionError as error:
-        raise ConfigError(f"LDAP: {matching} is no filter: {error}") from None
+        raise ConfigError(f"LDAP: {matching} is not a search filter: {error}") from None
 
 
 def _server(url: str) -> _Server:
@@ -419,7 +419,7 @@ def _server(url: str) -> _Server:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"LDAP: {url} is no URL") from None
+        raise ConfigError(f"LDAP: {url} is not a URL") from None
     has_more = parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc
     if parts.scheme not in ("ldap", "ldaps", "ldapi") or not parts.netloc or has_more:
         raise ConfigError(f"LDAP: {url} is not ldaps://host, ldap://host or ldapi://%2Fpath, with :port where needed")
@@ -446,12 +446,16 @@ def _owner(values: list[bytes], attribute: str, name: str, case: UsernameCase) -
         return same[0]
     if len(texts) == 1 and is_name(texts[0]):
         return texts[0]
-    log.error("LDAP: the entry of %a shows no usable %s, or several; nobody can log in so", name, attribute)
+    log.error(
+        "LDAP: login of %a refused: the attribute %s of its entry is missing, unusable or has several values",
+        name,
+        attribute,
+    )
     return None
 
 
 def _said(what: str, result: Any) -> str:
-    return f"{what} has the result {result['result']}, {result['description']}"
+    return f"{what} returned the result {result['result']}, {result['description']}"
 
 
 def _ldap3() -> Any:

@@ -67,7 +67,7 @@ class PamAuthenticator(Authenticator):
         _library()
         folders = FOLDERS if folder is None else (os.fspath(folder),)
         if not any(os.path.isfile(os.path.join(each, service)) for each in folders):
-            raise ConfigError(f"PAM: there is no {os.path.join(folders[0], service)}")
+            raise ConfigError(f"PAM: the service has no file {os.path.join(folders[0], service)}")
         self._service = os.fsencode(service)
         self._folder = None if folder is None else os.fsencode(folder)
         self._refusal_seconds = refusal_seconds
@@ -91,7 +91,9 @@ class PamAuthenticator(Authenticator):
         except StoreUnavailable as error:
             raise ConfigError(f"{error.detail}") from None
         if owner is not None:
-            raise ConfigError(f"PAM: the service {os.fsdecode(self._service)} lets in a name that nobody has")
+            raise ConfigError(
+                f"PAM: the service {os.fsdecode(self._service)} accepts a random name with a random password"
+            )
 
     def _log_in(self, name: bytes, password: bytes) -> str | None:
         library = _library()
@@ -103,7 +105,7 @@ class PamAuthenticator(Authenticator):
             self._service, name, ctypes.byref(conversation), self._folder, ctypes.byref(handle)
         )
         if code != SUCCESS:
-            raise unavailable(f"PAM: it cannot start: result {code}")
+            raise unavailable(f"PAM: pam_start failed with result {code}")
         try:
             library.pam_set_item(handle, FAIL_DELAY_ITEM, delay)
             flags = QUIET_AND_NO_EMPTY_PASSWORDS
@@ -171,7 +173,7 @@ def _user(library: ctypes.CDLL, handle: ctypes.c_void_p) -> str | None:
     user = ctypes.cast(item, ctypes.c_char_p).value if code == SUCCESS else None
     name = (user or b"").decode("utf-8", "replace")
     if not is_name(name):
-        raise unavailable("PAM: it shows no usable name of the user")
+        raise unavailable("PAM: it returned no usable user name")
     return name
 
 

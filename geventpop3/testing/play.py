@@ -77,7 +77,7 @@ def play_over_socket(
         try:
             _converse(sock, dialogue, how, hearing)
         except TimeoutError:
-            raise _mismatch(dialogue, how, hearing, f"nothing came for {timeout:g} seconds") from None
+            raise _mismatch(dialogue, how, hearing, f"the server sent nothing for {timeout:g} seconds") from None
         except ConnectionError as error:
             raise _mismatch(dialogue, how, hearing, f"the connection broke: {error.strerror}") from None
         except _Differs as difference:
@@ -101,7 +101,7 @@ def _dialogue(script: str | Path | Dialogue, how: How) -> Dialogue:
     elif isinstance(script, str):
         script = parse(script)
     if reason := script.impossible.get(how):
-        raise ValueError(f"{script.name} is not to be played {how}: {reason}")
+        raise ValueError(f"{script.name} cannot be played {how}: {reason}")
     return script
 
 
@@ -139,25 +139,25 @@ class _Hearing:
             self.at += octets
             self.heard += 1
         if self.at < len(self.received):
-            raise _Differs("more came")
+            raise _Differs("the server sent more")
         return True
 
     def _length(self, step: Step) -> int | None:
         """Return the number of received octets that are this step, or None if more must be received first."""
         if step.kind is Kind.CLOSED:
             if self.at < len(self.received):
-                raise _Differs("more came")
+                raise _Differs("the server sent more")
             return 0 if self.closed else None
         if step.kind is Kind.OCTETS:
             came = self.received[self.at : self.at + len(step.octets)]
             if not step.octets.startswith(came):
-                raise _Differs("something else came")
+                raise _Differs("the server sent something else")
             return len(came) if len(came) == len(step.octets) else None
         end = self.received.find(b"\r\n", self.at) + 2
         if end < 2:
             return None
         if not _agrees(step, bytes(self.received[self.at : end])):
-            raise _Differs("something else came")
+            raise _Differs("the server sent something else")
         return end - self.at
 
     def chunks(self, says: Sequence[Step], how: How) -> Iterator[bytes]:
@@ -177,7 +177,7 @@ class _Hearing:
             return step.octets
         found = _TIMESTAMP.search(self.received.partition(b"\r\n")[0])
         if found is None:
-            raise _Differs("the greeting has no timestamp")
+            raise _Differs("the greeting has no timestamp for APOP")
         digest = hashlib.md5(found[0] + step.secret, usedforsecurity=False).hexdigest()
         return step.octets + digest.encode("ascii") + b"\r\n"
 
@@ -208,7 +208,7 @@ def _play_in_memory(pop3d: POP3Server, dialogue: Dialogue, how: How, peer: tuple
                 if turn.says and turn.says[-1].kind is Kind.END:
                     return
                 if not hearing.listen(turn.heard):
-                    raise _Differs("no more came, the server waits for the client")
+                    raise _Differs("the server sent less and waits for the client")
         except _Differs as difference:
             trouble = str(difference)
 
@@ -219,9 +219,9 @@ def _play_in_memory(pop3d: POP3Server, dialogue: Dialogue, how: How, peer: tuple
         hearing.closed = True
         try:
             if not hearing.listen(len(hearing.steps)):
-                trouble = "the server closed"
+                trouble = "the server closed the connection"
             elif unsaid and hearing.steps[-1].kind is not Kind.CLOSED:
-                trouble = "the server closed before the client had said all"
+                trouble = "the server closed the connection before the client had sent everything"
         except _Differs as difference:
             trouble = str(difference)
     if trouble is not None:
@@ -256,7 +256,7 @@ def _converse(sock: socket.socket, dialogue: Dialogue, how: How, hearing: _Heari
                 raise
         while not hearing.listen(turn.heard):
             if hearing.closed:
-                raise _Differs("the server closed")
+                raise _Differs("the server closed the connection")
             _receive(sock, hearing)
     if hearing.steps[-1].kind is Kind.CLOSED:
         return
@@ -328,4 +328,4 @@ def _is(step: Step, line: str) -> bool:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} (and so on)"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} (cut)"

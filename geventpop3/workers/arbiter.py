@@ -82,7 +82,7 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
         try:
             self.app.reload()
         except ConfigError as error:
-            self.log.error("not reloaded, the old configuration stays in force: %s", error)
+            self.log.error("the configuration was not reloaded, the old one stays in force: %s", error)
             return
         self.log.reopen_files()
         self._outdated = self.worker_age
@@ -119,7 +119,7 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
                     continue  # the arbiter is stopping anyway
                 if not any(map(_serves, self.WORKERS.values())):
                     raise
-                self.log.error("%s The others serve on; it is tried again.", halt.reason)
+                self.log.error("%s The other workers continue; a new worker is started.", halt.reason)
             else:
                 return
 
@@ -129,7 +129,7 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
             began = self._began.pop(pid)
             seconds = 0.0 if pid in self._leaving else self._patience.lost(now - began, now, self.num_workers)
             if seconds:
-                self.log.warning("workers end soon after they began; the next one begins in %g seconds", seconds)
+                self.log.warning("workers exit soon after their start; the next one starts in %g seconds", seconds)
 
     def _stays(self, pid: int) -> bool:
         return pid not in self._leaving
@@ -154,7 +154,7 @@ def _inherited() -> Iterable[int]:
         return range(systemd.SD_LISTEN_FDS_START, systemd.SD_LISTEN_FDS_START + count)
     numbers = os.environ.pop("GUNICORN_FD", "")
     if not numbers:
-        raise ConfigError("there is no socket to listen at: give those that bind() makes")
+        raise ConfigError("no listening socket was given: give the sockets that bind() returns")
     return [int(number) for number in numbers.split(",")]
 
 

@@ -75,7 +75,7 @@ def aside(function: Callable[[], T]) -> T:
     A hub that it makes is destroyed, so that a forked worker inherits none. The thread has ended, also for the system.
     """
     if monkey.is_module_patched("threading"):
-        raise RuntimeError("a process that is to fork must not be monkey-patched")
+        raise RuntimeError("the process is monkey-patched: workers cannot be forked from it, so do not patch it")
     outcome: list[T] = []
     failed: list[BaseException] = []
 
@@ -189,20 +189,22 @@ def identity(user: str | None, group: str | None) -> dict[str, Any]:
         try:
             account = pwd.getpwnam(user)
         except KeyError:
-            raise ConfigError(f"there is no user {user!r} on this machine") from None
+            raise ConfigError(f"the user {user!r} does not exist on this machine") from None
         found = {"user": account.pw_uid, "group": account.pw_gid, "initgroups": True}
     if group is not None:
         try:
             found["group"] = grp.getgrnam(group).gr_gid
         except KeyError:
-            raise ConfigError(f"there is no group {group!r} on this machine") from None
+            raise ConfigError(f"the group {group!r} does not exist on this machine") from None
     return found
 
 
 def _check_rights(wanted: dict[str, Any]) -> None:
     own = {"user": os.geteuid(), "group": os.getegid()}
     if os.geteuid() != 0 and any(wanted.get(name, number) != number for name, number in own.items()):
-        raise ConfigError("only root can have workers of another user or group: start as root, or leave them out")
+        raise ConfigError(
+            "only root can start workers of another user or group: start as root, or do not set user and group"
+        )
 
 
 def _check_pid_file(path: str) -> None:
@@ -212,7 +214,7 @@ def _check_pid_file(path: str) -> None:
     except OSError as error:
         raise ConfigError(f"pid file {path}: {error.strerror}") from None
     if pid and pid != os.getpid():
-        raise ConfigError(f"pid file {path}: process {pid} has it: end that one, or name another file")
+        raise ConfigError(f"pid file {path}: in use by process {pid}: stop that process, or name another file")
     folder = os.path.dirname(os.path.abspath(path))
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"pid file {path}: no file can be made in {folder}")
+        raise ConfigError(f"pid file {path}: no file can be created in {folder}")

@@ -83,7 +83,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
 
     def handle_abort(self, _sig: int, frame: FrameType | None) -> None:
         """Log where the worker hangs and exit: the arbiter got no sign of life. UPDATE survives a crash."""
-        self.log.critical("stuck in:\n%s", "".join(traceback.format_stack(frame)))
+        self.log.critical("the worker does not respond; it is at:\n%s", "".join(traceback.format_stack(frame)))
         self.cfg.worker_abort(self)
         os._exit(1)
 
@@ -94,10 +94,10 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
             found = imported(app.app_uri) if isinstance(app, WSGIApplication) else app.wsgi()
         except ConfigError as error:
             # An operator's mistake is one line, not a traceback; at this status gunicorn gives up or tries again.
-            self.log.error("a worker cannot begin: %s", error)
+            self.log.error("the worker cannot start: %s", error)
             raise SystemExit(arbiter.Arbiter.WORKER_BOOT_ERROR) from None
         if not isinstance(found, POP3Server):
-            raise AppImportError(f"this worker serves a POP3Server, not a {type(found).__name__}")
+            raise AppImportError(f"the application is a {type(found).__name__}: this worker needs a POP3Server")
         self.wsgi = found
         self._patience = max(0.0, self.cfg.graceful_timeout - found.limits.shutdown_grace - LAST_SECONDS)
         log_as_gunicorn(self.log)
@@ -174,9 +174,9 @@ def imported(uri: str) -> Any:
     module, _, name = uri.partition(":")
     name, call, rest = (name or "pop3d").partition("()")
     if not name.isidentifier() or rest:
-        raise AppImportError(f"{uri!r} is neither MODULE:NAME nor MODULE:FUNCTION()")
+        raise AppImportError(f"{uri!r} is not the name of an application: give MODULE:NAME or MODULE:FUNCTION()")
     try:
         found: Any = getattr(import_module(module), name)
     except AttributeError:
-        raise AppImportError(f"there is no {name!r} in {sys.modules[module].__name__!r}") from None
+        raise AppImportError(f"the module {sys.modules[module].__name__!r} has no {name!r}") from None
     return found() if call else found

@@ -316,7 +316,7 @@ def test_other_channel_fails(back_end, binding):
 
 def test_client_that_thinks_there_is_no_channel_binding_was_lied_to(back_end):
     client = Client(header=b"y,,")
-    with pytest.raises(CredentialsRejected, match="somebody has hidden it") as caught:
+    with pytest.raises(CredentialsRejected, match="possible downgrade attack") as caught:
         back_end.play("SCRAM-SHA-256", client.steps, **PLUS)
     assert (caught.value.name, caught.value.code) == ("user", "AUTH")
     assert len(back_end.sent) == 1
@@ -345,7 +345,7 @@ def test_unknown_channel_binding_type_fails(back_end, kind):
     ],
 )
 def test_channel_binding_goes_with_plus_alone(back_end, mechanism, header):
-    with pytest.raises(CredentialsRejected, match="-PLUS and with no other"):
+    with pytest.raises(CredentialsRejected, match="channel binding requires a mechanism named -PLUS"):
         back_end.play(mechanism, Client(header=header, binding=BINDING).steps, **PLUS)
 
 

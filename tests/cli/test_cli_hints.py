@@ -27,7 +27,8 @@ SETTINGS = load({"maildir": "/m/{user}", "passwords": "/p"}, {})
         (
             errno.EACCES,
             "0.0.0.0:110",
-            "0.0.0.0:110: Permission denied; a port below 1024 needs root or CAP_NET_BIND_SERVICE, and this process runs as ",
+            "0.0.0.0:110: Permission denied; "
+            "a port below 1024 needs root or CAP_NET_BIND_SERVICE, and this process runs as ",
         ),
         (
             errno.EACCES,

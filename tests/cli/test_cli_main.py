@@ -195,7 +195,7 @@ def test_module_can_be_run():
         (["serve", "SITE", "--listen", "192.0.2.1:0"], "listen: 192.0.2.1:0: Cannot assign requested address"),
         (["serve", "SITE", "--listen", "unix:/nonexistent/pop3"], "listen: unix:/nonexistent/pop3: No such file"),
         (["passwd"], "the following arguments are required: FILE, USER"),
-        (["passwd", "/nonexistent/file", "a:b", "--stdin"], "a user's name holds no colon"),
+        (["passwd", "/nonexistent/file", "a:b", "--stdin"], "a user name must not contain a colon"),
         (
             ["passwd", "/nonexistent/file", "alice"],
             "/nonexistent: No such file or directory; create it with: mkdir -p /non",

@@ -84,7 +84,7 @@ def test_a_query_is_made(check):
     assert check(SQL) == (0, "")
     status, error = check(SQL.replace("SELECT secret", "SELECT password"))
     assert status == 2
-    assert "authenticator: number 1 (sql): the query fails: OperationalError: no such column: password" in error
+    assert "authenticator: number 1 (sql): the query failed: OperationalError: no such column: password" in error
     assert error.count("\n") == 1
     assert error.endswith("geventpop3.toml)\n")
     assert check(SQL.replace("SELECT secret", "SELECT password"), options=["--offline"]) == (0, "")
@@ -145,7 +145,7 @@ def test_redis_is_asked(check, refused, silent):
         assert "limits: Redis: " in error
     assert check(f'[limits]\nredis = "redis://127.0.0.1:{refused}/0"', options=["--offline"]) == (0, "")
     status, error = check(f'[limits]\nredis = "redis://:{CANARY}/more@127.0.0.1:1/0"\n', options=["--offline"])
-    assert (status, "the address of Redis is none" in error) == (2, True)
+    assert (status, "the address of Redis must be a URL" in error) == (2, True)
 
 
 def test_pam_is_asked(check, site):

@@ -1099,7 +1099,7 @@ def test_an_owner_that_is_no_text_is_an_accident_that_says_so(make, caplog):
 
     app = make(authenticator=Wrong())
     assert app.talk("USER x", "PASS x")[1].startswith("-ERR [SYS/TEMP] internal error")
-    assert "HandedOverError: an authenticator returned a bool; expected an owner, or None" in caplog.text
+    assert "HandedOverError: an authenticator returned a bool: return the owner as a str, or None" in caplog.text
 
 
 def test_a_case_that_there_is_not_is_refused(make):

@@ -177,5 +177,5 @@ def test_a_scan_that_is_interrupted_ends_soon(tmp_path: Path) -> None:
     maildrop.interrupt()
     with pytest.raises(StoreUnavailable) as given_up:
         maildrop.scan()
-    assert "the client has gone" in str(given_up.value.detail)
+    assert "the client disconnected" in str(given_up.value.detail)
     maildrop.close()

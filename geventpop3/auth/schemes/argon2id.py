@@ -46,10 +46,10 @@ class Argon2idSecret(WritableSecret):
         try:
             salt, digest = _from_base64(found[4]), _from_base64(found[5])
         except ValueError:
-            raise ConfigError("not a whole {ARGON2ID} secret: bad base64") from None
+            raise ConfigError("not an {ARGON2ID} secret: bad base64") from None
         check_cost(lanes <= LANES and kib << 10 <= MEMORY_OCTETS and (kib << 10) * passes <= WORK_OCTETS)
         if kib < 8 * lanes:
-            raise ConfigError("not an {ARGON2ID} secret: RFC 9106 asks for m of at least 8 p")
+            raise ConfigError("not an {ARGON2ID} secret: RFC 9106 requires m to be at least 8 p")
         return cls(salt, digest, passes, kib, lanes)
 
     @classmethod

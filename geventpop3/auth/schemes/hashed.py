@@ -72,7 +72,7 @@ class WritableSecret(HashedSecret):
     def field_of(cls, password: bytes) -> str:
         """Return ``{label}text`` of a new secret. Raises ConfigError if the scheme does not take the password."""
         if len(password) > cls.limit:
-            raise ConfigError(f"a password of {{{cls.label}}} has at most {cls.limit} octets")
+            raise ConfigError(f"a password of {{{cls.label}}} must have at most {cls.limit} octets")
         return f"{{{cls.label}}}{cls.create(password).text}"
 
 
@@ -92,4 +92,4 @@ class SaltedSecret(WritableSecret):
 def check_cost(is_bearable: bool) -> None:
     """Raise ConfigError if a cost is above the bounds."""
     if not is_bearable:
-        raise ConfigError("the cost parameters are beyond what one login may take")
+        raise ConfigError("the cost parameters are above the limits for one login")

@@ -172,7 +172,9 @@ class LoginLimits(Plugin):
 
     def plugin_register(self, pop3d: Pluggable) -> None:
         if self._pop3d is not None:
-            raise PipelineError("these limits are another server's: make others, which may share the ledger")
+            raise PipelineError(
+                "this plugin belongs to another server: create another LoginLimits, which may share the ledger"
+            )
         for name in reports.EVENTS:
             pop3d.add_event(name)
         # Not the `response` hook, which would receive the reply to every command.

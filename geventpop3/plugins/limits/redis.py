@@ -234,12 +234,12 @@ class RedisLedger:
                 answer = self._cooperatively(call)
         except self._errors as error:
             if self._resting_until is None:
-                log.warning("Redis does not answer as it should, so each process counts logins for itself: %s", error)
+                log.warning("Redis fails: each process applies the login limits on its own: %s", error)
             self._resting_until = self._clock() + REST_SECONDS
             return None
         if self._resting_until is not None:
             self._resting_until = None
-            log.info("Redis answers again, so logins are counted together")
+            log.info("Redis answers again: login limits are shared by all processes")
         return answer
 
     def _cooperatively(self, call: Callable[[], T]) -> T:
@@ -274,9 +274,9 @@ def _connect(url: str) -> tuple[Any, tuple[type[Exception], ...]]:
         )
     except ValueError:
         # The text of redis-py may quote a piece of the password, as the port of an address.
-        hint = "in a password, write all but letters and digits as %XX"
+        hint = "in a password, write all characters except letters and digits as %XX"
         raise ConfigError(
-            f"limits: the address of Redis is none: redis://host:port/0, rediss://, unix://; {hint}"
+            f"limits: the address of Redis must be a URL, redis://host:port/0, rediss://... or unix://...; {hint}"
         ) from None
     return redis.Redis(connection_pool=pool), (_NoAnswer, OSError, redis.RedisError)
 

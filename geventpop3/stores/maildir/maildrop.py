@@ -153,7 +153,9 @@ class MaildirMaildrop(Maildrop):
                 # Before any removal: if one of them may not be opened, nothing is removed.
                 self._parts.renew()
                 if journal.exists(self._root) and not self._finish_update():
-                    raise StoreUnavailable(EARLIER, detail=f"maildir {self._path!r}: an UPDATE that was interrupted")
+                    raise StoreUnavailable(
+                        EARLIER, detail=f"maildir {self._path!r}: an interrupted UPDATE is not finished"
+                    )
                 self._update(marked)
         except OSError as error:
             raise refusal(error, self._path) from error
@@ -221,18 +223,18 @@ class MaildirMaildrop(Maildrop):
 
     def _go_on(self) -> None:
         if self._is_interrupted:
-            raise StoreUnavailable(detail=f"maildir {self._path!r}: the client has gone, the scan was given up")
+            raise StoreUnavailable(detail=f"maildir {self._path!r}: the client disconnected, the scan was stopped")
 
     def _load(self) -> Index:
         try:
             content = self._read_index()
         except OSError as error:
-            logger.warning("index of maildir %r not read: %s", self._path, error.strerror)
+            logger.warning("the index of maildir %r cannot be read: %s", self._path, error.strerror)
             content = None
         found = None if content is None else indexes.decode(content)
         if found is None:
             if content is not None:
-                logger.warning("index of maildir %r is damaged or of another version: made anew", self._path)
+                logger.warning("the index of maildir %r is damaged or has another version: it is rebuilt", self._path)
             return Index.empty()
         return found
 
@@ -243,7 +245,7 @@ class MaildirMaildrop(Maildrop):
         except OSError as error:
             if error.errno != errno.EFBIG:
                 raise
-        logger.warning("index of maildir %r is longer than it can need to be: made anew", self._path)
+        logger.warning("the index of maildir %r is too long and is rebuilt", self._path)
         return None
 
     def _tidy(self, index: Index | None) -> None:
@@ -261,7 +263,7 @@ class MaildirMaildrop(Maildrop):
                 if not self._exclusive:
                     lock.release(self._root)
         except OSError as error:
-            logger.warning("index of maildir %r not written: %s", self._path, error.strerror)
+            logger.warning("the index of maildir %r cannot be written: %s", self._path, error.strerror)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -298,7 +300,11 @@ class MaildirMaildrop(Maildrop):
 
     def _mistaken(self, place: int, path: str) -> StoreUnavailable:
         """Return the error for a name that states a wrong size; make the next scan trust no present name."""
-        logger.error("maildir %r: the size in the name of %r is wrong: such messages are read again", self._path, path)
+        logger.error(
+            "maildir %r: the file name %r states a wrong size: the sizes of such messages are determined again",
+            self._path,
+            path,
+        )
         index = self._scanned()
         self._forget(place, *(other for other in range(len(index)) if states_octets(index.path(other))))
         where = f"{self._path!r}: {path!r}"
@@ -339,7 +345,9 @@ class MaildirMaildrop(Maildrop):
             if error.errno in journal.FULL:
                 return not withdrawn
             if withdrawn and journal.is_obstructed(self._root):
-                logger.warning("maildir %r: removed without a journal: a directory has its place", self._path)
+                logger.warning(
+                    "maildir %r: messages are removed without a journal: a directory has the journal's name", self._path
+                )
                 return False
             raise self._unfinished(NOTHING_REMOVED if withdrawn else BEGUN, error) from error
         return True
@@ -349,7 +357,11 @@ class MaildirMaildrop(Maildrop):
         try:
             journal.withdraw(self._root, durable=self._durable, doubted=doubted)
         except OSError as error:
-            logger.warning("journal of maildir %r stays for the next session: %s", self._path, error.strerror)
+            logger.warning(
+                "the journal of maildir %r cannot be removed, the next session finishes it: %s",
+                self._path,
+                error.strerror,
+            )
             return False
         return True
 
@@ -372,7 +384,9 @@ class MaildirMaildrop(Maildrop):
         except FileNotFoundError:
             return True  # another session finished it
         if marked is None:
-            logger.error("journal of maildir %r is damaged: moved aside, nothing removed", self._path)
+            logger.error(
+                "the journal of maildir %r is damaged: it was moved aside, and nothing was removed", self._path
+            )
             journal.set_aside(self._root)
             return True
         left = unlink_all(marked, self._parts)
@@ -381,14 +395,14 @@ class MaildirMaildrop(Maildrop):
             return False
         if left:
             # A later try would fail too and block other removals. No client received +OK for the removal of these.
-            logger.error("UPDATE that was interrupted is given up: %s", self._reasons(left))
+            logger.error("an interrupted UPDATE was abandoned: %s", self._reasons(left))
         if self._durable:
             self._parts.sync()
         # A journal that stays is harmless if no message that it names is left.
         return self._withdraw(doubted=False) or not left
 
     def _log_unfinished(self, reason: str) -> None:
-        text = "UPDATE that was interrupted cannot be finished now: mail is served, nothing is removed: %s"
+        text = "an interrupted UPDATE cannot be finished now: messages can be read but not removed: %s"
         logger.error(text, reason)
 
     def _unfinished(self, text: str, error: OSError | StoreBroken) -> StoreUnavailable:

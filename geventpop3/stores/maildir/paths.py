@@ -39,9 +39,13 @@ class Template:
         for _, name, spec, conversion in fields:
             if name not in _PARTS or spec or conversion:
                 known = ", ".join(f"{{{part}}}" for part in _PARTS)
-                raise ConfigError(f"maildir template {template!r}: unknown placeholder {{{name}}}, there are {known}")
+                raise ConfigError(
+                    f"maildir template {template!r}: unknown placeholder {{{name}}}: the known ones are {known}"
+                )
         if not fields:
-            raise ConfigError(f"maildir template {template!r}: no placeholder such as {{user}}, all would share one")
+            raise ConfigError(
+                f"maildir template {template!r}: no placeholder such as {{user}}, so all users would share one Maildir"
+            )
         components = self._template.split("/")
         first = next(place for place, component in enumerate(components) if _has_field(component))
         self.fixed = "/".join(components[:first]).format() or "/"
@@ -85,7 +89,7 @@ def _component(value: str, owner: str) -> str:
     elif any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
         raise _no_maildrop(owner, "control characters, or octets that are not UTF-8")
     if len(value) * 4 > COMPONENT_OCTETS and len(value.encode("utf-8")) > COMPONENT_OCTETS:
-        raise _no_maildrop(owner, f"over {COMPONENT_OCTETS} octets")
+        raise _no_maildrop(owner, f"longer than {COMPONENT_OCTETS} octets")
     return value
 
 
