@@ -43,18 +43,18 @@ log = logging.getLogger("geventpop3.auth")
 RACY_SECONDS = 2
 """Seconds after a change in which the file may change again within one tick of its time stamp."""
 
-COMPLAINTS = 20
+MAX_LOGGED_ERRORS = 20
 """Maximum number of bad lines of one file that are logged each time it is read."""
 
-COSTS = 4
+MAX_COSTS = 4
 """Number of different costs above which a warning is logged, because each failed login pays them all."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-QUICK = (ClearSecret, DigestSecret)
+QUICK_SECRETS = (ClearSecret, DigestSecret)
 """Secrets that are checked in microseconds."""
 
-RESTRICTING = frozenset(
+RESTRICTING_FIELDS = frozenset(
     {
         "allow_nets",
         "allow_real_nets",
@@ -172,10 +172,10 @@ class PasswordFile(SecretAuthenticator):
         table = self._table
         try:
             if table.is_settled and table.stamp == _stamp(os.stat(self.path)):
-                self._mended()
+                self._log_recovery()
                 return table
         except OSError as error:
-            self._complain(error)
+            self._log_failure(error)
             return table
         try:
             self._turn.pop()
@@ -183,20 +183,20 @@ class PasswordFile(SecretAuthenticator):
             return table
         try:
             self._table = table = self._threads.wait(_read, self.path, self._table, self.username_case)
-            self._mended()
+            self._log_recovery()
         except OSError as error:
-            self._complain(error)
+            self._log_failure(error)
         finally:
             self._turn.append(None)
         return table
 
-    def _complain(self, error: OSError) -> None:
+    def _log_failure(self, error: OSError) -> None:
         trouble = error.strerror or str(error)
         if trouble != self._trouble:
             self._trouble = trouble
             log.error("%s: %s; the content that was read last stays in force", self.path, trouble)
 
-    def _mended(self) -> None:
+    def _log_recovery(self) -> None:
         if self._trouble is not None:
             self._trouble = None
             log.info("%s: the file can be read again", self.path)
@@ -222,8 +222,8 @@ def _read(path: str, before: _Table | None, case: UsernameCase) -> _Table:
     for secret in users.values():
         if secret.cost not in decoys:
             decoys[secret.cost] = secret.decoy()
-    slow = [decoy for decoy in decoys.values() if not isinstance(decoy, QUICK)]
-    if len(slow) > COSTS:
+    slow = [decoy for decoy in decoys.values() if not isinstance(decoy, QUICK_SECRETS)]
+    if len(slow) > MAX_COSTS:
         log.warning(
             "%s: the passwords have %d different hash costs; each failed login computes all of them, so use fewer",
             path,
@@ -274,10 +274,10 @@ def _parse(path: str, octets: bytes, case: UsernameCase) -> dict[str, PasswordSe
                 complaints.append((logging.ERROR, number, f"{text}; the first line is used, rename or remove one"))
             continue
         users[name], first[name] = secret, (number, spelling)
-    for level, number, text in complaints[:COMPLAINTS]:
+    for level, number, text in complaints[:MAX_LOGGED_ERRORS]:
         log.log(level, "%s line %d: %s", path, number, text)
-    if len(complaints) > COMPLAINTS:
-        log.error("%s: %d more lines with errors", path, len(complaints) - COMPLAINTS)
+    if len(complaints) > MAX_LOGGED_ERRORS:
+        log.error("%s: %d more lines with errors", path, len(complaints) - MAX_LOGGED_ERRORS)
     return users
 
 
@@ -297,7 +297,7 @@ def _parse_line(line: bytes) -> tuple[str, PasswordSecret]:
     secret = parse_secret(fields[1])
     extra = fields[7].split() if len(fields) == 8 else []
     for field in extra:
-        if (key := field.partition("=")[0]) in RESTRICTING:
+        if (key := field.partition("=")[0]) in RESTRICTING_FIELDS:
             raise ConfigError(f"the extra field {key} restricts this login, and such restrictions are not supported")
     return fields[0], secret
 

@@ -33,10 +33,10 @@ from geventpop3.forks import leave_to_parent
 
 log = logging.getLogger("geventpop3.auth")
 
-COSTS = 16
+MAX_COSTS = 16
 """Maximum number of different costs that a failed login pays."""
 
-SURVEYED = 1000
+SURVEY_BATCH = 1000
 """Rows of a survey fetched at a time."""
 
 OWNER_COLUMN = 1
@@ -58,7 +58,7 @@ class Connection(Protocol):
         """Release the connection."""
 
 
-class _Kept:
+class _ThreadConnection:
     """The connection of one thread. It is closed at the latest when its thread has ended: a database counts them.
 
     A forked child has a copy, which it neither uses nor closes: a driver that closes ends the session at the server.
@@ -136,9 +136,9 @@ class SqlAuthenticator(SecretAuthenticator):
 
     def authenticate(self, name: str, password: str) -> str | None:
         user = self._threads.wait(self._find, name)
-        return self._threads.compute(self._owner_if_right, user, password)
+        return self._threads.compute(self._owner_if_password_matches, user, password)
 
-    def _owner_if_right(self, user: _User | None, password: str) -> str | None:
+    def _owner_if_password_matches(self, user: _User | None, password: str) -> str | None:
         paid = None if user is None else user.secret.cost
         for octets in spellings(password):
             if user is not None and user.secret.matches(octets) and octets:
@@ -197,7 +197,7 @@ class SqlAuthenticator(SecretAuthenticator):
 
     def close(self) -> None:
         """Close the calling thread's connection; its next login opens another."""
-        kept: _Kept | None = getattr(self._local, "kept", None)
+        kept: _ThreadConnection | None = getattr(self._local, "kept", None)
         self._local.kept = None
         if kept is not None:
             kept.close()
@@ -213,36 +213,36 @@ class SqlAuthenticator(SecretAuthenticator):
         except ConfigError as error:
             log.error("login of user %a refused: %s", name, error)
             return None
-        self._learn(user.secret)
+        self._add_decoy(user.secret)
         return user
 
-    def _learn(self, secret: PasswordSecret) -> None:
-        if secret.cost in self._decoys or len(self._decoys) >= COSTS:
+    def _add_decoy(self, secret: PasswordSecret) -> None:
+        if secret.cost in self._decoys or len(self._decoys) >= MAX_COSTS:
             return
         # A new table, because other threads may be reading the old one.
         self._decoys = {**self._decoys, secret.cost: secret.decoy()}
-        if len(self._decoys) == COSTS:
+        if len(self._decoys) == MAX_COSTS:
             log.warning(
                 "the passwords have %d different hash costs; failed logins do not imitate more of them, so use fewer",
-                COSTS,
+                MAX_COSTS,
             )
 
     def _read_survey(self, survey: str) -> None:
         try:
             with closing(self._opened().cursor()) as cursor:
                 cursor.execute(survey)
-                while rows := cursor.fetchmany(SURVEYED):
+                while rows := cursor.fetchmany(SURVEY_BATCH):
                     for row in rows:
                         if row[0] is not None:
-                            self._learn_kind(row[0])
+                            self._add_decoy_of_field(row[0])
         except Exception as error:
             raise ConfigError(f"the query of all secrets failed: {_text(error)}") from error
         finally:
             self.close()
 
-    def _learn_kind(self, field: object) -> None:
+    def _add_decoy_of_field(self, field: object) -> None:
         try:
-            self._learn(parse_secret(_string(field)))
+            self._add_decoy(parse_secret(_string(field)))
         except ConfigError as error:
             log.error("a secret cannot be used, its user cannot log in: %s", error)
 
@@ -250,7 +250,7 @@ class SqlAuthenticator(SecretAuthenticator):
         """Return at most two rows. A kept connection may have gone stale: then another is tried."""
         if not is_name(name):
             return ()
-        kept: _Kept | None = getattr(self._local, "kept", None)
+        kept: _ThreadConnection | None = getattr(self._local, "kept", None)
         if kept is not None and kept.connection is not None and kept.is_ours():
             try:
                 return self._look_up(kept.connection, name)
@@ -267,7 +267,7 @@ class SqlAuthenticator(SecretAuthenticator):
 
     def _opened(self) -> Connection:
         connection = self._connect()
-        self._local.kept = _Kept(connection)
+        self._local.kept = _ThreadConnection(connection)
         return connection
 
     def _look_up(self, connection: Connection, name: str) -> Sequence[Sequence[Any]]:

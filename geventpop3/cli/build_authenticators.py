@@ -28,7 +28,7 @@ from geventpop3.auth.sql import MARKERS, SqlAuthenticator
 from geventpop3.cli.hints import reading
 from geventpop3.cli.settings import NAMES, Settings
 from geventpop3.cli.tables import Key, read_table
-from geventpop3.cli.trial import masked, secrets_of, within_seconds
+from geventpop3.cli.trial import masked, run_with_timeout, secrets_of
 from geventpop3.cli.values import delay, did_you_mean, duration, one_of, switch, table, text, texts
 from geventpop3.errors import ConfigError
 from geventpop3.owners import UsernameCase
@@ -38,7 +38,7 @@ Given = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Builder:
     """One way to build a back end."""
 
     build: Callable[[Given], Authenticator]
@@ -56,15 +56,15 @@ def make_authenticator(settings: Settings, *, check: bool = False) -> Authentica
     members: list[Authenticator] = []
     case = settings.username_case
     if settings.passwords is not None:
-        with settings.blamed("passwords"):
+        with settings.errors_of("passwords"):
             members.append(_passwords({"path": settings.passwords, "username_case": case}))
-    with settings.blamed("authenticator"):
+    with settings.errors_of("authenticator"):
         for number, content in enumerate(settings.authenticator, 1):
-            members.append(_member(number, content, case, check=check))
+            members.append(_make_back_end(number, content, case, check=check))
     return members[0] if len(members) == 1 else Chain(members)
 
 
-def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, check: bool) -> Authenticator:
+def _make_back_end(number: int, content: Mapping[str, Any], case: UsernameCase, *, check: bool) -> Authenticator:
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         given, hint = "", ""
@@ -72,7 +72,7 @@ def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, chec
             given, hint = f", not {kind!r}", did_you_mean(kind, KINDS)
         raise ConfigError(f"number {number}: its kind must be one of {', '.join(KINDS)}{given}{hint}")
     keys = {key: value for key, value in content.items() if key != "kind"}
-    way = _way(KINDS[kind], {key.replace("-", "_") for key in keys})
+    way = _select_builder(KINDS[kind], {key.replace("-", "_") for key in keys})
     secrets: list[str] = []
 
     def build() -> Authenticator:
@@ -84,7 +84,7 @@ def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, chec
         return back_end
 
     try:
-        return within_seconds("", build) if check else build()
+        return run_with_timeout("", build) if check else build()
     except ConfigError as error:
         text = str(error)
     except OSError as error:
@@ -93,7 +93,7 @@ def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, chec
     raise ConfigError(f"number {number} ({kind}): {masked(text, secrets)}")
 
 
-def _way(ways: Sequence[Way], given: set[str]) -> Way:
+def _select_builder(ways: Sequence[Builder], given: set[str]) -> Builder:
     """Return the way that has most of the given keys."""
     return max(ways, key=lambda way: len(given & {*way.keys, *(f"{name}_file" for name in way.keys)}))
 
@@ -223,18 +223,18 @@ _JWT = {
     **_CLAIMS,
 }
 
-KINDS: Mapping[str, Sequence[Way]] = {
-    "passwords": (Way(_passwords, {"path": NEEDED}, compares_names=True),),
+KINDS: Mapping[str, Sequence[Builder]] = {
+    "passwords": (Builder(_passwords, {"path": NEEDED}, compares_names=True),),
     "ldap": (
-        Way(_ldap_by_dn, {"template": NEEDED, **_LDAP}, compares_names=True),
-        Way(
+        Builder(_ldap_by_dn, {"template": NEEDED, **_LDAP}, compares_names=True),
+        Builder(
             _ldap_by_search,
             {"base": NEEDED, "filter": NEEDED, "bind_dn": NEEDED, "bind_password": NEEDED_SECRET, **_LDAP},
             compares_names=True,
         ),
     ),
     "sql": (
-        Way(
+        Builder(
             _sql,
             {
                 "module": Key(_module, is_needed=True),
@@ -246,11 +246,11 @@ KINDS: Mapping[str, Sequence[Way]] = {
             },
         ),
     ),
-    "pam": (Way(_pam, {"service": Key(), "folder": Key(), "refusal_seconds": Key(delay)}),),
+    "pam": (Builder(_pam, {"service": Key(), "folder": Key(), "refusal_seconds": Key(delay)}),),
     "oauth": (
-        Way(_jwt, {"keys": NEEDED, **_JWT, **_ENDPOINT}, compares_names=True),
-        Way(_jwt, {"jwks": NEEDED, **_JWT}, compares_names=True),
-        Way(
+        Builder(_jwt, {"keys": NEEDED, **_JWT, **_ENDPOINT}, compares_names=True),
+        Builder(_jwt, {"jwks": NEEDED, **_JWT}, compares_names=True),
+        Builder(
             _introspection,
             {
                 "url": NEEDED,

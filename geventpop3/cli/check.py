@@ -13,12 +13,12 @@ from typing import Any
 
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.passwd import PasswordFile
-from geventpop3.cli.build import make_server, make_store, nowhere
+from geventpop3.cli.build import make_server, make_store, no_sockets
 from geventpop3.cli.build_authenticators import make_authenticator
 from geventpop3.cli.build_workers import check_processes
 from geventpop3.cli.hints import say, who
 from geventpop3.cli.settings import Settings, load
-from geventpop3.cli.trial import within_seconds
+from geventpop3.cli.trial import run_with_timeout
 from geventpop3.errors import ConfigError, Refusal
 from geventpop3.owners import UsernameCase, canonical_name
 
@@ -47,10 +47,10 @@ def command(arguments: argparse.Namespace) -> int:
     try:
         check_processes(settings)
         authenticator = make_authenticator(settings, check=not arguments.offline)
-        make_server(settings, nowhere, authenticator=authenticator, check=not arguments.offline)
+        make_server(settings, no_sockets, authenticator=authenticator, check=not arguments.offline)
     finally:
         logging.getLogger("geventpop3").removeHandler(errors)
-    for complaint in hidden_maildirs(settings):
+    for complaint in unreachable_maildirs(settings):
         log.warning("%s", complaint)
     if arguments.login is not None:
         name = canonical_name(arguments.login, settings.username_case)
@@ -67,7 +67,7 @@ def check_maildir(settings: Settings, owner: str) -> str:
     Raises ConfigError that lists all that would fail.
     """
     store = make_store(settings)
-    with settings.blamed("maildir"), _as_worker(settings):
+    with settings.errors_of("maildir"), _as_worker(settings):
         found = store.examine(owner)
         if found.complaints:
             raise ConfigError(f"the Maildir of {owner}, as {who()}: {'; '.join(found.complaints)}")
@@ -83,7 +83,7 @@ def check_known(authenticator: Authenticator, name: str, *, offline: bool = Fals
     if offline and not isinstance(authenticator, PasswordFile):
         return
     try:
-        known = within_seconds("", lambda: authenticator.knows(name))
+        known = run_with_timeout("", lambda: authenticator.knows(name))
     except Refusal as refusal:
         raise ConfigError(f"no back end can tell whether the user {name!r} exists: {refusal}") from None
     if known is False:
@@ -126,25 +126,25 @@ def _as_worker(settings: Settings) -> Iterator[None]:
         os.setgroups(groups)
 
 
-LISTED = 20
+MAX_LISTED = 20
 """Maximum number of folders that are named; the others are only counted."""
 
 
-def hidden_maildirs(settings: Settings) -> Iterator[str]:
+def unreachable_maildirs(settings: Settings) -> Iterator[str]:
     """Yield a line for each folder below the template that ``username-case`` hides, with the remedy."""
     case = settings.username_case
     count = 0
-    for path, wanted in _hidden(os.path.abspath(settings.maildir), case):
+    for path, wanted in _unreachable_paths(os.path.abspath(settings.maildir), case):
         count += 1
-        if count <= LISTED:
+        if count <= MAX_LISTED:
             merge = f"move the mail to {wanted}, which exists too, or delete {path}"
             todo = merge if os.path.lexists(wanted) else f"rename it to {wanted}"
             yield f"{path}: no login uses it, because username-case is {case}: {todo}"
-    if count > LISTED:
-        yield f"{count - LISTED} more folders like these"
+    if count > MAX_LISTED:
+        yield f"{count - MAX_LISTED} more folders like these"
 
 
-def _hidden(template: str, case: UsernameCase) -> Iterator[tuple[str, str]]:
+def _unreachable_paths(template: str, case: UsernameCase) -> Iterator[tuple[str, str]]:
     """Yield each folder that no login can reach, with the path that logins use instead."""
     paths = [os.sep]
     for part in template.split(os.sep)[1:]:

@@ -21,7 +21,7 @@ _OF_ADDRESSES = {
 @contextmanager
 def binding(settings: Settings, name: str) -> Iterator[None]:
     """Convert an OSError of ``bind`` into a ConfigError with advice that names the setting."""
-    with settings.blamed(name):
+    with settings.errors_of(name):
         try:
             yield
         except OSError as error:

@@ -53,7 +53,7 @@ def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     """Add ``serve`` to the *commands* of a parser; *layout* is that of its help."""
     parser = commands.add_parser("serve", help="serve Maildirs", epilog=NOTES, **layout)
     for field, of in settings():
-        if not of.is_in_file_alone:
+        if not of.is_table:
             _add_setting(parser, field, of)
     parser.add_argument("--config", metavar="FILE", help="configuration file in TOML [GEVENTPOP3_CONFIG]")
     parser.set_defaults(run=command)

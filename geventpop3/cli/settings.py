@@ -48,7 +48,7 @@ class Setting:
     metavar: str | None = None
     is_repeatable: bool = False
     is_switch: bool = False
-    is_in_file_alone: bool = False
+    is_table: bool = False
 
 
 def _addresses(value: Any) -> tuple[str, ...]:
@@ -103,11 +103,11 @@ def _several(about: str, check: Check, metavar: str, default: tuple[str, ...] = 
 
 def _in_file(about: str, check: Check, default: Any) -> Any:
     """Return a field for a table; its content may be secret and is not shown."""
-    return _field(Setting(about, check, is_in_file_alone=True), default)
+    return _field(Setting(about, check, is_table=True), default)
 
 
 def _field(of: Setting, default: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"setting": of}, repr=not of.is_in_file_alone)
+    return dataclasses.field(default=default, metadata={"setting": of}, repr=not of.is_table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,16 +273,16 @@ class Settings:
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @contextmanager
-    def blamed(self, name: str) -> Iterator[None]:
+    def errors_of(self, name: str) -> Iterator[None]:
         """Convert a ConfigError or OSError into a ConfigError that names the setting and its source."""
         try:
             yield
         except ConfigError as error:
-            raise _blame(name, str(error), self.origins.get(name, "the default")) from None
+            raise _setting_error(name, str(error), self.origins.get(name, "the default")) from None
         except OSError as error:
             text = error.strerror or str(error)
             text = text if error.filename is None else f"{error.filename}: {text}"
-            raise _blame(name, text, self.origins.get(name, "the default")) from None
+            raise _setting_error(name, text, self.origins.get(name, "the default")) from None
 
 
 def settings() -> Iterator[tuple[dataclasses.Field[Any], Setting]]:
@@ -318,29 +318,29 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
     for field, of in settings():
         name = field.name
         given: object
-        spoken, variables = ({}, {}) if of.is_in_file_alone else (flags, environment)
-        if spoken.get(name) is not None:
-            given, origins[name] = spoken[name], flag(name)
+        given_flags, variables = ({}, {}) if of.is_table else (flags, environment)
+        if given_flags.get(name) is not None:
+            given, origins[name] = given_flags[name], flag(name)
             given = of.read(given) if isinstance(given, str) else given
         elif variables.get(variable(name)):
             given, origins[name] = of.read(variables[variable(name)]), variable(name)
         elif name in in_file:
             given, origins[name] = in_file[name], cast("str", path)
         elif field.default is dataclasses.MISSING:
-            raise ConfigError(f"{shown(name)}: {_below_a_table(name, in_file, path) or _must_be_given(name)}")
+            raise ConfigError(f"{shown(name)}: {_misplaced_key_advice(name, in_file, path) or _required_text(name)}")
         else:
             continue
         try:
             values[name] = of.check(given)
         except ConfigError as error:
-            raise _blame(name, str(error), origins[name]) from None
+            raise _setting_error(name, str(error), origins[name]) from None
     if "passwords" not in values and "authenticator" not in values:
-        if hint := _below_a_table("passwords", in_file, path):
+        if hint := _misplaced_key_advice("passwords", in_file, path):
             raise ConfigError(f"passwords: {hint}")
-        raise ConfigError(f"passwords: {_must_be_given('passwords')}, or else [[authenticator]] tables in that file")
+        raise ConfigError(f"passwords: {_required_text('passwords')}, or else [[authenticator]] tables in that file")
     made = Settings(**values, origins=origins)
     plain, tls = map(parse_address, made.listen), map(parse_address, made.tls_listen)
-    with made.blamed("tls_listen" if made.tls_listen else "listen"):
+    with made.errors_of("tls_listen" if made.tls_listen else "listen"):
         check_distinct(plain, tls)
     return made
 
@@ -348,7 +348,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
 def _check_variables(environment: Mapping[str, str]) -> None:
     """Raise ConfigError for a variable with our prefix that is unknown, or whose setting is a table."""
     variables = {variable(field.name): of for field, of in settings()}
-    known = [CONFIG, *(name for name, of in variables.items() if not of.is_in_file_alone)]
+    known = [CONFIG, *(name for name, of in variables.items() if not of.is_table)]
     for name, value in environment.items():
         if not name.startswith(PREFIX) or name in known or not value:
             continue
@@ -382,7 +382,7 @@ def _read_file(path: str) -> dict[str, object]:
         raise ConfigError(f"{error} (from {path})") from None
 
 
-def _below_a_table(name: str, in_file: Mapping[str, object], path: str | None) -> str:
+def _misplaced_key_advice(name: str, in_file: Mapping[str, object], path: str | None) -> str:
     """Return advice if the file has the setting inside a table, otherwise an empty text."""
     for table, content in in_file.items():
         is_list = isinstance(content, list)
@@ -393,9 +393,9 @@ def _below_a_table(name: str, in_file: Mapping[str, object], path: str | None) -
     return ""
 
 
-def _must_be_given(name: str) -> str:
+def _required_text(name: str) -> str:
     return f"must be given, by {flag(name)}, {variable(name)} or the configuration file"
 
 
-def _blame(name: str, text: str, origin: str) -> ConfigError:
+def _setting_error(name: str, text: str, origin: str) -> ConfigError:
     return ConfigError(f"{shown(name)}: {text} (from {origin})")

@@ -21,14 +21,14 @@ Check = Callable[[Any], Any]
 def text(value: Any) -> str:
     """Return the text unless it is empty."""
     if isinstance(value, str):
-        return _some(value, f"{shown(value)} ")
+        return _check_text(value, f"{shown(value)} ")
     raise ConfigError(f"{shown(value)} is not a string" + (": write it in quotes" if _is_number(value) else ""))
 
 
 def secret(value: Any) -> str:
     """Return a text that the error does not repeat."""
     if isinstance(value, str):
-        return _some(value, "")
+        return _check_text(value, "")
     raise ConfigError(f"is not a string, but {kind(value)}")
 
 
@@ -50,21 +50,21 @@ def switch(value: Any) -> bool:
 def seconds(value: Any) -> float:
     """Return the seconds of a deadline, at least 1."""
     if not _is_number(value) or not 1 <= value < math.inf:
-        raise _no_number(value, "is not a number of seconds, at least 1")
+        raise _number_error(value, "is not a number of seconds, at least 1")
     return cast("float", value)
 
 
 def duration(value: Any) -> float:
     """Return seconds, more than 0."""
     if not _is_number(value) or not 0 < value < math.inf:
-        raise _no_number(value, "is not a number of seconds, more than 0")
+        raise _number_error(value, "is not a number of seconds, more than 0")
     return cast("float", value)
 
 
 def delay(value: Any) -> float:
     """Return seconds, 0 or more."""
     if not _is_number(value) or not 0 <= value < math.inf:
-        raise _no_number(value, "is not a number of seconds, 0 or more")
+        raise _number_error(value, "is not a number of seconds, 0 or more")
     return cast("float", value)
 
 
@@ -171,18 +171,18 @@ def kind(value: Any) -> str:
     return names.get(type(value), "a date or a time")
 
 
-def _no_number(value: Any, complaint: str) -> ConfigError:
+def _number_error(value: Any, complaint: str) -> ConfigError:
     is_quoted = isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value) is not None
     return ConfigError(f"{shown(value)} {complaint}" + (": write it without quotes" if is_quoted else ""))
 
 
 def _whole(value: Any, least: int, complaint: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise _no_number(value, complaint)
+        raise _number_error(value, complaint)
     return value
 
 
-def _some(value: str, name: str) -> str:
+def _check_text(value: str, name: str) -> str:
     if not value:
         raise ConfigError(f"{name}is empty")
     if "\0" in value:

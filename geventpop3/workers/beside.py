@@ -20,14 +20,14 @@ from geventpop3.errors import ConfigError
 from geventpop3.server import acceptor
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.server import POP3Server
-from geventpop3.workers.arbiter import STOP_PATIENCE
+from geventpop3.workers.arbiter import STOP_SECONDS
 from geventpop3.workers.serving import bind
 from geventpop3.workers.worker import LAST_SECONDS, imported, log_as_gunicorn
 
 VARIABLE = "GUNICORN_POP3_FD"
 """The environment variable by which an arbiter passes its sockets to the one that replaces it (SIGUSR2)."""
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """Seconds between two checks whether gunicorn has asked the worker to leave."""
 
 
@@ -141,14 +141,14 @@ class _Serving:
         self._pop3d = pop3d
         left = max(0.0, worker.cfg.graceful_timeout - LAST_SECONDS)
         self._grace = min(pop3d.limits.shutdown_grace, left)
-        self._patience = min(STOP_PATIENCE, left - self._grace)
+        self._drain_seconds = min(STOP_SECONDS, left - self._grace)
         pop3d.start(sockets, shared=True)
         self._leaving = gevent.spawn(self._leave)
 
     def _leave(self) -> None:
         while self._worker.alive:
-            gevent.sleep(LOOK_SECONDS)
-        self._pop3d.drain(self._patience)
+            gevent.sleep(POLL_SECONDS)
+        self._pop3d.drain(self._drain_seconds)
         self._pop3d.shutdown(self._grace)
 
     def end(self) -> None:

@@ -28,10 +28,10 @@ from geventpop3.server.server import POP3Server
 from geventpop3.workers.arbiter import Arbiter
 from geventpop3.workers.worker import Worker
 
-_MEMORY = "/dev/shm"  # noqa: S108  # gunicorn creates its file there safely and unlinks it at once
+_HEARTBEAT_DIRECTORY = "/dev/shm"  # noqa: S108  # gunicorn creates its file there safely and unlinks it at once
 
 _THREAD_SECONDS = 5.0
-_THREAD_LOOK = 0.0005
+_THREAD_POLL_SECONDS = 0.0005
 """Most seconds that the end of a native thread is waited for, and those between two looks."""
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untype
         self._build = self._renew()
 
 
-def aside(function: Callable[[], T]) -> T:
+def in_native_thread(function: Callable[[], T]) -> T:
     """Call *function* in a native thread and return its result or raise its error.
 
     A hub that it makes is destroyed, so that a forked worker inherits none. The thread has ended, also for the system.
@@ -114,7 +114,7 @@ def _wait_for_the_end_of_others(before: set[str]) -> None:
     """
     until = time.monotonic() + _THREAD_SECONDS
     while not _native_threads() <= before and time.monotonic() < until:
-        time.sleep(_THREAD_LOOK)
+        time.sleep(_THREAD_POLL_SECONDS)
 
 
 def bind(addresses: Iterable[str]) -> list[int]:
@@ -134,7 +134,7 @@ def bind(addresses: Iterable[str]) -> list[int]:
             raise
         return bound
 
-    return aside(work)
+    return in_native_thread(work)
 
 
 def serve(
@@ -170,7 +170,7 @@ def serve(
         "errorlog": None,
         "control_socket_disable": True,
         # In memory, so that a sign of life does not wait for a disk.
-        "worker_tmp_dir": _MEMORY if os.path.isdir(_MEMORY) else None,
+        "worker_tmp_dir": _HEARTBEAT_DIRECTORY if os.path.isdir(_HEARTBEAT_DIRECTORY) else None,
         **accounts,
     }
     if pid_file is not None and "GUNICORN_PID" not in os.environ:  # a replacing process (SIGUSR2) writes a second file

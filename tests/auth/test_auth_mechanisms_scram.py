@@ -31,7 +31,7 @@ STORED = frozenset({scram_secrets("SHA-1"), scram_secrets("SHA-256")})
 CLEAR = frozenset({CLEAR_SECRETS})
 SALT = b"sixteen octets.."
 TEXT = st.text('aZ0 ,=%"\u00ad\u00a0\u0308ü½ß\u2168\ufb01日', min_size=1, max_size=8)
-QUICK = ScramSecret.of(b"pencil", "SHA-256", salt=SALT, iterations=1)
+QUICK_SECRETS = ScramSecret.of(b"pencil", "SHA-256", salt=SALT, iterations=1)
 
 
 def b64(octets):
@@ -70,7 +70,7 @@ class Client:
 
 @pytest.fixture
 def back_end():
-    return BackEnd(secrets={"user": QUICK})
+    return BackEnd(secrets={"user": QUICK_SECRETS})
 
 
 def test_sha_1_example_of_the_rfc():
@@ -392,7 +392,7 @@ def test_iteration_counts_of_unknown_names_are_those_that_are_usual_here(back_en
 
 @pytest.mark.parametrize(("has", "derives"), [(CLEAR, False), (CLEAR | STORED, False), (STORED, True)])
 def test_where_some_secrets_are_clear_all_names_cost_the_same(has, derives):
-    back_end = BackEnd(secrets={"user": QUICK, "clear": ClearSecret(b"pencil"), "bare": Secret()})
+    back_end = BackEnd(secrets={"user": QUICK_SECRETS, "clear": ClearSecret(b"pencil"), "bare": Secret()})
     context = {"has": has, "iterations": (1,), "derives": derives}
     shapes = {name: fail(back_end, name, **context) for name in (b"user", b"clear", b"bare", b"no")}
     assert {tuple(asked) for _, asked in shapes.values()} == {(LookUp, Compute)}

@@ -159,9 +159,9 @@ def test_failed_login_runs_every_cost_of_the_file_once_whoever_it_is(path, hashe
 def schemes_of_all_kinds(monkeypatch):
     """Fields of the password "x", each of another cost."""
     required.module("bcrypt")
-    monkeypatch.setattr(BlfCryptSecret, "fresh", (4,))
-    monkeypatch.setattr(Sha512CryptSecret, "fresh", (1000,))
-    monkeypatch.setattr(YescryptSecret, "fresh", (2, 1))
+    monkeypatch.setattr(BlfCryptSecret, "new_parameters", (4,))
+    monkeypatch.setattr(Sha512CryptSecret, "new_parameters", (1000,))
+    monkeypatch.setattr(YescryptSecret, "new_parameters", (2, 1))
     made = [hash_password(b"x", name) for name in ("BLF-CRYPT", "SHA512-CRYPT", "YESCRYPT")]
     return [*made, pbkdf2(b"x"), scrypt(b"x"), scram(b"x"), scram(b"x", "SHA-1"), SSHA, SHA256]
 

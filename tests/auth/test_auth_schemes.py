@@ -36,13 +36,13 @@ SCRYPT_OF_CRYPT3 = "{CRYPT}$7$26....0....OYp2MJqo3kkFZTz.$zMh9WPblFA0/CTbxPdKDH1
 @pytest.fixture
 def cheap(monkeypatch):
     """New secrets cost next to nothing."""
-    monkeypatch.setattr(Pbkdf2Secret, "fresh", (2,))
-    monkeypatch.setattr(ScryptSecret, "fresh", (1, 1, 1))
-    monkeypatch.setattr(Argon2idSecret, "fresh", (1, 8, 1))
-    monkeypatch.setattr(BlfCryptSecret, "fresh", (4,))
-    monkeypatch.setattr(Sha256CryptSecret, "fresh", (1000,))
-    monkeypatch.setattr(Sha512CryptSecret, "fresh", (1000,))
-    monkeypatch.setattr(YescryptSecret, "fresh", (2, 1))
+    monkeypatch.setattr(Pbkdf2Secret, "new_parameters", (2,))
+    monkeypatch.setattr(ScryptSecret, "new_parameters", (1, 1, 1))
+    monkeypatch.setattr(Argon2idSecret, "new_parameters", (1, 8, 1))
+    monkeypatch.setattr(BlfCryptSecret, "new_parameters", (4,))
+    monkeypatch.setattr(Sha256CryptSecret, "new_parameters", (1000,))
+    monkeypatch.setattr(Sha512CryptSecret, "new_parameters", (1000,))
+    monkeypatch.setattr(YescryptSecret, "new_parameters", (2, 1))
 
 
 def needs(name):

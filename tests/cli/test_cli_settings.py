@@ -338,13 +338,13 @@ def test_file_that_is_missing_is_a_config_error(tmp_path):
 
 def test_what_fails_later_is_blamed_on_the_setting_and_its_origin():
     settings = load(NEEDED, {})
-    with pytest.raises(ConfigError) as caught, settings.blamed("passwords"):
+    with pytest.raises(ConfigError) as caught, settings.errors_of("passwords"):
         raise ConfigError("/etc/pop3.passwd: line 1")
     assert str(caught.value) == "passwords: /etc/pop3.passwd: line 1 (from --passwords)"
-    with pytest.raises(ConfigError) as caught, settings.blamed("listen"):
+    with pytest.raises(ConfigError) as caught, settings.errors_of("listen"):
         raise PermissionError(13, "Permission denied", "127.0.0.1:110")
     assert str(caught.value) == "listen: 127.0.0.1:110: Permission denied (from the default)"
-    with pytest.raises(ConfigError) as caught, settings.blamed("listen"):
+    with pytest.raises(ConfigError) as caught, settings.errors_of("listen"):
         raise OSError("odd")
     assert str(caught.value) == "listen: odd (from the default)"
 

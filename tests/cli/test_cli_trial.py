@@ -14,11 +14,11 @@ import pytest
 import required
 
 from geventpop3.cli import trial
-from geventpop3.cli.check import LISTED, hidden_maildirs
+from geventpop3.cli.check import MAX_LISTED, unreachable_maildirs
 from geventpop3.cli.main import main
 from geventpop3.cli.settings import Settings
 from geventpop3.cli.tables import KeptSecret
-from geventpop3.cli.trial import masked, secrets_of, within_seconds
+from geventpop3.cli.trial import masked, run_with_timeout, secrets_of
 from geventpop3.errors import ConfigError
 
 with warnings.catch_warnings():
@@ -194,12 +194,12 @@ def test_what_takes_too_long_is_given_up(monkeypatch):
     answered = threading.Event()
     try:
         with pytest.raises(ConfigError, match=r"^redis: no answer within 0\.05 s$"):
-            within_seconds("redis", answered.wait)
+            run_with_timeout("redis", answered.wait)
         with pytest.raises(ConfigError, match=r"^no answer within 0\.05 s$"):
-            within_seconds("", answered.wait)
+            run_with_timeout("", answered.wait)
     finally:
         answered.set()
-    assert within_seconds("", lambda: 7) == 7
+    assert run_with_timeout("", lambda: 7) == 7
 
 
 # Maildirs that no login reaches
@@ -211,7 +211,7 @@ def make_folders(root, *names):
 
 
 def listed(root, template, case="domain"):
-    lines = hidden_maildirs(Settings(maildir=f"{root}/{template}", username_case=case))
+    lines = unreachable_maildirs(Settings(maildir=f"{root}/{template}", username_case=case))
     return [line.replace(f"{root}/", "") for line in lines]
 
 
@@ -255,9 +255,9 @@ def test_braces_and_literals_in_a_template_stay(tmp_path):
 
 
 def test_of_many_the_number_is_told(tmp_path):
-    make_folders(tmp_path, *(f"user{n}@X.org" for n in range(LISTED + 2)))
+    make_folders(tmp_path, *(f"user{n}@X.org" for n in range(MAX_LISTED + 2)))
     lines = listed(tmp_path, "{user}")
-    assert len(lines) == LISTED + 1
+    assert len(lines) == MAX_LISTED + 1
     assert lines[-1] == "2 more folders like these"
 
 

@@ -129,7 +129,7 @@ def test_every_key_expires_and_none_holds_what_a_client_sent(redis, connect, mak
         keys = list(client.scan_iter())
         assert {key.split(":")[1] for key in keys} == {
             *["ban", "failures", "user-failures", "seen", "tries", "logins", "sessions", "familiar"],
-            *["under-way", "turn", "blanks"],
+            *["under-way", "turn", "uncounted"],
         }
         familiar = {key for key in keys if key.split(":")[1] == "familiar"}
         assert [key for key in keys if not 0 < client.pttl(key) <= (7 * 24 if key in familiar else 1) * 3_600_000] == []

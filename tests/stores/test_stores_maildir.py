@@ -648,7 +648,7 @@ class TestTheIndex:
         self, store: MaildirStore, three: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(index, "AT_ONCE", 100)
-        monkeypatch.setattr(index, "LONGEST", 1000)
+        monkeypatch.setattr(index, "MAX_OCTETS", 1000)
         (three / index.FILE).write_bytes(b"x" * 1001)
         with caplog.at_level(logging.WARNING):
             assert ids(store) == [ONE, TWO, THREE]

@@ -87,9 +87,9 @@ def test_a_mount_that_was_slow_waits_for_a_while(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(mounts, "monotonic", lambda: now[0])
     monkeypatch.setattr(mounts, "SLOW_SECONDS", 0.05)
     mount = Mount("/", "ext4")
-    assert not mount.took(0.05)
+    assert not mount.record_duration(0.05)
     assert not mount.waits()
-    assert mount.took(0.051)
+    assert mount.record_duration(0.051)
     assert mount.waits()
     now[0] += mounts.SLOW_FOR
     assert not mount.waits()

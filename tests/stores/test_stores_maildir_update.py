@@ -19,7 +19,7 @@ from store_contract import MESSAGE, contents, remove, scan
 
 from geventpop3.errors import NoSuchMessage, Refusal, RemovalIncomplete, StoreUnavailable
 from geventpop3.stores.maildir import MaildirStore, index, journal, listing
-from geventpop3.stores.maildir.maildrop import BEGUN, NOTHING_REMOVED, UNCERTAIN
+from geventpop3.stores.maildir.maildrop import NOTHING_REMOVED, REMOVAL_INCOMPLETE, REMOVAL_UNCERTAIN
 from geventpop3.stores.maildir.names import base_of, shared_unique_id, unique_id
 from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.maildir.removal import Marked
@@ -224,7 +224,7 @@ class TestAFaultAtEveryStep:
         self, tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         world = World(tmp_path)
-        monkeypatch.setattr(journal, "MOST", 2)
+        monkeypatch.setattr(journal, "MAX_MESSAGES", 2)
         world.session()
         assert ("rename", f"{journal.FILE}.tmp") not in kernel.calls
         world.check(marked_left={0})
@@ -428,7 +428,7 @@ class TestTheReplyToQuitIsTrueAtEveryLaterLogin:
         exact = said[NOTHING_REMOVED] + said["some deleted messages not removed: 1 message left"]
         if extent == "once" and code not in journal.FULL:
             assert exact >= (4 if len(marked) == 1 else 12)
-            assert said[BEGUN] + said[UNCERTAIN] <= 26
+            assert said[REMOVAL_INCOMPLETE] + said[REMOVAL_UNCERTAIN] <= 26
 
     def fault(self, step: int, code: int, extent: str) -> Callable[[int, str, Any], None]:
         failed: list[tuple[str, str]] = []
@@ -484,7 +484,7 @@ class TestTheReplyToQuitIsTrueAtEveryLaterLogin:
         elif said == NOTHING_REMOVED:
             claimed = {len(marked)}
         else:
-            assert said in (BEGUN, UNCERTAIN, StoreUnavailable.default_text)
+            assert said in (REMOVAL_INCOMPLETE, REMOVAL_UNCERTAIN, StoreUnavailable.default_text)
             assert str(world.path) in str(refused.detail)
             claimed = set(range(len(marked) + 1))
         for cut in disk.after_cuts(world.path):

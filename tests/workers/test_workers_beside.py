@@ -328,8 +328,8 @@ def test_a_mistake_ends_gunicorn_with_a_line_that_says_what_to_do(site, refused,
 @pytest.mark.parametrize(
     ("listen", "complaint"),
     [
-        ("127.0.0.1:1110", r"one place: a list of them is wanted, \['127.0.0.1:1110'\]"),
-        ([], "no place to listen at"),
+        ("127.0.0.1:1110", r"give a list, \['127.0.0.1:1110'\]"),
+        ([], "listen is empty"),
         (["localhost"], "HOST:PORT"),
     ],
 )

@@ -131,10 +131,13 @@ def test_tls_comes_first_at_the_ports_that_the_settings_say(site: Site) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--user=nobody"], "user: has no effect without workers: give --workers N too, or leave it out (from --user)"),
+        (
+            ["--user=nobody"],
+            "user: has no effect without workers: add --workers N, or remove this setting (from --user)",
+        ),
         (
             ["--pid-file=pid"],
-            "pid-file: has no effect without workers: give --workers N too, or leave it out (from --pid-file)",
+            "pid-file: has no effect without workers: add --workers N, or remove this setting (from --pid-file)",
         ),
         (["--workers=2", "--user=no-such"], "user: the user 'no-such' does not exist on this machine (from --user)"),
         (

@@ -77,7 +77,7 @@ def test_of_workers_that_are_too_many_only_those_leave_the_oldest_first(site: Si
 
 def test_workers_that_die_young_are_waited_for_a_while_and_then_replaced(site: Site) -> None:
     site.start(site.command("serve", workers=1))
-    waited = "workers end soon after they began; the next one begins in 1 seconds"
+    waited = "workers exit soon after their start; the next one starts in 1 seconds"
     for _ in range(2):
         (victim,) = site.settled(1)
         site.send(signal.SIGKILL, victim)

@@ -21,7 +21,7 @@ from workers_server import make
 from workers_site import SECONDS, Site, until
 
 from geventpop3.errors import ConfigError
-from geventpop3.workers import aside, bind, serve
+from geventpop3.workers import bind, in_native_thread, serve
 
 NOBODY = "nobody"
 STRANGER = 3_000_017  # a number that no account has
@@ -316,5 +316,5 @@ def test_no_thread_is_left_when_aside_returns() -> None:
         return {threading.get_native_id(), gevent.get_hub().threadpool.apply(threading.get_native_id)}
 
     for _ in range(100):
-        left = {number for number in aside(work) if Path(f"/proc/self/task/{number}").exists()}
+        left = {number for number in in_native_thread(work) if Path(f"/proc/self/task/{number}").exists()}
         assert left == set()

@@ -22,7 +22,7 @@ from geventpop3.auth.mechanisms.dialogue import (
     Dialogue,
     LookUp,
     Request,
-    proven,
+    identity_of,
 )
 from geventpop3.auth.mechanisms.mechanism import (
     BINDING,
@@ -70,7 +70,7 @@ def _run(context: Context, hash_name: str, binds: bool) -> Dialogue:
     if signature is None or not is_bound or not hmac.compare_digest(final_nonce, nonce):
         raise CredentialsRejected(name)
 
-    identity = yield from proven(name, authorization)
+    identity = yield from identity_of(name, authorization)
     # RFC 5034 section 4: "POP3 does not allow for additional data to be sent with a message indicating a successful
     # outcome". So the signature is sent in a challenge; the client checks it and sends an empty response.
     if (yield from Challenge(b"v=" + _base64(signature))):

@@ -31,10 +31,10 @@ log = logging.getLogger("geventpop3.auth")
 TOKEN_OCTETS = 16 << 10
 """Maximum octets of a token."""
 
-CACHED = 10_000
+MAX_CACHED_TOKENS = 10_000
 """Maximum number of tokens whose introspection is remembered."""
 
-READ = ("email_verified", "scope", "scp")
+READ_CLAIMS = ("email_verified", "scope", "scp")
 """Claims that are read beside the owner's."""
 
 Policy = Callable[[str, str], str | None]
@@ -241,10 +241,10 @@ class IntrospectionVerifier(TokenVerifier):
             raise TokenRefused("the audience is not the expected one")
         if self._issuer is not None and claims.get("iss") != self._issuer:
             raise TokenRefused("the issuer is not the expected one")
-        kept = {claim: claims[claim] for claim in (self._owner_claim, *READ) if claim in claims}
+        kept = {claim: claims[claim] for claim in (self._owner_claim, *READ_CLAIMS) if claim in claims}
         with self._lock:
             self._cache.pop(digest, None)
-            while len(self._cache) >= CACHED:
+            while len(self._cache) >= MAX_CACHED_TOKENS:
                 del self._cache[next(iter(self._cache))]
             self._cache[digest] = (min(expires, now + self._cache_seconds), kept)
         return kept

@@ -24,7 +24,7 @@ class Argon2idSecret(WritableSecret):
     label = "ARGON2ID"
     # 19 MiB and 30 ms of one processor core in 2026: the minimum that OWASP recommends, because a POP3 client logs in
     # every few minutes, all day.
-    fresh = (2, 19456, 1)
+    new_parameters = (2, 19456, 1)
 
     salt: bytes
     digest: bytes
@@ -54,7 +54,7 @@ class Argon2idSecret(WritableSecret):
 
     @classmethod
     def create(cls, password: bytes) -> Self:
-        blank = cls(os.urandom(16), bytes(32), *cls.fresh)
+        blank = cls(os.urandom(16), bytes(32), *cls.new_parameters)
         return replace(blank, digest=blank.derive(password))
 
     @property

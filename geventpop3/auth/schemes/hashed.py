@@ -50,7 +50,7 @@ class WritableSecret(HashedSecret):
     label: ClassVar[str]
     """Label of the written text; Dovecot knows it."""
 
-    fresh: ClassVar[tuple[int, ...]]
+    new_parameters: ClassVar[tuple[int, ...]]
     """Cost parameters of new secrets."""
 
     @classmethod
@@ -61,7 +61,7 @@ class WritableSecret(HashedSecret):
     @classmethod
     @abstractmethod
     def create(cls, password: bytes) -> Self:
-        """Return a new secret with a new salt and the parameters in ``fresh``."""
+        """Return a new secret with a new salt and the parameters in ``new_parameters``."""
 
     @property
     @abstractmethod
@@ -78,14 +78,14 @@ class WritableSecret(HashedSecret):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SaltedSecret(WritableSecret):
-    """A secret with a salt, hashed as its text stands, a digest, and parameters; ``fresh`` has those of new secrets."""
+    """A secret with a salt, hashed as its text stands, a digest and parameters; new secrets have ``new_parameters``."""
 
     salt: bytes
     digest: bytes
 
     @classmethod
     def create(cls, password: bytes) -> Self:
-        blank = cls(itoa64.fresh_salt(), b"", *cls.fresh)
+        blank = cls(itoa64.fresh_salt(), b"", *cls.new_parameters)
         return replace(blank, digest=blank.derive(password))
 
 

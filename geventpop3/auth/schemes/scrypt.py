@@ -22,7 +22,11 @@ class ScryptSecret(SaltedSecret):
     """
 
     label = "CRYPT"
-    fresh = (14, 8, 1)  # 16 MiB and 50 ms of one processor core in 2026: the paper's choice for interactive logins
+    new_parameters = (
+        14,
+        8,
+        1,
+    )  # 16 MiB and 50 ms of one processor core in 2026: the paper's choice for interactive logins
 
     log_n: int
     r: int

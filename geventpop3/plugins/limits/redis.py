@@ -23,11 +23,11 @@ from geventpop3.plugins.limits import redis_scripts
 from geventpop3.plugins.limits.home import HomeGreenlet
 from geventpop3.plugins.limits.ledger import Entry, Failure, MemoryLedger, Reason
 from geventpop3.plugins.limits.rules import (
-    BLANK_SECONDS,
-    BLANKS,
+    ASK_AGAIN_SECONDS,
     FAMILIAR_ADDRESSES,
     FAMILIAR_SECONDS,
-    TICK,
+    MAX_UNCOUNTED,
+    UNCOUNTED_SECONDS,
     UNDER_WAY_SECONDS,
     WAITING_SECONDS,
     Rules,
@@ -135,18 +135,18 @@ class RedisLedger:
         )
 
     def settled(self, address: str, user: str, session: str) -> None:
-        keys = [f"under-way:{user}", f"blanks:{address}"]
-        if self._run(self._settled, keys, [user, session, BLANKS, _ms(BLANK_SECONDS)]) is None:
+        keys = [f"under-way:{user}", f"uncounted:{address}"]
+        if self._run(self._settled, keys, [user, session, MAX_UNCOUNTED, _ms(UNCOUNTED_SECONDS)]) is None:
             self._spare.settled(address, user, session)
 
     def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
         keys = [f"ban:{address}", f"seen:{fingerprint}", f"failures:{address}"]
-        keys += [f"user-failures:{user}", f"under-way:{user}", f"blanks:{address}"]
+        keys += [f"user-failures:{user}", f"under-way:{user}", f"uncounted:{address}"]
         kept = [rules.failures_kept, rules.user_failures_kept]
         ban = [rules.ban_after or 0, _ms(rules.ban_seconds)]
         login = [address, user, fingerprint]
-        blanks = [BLANKS, _ms(BLANK_SECONDS)]
-        answer = self._run(self._failed, keys, [_ms(rules.window), *login, *kept, *ban, session, *blanks])
+        uncounted = [MAX_UNCOUNTED, _ms(UNCOUNTED_SECONDS)]
+        answer = self._run(self._failed, keys, [_ms(rules.window), *login, *kept, *ban, session, *uncounted])
         if answer is None:
             return self._spare.failed(rules, address, user, fingerprint, session)
         counted, banned, user_failures = answer
@@ -154,7 +154,7 @@ class RedisLedger:
 
     def entered(self, rules: Rules, address: str, user: str, owner: str, session: str) -> Entry:
         keys = [f"sessions:{owner}", f"logins:{owner}", f"failures:{address}"]
-        keys += [f"user-failures:{user}", f"under-way:{user}", f"familiar:{user}", f"blanks:{address}"]
+        keys += [f"user-failures:{user}", f"under-way:{user}", f"familiar:{user}", f"uncounted:{address}"]
         login = [address, user, session]
         most = [rules.user_sessions or 0, rules.user_logins_per_minute or 0]
         familiar = [_ms(FAMILIAR_SECONDS), FAMILIAR_ADDRESSES]
@@ -287,10 +287,20 @@ def _standing_of(
     """Return the keys and the arguments of the script that looks up a standing."""
     keys = [f"ban:{address}", f"tries:{address}", f"failures:{address}"]
     keys += [f"user-failures:{user}", f"familiar:{user}", f"under-way:{user}", f"turn:{user}"]
-    keys.append(f"blanks:{address}")
+    keys.append(f"uncounted:{address}")
     most = rules.address_logins_per_minute or 0
     login: list[str | int] = [most if trying else 0, address, session if user else ""]
-    kept = map(_ms, (rules.user_patience, FAMILIAR_SECONDS, UNDER_WAY_SECONDS, WAITING_SECONDS, BLANK_SECONDS, TICK))
+    kept = map(
+        _ms,
+        (
+            rules.user_patience,
+            FAMILIAR_SECONDS,
+            UNDER_WAY_SECONDS,
+            WAITING_SECONDS,
+            UNCOUNTED_SECONDS,
+            ASK_AGAIN_SECONDS,
+        ),
+    )
     delays = [len(rules.delays), *map(_ms, [*rules.delays, *rules.user_delays])]
     return keys, [_ms(rules.window), *login, *kept, _ms(waited), *delays]
 

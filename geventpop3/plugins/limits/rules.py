@@ -22,13 +22,13 @@ UNDER_WAY_SECONDS = 120.0
 WAITING_SECONDS = 10.0
 """Seconds for which a waiting try keeps its place after the time at which it was to ask again."""
 
-TICK = 0.25
+ASK_AGAIN_SECONDS = 0.25
 """Seconds after which a try asks again if the one before it is about to go on."""
 
-BLANK_SECONDS = 600.0
+UNCOUNTED_SECONDS = 600.0
 """Seconds for which a try that came to nothing puts those of its address behind others."""
 
-BLANKS = 20
+MAX_UNCOUNTED = 20
 """Maximum of such tries of one address; the latest count."""
 
 

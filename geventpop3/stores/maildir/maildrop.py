@@ -22,14 +22,14 @@ from geventpop3.errors import NoSuchMessage, RemovalIncomplete, StoreBroken, Sto
 from geventpop3.stores.maildir import index as indexes
 from geventpop3.stores.maildir import journal, lock, system
 from geventpop3.stores.maildir.cache import Cache
-from geventpop3.stores.maildir.chunks import CHUNK_OCTETS, Body, Counted, let_go, read_at_hand
+from geventpop3.stores.maildir.chunks import CHUNK_OCTETS, Body, Counted, let_go, read_cached
 from geventpop3.stores.maildir.index import UNKNOWN, Index
 from geventpop3.stores.maildir.listing import Finder, fingerprint, listing
 from geventpop3.stores.maildir.measure import measure
 from geventpop3.stores.maildir.mounts import SLOW_SECONDS, Mount, Mounts
 from geventpop3.stores.maildir.names import is_shared, path_of, shared_as, states_octets
 from geventpop3.stores.maildir.opening import Parts
-from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
+from geventpop3.stores.maildir.removal import Marked, is_transient, unlink_all
 from geventpop3.stores.maildir.roots import Roots
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
 from geventpop3.wire.stuffing import count_octets
@@ -44,9 +44,9 @@ RELIST_AT_ONCE = 1_000
 because it lists again when a message was renamed."""
 
 NOTHING_REMOVED = "no message was removed, try again later"
-BEGUN = "the removal was begun but not completed, a later login may complete it"
-UNCERTAIN = "it is not certain that all deleted messages were removed, log in again to see"
-EARLIER = "an earlier removal must be completed first, try again later"
+REMOVAL_INCOMPLETE = "the removal was begun but not completed, a later login may complete it"
+REMOVAL_UNCERTAIN = "it is not certain that all deleted messages were removed, log in again to see"
+EARLIER_REMOVAL_PENDING = "an earlier removal must be completed first, try again later"
 
 _ALL = frozenset({"scan", "retrieve", "remove", "close"})
 _BEFORE_SCAN = frozenset({"scan", "retrieve", "remove"})
@@ -116,13 +116,13 @@ class MaildirMaildrop(Maildrop):
         finally:
             seconds = monotonic() - began
             if seconds > SLOW_SECONDS:
-                self._mount.took(seconds)
+                self._mount.record_duration(seconds)
                 self._use(index)  # because the next call may need a thread
         size = index.sizes[place]
         doubtful = states_octets(path) and not index.counted[place]
         if size < CHUNK_OCTETS:
             try:
-                content = read_at_hand(fd, size)
+                content = read_cached(fd, size)
             except BaseException:
                 let_go(fd)
                 raise
@@ -130,12 +130,12 @@ class MaildirMaildrop(Maildrop):
                 let_go(fd)
                 if doubtful:
                     if count_octets((content,)) != index.snapshot.octets[place]:
-                        raise self._mistaken(place, path)
+                        raise self._wrong_size(place, path)
                     index.counted[place] = True
                 return (content,)
         body = Body(fd, size, self._path, path)
         if body.intact():
-            return Counted(body, index, place, partial(self._mistaken, place, path)) if doubtful else body
+            return Counted(body, index, place, partial(self._wrong_size, place, path)) if doubtful else body
         body.close()
         self._forget(place)
         raise StoreUnavailable("the message has changed, log in again", detail=f"{self._path!r}: {path!r}")
@@ -154,7 +154,7 @@ class MaildirMaildrop(Maildrop):
                 self._parts.renew()
                 if journal.exists(self._root) and not self._finish_update():
                     raise StoreUnavailable(
-                        EARLIER, detail=f"maildir {self._path!r}: an interrupted UPDATE is not finished"
+                        EARLIER_REMOVAL_PENDING, detail=f"maildir {self._path!r}: an interrupted UPDATE is not finished"
                     )
                 self._update(marked)
         except OSError as error:
@@ -203,13 +203,13 @@ class MaildirMaildrop(Maildrop):
         if known.fingerprint is None or known.fingerprint != fingerprint(self._root):
             found, news = self._list(known)
         self._cache.put(self._path, found)
-        self._tidy(found if news else None)
+        self._clean_up(found if news else None)
         return found
 
     def _list(self, known: Index) -> tuple[Index, bool]:
         """Return the index of the maildir's present content, and whether it is worth writing to the disk."""
         tails, stamp, _ = listing(self._parts)
-        rows, missing = measure(known.unmeasured(tails), self._parts, known.places, self._go_on)
+        rows, missing = measure(known.unmeasured(tails), self._parts, known.places, self._check_interrupted)
         for _ in range(ATTEMPTS):
             if not missing:
                 break
@@ -217,11 +217,11 @@ class MaildirMaildrop(Maildrop):
             later, stamp = listing(self._parts).tails, None
             tails.update(later)
             again = {each: later[each] for each in missing if each in later}
-            more, missing = measure(again, self._parts, known.places, self._go_on)
+            more, missing = measure(again, self._parts, known.places, self._check_interrupted)
             rows += more
         return known.updated(tails, rows, stamp), bool(rows) or stamp is not None
 
-    def _go_on(self) -> None:
+    def _check_interrupted(self) -> None:
         if self._is_interrupted:
             raise StoreUnavailable(detail=f"maildir {self._path!r}: the client disconnected, the scan was stopped")
 
@@ -248,7 +248,7 @@ class MaildirMaildrop(Maildrop):
         logger.warning("the index of maildir %r is too long and is rebuilt", self._path)
         return None
 
-    def _tidy(self, index: Index | None) -> None:
+    def _clean_up(self, index: Index | None) -> None:
         """Remove what a crash may have left and write *index* if given; do nothing if the lock is not free."""
         try:
             if not self._exclusive and not lock.acquire(self._root):
@@ -296,9 +296,9 @@ class MaildirMaildrop(Maildrop):
             self._index = index.without_sizes((place,))
             later = self._index.without_sizes(others)
             self._cache.put(self._path, later)
-            self._tidy(later)
+            self._clean_up(later)
 
-    def _mistaken(self, place: int, path: str) -> StoreUnavailable:
+    def _wrong_size(self, place: int, path: str) -> StoreUnavailable:
         """Return the error for a name that states a wrong size; make the next scan trust no present name."""
         logger.error(
             "maildir %r: the file name %r states a wrong size: the sizes of such messages are determined again",
@@ -327,9 +327,9 @@ class MaildirMaildrop(Maildrop):
                 self._parts.sync()
         except (OSError, StoreBroken) as error:
             # Unlinked files may come back after a power cut; then a journal, if there is one, removes them.
-            raise self._unfinished(BEGUN if journalled else UNCERTAIN, error) from error
+            raise self._unfinished(REMOVAL_INCOMPLETE if journalled else REMOVAL_UNCERTAIN, error) from error
         if journalled and not self._withdraw(doubted=True) and left:
-            raise StoreUnavailable(BEGUN, detail=self._reasons(left))
+            raise StoreUnavailable(REMOVAL_INCOMPLETE, detail=self._reasons(left))
         if len(left) == len(marked):
             raise StoreUnavailable(NOTHING_REMOVED, detail=self._reasons(left))
         if left:
@@ -349,7 +349,7 @@ class MaildirMaildrop(Maildrop):
                     "maildir %r: messages are removed without a journal: a directory has the journal's name", self._path
                 )
                 return False
-            raise self._unfinished(NOTHING_REMOVED if withdrawn else BEGUN, error) from error
+            raise self._unfinished(NOTHING_REMOVED if withdrawn else REMOVAL_INCOMPLETE, error) from error
         return True
 
     def _withdraw(self, *, doubted: bool) -> bool:
@@ -371,13 +371,13 @@ class MaildirMaildrop(Maildrop):
         The caller holds the lock.
         """
         try:
-            return self._finished()
+            return self._replay_journal()
         except (OSError, StoreBroken) as error:
             reason = error.strerror if isinstance(error, OSError) else error.detail
             self._log_unfinished(f"maildir {self._path!r}: {reason}")
             return False
 
-    def _finished(self) -> bool:
+    def _replay_journal(self) -> bool:
         finder = Finder(listing(self._parts))
         try:
             marked = journal.read(finder, self._root)
@@ -390,7 +390,7 @@ class MaildirMaildrop(Maildrop):
             journal.set_aside(self._root)
             return True
         left = unlink_all(marked, self._parts)
-        if any(map(passing, left.values())):
+        if any(map(is_transient, left.values())):
             self._log_unfinished(self._reasons(left))
             return False
         if left:

@@ -82,16 +82,16 @@ _PARTS: dict[str, Callable[[str], str]] = {"user": str, "local": _local, "domain
 def _component(value: str, owner: str) -> str:
     """Return *value* if a directory may have that name. Raises StoreBroken otherwise."""
     if not value or value[0] == "." or "/" in value:
-        raise _no_maildrop(owner, "empty, hidden or more than one path component")
+        raise _invalid_owner(owner, "empty, hidden or more than one path component")
     if value.isascii():
         if not value.isprintable():
-            raise _no_maildrop(owner, "control characters")
+            raise _invalid_owner(owner, "control characters")
     elif any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
-        raise _no_maildrop(owner, "control characters, or octets that are not UTF-8")
+        raise _invalid_owner(owner, "control characters, or octets that are not UTF-8")
     if len(value) * 4 > COMPONENT_OCTETS and len(value.encode("utf-8")) > COMPONENT_OCTETS:
-        raise _no_maildrop(owner, f"longer than {COMPONENT_OCTETS} octets")
+        raise _invalid_owner(owner, f"longer than {COMPONENT_OCTETS} octets")
     return value
 
 
-def _no_maildrop(owner: str, reason: str) -> StoreBroken:
+def _invalid_owner(owner: str, reason: str) -> StoreBroken:
     return StoreBroken("no maildrop can have this name", detail=f"owner {owner[:COMPONENT_OCTETS]!r}: {reason}")

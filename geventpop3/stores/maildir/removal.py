@@ -17,7 +17,7 @@ from geventpop3.stores.maildir.opening import Parts
 
 PASSES = 8
 
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     {
         *(errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT),
         *(errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.EINTR, errno.EAGAIN),
@@ -82,9 +82,9 @@ def unlink_all(marked: Mapping[str, Marked], maildir: Parts) -> dict[str, OSErro
     }
 
 
-def passing(reason: OSError) -> bool:
+def is_transient(reason: OSError) -> bool:
     """Return whether the reason is a fault or load of the system, which may pass, and not a property of the file."""
-    return reason.errno in _PASSING
+    return reason.errno in _TRANSIENT
 
 
 def _is_marked(unique_id: str, marked: Marked, status: os.stat_result, removed: int | None, *, listed: bool) -> bool:

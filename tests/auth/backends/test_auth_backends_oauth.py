@@ -587,7 +587,7 @@ def test_a_refused_token_is_not_remembered(issuer, asking):
 
 
 def test_what_is_remembered_is_bounded_and_holds_no_token(issuer, asking, monkeypatch):
-    monkeypatch.setattr(verifiers, "CACHED", 3)
+    monkeypatch.setattr(verifiers, "MAX_CACHED_TOKENS", 3)
     verifier = asking()
     for number in range(5):
         issuer.active[f"token-{number}"] = active(secret="x" * 1000)

@@ -164,7 +164,7 @@ def converse(*styles, count=None):
     messages = [pam._Message(style, b"?") for style in styles]
     pointers = (ctypes.POINTER(pam._Message) * len(messages))(*map(ctypes.pointer, messages))
     answers = (ctypes.POINTER(pam._Response) * 1)()
-    code = pam._answering(b"secret")(len(messages) if count is None else count, pointers, answers, None)
+    code = pam._conversation_function(b"secret")(len(messages) if count is None else count, pointers, answers, None)
     if code != 0:
         return code, None
     libc = ctypes.CDLL(None)

@@ -278,16 +278,17 @@ def test_a_failure_pays_each_cost_that_was_seen_once(make, costs, name, password
 
 def test_costs_that_are_remembered_are_bounded(make, path, costs, caplog):
     with sqlite3.connect(path) as connection:
-        rows = [(f"user{n}", pbkdf2(b"secret", n)) for n in range(1, sql.COSTS + 3)]
+        rows = [(f"user{n}", pbkdf2(b"secret", n)) for n in range(1, sql.MAX_COSTS + 3)]
         connection.executemany("INSERT INTO users (name, secret) VALUES (?, ?)", rows)
     connection.close()
     users = make(survey="SELECT secret FROM users WHERE name LIKE 'user%'")
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        f"the passwords have {sql.COSTS} different hash costs; failed logins do not imitate more of them, so use fewer"
+        f"the passwords have {sql.MAX_COSTS} different hash costs; "
+        "failed logins do not imitate more of them, so use fewer"
     ]
     users.authenticate("nobody", "secret")
-    assert len(costs) == sql.COSTS
-    assert users.authenticate(f"user{sql.COSTS + 2}", "secret") == f"user{sql.COSTS + 2}"
+    assert len(costs) == sql.MAX_COSTS
+    assert users.authenticate(f"user{sql.MAX_COSTS + 2}", "secret") == f"user{sql.MAX_COSTS + 2}"
 
 
 # The query
