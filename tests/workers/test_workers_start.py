@@ -125,7 +125,7 @@ def test_a_pid_file_names_the_parent_and_keeps_a_second_one_out(site: Site) -> N
     command = site.command("serve", pid_file=str(file))
     site.start(command)
     assert file.read_text().strip() == str(site.pid)
-    said = f"error: pid file {file}: process {site.pid} : stop that process, or name another file"
+    said = f"error: pid file {file}: in use by process {site.pid}: stop that process, or name another file"
     assert _said_by(site, command) == (2, said)
     assert site.end() == 0
     assert not file.exists()
@@ -255,7 +255,7 @@ def test_a_pid_file_that_cannot_be_is_told_before_anything_else(site: Site, file
 def test_only_root_has_workers_of_another_user(monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
     monkeypatch.setattr(os, "getegid", lambda: STRANGER)
-    with pytest.raises(ConfigError, match="only root can have workers of another user or group"):
+    with pytest.raises(ConfigError, match="only root can start workers of another user or group"):
         serve(make, [], workers=1, **wanted)
 
 
