@@ -84,8 +84,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.5, help="length of one run (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; their medians are shown (%(default)s)")
     parser.add_argument("--limit", type=int, default=LIMIT, help="maximum seconds of the whole run (%(default)s)")
-    parser.add_argument("--sessions", type=numbers, default=SESSIONS, help="that stay: numbers, commas between")
-    parser.add_argument("--messages", type=numbers, default=MESSAGES, help="in a maildrop: numbers, commas between")
+    parser.add_argument(
+        "--sessions", type=numbers, default=SESSIONS, help="numbers of silent sessions, separated by commas"
+    )
+    parser.add_argument(
+        "--messages", type=numbers, default=MESSAGES, help="numbers of messages in a maildrop, separated by commas"
+    )
     parser.add_argument("--data", type=Path, default=Path("build/bench"), help="mail and results (%(default)s)")
     parser.add_argument("--plot", type=Path, help="draw the curves into this SVG file; needs matplotlib")
     return parser.parse_args()

@@ -71,12 +71,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of one run (3; quick: 0.8)")
     parser.add_argument("--data", type=Path, default=Path("build/bench"), help="mail and results (%(default)s)")
     parser.add_argument(
-        "--peers", type=_names([peer.name for peer in PEERS]), help="only these scenarios, separated by commas"
+        "--peers", type=_names([peer.name for peer in PEERS]), help="only these peers, separated by commas"
     )
     parser.add_argument(
         "--scenarios",
         type=_names([scenario.name for scenario in SCENARIOS]),
-        help="only these peers, separated by commas",
+        help="only these scenarios, separated by commas",
     )
     parser.add_argument(
         "--probes",
