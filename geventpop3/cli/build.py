@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.cli.build_authenticators import make_authenticator
-from geventpop3.cli.hints import binding, reading
+from geventpop3.cli.hints import bind_errors, file_errors
 from geventpop3.cli.settings import NAMES, Settings
 from geventpop3.cli.tables import Key, read_table
 from geventpop3.cli.trial import run_with_timeout
@@ -107,7 +107,7 @@ def make_store(settings: Settings) -> MaildirStore:
             durable=settings.durable,
             create=settings.create_maildirs,
         )
-        with reading(store.fixed, f"mkdir -p {shlex.quote(store.fixed)}"):
+        with file_errors(store.fixed, f"mkdir -p {shlex.quote(store.fixed)}"):
             os.stat(os.path.join(store.fixed, "."))
         return store
 
@@ -117,7 +117,7 @@ def listening(settings: Settings) -> Listening:
     with contextlib.ExitStack() as opened:
         bound: dict[str, list[Any]] = {"listen": [], "tls_listen": []}
         for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
-            with binding(settings, name):
+            with bind_errors(settings, name):
                 bound[name] += [opened.enter_context(bind(parse_address(text))) for text in texts]
         opened.pop_all()
         return bound["listen"], bound["tls_listen"]
@@ -133,7 +133,7 @@ def _fake_salt_key(settings: Settings) -> bytes | None:
     path = settings.fake_salt_key_file
     if path is None:
         return None
-    with settings.errors_of("fake_salt_key_file"), reading(path, f"head -c 32 /dev/urandom > {shlex.quote(path)}"):
+    with settings.errors_of("fake_salt_key_file"), file_errors(path, f"head -c 32 /dev/urandom > {shlex.quote(path)}"):
         with open(path, "rb") as file:
             octets = file.read(FAKE_SALT_KEY_OCTETS.stop)
         if len(octets) not in FAKE_SALT_KEY_OCTETS:

@@ -25,7 +25,7 @@ from geventpop3.auth.oauth.verifiers import IntrospectionVerifier, JwtVerifier, 
 from geventpop3.auth.pam import PamAuthenticator
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import MARKERS, SqlAuthenticator
-from geventpop3.cli.hints import reading
+from geventpop3.cli.hints import file_errors
 from geventpop3.cli.settings import NAMES, Settings
 from geventpop3.cli.tables import Key, read_table
 from geventpop3.cli.trial import masked, run_with_timeout, secrets_of
@@ -100,7 +100,7 @@ def _select_builder(ways: Sequence[Builder], given: set[str]) -> Builder:
 
 def _passwords(given: Given) -> Authenticator:
     path = given["path"]
-    with reading(path, f"geventpop3 passwd {shlex.quote(path)} USER"):
+    with file_errors(path, f"geventpop3 passwd {shlex.quote(path)} USER"):
         return PasswordFile(**given)
 
 

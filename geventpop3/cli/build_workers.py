@@ -8,7 +8,7 @@ from functools import partial
 from typing import NoReturn
 
 from geventpop3.cli.build import Listening, make_server, no_sockets
-from geventpop3.cli.hints import binding
+from geventpop3.cli.hints import bind_errors
 from geventpop3.cli.settings import Settings
 from geventpop3.errors import ConfigError
 from geventpop3.server.addresses import parse_address
@@ -66,7 +66,7 @@ def serve_with_workers(settings: Settings, load: Callable[[], Settings]) -> NoRe
     descriptors: list[int] = []
     if not workers.inherits():
         for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
-            with binding(settings, name):
+            with bind_errors(settings, name):
                 descriptors += workers.bind(texts)
     workers.serve(
         build,

@@ -16,7 +16,7 @@ from geventpop3.auth.passwd import PasswordFile
 from geventpop3.cli.build import make_server, make_store, no_sockets
 from geventpop3.cli.build_authenticators import make_authenticator
 from geventpop3.cli.build_workers import check_processes
-from geventpop3.cli.hints import say, who
+from geventpop3.cli.hints import print_line, process_user
 from geventpop3.cli.settings import Settings, load
 from geventpop3.cli.trial import run_with_timeout
 from geventpop3.errors import ConfigError, Refusal
@@ -54,11 +54,11 @@ def command(arguments: argparse.Namespace) -> int:
         log.warning("%s", complaint)
     if arguments.login is not None:
         name = canonical_name(arguments.login, settings.username_case)
-        say(check_maildir(settings, name))
+        print_line(check_maildir(settings, name))
         check_known(authenticator, name, offline=arguments.offline)
     if errors.count:
         raise ConfigError(f"{arguments.file}: has the errors above, although the server would start")
-    return say(f"{arguments.file}: no errors")
+    return print_line(f"{arguments.file}: no errors")
 
 
 def check_maildir(settings: Settings, owner: str) -> str:
@@ -70,9 +70,9 @@ def check_maildir(settings: Settings, owner: str) -> str:
     with settings.errors_of("maildir"), _as_worker(settings):
         found = store.examine(owner)
         if found.complaints:
-            raise ConfigError(f"the Maildir of {owner}, as {who()}: {'; '.join(found.complaints)}")
+            raise ConfigError(f"the Maildir of {owner}, as {process_user()}: {'; '.join(found.complaints)}")
         missing = "; the first login creates what is missing" if found.missing else ""
-        return f"the Maildir of {owner}, as {who()}: {found.path}{missing}"
+        return f"the Maildir of {owner}, as {process_user()}: {found.path}{missing}"
 
 
 def check_known(authenticator: Authenticator, name: str, *, offline: bool = False) -> None:

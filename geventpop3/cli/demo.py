@@ -22,7 +22,7 @@ from typing import Any
 
 from geventpop3.auth.passwd import PasswordFile, set_password
 from geventpop3.auth.schemes import hash_password
-from geventpop3.cli.hints import say
+from geventpop3.cli.hints import print_line
 from geventpop3.cli.serve import run
 from geventpop3.cli.settings import load
 from geventpop3.errors import ConfigError
@@ -191,11 +191,11 @@ def command(arguments: argparse.Namespace) -> int:
     given = {"maildir": demo.template, "passwords": demo.passwords, "trace": arguments.trace, **flags}
     settings = load(given, {})
     if arguments.listen is None and _is_taken(settings.listen[0]):
-        say(f"{settings.listen[0]} is in use, so another port was selected.")
+        print_line(f"{settings.listen[0]} is in use, so another port was selected.")
         settings = dataclasses.replace(settings, listen=("127.0.0.1:0",))
 
     def ready(pop3d: POP3Server) -> None:
-        say(instructions(demo, pop3d.getsockname()))
+        print_line(instructions(demo, pop3d.getsockname()))
 
     return run(settings, ready)
 

@@ -19,7 +19,7 @@ _OF_ADDRESSES = {
 
 
 @contextmanager
-def binding(settings: Settings, name: str) -> Iterator[None]:
+def bind_errors(settings: Settings, name: str) -> Iterator[None]:
     """Convert an OSError of ``bind`` into a ConfigError with advice that names the setting."""
     with settings.errors_of(name):
         try:
@@ -29,7 +29,7 @@ def binding(settings: Settings, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def reading(path: str, how_to_make: str) -> Iterator[None]:
+def file_errors(path: str, how_to_make: str) -> Iterator[None]:
     """Convert a ConfigError or OSError into a ConfigError with advice about the file *path*."""
     try:
         yield
@@ -39,7 +39,7 @@ def reading(path: str, how_to_make: str) -> Iterator[None]:
         raise ConfigError(f"{path}: {error.strerror}{_of_file(path, how_to_make)}") from None
 
 
-def who() -> str:
+def process_user() -> str:
     """Return the user of this process, for messages."""
     try:
         return f"the user {pwd.getpwuid(os.geteuid()).pw_name}"
@@ -52,7 +52,7 @@ def _of_address(error: OSError) -> str:
         return _OF_ADDRESSES.get(error.errno or 0, "")
     is_path = str(error.filename).startswith("unix:")
     need = "its directory must be writable" if is_path else "a port below 1024 needs root or CAP_NET_BIND_SERVICE"
-    return f"; {need}, and this process runs as {who()}"
+    return f"; {need}, and this process runs as {process_user()}"
 
 
 def _of_file(path: str, how_to_make: str) -> str:
@@ -61,11 +61,11 @@ def _of_file(path: str, how_to_make: str) -> str:
     except FileNotFoundError:
         return f"; create it with: {how_to_make}"
     except OSError:
-        return f"; this process runs as {who()}"
-    return "" if os.access(path, os.R_OK) else f"; {who()} must be able to read it"
+        return f"; this process runs as {process_user()}"
+    return "" if os.access(path, os.R_OK) else f"; {process_user()} must be able to read it"
 
 
-def say(text: str) -> int:
+def print_line(text: str) -> int:
     """Write a line to standard output and flush it; return the exit status of success."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -13,7 +13,7 @@ from typing import Any
 from geventpop3.auth.mechanisms import text
 from geventpop3.auth.passwd import BYTE_ORDER_MARK, check_name, delete_user, set_password
 from geventpop3.auth.schemes import NAMES, default_scheme, hash_password
-from geventpop3.cli.hints import reading, say
+from geventpop3.cli.hints import file_errors, print_line
 from geventpop3.errors import AuthenticationFailed, ConfigError, StoreBroken
 from geventpop3.stores.maildir.paths import Template
 
@@ -49,9 +49,9 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.delete:
         if not delete_user(path, name):
             raise ConfigError(f"{path}: the user {name!r} does not exist")
-        return say(f"{name}: removed")
+        return print_line(f"{name}: removed")
     folder = os.path.dirname(os.path.abspath(path))
-    with reading(folder, f"mkdir -p {shlex.quote(folder)}"):
+    with file_errors(folder, f"mkdir -p {shlex.quote(folder)}"):
         os.stat(folder)
     password = _password_from_stdin() if arguments.stdin else _ask_password(name)
     try:
@@ -65,7 +65,7 @@ def command(arguments: argparse.Namespace) -> int:
         Template("/{user}").path(name)
     except StoreBroken as error:
         sys.stderr.write(f"geventpop3: warning: this user cannot have a Maildir: {error.detail}\n")
-    return say(f"{name}: {'added' if is_new else 'changed'} ({scheme})")
+    return print_line(f"{name}: {'added' if is_new else 'changed'} ({scheme})")
 
 
 def _password_from_stdin() -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.cli import values
-from geventpop3.cli.tables import by_name, shown
+from geventpop3.cli.tables import by_name, file_key
 from geventpop3.cli.values import Check, did_you_mean
 from geventpop3.errors import ConfigError
 from geventpop3.owners import USERNAME_CASES
@@ -54,7 +54,7 @@ class Setting:
 def _addresses(value: Any) -> tuple[str, ...]:
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not given or not all(isinstance(each, str) for each in given):
-        raise ConfigError(f"{values.shown(value)} is not HOST:PORT or a list of them, such as 127.0.0.1:1110")
+        raise ConfigError(f"{values.described(value)} is not HOST:PORT or a list of them, such as 127.0.0.1:1110")
     for each in given:
         parse_address(each)
     return tuple(given)
@@ -327,7 +327,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
         elif name in in_file:
             given, origins[name] = in_file[name], cast("str", path)
         elif field.default is dataclasses.MISSING:
-            raise ConfigError(f"{shown(name)}: {_misplaced_key_advice(name, in_file, path) or _required_text(name)}")
+            raise ConfigError(f"{file_key(name)}: {_misplaced_key_advice(name, in_file, path) or _required_text(name)}")
         else:
             continue
         try:
@@ -398,4 +398,4 @@ def _required_text(name: str) -> str:
 
 
 def _setting_error(name: str, text: str, origin: str) -> ConfigError:
-    return ConfigError(f"{shown(name)}: {text} (from {origin})")
+    return ConfigError(f"{file_key(name)}: {text} (from {origin})")

@@ -21,8 +21,8 @@ Check = Callable[[Any], Any]
 def text(value: Any) -> str:
     """Return the text unless it is empty."""
     if isinstance(value, str):
-        return _check_text(value, f"{shown(value)} ")
-    raise ConfigError(f"{shown(value)} is not a string" + (": write it in quotes" if _is_number(value) else ""))
+        return _check_text(value, f"{described(value)} ")
+    raise ConfigError(f"{described(value)} is not a string" + (": write it in quotes" if _is_number(value) else ""))
 
 
 def secret(value: Any) -> str:
@@ -35,7 +35,7 @@ def secret(value: Any) -> str:
 def hostname(value: Any) -> str:
     """Return the name of a host."""
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", value) is None:
-        raise ConfigError(f"{shown(value)} is not a host name")
+        raise ConfigError(f"{described(value)} is not a host name")
     return value
 
 
@@ -43,7 +43,7 @@ def switch(value: Any) -> bool:
     """Return a boolean."""
     if not isinstance(value, bool):
         hint = ": write it without quotes" if value in ("true", "false") else ""
-        raise ConfigError(f"{shown(value)} is neither true nor false{hint}")
+        raise ConfigError(f"{described(value)} is neither true nor false{hint}")
     return value
 
 
@@ -71,7 +71,7 @@ def delay(value: Any) -> float:
 def delays(value: Any) -> tuple[float, ...]:
     """Return a sequence of delays in seconds, which may be empty."""
     if not isinstance(value, list):
-        raise ConfigError(f"{shown(value)} is not a list of seconds, such as [0, 1, 2.5]")
+        raise ConfigError(f"{described(value)} is not a list of seconds, such as [0, 1, 2.5]")
     return tuple(map(delay, value))
 
 
@@ -101,7 +101,7 @@ def one_of(*names: str) -> Check:
     def check(value: Any) -> str:
         if value not in names:
             hint = did_you_mean(value, names) if isinstance(value, str) else ""
-            raise ConfigError(f"{shown(value)} is not one of {', '.join(names)}{hint}")
+            raise ConfigError(f"{described(value)} is not one of {', '.join(names)}{hint}")
         return cast("str", value)
 
     return check
@@ -111,7 +111,7 @@ def texts(value: Any) -> tuple[str, ...]:
     """Return the texts of a list, or a single text as a tuple."""
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not given:
-        raise ConfigError(f"{shown(value)} is not a string or a list of strings")
+        raise ConfigError(f"{described(value)} is not a string or a list of strings")
     return tuple(map(text, given))
 
 
@@ -147,7 +147,7 @@ def tables(value: Any) -> tuple[Mapping[str, Any], ...]:
 # Error texts
 
 
-def shown(value: Any) -> str:
+def described(value: Any) -> str:
     """Return a value as in the file, with its kind for a text or list; of a table only the kind."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -173,7 +173,7 @@ def kind(value: Any) -> str:
 
 def _number_error(value: Any, complaint: str) -> ConfigError:
     is_quoted = isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value) is not None
-    return ConfigError(f"{shown(value)} {complaint}" + (": write it without quotes" if is_quoted else ""))
+    return ConfigError(f"{described(value)} {complaint}" + (": write it without quotes" if is_quoted else ""))
 
 
 def _whole(value: Any, least: int, complaint: str) -> int:

@@ -39,17 +39,17 @@ SETTINGS = load({"maildir": "/m/{user}", "passwords": "/p"}, {})
     ],
 )
 def test_an_address_that_cannot_be_bound_is_told_with_what_to_do(number, place, words):
-    with pytest.raises(ConfigError, match="^listen: " + re.escape(words)), hints.binding(SETTINGS, "listen"):
+    with pytest.raises(ConfigError, match="^listen: " + re.escape(words)), hints.bind_errors(SETTINGS, "listen"):
         raise OSError(number, os.strerror(number), place)
 
 
 def test_what_fails_without_a_word_of_the_system_is_told_as_it_is():
-    with pytest.raises(ConfigError, match=r"^listen: None: odd"), hints.binding(SETTINGS, "listen"):
+    with pytest.raises(ConfigError, match=r"^listen: None: odd"), hints.bind_errors(SETTINGS, "listen"):
         raise OSError("odd")
 
 
 def said(path, error):
-    with pytest.raises(ConfigError) as caught, hints.reading(str(path), "make it"):
+    with pytest.raises(ConfigError) as caught, hints.file_errors(str(path), "make it"):
         raise error
     return str(caught.value)
 
@@ -67,11 +67,11 @@ def test_a_file_that_may_not_be_read_is_told_with_who_would_read_it(tmp_path, mo
     assert said(path, ConfigError("odd")) == "odd"
     monkeypatch.setattr(hints.os, "access", lambda path, mode: False)
     denied = PermissionError(errno.EACCES, "Permission denied")
-    assert said(path, denied) == f"{path}: Permission denied; {hints.who()} must be able to read it"
+    assert said(path, denied) == f"{path}: Permission denied; {hints.process_user()} must be able to read it"
     inside = path / "in what is no folder"
-    assert said(inside, ConfigError("odd")) == f"odd; this process runs as {hints.who()}"
+    assert said(inside, ConfigError("odd")) == f"odd; this process runs as {hints.process_user()}"
 
 
 def test_who_has_no_account_is_a_number(monkeypatch):
     monkeypatch.setattr(hints.os, "geteuid", lambda: 3_000_017)
-    assert hints.who() == "the user 3000017"
+    assert hints.process_user() == "the user 3000017"
