@@ -194,7 +194,7 @@ def _octets(text: str) -> bytes:
 def _unescape(octets: bytes) -> bytes:
     plain = _ESCAPE.sub(b"", octets)
     if b"\\" in plain:
-        raise ScriptError(r"a backslash in a string must begin \r \n \t \0 \" \\ or \xHH")
+        raise ScriptError(r"a backslash in a string must begin one of \r \n \t \0 \" \\ or \xHH")
     return _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()) if found[1] else _ESCAPES[found[2]], octets)
 
 
