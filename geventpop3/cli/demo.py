@@ -22,7 +22,7 @@ from typing import Any
 
 from geventpop3.auth.passwd import PasswordFile, set_password
 from geventpop3.auth.schemes import hash_password
-from geventpop3.cli.hints import say
+from geventpop3.cli.hints import print_line
 from geventpop3.cli.serve import run
 from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError
@@ -78,7 +78,7 @@ def instructions(demo: Demo, address: tuple[str, int] | str) -> str:
     """Return commands for another terminal, ready to copy, for a server that listens at *address*."""
     password = demo.password or "PASSWORD"
     what = f"{demo.messages} message{'' if demo.messages == 1 else 's'}"
-    secret = f"password {password}" if demo.password else f"the password that {demo.passwords} has for her"
+    secret = f"password {password}" if demo.password else f"the password in {demo.passwords}"
     if isinstance(address, str):
         return f"Serving {what} of {USER} ({secret}) at unix:{address}\nCtrl-C stops it."
     host, port = address
@@ -172,12 +172,14 @@ def _deliver(maildir: Path, number: int, message: bytes) -> None:
 
 def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     """Add ``demo`` to the *commands* of a parser; *layout* is that of its help."""
-    parser = commands.add_parser("demo", help="make a maildrop of real messages and serve it", **layout)
-    parser.add_argument("folder", metavar="DIR", help="where; what is in it already stays")
-    about = "where to listen; default 127.0.0.1:1110, or any free port"
+    parser = commands.add_parser("demo", help="create a maildrop with sample messages and serve it", **layout)
+    parser.add_argument("folder", metavar="DIR", help="directory of the maildrop; existing files stay")
+    about = "address to listen at; default 127.0.0.1:1110, or a free port if that is in use"
     parser.add_argument("--listen", metavar="HOST:PORT", help=about)
-    parser.add_argument("--messages", metavar="N", default=str(MESSAGES), help=f"how many messages; default {MESSAGES}")
-    parser.add_argument("--trace", action="store_true", help="log the dialogue of every session, passwords masked")
+    parser.add_argument(
+        "--messages", metavar="N", default=str(MESSAGES), help=f"number of messages; default {MESSAGES}"
+    )
+    parser.add_argument("--trace", action="store_true", help="log the dialogue of every session, with passwords masked")
     parser.set_defaults(run=command)
 
 
@@ -189,11 +191,11 @@ def command(arguments: argparse.Namespace) -> int:
     given = {"maildir": demo.template, "passwords": demo.passwords, "trace": arguments.trace, **flags}
     settings = load_settings(given, {})
     if arguments.listen is None and _is_taken(settings.listen[0]):
-        say(f"{settings.listen[0]} is taken, so this is another port.")
+        print_line(f"{settings.listen[0]} is in use, so another port was selected.")
         settings = dataclasses.replace(settings, listen=("127.0.0.1:0",))
 
     def ready(pop3d: POP3Server) -> None:
-        say(instructions(demo, pop3d.getsockname()))
+        print_line(instructions(demo, pop3d.getsockname()))
 
     return run(settings, ready)
 

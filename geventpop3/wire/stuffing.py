@@ -81,8 +81,8 @@ except ImportError:
 
 def not_octets(chunk: object) -> HandedOverError:
     """Return the error for a chunk of a body that is not bytes; it shows no part of the chunk."""
-    hint = "encode it" if isinstance(chunk, str) else "make bytes of it"
-    return HandedOverError(f"a chunk of a body is bytes, not {type(chunk).__name__}: {hint}")
+    hint = "encode it" if isinstance(chunk, str) else "convert it to bytes"
+    return HandedOverError(f"a chunk of a body must be bytes, not {type(chunk).__name__}: {hint}")
 
 
 class Encoder:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from geventpop3.cli.build import listening, nowhere
+from geventpop3.cli.build import listening, no_sockets
 from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError
 
@@ -21,7 +21,7 @@ def test_there_is_a_socket_for_each_address(tmp_path):
     finally:
         for sock in (*plain, *tls):
             sock.close()
-    assert nowhere(load_settings(given, {})) == ([], [])
+    assert no_sockets(load_settings(given, {})) == ([], [])
 
 
 def test_if_one_cannot_be_none_stays_open(tmp_path):

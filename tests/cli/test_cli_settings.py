@@ -123,9 +123,9 @@ def test_every_setting_can_come_from_the_file(file):
     ("line", "complaint"),
     [
         ('proxy = "192.0.2.1/24"', "proxy: 192.0.2.1/24 has host bits set"),
-        ('auth = ["PLAIN", "BOGUS"]', "auth: the text 'BOGUS' is not one of EXTERNAL,"),
-        ("tls-cert = 3", "tls-cert: 3 is not a text or a list of them"),
-        ('tls-key = [""]', "tls-key: the text '' is empty"),
+        ('auth = ["PLAIN", "BOGUS"]', "auth: the string 'BOGUS' is not one of EXTERNAL,"),
+        ("tls-cert = 3", "tls-cert: 3 is not a string or a list of strings"),
+        ('tls-key = [""]', "tls-key: the string '' is empty"),
     ],
 )
 def test_what_cannot_be_a_list_of_its_kind_is_refused(file, line, complaint):
@@ -182,7 +182,7 @@ def test_setting_without_a_default_must_be_given(missing, words):
     [
         ("listen", "110", "'110': an address is HOST:PORT"),
         ("listen", " , ", "is not HOST:PORT"),
-        ("hostname", "pop example", "'pop example' is not the name of a host"),
+        ("hostname", "pop example", "'pop example' is not a host name"),
         ("allow_plaintext", "maybe", "'maybe' is neither true nor false"),
         ("autologout", "10m", "'10m' is not a number of seconds"),
         ("autologout", "0", "0 is not a number of seconds, at least 1"),
@@ -196,7 +196,7 @@ def test_setting_without_a_default_must_be_given(missing, words):
         ("max_sessions_per_address", "\u0661", "is not a whole number"),
         ("lock", "both", "'both' is not one of exclusive, none"),
         ("log_level", "INFO", "not one of debug, info, warning, error"),
-        ("maildir", "a\0b", "holds NUL"),
+        ("maildir", "a\0b", "contains NUL"),
         ("expire", "forever", """'forever' is neither a whole number of days nor "never\""""),
         ("expire", "-1", "-1 is neither a whole number of days"),
         ("login_delay", "1.5", "1.5 is not a whole number, 0 or more"),
@@ -227,24 +227,27 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ("listen = []", "listen: the list [] is not HOST:PORT"),
         ('listen = ["127.0.0.1:110", 5]', "is not HOST:PORT or a list"),
         ('listen = ["127.0.0.1:110", "x"]', "listen: 'x': an address is"),
-        ("maildir = 1", "maildir: 1 is not a text"),
-        ('maildir = ""', "maildir: the text '' is empty"),
-        ('max-sessions = "2000"', "the text '2000' is not a whole number, at least 1: write it without quotes (from "),
-        ('login-delay = "1"', "the text '1' is not a whole number, 0 or more: write it without quotes (from "),
+        ("maildir = 1", "maildir: 1 is not a string"),
+        ('maildir = ""', "maildir: the string '' is empty"),
+        (
+            'max-sessions = "2000"',
+            "the string '2000' is not a whole number, at least 1: write it without quotes (from ",
+        ),
+        ('login-delay = "1"', "the string '1' is not a whole number, 0 or more: write it without quotes (from "),
         ('expire = "30"', 'days nor "never": write it without quotes (from '),
-        ('autologout = "ten"', "the text 'ten' is not a number of seconds, at least 1 (from "),
-        ('trace = "true"', "trace: the text 'true' is neither true nor false: write it without quotes"),
-        ("hostname = 12", "hostname: 12 is not the name of a host"),
-        ("user = 12", "user: 12 is not a text: write it in quotes (from "),
-        ("user = true", "user: true is not a text (from "),
+        ('autologout = "ten"', "the string 'ten' is not a number of seconds, at least 1 (from "),
+        ('trace = "true"', "trace: the string 'true' is neither true nor false: write it without quotes"),
+        ("hostname = 12", "hostname: 12 is not a host name"),
+        ("user = 12", "user: 12 is not a string: write it in quotes (from "),
+        ("user = true", "user: true is not a string (from "),
         ('lock = "exclusiv"', "is not one of exclusive, none: did you mean exclusive? (from "),
         ('auth = "scram-sha256"', "did you mean SCRAM-SHA-256? (from "),
         ("proxy = '192.0.2.1/24'", "has host bits set: a network is written as 192.0.2.0/24"),
         ("listen = ':110'", "listen: ':110': the host is missing: 127.0.0.1:110 is this machine alone"),
-        ("limits = 'x'", "limits: is not a table, but a text (from "),
+        ("limits = 'x'", "limits: is not a table, but a string (from "),
         (
             'autologout = "600"',
-            "autologout: the text '600' is not a number of seconds, at least 1: write it without quotes",
+            "autologout: the string '600' is not a number of seconds, at least 1: write it without quotes",
         ),
         ("autologout = true", "autologout: true is not a number of seconds"),
         ("autologout = inf", "autologout: inf is not"),
@@ -258,11 +261,11 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ('"q\\nz" = 1', r"'q\nz': unknown key (from "),
         ("config = 'x'", "'config': unknown key"),
         ("origins = {}", "'origins': unknown key"),
-        ("max-sessions = 1\nmax_sessions = 2", "max-sessions: is there twice"),
+        ("max-sessions = 1\nmax_sessions = 2", "max-sessions: is given twice"),
         ("limits = true", "limits: is not a table"),
         (
             "[authenticator]\nkind = 'pam'",
-            "authenticator: is one table, not a list of them: it begins with [[authenticator]]",
+            "authenticator: is one table, not a list of tables: begin it with [[authenticator]]",
         ),
         ("listen = ['127.0.0.1:1', '0.0.0.0:1']", "listen: 0.0.0.0:1 is part of 127.0.0.1:1, or the other way round"),
         ("listen = ['unix:/s', 'unix:/s']", "listen: unix:/s is listened at twice"),
@@ -284,9 +287,12 @@ def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, tex
     ("text", "words"),
     [
         ("x", "not TOML: "),
-        ("a = 1\na = 2", "Cannot overwrite a value (at end of document); a key is written once in its table"),
-        ("[limits]\n[limits]", "a key is written once in its table"),
-        ("maildir = /srv/mail", "(at line 1, column 11); texts are in quotes; numbers, true and false are not"),
+        ("a = 1\na = 2", "Cannot overwrite a value (at end of document); write each key once in its table"),
+        ("[limits]\n[limits]", "write each key once in its table"),
+        (
+            "maildir = /srv/mail",
+            "(at line 1, column 11); write strings in quotes; numbers, true and false without quotes",
+        ),
         ("max-sessions = " + "9" * 5000, "not TOML: Exceeds the limit"),
         (b"# \xff", "not UTF-8"),
     ],
@@ -308,8 +314,7 @@ def test_a_key_that_is_needed_and_stands_below_a_table_is_found_there(file, name
     path = file(f"{above}{header}\n{name} = '/x/{{user}}'\n")
     with pytest.raises(ConfigError) as caught:
         load_settings({}, {}, path)
-    where = f"stands below {header} in {path}, and is part of that table there"
-    assert str(caught.value) == f"{name}: {where}: it belongs above the first table"
+    assert str(caught.value) == f"{name}: is part of the table {header} in {path}: move it above the first table"
 
 
 def test_addresses_that_can_be_bound_side_by_side_are_taken():
@@ -333,13 +338,13 @@ def test_file_that_is_missing_is_a_config_error(tmp_path):
 
 def test_what_fails_later_is_blamed_on_the_setting_and_its_origin():
     settings = load_settings(NEEDED, {})
-    with pytest.raises(ConfigError) as caught, settings.blamed("passwords"):
+    with pytest.raises(ConfigError) as caught, settings.errors_of("passwords"):
         raise ConfigError("/etc/pop3.passwd: line 1")
     assert str(caught.value) == "passwords: /etc/pop3.passwd: line 1 (from --passwords)"
-    with pytest.raises(ConfigError) as caught, settings.blamed("listen"):
+    with pytest.raises(ConfigError) as caught, settings.errors_of("listen"):
         raise PermissionError(13, "Permission denied", "127.0.0.1:110")
     assert str(caught.value) == "listen: 127.0.0.1:110: Permission denied (from the default)"
-    with pytest.raises(ConfigError) as caught, settings.blamed("listen"):
+    with pytest.raises(ConfigError) as caught, settings.errors_of("listen"):
         raise OSError("odd")
     assert str(caught.value) == "listen: odd (from the default)"
 
@@ -351,7 +356,10 @@ def test_every_field_but_the_origins_is_a_setting():
 
 def test_a_table_has_neither_a_flag_nor_a_variable():
     assert load_settings({**NEEDED, "limits": "x"}, {}).limits is None
-    with pytest.raises(ConfigError, match=r"^GEVENTPOP3_AUTHENTICATOR: a table is in the configuration file alone$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^GEVENTPOP3_AUTHENTICATOR: a table cannot be given in a variable: write it in the configuration file$",
+    ):
         load_settings(NEEDED, {"GEVENTPOP3_AUTHENTICATOR": "x"})
 
 

@@ -371,7 +371,7 @@ class TestTheJournalFile:
     ) -> None:
         content = journal.encode({f"{number}.h": Marked("") for number in range(5000)})
         assert self.read(root, content, "7.h") is not None
-        monkeypatch.setattr(journal, "MOST", 4999)
+        monkeypatch.setattr(journal, "MAX_MESSAGES", 4999)
         assert self.read(root, content, "7.h") is None
 
 

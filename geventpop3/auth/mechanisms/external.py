@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geventpop3.auth.mechanisms.dialogue import Challenge, Dialogue, proven
+from geventpop3.auth.mechanisms.dialogue import Challenge, Dialogue, identity_of
 from geventpop3.auth.mechanisms.mechanism import CERTIFICATE, Context, Mechanism
 from geventpop3.auth.mechanisms.text import decoded_name
 from geventpop3.errors import AuthenticationFailed
@@ -13,7 +13,7 @@ def _run(context: Context) -> Dialogue:
     authorization = decoded_name(response) if response else None
     if context.certificate is None:
         raise AuthenticationFailed("there is no client certificate")
-    return (yield from proven(decoded_name(context.certificate.encode("utf-8", "surrogatepass")), authorization))
+    return (yield from identity_of(decoded_name(context.certificate.encode("utf-8", "surrogatepass")), authorization))
 
 
 EXTERNAL = Mechanism(_run, needs=(frozenset({CERTIFICATE}),))

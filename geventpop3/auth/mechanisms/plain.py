@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geventpop3.auth.mechanisms.dialogue import Challenge, CheckPassword, Dialogue, acting
+from geventpop3.auth.mechanisms.dialogue import Challenge, CheckPassword, Dialogue, authorized_identity
 from geventpop3.auth.mechanisms.mechanism import PASSWORDS, Context, Mechanism
 from geventpop3.auth.mechanisms.text import decoded_name, decoded_password
 from geventpop3.errors import Refusal
@@ -16,7 +16,7 @@ def _run(_context: Context) -> Dialogue:
     authorization = decoded_name(fields[0]) if fields[0] else None
     name, password = decoded_name(fields[1]), decoded_password(fields[2])
     owner = yield from CheckPassword(name, password)
-    return (yield from acting(name, owner, authorization))
+    return (yield from authorized_identity(name, owner, authorization))
 
 
 PLAIN = Mechanism(_run, needs=(frozenset({PASSWORDS}),), clear_text=True)

@@ -70,5 +70,5 @@ def name_of_gs2(octets: bytes) -> str:
     then the server MUST fail the authentication."
     """
     if _BAD_ESCAPE.search(octets):
-        raise Refusal("malformed name: an equals sign that is no escape")
+        raise Refusal("malformed name: an equals sign that begins no escape")
     return decoded_name(octets.replace(b"=2C", b",").replace(b"=3D", b"="))

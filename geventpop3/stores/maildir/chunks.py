@@ -15,7 +15,7 @@ from geventpop3.wire.stuffing import Counter
 
 CHUNK_OCTETS = 128 * 1024
 
-_NOT_AT_HAND = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_NOT_CACHED = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
@@ -27,7 +27,7 @@ _buffers: list[memoryview] = []
 """Buffers not in use; threads share the list, whose operations are atomic."""
 
 
-def read_at_hand(fd: int, size: int) -> bytes | None:
+def read_cached(fd: int, size: int) -> bytes | None:
     """Return the whole file if it has *size* octets, all in the page cache; None if ``FileChunks`` must read it.
 
     *size* is less than ``CHUNK_OCTETS``.
@@ -94,7 +94,7 @@ class FileChunks(Chunks):
         try:
             got = system.preadv(self._fd, (buffer,), self._offset, _NOWAIT)
         except OSError as error:
-            if error.errno in _NOT_AT_HAND:
+            if error.errno in _NOT_CACHED:
                 return None
             raise self._failed(error) from error
         return self._taken(bytes(memoryview(buffer)[:got]), len(buffer))

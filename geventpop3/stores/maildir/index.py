@@ -31,7 +31,7 @@ UNKNOWN = 2**64 - 1
 AT_ONCE = 1 << 20
 """Octets of an index that are read without counting the maildir's messages: some ten thousand messages."""
 
-LONGEST = 1 << 28
+MAX_OCTETS = 1 << 28
 """Octets of the longest index that is read."""
 
 TIMES_HELD = 10
@@ -208,7 +208,7 @@ def read_index(root: int, count_held: Callable[[int], int]) -> bytes | None:
         if size > AT_ONCE:
             count = _count(system.pread(fd, _START_OCTETS, 0))
             enough = max(-(-size // HELD_OCTETS), -(-count // TIMES_HELD))
-            if size > LONGEST or count > size or count_held(enough) < enough:
+            if size > MAX_OCTETS or count > size or count_held(enough) < enough:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), FILE)
         pieces, left = [], size
         while left and (piece := system.read(fd, left)):

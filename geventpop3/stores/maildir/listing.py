@@ -44,7 +44,9 @@ def fingerprint_of(root: int) -> Fingerprint:
     new = system.stat("new", dir_fd=root, follow_symlinks=False)
     cur = system.stat("cur", dir_fd=root, follow_symlinks=False)
     if not (stat.S_ISDIR(new.st_mode) and stat.S_ISDIR(cur.st_mode)):
-        raise NotADirectoryError(errno.ENOTDIR, "new or cur is no directory, or a symbolic link, and none is followed")
+        raise NotADirectoryError(
+            errno.ENOTDIR, "new or cur is not a directory, or is a symbolic link, which is not followed"
+        )
     return new.st_ino, new.st_ctime_ns, cur.st_ino, cur.st_ctime_ns
 
 

@@ -65,7 +65,7 @@ class MaildirStore(Store):
             self._cache.drop(path)
             raise refusal(error, path) from error
         finally:
-            mount.took(monotonic() - began)
+            mount.record_duration(monotonic() - began)
         locked = False
         try:
             if self._exclusive and not (locked := lock.acquire(root)):
