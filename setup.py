@@ -6,7 +6,12 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
+README = (HERE / "README.md").read_text("utf-8")
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "geventpop3/version.py").read_text("utf-8"), re.M)[1]
+
+# An index cannot show a picture of the repository, nor follow a relative link: the one goes, the others become text.
+DESCRIPTION = re.sub(r"!\[[^\]]*\]\([^)]*\)\n*", "", README)
+DESCRIPTION = re.sub(r"\[([^\]]*)\]\((?!https://|#)[^)]*\)", r"\1", DESCRIPTION)
 
 EXTRAS = {
     "argon2": ["argon2-cffi>=23.1"],
@@ -25,15 +30,16 @@ TEST = [
     "mypy>=1.15",
     "pytest>=8.2",
     "scramp>=1.5",
-    "setuptools>=65",
+    "setuptools>=70.1",
     "trustme>=1.1",
+    "twine>=6.1",
 ]
 
 setup(
     name="geventpop3",
     version=VERSION,
     description="A framework for authoring POP3 servers on gevent and blinker, and a complete POP3 server built on it",
-    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description=DESCRIPTION,
     long_description_content_type="text/markdown",
     author="The geventpop3 authors",
     license="MIT",
@@ -56,7 +62,6 @@ setup(
     classifiers=[
         "Development Status :: 4 - Beta",
         "Framework :: Pytest",
-        "License :: OSI Approved :: MIT License",
         "Operating System :: POSIX",
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.11",

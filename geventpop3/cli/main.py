@@ -21,13 +21,13 @@ from geventpop3.version import __version__
 ABOUT = """\
 A POP3 server for Maildirs.
 
-  geventpop3 demo DIR                     a maildrop to try things on, served at 127.0.0.1:1110
-  geventpop3 passwd FILE USER             give a user a password
+  geventpop3 demo DIR                     serve a demonstration maildrop at 127.0.0.1:1110
+  geventpop3 passwd FILE USER             set the password of a user
   geventpop3 serve --maildir 'DIR/{user}' --passwords FILE
                                           serve the users' mail
-  geventpop3 check CONFIG                 see whether a configuration file would work
+  geventpop3 check CONFIG                 check a configuration file
 
-"geventpop3 COMMAND --help" tells the rest."""
+"geventpop3 COMMAND --help" lists the options of a command."""
 
 
 _CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
