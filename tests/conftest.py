@@ -1,18 +1,25 @@
-"""What all tests share: the leak detector, and how many examples hypothesis tries where a test does not say."""
+"""What all tests share: plugins, and how many examples hypothesis tries where a test does not say."""
 
 from __future__ import annotations
 
 import gc
 import os
 
+import pytest
+import required
 from hypothesis import settings
 
-pytest_plugins = ["leak_detector"]
+pytest_plugins = ["leak_detector", "processor_time"]
 
 settings.register_profile("deep", deadline=None, max_examples=200)
 # `make core`: few examples, always the same ones, and nothing is written.
 settings.register_profile("core", deadline=None, max_examples=10, derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "deep"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    required.begin(item)
 
 
 def pytest_collection_finish() -> None:

@@ -27,6 +27,7 @@ from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 import pytest
+import required
 
 from geventpop3 import POP3Server, ok
 from geventpop3.auth.passwd import set_password
@@ -279,7 +280,9 @@ def test_the_quick_start_of_the_server_works(tmp_path: Path) -> None:
         box.quit()
 
 
+@pytest.mark.client
 def test_the_lines_for_tls_work(site: Path) -> None:
+    required.program("openssl")
     with followed(block("sh", "openssl req"), site) as ports:
         trusting = ssl.create_default_context(cafile=site / "pop.pem")
         clear, secure = sorted(ports, key=lambda port: speaks_tls(port, trusting))

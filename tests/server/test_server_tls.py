@@ -590,6 +590,7 @@ def s_client(pop3d, *arguments, says=b"QUIT\n"):
     return done.stdout.decode("utf-8", "replace")
 
 
+@pytest.mark.client
 @pytest.mark.parametrize("way", [(), ("-starttls", "pop3")], ids=["implicit", "stls"])
 def test_openssl_sees_the_version_the_protocol_and_a_proper_end(secured, quiet, way):
     pop3d = secured()
