@@ -18,6 +18,8 @@ SERVICES = -m 'client or service'
 # Neighbours stay in one process and share their fixtures, until another process has nothing left to do.
 PARALLEL = -n auto --maxprocesses 4 --dist worksteal
 DURATIONS = --durations 15 --durations-min 1
+# Many tests start Python again, which is quicker where what was compiled once is kept.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) $(DURATIONS)
 
 .PHONY: help run test test-services fast check core fuzz-c bench bench-quick bench-growth bench-hostile format clean
 
@@ -45,10 +47,10 @@ run: $(READY)-run
 	$(BIN)/geventpop3 demo build/demo $(ARGS)
 
 test: $(READY)-test
-	$(BIN)/python -m pytest $(PARALLEL) $(DURATIONS) $(ALONE) $(ARGS)
+	$(PYTEST) $(ALONE) $(ARGS)
 
 test-services: $(READY)-test
-	$(BIN)/python -m pytest $(PARALLEL) $(DURATIONS) $(SERVICES) $(ARGS)
+	$(PYTEST) $(SERVICES) $(ARGS)
 
 fast: $(READY)-test
 	$(BIN)/python -m pytest -q $(FAST) $(ARGS)
