@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 from collections.abc import Iterator
 
+import patience
 import pytest
 import required
 from hypothesis import settings
@@ -26,18 +26,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def no_listener_is_blamed_for_a_busy_machine(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep one warning out of caplog: where other programs take the processor, any listener seems to block the loop."""
+    """Keep the warning out of caplog that a listener blocks the event loop; see patience.py."""
     if "caplog" not in request.fixturenames:
         yield
         return
     handler = request.getfixturevalue("caplog").handler
-    handler.addFilter(_is_no_blame)
+    handler.addFilter(patience.is_no_blame)
     yield
-    handler.removeFilter(_is_no_blame)
-
-
-def _is_no_blame(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("all sessions waited")
+    handler.removeFilter(patience.is_no_blame)
 
 
 def pytest_collection_finish() -> None:
