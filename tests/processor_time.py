@@ -11,7 +11,7 @@ from collections.abc import Generator
 
 import pytest
 
-BUDGET = 2.0
+BUDGET = 5.0
 """Seconds of processor time that a test without the mark ``slow`` takes at most, on an ordinary machine."""
 
 PROPERTY = "processor seconds"
