@@ -1,5 +1,6 @@
 # geventpop3. `make help` lists the targets. Needs Python 3.11 or newer and make; everything else goes into .venv.
 # The interpreter may be chosen, and arguments added:   PYTHON=python3.12 make test   make test ARGS='tests/wire -x'
+# `make test` runs its tests in several processes, where -s shows nothing:   make test ARGS='tests/wire -n 0 -s'
 
 PYTHON ?= python3
 ARGS =
@@ -10,11 +11,23 @@ BIN = $(VENV)/bin
 CORE = geventpop3.errors,geventpop3.hosts,geventpop3.owners,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline,geventpop3.service.downgrade
 FAST = -m 'not slow and not client'
 
-.PHONY: help run test fast check core fuzz-c bench bench-quick bench-growth bench-hostile diagrams format clean
+# Every test runs in one of these two. The second needs programs that are no part of Python; see tests/required.py.
+ALONE = -m 'not client and not service'
+SERVICES = -m 'client or service'
+# A process for each processor. More than four gain little: each imports and collects all tests first.
+# Neighbours stay in one process and share their fixtures, until another process has nothing left to do.
+PARALLEL = -n auto --maxprocesses 4 --dist worksteal
+DURATIONS = --durations 15 --durations-min 1
+# Many tests start Python again, which is quicker where what was compiled once is kept.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) $(DURATIONS)
+
+.PHONY: help run test test-services fast check core fuzz-c bench bench-quick bench-growth bench-hostile diagrams format clean
 
 help:
 	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
-	@echo 'make test         set up .venv and run all tests'
+	@echo 'make test         set up .venv and run all tests that need no other program (under 5 minutes on two cores)'
+	@echo '                  ARGS go to pytest: make test ARGS="tests/wire -x", or ARGS="-n 0 -s -k name" for one process'
+	@echo 'make test-services the tests that need servers and clients, such as slapd and fetchmail (1 minute)'
 	@echo 'make fast         set up .venv and run the fast tests alone'
 	@echo 'make check        formatting, lint, types, fast tests, every branch of the core: what a change must pass'
 	@echo 'make core         only the tests of wire, protocol and pipeline: every branch of them, in less than a second'
@@ -35,7 +48,10 @@ run: $(READY)-run
 	$(BIN)/geventpop3 demo build/demo $(ARGS)
 
 test: $(READY)-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ALONE) $(ARGS)
+
+test-services: $(READY)-test
+	$(PYTEST) $(SERVICES) $(ARGS)
 
 fast: $(READY)-test
 	$(BIN)/python -m pytest -q $(FAST) $(ARGS)

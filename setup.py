@@ -29,6 +29,7 @@ TEST = [
     "hypothesis>=6.100",
     "mypy>=1.15",
     "pytest>=8.2",
+    "pytest-xdist>=3.6",
     "scramp>=1.5",
     "setuptools>=70.1",
     "trustme>=1.1",

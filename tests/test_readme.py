@@ -378,7 +378,9 @@ def test_the_lines_for_curl_and_tls_work(site: Path) -> None:
         assert curl(from_the_start, secure) == curl(after_stls, clear) == "1 26\n"
 
 
+@pytest.mark.client
 def test_the_lines_for_tls_work(site: Path) -> None:
+    required.program("openssl")
     with followed(block("sh", "openssl req", INSTALL), site) as ports:
         trusting = ssl.create_default_context(cafile=site / "pop.pem")
         clear, secure = sorted(ports, key=lambda port: speaks_tls(port, trusting))

@@ -144,7 +144,7 @@ class TestWorkersOfAnotherUser:
 
     @pytest.fixture
     def became(self, monkeypatch):
-        """What the process became, in order; it becomes nothing."""
+        """The calls by which the process would become another user, in order. None of them takes effect."""
         required.module("gunicorn")
         became = []
         monkeypatch.setattr(os, "getgroups", lambda: [3, 4])

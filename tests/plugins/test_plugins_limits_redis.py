@@ -410,6 +410,7 @@ def test_what_fails_without_threads_fails_as_it_does_in_them(connect, monkeypatc
 # What a check finds
 
 
+@needs_redis
 def test_a_check_runs_a_script_and_leaves_nothing_behind(redis, connect):
     connect(redis.url, clock=None).check()
     with redis.client() as client:

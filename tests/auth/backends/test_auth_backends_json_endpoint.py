@@ -188,7 +188,7 @@ def test_clear_text_elsewhere_needs_to_be_allowed():
         match=r"http://idp\.example\.org/ does not begin with https://, which is required except for this machine",
     ):
         Endpoint("http://idp.example.org/")
-    with pytest.raises(ConfigError, match=r"http://127\.example\.org/ is not https"):
+    with pytest.raises(ConfigError, match=r"http://127\.example\.org/ does not begin with https://"):
         Endpoint("http://127.example.org/")  # a name, which any machine may have
     assert Endpoint("http://idp.example.org/", allow_plaintext=True)
 
