@@ -47,13 +47,13 @@ READY = $(VENV)/ready-$(subst /,_,$(PYTHON))
 run: $(READY)-run
 	$(BIN)/geventpop3 demo build/demo $(ARGS)
 
-test: $(READY)-test
+test: $(READY)-dev
 	$(PYTEST) $(ALONE) $(ARGS)
 
-test-services: $(READY)-test
+test-services: $(READY)-dev
 	$(PYTEST) $(SERVICES) $(ARGS)
 
-fast: $(READY)-test
+fast: $(READY)-dev
 	$(BIN)/python -m pytest -q $(FAST) $(ARGS)
 
 check: $(READY)-dev
@@ -66,7 +66,7 @@ check: $(READY)-dev
 	$(BIN)/coverage report --data-file=build/coverage --skip-covered --show-missing --fail-under=100
 
 # These tests hold no sockets, print nothing and need none of the plugins; what was compiled once is kept.
-core: $(READY)-test
+core: $(READY)-dev
 	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=core $(BIN)/python -m pytest -q -s $(FAST) \
 	    -p no:leak_detector -p no:hypothesispytest tests/wire tests/protocol tests/pipeline $(ARGS)
 
@@ -111,7 +111,7 @@ $(BENCH_READY): setup.py pyproject.toml $(SOURCES)
 	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps .; \
 	touch $(BENCH_READY)
 
-diagrams: $(READY)-test
+diagrams: $(READY)-dev
 	$(BIN)/python tests/draw_layers.py
 
 format: $(READY)-dev
@@ -152,8 +152,7 @@ $(READY)-%: setup.py pyproject.toml
 	fi; \
 	case $* in \
 	    run) extra=; purposes=run ;; \
-	    test) extra='[test]'; purposes='run test' ;; \
-	    dev) extra='[dev]'; purposes='run test dev' ;; \
+	    dev) extra='[dev]'; purposes='run dev' ;; \
 	esac; \
 	echo "setting up $(VENV) with $$($$chosen --version)"; \
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".$$extra"; \

@@ -20,19 +20,19 @@ EXTRAS = {
     "oauth": ["PyJWT[crypto]>=2.15"],
     "proxy": ["proxy-protocol>=0.11"],
     "redis": ["redis>=5.0"],
+    "testing": ["pytest>=8.2", "trustme>=1.1"],
     "workers": ["gunicorn>=27.0"],
 }
-TEST = [
+DEV = [
     *sorted(requirement for extra in EXTRAS.values() for requirement in extra),
     "coverage>=7.4",
     "flask>=3.0",
     "hypothesis>=6.100",
     "mypy>=1.15",
-    "pytest>=8.2",
     "pytest-xdist>=3.6",
+    "ruff>=0.9",
     "scramp>=1.5",
     "setuptools>=70.1",
-    "trustme>=1.1",
     "twine>=6.1",
 ]
 
@@ -52,9 +52,8 @@ setup(
     install_requires=["gevent>=26.4", "blinker>=1.9"],
     extras_require={
         **EXTRAS,
-        "test": TEST,
         "bench": ["matplotlib>=3.8"],
-        "dev": [*TEST, "ruff>=0.9"],
+        "dev": DEV,
     },
     entry_points={
         "console_scripts": ["geventpop3 = geventpop3.cli.main:main"],
