@@ -70,6 +70,12 @@ def session(address, password):
         return [box.user("alice"), box.pass_(password), box.stat(), box.retr(1), box.quit()]
 
 
+@contextlib.contextmanager
+def connected(address):
+    with contextlib.closing(poplib.POP3(*address, timeout=SECONDS)) as box:
+        yield box.file
+
+
 def say_user(address, name):
     with contextlib.closing(poplib.POP3(*address, timeout=SECONDS)) as box:
         box.user(name)
@@ -114,6 +120,17 @@ def test_two_sessions_are_counted(tmp_path):
     for one in (path, tmp_path / "x.pop3.2"):
         assert "alice" not in one.read_text("utf-8")
         assert "at five" not in one.read_text("utf-8")
+
+
+def test_sessions_that_go_on_are_ended_by_the_signal(tmp_path):
+    path = tmp_path / "x.pop3"
+    with serve(application) as address:
+        upstream = f"{address.host}:{address.port}"
+        for arguments in (["record", "--upstream", upstream, path], ["replay", path]):
+            with running(*arguments) as (process, server), connected(server) as file:
+                code, _, errors = end(process)
+                assert (code, errors) == (0, "")
+                assert file.read() == b""
 
 
 # Mistakes

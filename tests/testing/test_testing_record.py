@@ -198,6 +198,12 @@ def test_names_are_masked_if_asked_for():
     assert masks.reply(b"+OK bob has 2 messages, bobby\r\n") == b"+OK **** has 2 messages, bobby\r\n"
 
 
+def test_a_name_is_masked_in_another_case_and_without_its_domain_too():
+    masks = Masks(mask_names=True)
+    masks.command(b"USER Alice@Example.org\r\n")
+    assert masks.reply(b"+OK alice@example.org, ALICE\r\n") == b"+OK ****, ****\r\n"
+
+
 def test_a_name_of_digits_leaves_the_numbers_of_a_listing():
     masks = Masks(mask_names=True)
     masks.command(b"USER 1234\r\n")

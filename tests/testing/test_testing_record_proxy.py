@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import poplib
+import shutil
 import socket
 import ssl
 import stat
+import subprocess
+import tempfile
 import threading
+import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
+import required
 from authority import Authority
 
 from geventpop3 import POP3Server
@@ -75,9 +81,11 @@ class Loop:
 
 @contextmanager
 def recording(address, path, *, context=None, reports=None, **options):
-    """A proxy before the server at *address*; in the end all sessions are in the files."""
+    """A proxy before the server at *address*, which may be a path; in the end all sessions are in the files."""
 
     async def connect():
+        if isinstance(address, str):
+            return await asyncio.open_unix_connection(address)
         return await asyncio.open_connection(*address, ssl=context)
 
     files = RecordingFiles(path, "a test")
@@ -324,3 +332,96 @@ def test_a_line_without_end_is_not_replayed(replayed):
     with replaying(replayed("S: +OK"), []) as server, connected(server) as (sock, file), suppress(ConnectionError):
         sock.sendall(b"x" * 1_000_000)
         assert file.read() == b""
+
+
+# Dovecot
+
+DOVECOT = """
+protocols = pop3
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+ssl = no
+disable_plaintext_auth = no
+auth_mechanisms = plain
+first_valid_uid = 1
+mail_location = maildir:{folder}/mail/%u
+passdb {{
+  driver = static
+  args = password={password}
+}}
+userdb {{
+  driver = static
+  args = uid=dovecot gid=dovecot home={folder}/mail/%u
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = 0
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+  unix_listener pop3 {{
+    mode = 0600
+  }}
+}}
+"""
+
+
+@contextmanager
+def dovecot():
+    """Dovecot with alice's maildrop, at a unix socket; the folder of a test is closed to its users."""
+    program = required.program("dovecot")
+    if os.geteuid() != 0:
+        pytest.skip("Dovecot needs root: it changes to the mail's owner")
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o755)
+        for part in ("cur", "new", "tmp"):
+            (folder / "mail" / "alice" / part).mkdir(parents=True)
+        for number, message in enumerate(MESSAGES):
+            (folder / "mail" / "alice" / "new" / f"{number}.M1P1.host").write_bytes(message)
+        for path in (folder / "mail", *(folder / "mail").rglob("*")):
+            shutil.chown(path, "dovecot", "dovecot")
+        (folder / "state").mkdir()
+        config = folder / "dovecot.conf"
+        config.write_text(DOVECOT.format(folder=folder, password=PASSWORD.replace(" ", "-")))
+        process = subprocess.Popen([program, "-F", "-c", config])
+        try:
+            wait_until_listening(process, str(folder / "run" / "pop3"))
+            yield str(folder / "run" / "pop3")
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
+    finally:
+        shutil.rmtree(folder)
+
+
+def wait_until_listening(process, path):
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX) as sock:
+            if sock.connect_ex(path) == 0:
+                return
+        with suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"Dovecot ended with {process.wait(0.05)}")
+    raise AssertionError("Dovecot does not listen")
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("keep_bodies", [False, True])
+def test_dovecot_is_recorded_and_replayed(tmp_path, keep_bodies):
+    path = tmp_path / "x.pop3"
+    password = PASSWORD.replace(" ", "-")
+    with dovecot() as address, recording(address, path, keep_bodies=keep_bodies) as proxy:
+        there = session(proxy, password)
+    written = path.read_text("utf-8")
+    assert "S: +OK Dovecot" in written
+    assert password not in written
+    reports = []
+    with replaying(path, reports) as server:
+        play_over_socket(server, path, timeout=SECONDS)
+        here = session(server, "another password")
+    assert reports == []
+    assert here[:7] == there[:7]
+    assert (here == there) == keep_bodies

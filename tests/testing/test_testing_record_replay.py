@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,24 @@ def test_any_dialogue_can_be_replayed(path):
     session = Recording(load(path)).replay()
     assert session.greeting().startswith(b"+OK")
     assert session.differences == []
+
+
+# docs/recording.md
+
+PAGE = (Path(__file__).parents[2] / "docs" / "recording.md").read_text("utf-8")
+
+
+def test_what_the_page_shows_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (dialogue,) = re.findall(r"```pop3\n(.+?)```", PAGE, re.DOTALL)
+    Path("example.pop3").write_text(dialogue, "utf-8")
+    (program,) = re.findall(r"```python\n(.+?)```", PAGE, re.DOTALL)
+    names = {}
+    exec(program, names)
+    names["test_login"]()
+
+
+def test_the_message_of_the_page_has_the_size_that_it_says():
+    message = PAGE.partition("62 octets\n")[2].partition("S: .\n")[0]
+    wire = [line.removeprefix("S:").removeprefix(" ") for line in message.splitlines()]
+    assert sum(len(line.removeprefix(".")) + 2 for line in wire) == 62

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import IncompleteReadError, LimitOverrunError, StreamReader, StreamWriter
+from asyncio import CancelledError, IncompleteReadError, LimitOverrunError, StreamReader, StreamWriter
 from collections.abc import Callable
 
 from geventpop3.testing.recording.proxy import close
@@ -16,8 +16,8 @@ async def answer_client(
     replay = recording.replay()
     try:
         await _answer(replay, reader, writer)
-    except (ConnectionError, LimitOverrunError):
-        pass  # the client has gone, or a line has no end
+    except (ConnectionError, LimitOverrunError, CancelledError):
+        pass  # the client has gone, a line has no end, or the program ends
     finally:
         for difference in replay.differences:
             report(difference)

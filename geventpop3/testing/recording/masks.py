@@ -85,7 +85,8 @@ class Masks:
         """Return a line of a reply without what the client said in secret."""
         hidden = self._secrets - self._names if self._was_secret or not self.logged_in else set()
         if self._mask_names:
-            hidden |= self._names
+            # A server may repeat the name in another case or without the domain.
+            hidden |= self._names | {name.partition(b"@")[0] for name in self._names}
         if not hidden:
             return line
         numbers = _NUMBERS.match(line)
@@ -163,4 +164,5 @@ def _first(argument: bytes) -> tuple[bytes, bytes]:
 def _pattern(hidden: set[bytes]) -> re.Pattern[bytes]:
     words = sorted(hidden - {b""}, key=len, reverse=True) or [b"\0\0"]
     short = rb"(?<![A-Za-z0-9])%s(?![A-Za-z0-9])"
-    return re.compile(b"|".join(re.escape(word) if len(word) >= _LONG else short % re.escape(word) for word in words))
+    either = b"|".join(re.escape(word) if len(word) >= _LONG else short % re.escape(word) for word in words)
+    return re.compile(either, re.IGNORECASE)
