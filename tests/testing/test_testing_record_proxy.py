@@ -289,6 +289,56 @@ def test_reasons_are_those_of_the_system():
     assert reason(TimeoutError()) == "no answer in time"
 
 
+@contextmanager
+def silent_server(greeting):
+    """A server that says its greeting and no more; its connections are closed in the end."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as connections:
+
+        def serve_all():
+            with suppress(OSError):
+                while True:
+                    connection = connections.enter_context(listening.accept()[0])
+                    connection.sendall(greeting)
+
+        thread = threading.Thread(target=serve_all)
+        thread.start()
+        try:
+            yield listening.getsockname()
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(SECONDS)
+
+
+def test_a_client_that_gives_a_silent_server_up_ends_the_session(tmp_path, monkeypatch):
+    monkeypatch.setattr(proxy_module, "LINGER_SECONDS", 0.05)
+    path = tmp_path / "x.pop3"
+    with silent_server(b"+OK\r\n") as address, recording(address, path) as proxy, connected(proxy) as (sock, _):
+        sock.sendall(b"NOOP\r\nNOOP\r\n")
+    assert [step.text for step in load(path).steps] == ["S: +OK", "C: NOOP"]
+
+
+def test_a_server_without_a_greeting_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(proxy_module, "LINGER_SECONDS", 0.05)
+    with (
+        silent_server(b"") as address,
+        recording(address, tmp_path / "x.pop3") as proxy,
+        closing(socket.create_connection(proxy, SECONDS)) as sock,
+    ):
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(1) == b""
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_client_may_send_more_ahead_than_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(proxy_module, "LINE_OCTETS", 600)
+    path = tmp_path / "x.pop3"
+    count = 400
+    with serve(application) as address, recording(address, path) as proxy, connected(proxy) as (sock, file):
+        sock.sendall(b"USER alice\r\nPASS open sesame\r\n" + b"NOOP\r\n" * count + b"QUIT\r\n")
+        assert len(file.readlines()) == count + 3
+    assert path.read_text("utf-8").count("C: NOOP") == count
+
+
 # Replay
 
 

@@ -20,10 +20,10 @@ from geventpop3.testing.replay import session_file, session_files
 _CHUNK: Final = 65536
 
 LINGER_SECONDS: Final = 10.0
-"""Seconds in which a server may finish and close after its client has gone."""
+"""Seconds without an octet in which a server may close after its client has gone."""
 
 LINE_OCTETS: Final = 2 * _CHUNK
-"""Octets of the longest line of a client, or of the lines that it sends without waiting."""
+"""Octets of the longest line of a client, and of the lines that it may send ahead."""
 
 _PLAIN: Final = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.ENETUNREACH, errno.EHOSTUNREACH}
 
@@ -113,8 +113,7 @@ class Proxy:
             writer.write(b"-ERR [SYS/TEMP] the recording proxy cannot connect to the server\r\n")
             return
         try:
-            with self._files.next() as file:
-                await _Session((reader, writer), server, self._make(), file).run()
+            await _Session((reader, writer), server, self._make(), self._files).run()
         finally:
             await close(server[1])
 
@@ -127,13 +126,15 @@ class _Session:
         client: tuple[StreamReader, StreamWriter],
         server: tuple[StreamReader, StreamWriter],
         recorder: Recorder,
-        file: TextIO,
+        files: RecordingFiles,
     ) -> None:
         self._from_client, self._to_client = client
         self._from_server, self._to_server = server
         self._recorder = recorder
-        self._file = file
+        self._files = files
+        self._file: TextIO | None = None  # once there is something to write
         self._complete = asyncio.Event()  # the reply to the last command
+        self._received = 0  # octets of the server
 
     async def run(self) -> None:
         """Pass on and record until the server closes, or does not after the client has gone."""
@@ -142,7 +143,7 @@ class _Session:
         try:
             await asyncio.wait([client, server], return_when=asyncio.FIRST_COMPLETED)
             if client.done() and client.exception() is None:
-                await asyncio.wait([server], timeout=LINGER_SECONDS)
+                await self._linger(server)
             for task in (client, server):
                 if task.done() and (error := task.exception()):
                     raise error
@@ -150,39 +151,51 @@ class _Session:
             client.cancel()
             server.cancel()
             await asyncio.gather(client, server, return_exceptions=True)
+            if self._file is not None:
+                self._file.close()
+
+    async def _linger(self, server: asyncio.Task[None]) -> None:
+        """Wait until the server closes, as long as it sends something meanwhile."""
+        before = -1
+        while before < self._received and not server.done():
+            before = self._received
+            await asyncio.wait([server], timeout=LINGER_SECONDS)
 
     async def _pass_on_client(self) -> None:
         octets = b"more"
         while octets:
             octets = await _read(self._from_client)
             self._recorder.client(octets)
+            await self._flush(self._to_server)
+            if self._recorder.held > LINE_OCTETS:  # the next lines wait in the socket
+                await self._complete.wait()
             if self._recorder.held > LINE_OCTETS:
                 raise OSError(f"the client sent more than {LINE_OCTETS} octets without a line end")
-            await self._flush()
-            if octets:  # the next lines wait in the socket
-                await self._complete.wait()
 
     async def _pass_on_server(self) -> None:
         octets = b"more"
         while octets:
             octets = await _read(self._from_server)
+            self._received += len(octets)
             self._recorder.server(octets)
-            await self._flush()
+            await self._flush(self._to_client)
 
-    async def _flush(self) -> None:
-        """Write what the recorder has to write."""
+    async def _flush(self, slow: StreamWriter) -> None:
+        """Write what the recorder has to write, and wait until *slow* has taken most of it."""
         recorder = self._recorder
         if recorder.is_waiting:
             self._complete.clear()
         else:
             self._complete.set()
-        self._file.writelines(f"{line}\n" for line in recorder.lines)
-        self._file.flush()
-        recorder.lines.clear()
+        if recorder.lines:
+            self._file = self._file or self._files.next()
+            self._file.writelines(f"{line}\n" for line in recorder.lines)
+            self._file.flush()
+            recorder.lines.clear()
         to_client, to_server = bytes(recorder.to_client), bytes(recorder.to_server)
         recorder.to_client.clear()
         recorder.to_server.clear()
-        # Both are written before either is waited for: the other direction may come here meanwhile.
+        # All is written before anything is waited for: the other direction may come here meanwhile.
         _write(self._to_server, to_server)
         _write(self._to_client, to_client)
         if recorder.client_ended and not self._to_server.is_closing():
@@ -190,8 +203,9 @@ class _Session:
                 self._to_server.write_eof()
             else:  # TLS
                 self._to_server.close()
-        await _drain(self._to_server)
-        await _drain(self._to_client)
+        # A peer that has gone is no error: what it sent is still to be read.
+        with suppress(ConnectionError):
+            await slow.drain()
 
 
 def reason(error: OSError) -> str:
@@ -211,12 +225,6 @@ async def _read(reader: StreamReader) -> bytes:
 def _write(writer: StreamWriter, octets: bytes) -> None:
     if octets and not writer.is_closing():
         writer.write(octets)
-
-
-async def _drain(writer: StreamWriter) -> None:
-    """Wait until the peer has taken most of it. One that has gone is no error: what it sent is still to be read."""
-    with suppress(ConnectionError):
-        await writer.drain()
 
 
 async def close(writer: StreamWriter) -> None:
