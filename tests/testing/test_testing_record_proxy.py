@@ -286,6 +286,7 @@ def test_reasons_are_those_of_the_system():
     assert reason(ConnectionResetError()) == "Connection reset by peer"
     assert reason(socket.gaierror(-2, "Name or service not known")) == "Name or service not known"
     assert reason(OSError("two at once")) == "two at once"
+    assert reason(OSError("could not bind on any address out of []")) == "Cannot assign requested address"
     assert reason(TimeoutError()) == "no answer in time"
 
 

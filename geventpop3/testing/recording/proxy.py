@@ -212,6 +212,8 @@ def reason(error: OSError) -> str:
     """Return the system's words for an error; those of asyncio repeat the address and hide the reason."""
     if error.errno in _PLAIN or isinstance(error, ConnectionError):
         return os.strerror(error.errno or errno.ECONNRESET)
+    if error.errno is None and str(error).startswith("could not bind on any address"):
+        return os.strerror(errno.EADDRNOTAVAIL)  # newer versions of asyncio pass over such addresses
     return error.strerror or str(error) or "no answer in time"
 
 
