@@ -40,7 +40,8 @@ pytestmark = pytest.mark.slow
 
 def compiler() -> str:
     """The compiler that builds extensions of this interpreter."""
-    return required.program((sysconfig.get_config_var("CC") or "cc").split()[0])
+    name = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    return shutil.which(name) or required.missing(name)
 
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
@@ -154,27 +155,80 @@ def metadata_of(path: Path) -> bytes:
         return content.read()
 
 
+def installed(given: Path, folder: Path, extra: str = "") -> tuple[Path, Path]:
+    """Install a distribution where there is only what it asks for; return the folders of programs and of packages."""
+    environment = folder / "environment"
+    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=folder)
+    python = environment / "bin" / "python"
+    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    requirements = map(Requirement, message_from_bytes(metadata_of(given)).get_all("Requires-Dist", ()))
+    asked = {each.name for each in requirements if each.marker is None or each.marker.evaluate({"extra": extra})}
+    builds = {"setuptools"} if given.suffix != ".whl" else set()
+    for name in needed(asked | builds):
+        link(name, packages)
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    run(*pip, "install", "--no-index", "--no-deps", "--no-build-isolation", given, cwd=folder, CC=compiler())
+    run(*pip, "check", cwd=folder)
+    return environment / "bin", packages
+
+
 @pytest.mark.parametrize("which", Distributions._fields)
 def test_each_serves_where_only_what_it_asks_for_is_installed(made: Distributions, which: str, tmp_path: Path) -> None:
     given: Path = getattr(made, which)
-    environment = tmp_path / "environment"
-    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=tmp_path)
-    python = environment / "bin" / "python"
-    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
-    requirements = map(Requirement, message_from_bytes(metadata_of(given)).get_all("Requires-Dist", ()))
-    core = {each.name for each in requirements if each.marker is None}
-    builds = {"setuptools"} if which == "sdist" else set()
-    for name in needed(core | builds):
-        link(name, packages)
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
-    run(*pip, "install", "--no-index", "--no-deps", "--no-build-isolation", given, cwd=tmp_path, CC=compiler())
-    run(*pip, "check", cwd=tmp_path)
+    programs, packages = installed(given, tmp_path)
+    python = programs / "python"
     probe = "import geventpop3; from geventpop3.wire import stuffing; print(stuffing.stuff_whole.__module__)"
     told = run(python, "-I", "-c", f"{probe}; print(geventpop3.__version__, geventpop3.__file__)", cwd=tmp_path)
     home, where = told.splitlines()
     assert home == ("geventpop3.wire.stuffing" if which == "wheel_without_c" else "geventpop3.wire._speedups")
     assert where == f"{geventpop3.__version__} {packages}/geventpop3/__init__.py"
-    fetch_from_a_demo(environment / "bin" / "geventpop3", tmp_path)
+    fetch_from_a_demo(programs / "geventpop3", tmp_path)
+
+
+POLLER_TEST = """
+import poplib
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+def poll(url):
+    url = urlsplit(url)
+    box = poplib.POP3(url.hostname, url.port, timeout=10)
+    try:
+        box.user(url.username)
+        box.pass_(url.password)
+        for number in range(1, box.stat()[0] + 1):
+            box.retr(number)
+            box.dele(number)
+        box.quit()
+    finally:
+        box.close()
+
+
+def test_poller_survives_a_cut_retr(pop3_double):
+    box = pop3_double.maildrop("alice", "secret")
+    box.deliver(b"Subject: one\\n\\n" + b"1\\n" * 100, Path("tests/data/report.eml"))  # also str, EmailMessage
+    box.fail("RETR", nth=1, after_octets=100, how="reset")
+    with suppress(OSError): poll(box.url)                # your code: pop3://alice:secret@127.0.0.1:4711/
+    poll(box.url)
+    box.wait_for(sessions=2, timeout=5)
+    assert box.sessions[0].removed == [] and box.messages == []
+"""
+
+
+def test_a_clients_first_test_needs_the_extra_testing_alone(made: Distributions, tmp_path: Path) -> None:
+    programs, packages = installed(made.wheel, tmp_path, "testing")
+    assert {path.name for path in packages.iterdir()}.isdisjoint(
+        {"flask", "hypothesis", "xdist", "redis", "ldap3", "jwt"}
+    )
+    data = tmp_path / "project" / "tests" / "data"
+    data.mkdir(parents=True)
+    (data / "report.eml").write_bytes(b"Subject: report\n\nAll is well.\n")
+    (data.parent / "test_poller.py").write_text(POLLER_TEST)
+    options = ["-q", "-p", "no:cacheprovider", "-W", "error"]
+    told = run(programs / "python", "-I", "-m", "pytest", *options, "tests", cwd=tmp_path / "project")
+    assert "1 passed" in told
 
 
 def fetch_from_a_demo(program: Path, folder: Path) -> None:

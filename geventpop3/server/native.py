@@ -67,6 +67,15 @@ def sign_of_life() -> weakref.ref[Any]:
     return weakref.ref(sign)
 
 
+def destroy_hub() -> None:
+    """Destroy the hub of this native thread, with its loop, so that nothing of it is left when the thread ends."""
+    hub = gevent.get_hub()
+    hub.destroy(destroy_loop=True)
+    # gevent leaves the hub's greenlet suspended. Once its thread has ended, its frames could never be freed, nor what
+    # they refer to: the whole server.
+    hub.throw(gevent.GreenletExit)
+
+
 class HubThread:
     """A native thread with its own event loop: it runs *begin*, then *go_on*, and then destroys the loop.
 
@@ -108,7 +117,7 @@ class HubThread:
                 self._begun.set()
             self._go_on()
         finally:
-            gevent.get_hub().destroy(destroy_loop=True)
+            destroy_hub()
             atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:

@@ -15,6 +15,7 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 
+from geventpop3.server.native import destroy_hub
 from geventpop3.testing.errors import ErrorLog, get_native_ident
 from geventpop3.testing.play import Application, made
 
@@ -128,7 +129,7 @@ class ServerThread:
             try:
                 self._serve(hub.loop.async_())
             finally:
-                hub.destroy(destroy_loop=True)
+                destroy_hub()
         except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
             self._error = error
         finally:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-import gevent
 from gevent import monkey
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
@@ -24,6 +23,7 @@ from gunicorn.pidfile import Pidfile
 from geventpop3.errors import ConfigError
 from geventpop3.server import acceptor
 from geventpop3.server.addresses import parse_address
+from geventpop3.server.native import destroy_hub
 from geventpop3.server.server import POP3Server
 from geventpop3.workers.arbiter import Arbiter
 from geventpop3.workers.worker import Worker
@@ -86,7 +86,7 @@ def in_native_thread(function: Callable[[], T]) -> T:
             failed.append(error)
         finally:
             # This also ends the hub's greenlets, and the threads that looked up names.
-            gevent.get_hub().destroy(destroy_loop=True)
+            destroy_hub()
 
     before = _native_threads()
     thread = threading.Thread(target=work)

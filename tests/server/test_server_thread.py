@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket as native  # in a test that blocks, this thread runs no event loop
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import gevent
@@ -138,3 +140,14 @@ def test_it_logs_where_it_listens(ended, serve, caplog):
     pop3d: POP3Server = serve()
     pop3d.serve_in_thread()
     assert "listening on 127.0.0.1:" in caplog.text
+
+
+def test_nothing_of_the_server_is_left_when_its_thread_has_ended(ended, until):
+    pop3d = POP3Server(port=0)
+    pop3d.serve_in_thread()
+    pop3d.shutdown()
+    until(lambda: not threads())
+    freed = weakref.ref(pop3d)
+    del pop3d
+    gc.collect()
+    assert freed() is None

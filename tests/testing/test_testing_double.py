@@ -6,10 +6,11 @@ import mailbox
 import poplib
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from email.message import EmailMessage
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import gevent
@@ -364,10 +365,43 @@ def test_an_error_in_the_block_shows_the_sessions():
     assert "C: USER alice" in "\n".join(caught.value.__notes__)
 
 
-def test_many_starts_leave_nothing_behind(tmp_path: Path):
-    # The leak detector counts threads, greenlets and descriptors after the test.
-    for _ in range(20):
-        with Double(tls="off") as double:
-            box = double.maildrop("alice")
-            box.deliver(b"one\n")
-            poll(box.url)
+PROBE = """
+import gc, os, resource, sys, threading
+import gevent, greenlet
+from geventpop3.testing import Double
+
+def use():
+    with Double() as double:
+        box = double.maildrop("alice")
+        box.deliver(b"one\\n")
+        import poplib
+        client = poplib.POP3(double.host, double.port, timeout=10)
+        client.user("alice")
+        client.pass_("secret")
+        client.retr(1)
+        client.quit()
+        box.wait_for(sessions=1)
+
+def resources():
+    gc.collect()
+    greenlets = sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[1])
+    return len(os.listdir("/proc/self/fd")), threading.active_count(), greenlets, pages * resource.getpagesize()
+
+for _ in range(100):
+    use()
+before = resources()
+for _ in range(200):
+    use()
+after = resources()
+assert after[:3] == before[:3], (before, after)
+assert after[3] - before[3] < 200 * 4096, (before, after)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_three_hundred_starts_leave_no_thread_greenlet_descriptor_or_memory():
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
