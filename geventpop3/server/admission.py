@@ -107,5 +107,5 @@ def affordable(wanted: int | None) -> int:
     most = max(1, (soft - OTHER_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
     if wanted is not None and wanted <= most:
         return wanted
-    log.info("at most %d sessions at once, because this process may open %d files", most, soft)
+    log.info("the maximum of concurrent sessions is %d, because the process may open %d files", most, soft)
     return most

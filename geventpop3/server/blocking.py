@@ -110,4 +110,6 @@ class Watch:
         now = monotonic()
         if now - self._warned_at >= _QUIET_SECONDS:
             self._warned_at = now
-            log.warning("all sessions waited %.0f ms for %s: pop3d.in_thread runs what blocks", seconds * 1000, who)
+            log.warning(
+                "%s blocked all sessions for %.0f ms: run blocking code in pop3d.in_thread", who, seconds * 1000
+            )

@@ -165,7 +165,7 @@ class Client:
         event = self._answering
         if event is not None and gevent.getcurrent() is self._runner:
             if event.reply is not None:
-                raise PipelineError(f"{event.name} has been answered already: one command, one reply")
+                raise PipelineError(f"{event.name} has been answered already: a command has one reply")
             event.reply = reply
             return
         if self._notices is None:

@@ -54,7 +54,7 @@ class Life:
         """Assign the server to the event loop of this thread. Raises RuntimeError if it was ended."""
         with self._lock:
             if self.stopping.is_set():
-                raise RuntimeError("a server that was shut down is not started again: make a new one")
+                raise RuntimeError("the server was shut down: create a new one instead of starting it again")
             self.hub, self._thread = gevent.get_hub(), sign_of_life()
 
     def has_not_begun(self) -> None:
@@ -107,7 +107,7 @@ class Life:
         try:
             hub.loop.run_callback_threadsafe(self._begin_to_end, grace)
         except Exception as error:  # noqa: BLE001  # any error of a loop that has ended
-            log.debug("the event loop of the server is gone: %s", error)
+            log.debug("the event loop of the server has ended: %s", error)
         waited = 0.0
         while not self._done.wait(_LOOK_SECONDS):
             if hub.loop is None or self._thread() is None:
@@ -117,10 +117,12 @@ class Life:
                 return
             waited += _LOOK_SECONDS
             if waited >= HEARD_SECONDS and not self._heard.is_set():
-                log.warning("not shut down yet: the thread that serves has not run its event loop for %g s", waited)
+                log.warning("shutdown is pending: the serving thread has not run its event loop for %g s", waited)
                 return
             if waited >= most + HEARD_SECONDS:  # perhaps a listener of `unregistered` waits for this call
-                log.warning("not shut down yet, after %g s: something that it waits for does not end", waited)
+                log.warning(
+                    "shutdown has not finished after %g s: a greenlet or thread that it waits for does not end", waited
+                )
                 return
 
 

@@ -85,7 +85,7 @@ def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:
             parameters = inspect.signature(beside).parameters.values()
             keywords = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
             (nearest,) = difflib.get_close_matches(_OTHER_WORDS.get(name, name), [*known, *keywords], n=1, cutoff=0.0)
-            raise TypeError(f"there is no keyword {name!r}: did you mean {nearest!r}?")
+            raise TypeError(f"unknown keyword {name!r}: did you mean {nearest!r}?")
 
 
 TICK = 1.0

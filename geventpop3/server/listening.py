@@ -135,13 +135,13 @@ class Listening:
 def check_host(host: object) -> None:
     """Raise TypeError unless *host* is a str: a port alone is likely to be given here."""
     if not isinstance(host, str):
-        hint = f": the port is a keyword, POP3Server(port={host})" if isinstance(host, int) else ""
-        raise TypeError(f"address is the host to listen at, a str, not {type(host).__name__}{hint}")
+        hint = f": give the port as a keyword, POP3Server(port={host})" if isinstance(host, int) else ""
+        raise TypeError(f"address must be the host to listen at, a str, not {type(host).__name__}{hint}")
 
 
 def _listed(places: Iterable[Place]) -> list[Address | socket.socket]:
     if isinstance(places, str):  # a str is an iterable of texts too
-        raise ConfigError(f"{places!r} is one place: a list of them is wanted, [{places!r}]")
+        raise ConfigError(f"listen is the string {places!r}: give a list, [{places!r}]")
     return [_place(one) for one in places]
 
 

@@ -94,6 +94,6 @@ def _read(stream: Stream, octets: int) -> bytes:
     while len(data) < octets:
         more = stream.recv(octets - len(data))
         if not more:
-            raise ProxyError("the peer went")
+            raise ProxyError("the peer disconnected")
         data += more
     return data

@@ -102,13 +102,13 @@ class POP3Server(Pluggable):
         self.trace = bool((options or {}).get("trace", False))
         unknown = set(options or {}) - {"trace"}
         if unknown:
-            raise ConfigError(f"unknown option {sorted(unknown)[0]!r}; there is 'trace'")
+            raise ConfigError(f"unknown option {sorted(unknown)[0]!r}: the only option is 'trace'")
         self._commands: dict[str, CommandSpec] = dict(COMMANDS)
         self.commands: Mapping[str, CommandSpec] = MappingProxyType(self._commands)
         """The table of commands by verb, read-only; ``add_command`` adds a row."""
         places = [(address, port)] if listen is None and not tls_listen else listen or ()
         if tls is None and tls_listen:
-            raise ConfigError("TLS before the greeting needs certificates")
+            raise ConfigError("tls_listen needs certificates: give tls as well")
         self._listening = Listening(places, tls_listen)
         self._turns = Turns()
         self._threads = HandlerThreads()
@@ -133,7 +133,7 @@ class POP3Server(Pluggable):
         self._registration: Registration | None = None
         if alias is not None:
             if alias in _aliases:
-                raise ConfigError(f"there is a server with the alias {alias!r} already")
+                raise ConfigError(f"the alias {alias!r} is used by another server: choose another")
             _aliases[alias] = self
 
     @staticmethod
@@ -158,7 +158,7 @@ class POP3Server(Pluggable):
         has no authenticator.
         """
         if self._disowned:
-            raise RuntimeError("the process that forked this one has started this server: make a new one here")
+            raise RuntimeError("the server was started before the fork: create a new one in this process")
         if self._is_started:
             return
         self._life.begin()
@@ -232,9 +232,9 @@ class POP3Server(Pluggable):
         Raises the errors of ``start``, and RuntimeError in a monkey-patched process or if the server is started.
         """
         if monkey.is_module_patched("threading"):
-            raise RuntimeError("threads are greenlets in this monkey-patched process: call start(), and it serves")
+            raise RuntimeError("in this monkey-patched process threads are greenlets: call start() instead")
         if self._is_started:
-            raise RuntimeError("this server is started already")
+            raise RuntimeError("the server is started already")
         set_up_logging()
         HubThread(self.start, self._wait, self.shutdown).start()
 
@@ -389,7 +389,7 @@ class POP3Server(Pluggable):
         for a verb of POP3, whose row cannot be replaced.
         """
         if spec.verb in COMMANDS:
-            raise PipelineError(f"{spec.verb} is a command of POP3 already: listen to {spec.event!r} to answer it")
+            raise PipelineError(f"{spec.verb} is a standard command: listen to {spec.event!r} to answer it")
         self._commands[spec.verb] = spec
         self.add_event(spec.event)
 

@@ -291,11 +291,11 @@ class ClientSession(Client):
     def _report_body(self, event: Event, error: BaseException) -> None:
         session = name_of_session(self)
         if isinstance(error, Refusal):
-            log.warning("session %s: a reply broke off: %s (%s)", session, error, error.detail)
+            log.warning("session %s: a reply was cut off: %s (%s)", session, error, error.detail)
         else:
             reference = new_reference()
             log.error(
-                "session %s: a reply broke off, reference %s, at %s", session, reference, event.name, exc_info=error
+                "session %s: a reply was cut off, reference %s, at %s", session, reference, event.name, exc_info=error
             )
 
     def _say_farewell(self, farewell: Reply) -> None:

@@ -167,7 +167,7 @@ def test_no_more_sessions_are_let_in_than_there_are_descriptors_for(monkeypatch,
     assert not caplog.text
     assert admission.affordable(301) == 300
     assert admission.affordable(None) == 300
-    assert "at most 300 sessions at once" in caplog.text
+    assert "the maximum of concurrent sessions is 300" in caplog.text
     monkeypatch.setattr(admission.resource, "getrlimit", lambda which: (admission.resource.RLIM_INFINITY,) * 2)
     assert admission.affordable(None) > 10**9
     assert admission.affordable(5) == 5
@@ -346,7 +346,7 @@ def test_the_last_words_reach_a_peer_that_is_still_sending(serve, dial):
     ],
 )
 def test_a_misspelt_keyword_is_refused_with_the_nearest_that_there_is(name, nearest):
-    with pytest.raises(TypeError, match=f"no keyword '{name}': did you mean '{nearest}'"):
+    with pytest.raises(TypeError, match=f"unknown keyword '{name}': did you mean '{nearest}'"):
         POP3Server(port=0, **{name: 3})
 
 

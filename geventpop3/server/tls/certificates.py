@@ -56,7 +56,7 @@ class Certificates:
     def __init__(self, pairs: Iterable[Pair | tuple[str, str | None]], *, client_ca: str | None = None) -> None:
         self._pairs = [Pair(*pair) for pair in pairs]
         if not self._pairs:
-            raise ConfigError("TLS needs a certificate")
+            raise ConfigError("TLS needs at least one certificate")
         self._client_ca = client_ca
         self._end_points: WeakKeyDictionary[ssl.SSLContext, bytes | None] = WeakKeyDictionary()
         self._stamp = self._look()
@@ -133,18 +133,18 @@ def accept(stream: PlainStream, certificates: Certificates, seconds: float) -> T
 
     Raises OSError. If TLS fails, it is a TlsError, and the alert was sent to the peer.
     """
-    with gevent.Timeout(seconds, TlsError("it took too long")):
+    with gevent.Timeout(seconds, TlsError("it timed out")):
         received = bytearray()
         while (hello := read_hello(received)) is None:
             data = stream.recv(_HELLO_OCTETS)
             if not data:
-                raise TlsError("the peer went")
+                raise TlsError("the peer disconnected")
             received += data
         if hello.protocols and PROTOCOL.encode() not in hello.protocols:
             # RFC 7301 section 3.2: "the server SHALL respond with a fatal "no_application_protocol" alert". So a
             # browser that was lured here does not take our replies for those of a web server.
             stream.offer(_NO_APPLICATION_PROTOCOL)
-            raise TlsError("the peer wants another protocol")
+            raise TlsError("the peer requests another protocol (ALPN)")
         secured = TlsStream(stream, certificates.context_for(hello.name))
         secured.handshake(bytes(received))
         return secured
@@ -175,7 +175,7 @@ def _context(pair: Pair, client_ca: str | None) -> ssl.SSLContext:
     try:
         context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
     except _Encrypted:
-        raise ConfigError(f"TLS key {key}: it is encrypted, and there is nobody to ask for its password") from None
+        raise ConfigError(f"TLS key {key}: it is encrypted, give a key without a password") from None
     except OSError as error:
         raise ConfigError(f"TLS certificate {pair.certificate}, key {key}: {_words(error)}") from None
     if client_ca is not None:
@@ -196,7 +196,7 @@ def _check(file: str, content: str) -> None:
     except OSError as error:
         raise ConfigError(f"TLS {content} {file}: {error.strerror}") from None
     if f"{content.upper()}-----".encode() not in octets:
-        raise ConfigError(f"TLS {content} {file}: no {content} in PEM form is in it")
+        raise ConfigError(f"TLS {content} {file}: contains no {content} in PEM form")
 
 
 class _Encrypted(Exception):
@@ -226,7 +226,7 @@ def _try(context: ssl.SSLContext, pair: Pair) -> bytes:
             with suppress(ssl.SSLWantReadError):
                 side.do_handshake()
     except ssl.SSLError as error:
-        raise ConfigError(f"TLS certificate {pair.certificate}: no handshake is possible: {_words(error)}") from None
+        raise ConfigError(f"TLS certificate {pair.certificate}: a test handshake failed: {_words(error)}") from None
     certificate = client.getpeercert(binary_form=True)
     assert certificate is not None  # no handshake succeeds without one
     return certificate

@@ -60,7 +60,7 @@ class TlsStream(Stream):
                 raise self._failed(error) from error
             data = self._under.recv(_TLS_OCTETS)
             if not data:
-                raise TlsError("the peer went")
+                raise TlsError("the peer disconnected")
             octets += len(data)
             if octets > _HANDSHAKE_OCTETS:
                 raise TlsError("the handshake is too long")
@@ -79,9 +79,9 @@ class TlsStream(Stream):
             except ssl.SSLError as error:
                 raise self._failed(error) from error
             if fruitless > _FRUITLESS_OCTETS:
-                raise TlsError("too much TLS and nothing in it")
+                raise TlsError("too many TLS records without data")
             if len(self._unsent) > _FRUITLESS_OCTETS:
-                raise TlsError("the peer makes TLS talk and does not listen")
+                raise TlsError("the peer causes TLS output but does not read it")
             if fruitless:
                 tick()
             data = self._under.recv(_TLS_OCTETS)
