@@ -61,8 +61,8 @@ class Body(Iterator[bytes]):
             return chunk
         given, gives = type(self._chunks).__name__, type(chunk).__name__
         raise self._mistaken(
-            f"retrieve() returned a {given} that gives a {gives}, not an iterable of bytes:"
-            " a message in one piece is (content,)"
+            f"retrieve() must return an iterable of bytes, not a {given} of {gives}: return (content,) for a message in"
+            " one piece"
         )
 
 

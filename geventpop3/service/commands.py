@@ -136,7 +136,7 @@ def lang(session: Session, _pop3d: Host, event: Event) -> Reply:
     wanted = site.language if event.args[0] == "*" else event.args[0]
     language = match(wanted, site.languages)
     if language is None:
-        raise Refusal("no such language here, LANG lists those that are")
+        raise Refusal("unknown language, LANG lists the available ones")
     client = session.client
     session.spoken = client.translate
     session.done_at = client.summary.commands

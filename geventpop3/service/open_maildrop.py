@@ -103,7 +103,7 @@ class Maildrops:
                 return (first,)
         elif not isinstance(given, Iterable):
             kind = type(given).__name__
-            raise self.mistaken(owner, f"retrieve() returned a {kind}, not an iterable of bytes", unique_id)
+            raise self.mistaken(owner, f"retrieve() must return an iterable of bytes, not a {kind}", unique_id)
         mistaken = partial(self.mistaken, owner, unique_id=unique_id)
         return Body(chunks, self._threads.of(maildrop.place), first=first, waits=waits, mistaken=mistaken)
 
@@ -124,7 +124,7 @@ class Maildrops:
     def mistaken(self, owner: str, mistake: object, unique_id: str | None = None) -> StoreBroken:
         """Log a mistake of the store and return the error to raise."""
         message = "" if unique_id is None else f", message {unique_id!r}"
-        log.error("mistake of the store %s, maildrop of %r%s: %s", callable_name(self.store), owner, message, mistake)
+        log.error("error in the store %s, maildrop of %r%s: %s", callable_name(self.store), owner, message, mistake)
         return StoreBroken()
 
     def close(self) -> None:
@@ -299,7 +299,7 @@ class Transaction:
             self._snapshot.octets[number - 1] = octets
             if number not in self._marks:
                 self._octets += octets - told.octets
-            mistake = f"message {number} has {octets} octets, and scan() told {told.octets}"
+            mistake = f"message {number} has {octets} octets, but scan() stated {told.octets}"
             self._maildrops.mistaken(self.owner, mistake, told.unique_id)
 
     def keep(self, number: int) -> None:

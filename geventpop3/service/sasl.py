@@ -114,7 +114,7 @@ class _Dialogue:
                 return one == other or site.may_act_as(one, other)
             case Compute(function):
                 return back_end.compute(function)
-        raise HandedOverError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")
+        raise HandedOverError(f"a mechanism yielded an unknown request, {type(request).__name__}")
 
     def _announce(self, name: str) -> None:
         """Send ``credentials`` before a name is checked. Raises Refusal if a plugin or a listener refuses."""

@@ -97,7 +97,7 @@ class MaildropService:
     ) -> None:
         _check_parts(store, authenticator, may_act_as)
         if username_case not in USERNAME_CASES:
-            raise ConfigError(f"username_case is one of {', '.join(USERNAME_CASES)}")
+            raise ConfigError(f"username_case must be one of {', '.join(USERNAME_CASES)}")
         self._converting = Offload(1, CALLS_PER_THREAD, nicer=NICER)
         self.site = Site(
             back_end=BackEnd(authenticator, AuthThreads(auth_threads, waiting_threads), username_case),

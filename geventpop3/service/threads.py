@@ -209,7 +209,7 @@ class Offload:
                         raise
                     thrown = thrown or error
                 if not call.is_needed and call.gone():
-                    raise StoreUnavailable(detail="the client has gone, and its call was given up")
+                    raise StoreUnavailable(detail="the client disconnected, its call was cancelled")
                 pool.replace_slow(self._extra)
         finally:
             pool.waiting -= 1

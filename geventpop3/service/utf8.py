@@ -122,7 +122,7 @@ def presentation(policy: str, threads: Offload) -> Present | None:
     *threads* convert headers. Raises ConfigError for another policy.
     """
     if policy not in POLICIES:
-        raise ConfigError(f"utf8_messages is one of {', '.join(POLICIES)}")
+        raise ConfigError(f"utf8_messages must be one of {', '.join(POLICIES)}")
     return {"as-is": None, "refuse": refuse, "convert": partial(convert, threads)}[policy]
 
 
@@ -176,4 +176,4 @@ def _paced(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def _refused(content: Content) -> Refusal:
     close(content)
-    return Refusal("the message can be had in UTF-8 mode alone", ResponseCode.UTF8)
+    return Refusal("the message is available only in UTF-8 mode", ResponseCode.UTF8)

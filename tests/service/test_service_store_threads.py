@@ -120,7 +120,7 @@ def test_a_call_whose_client_has_gone_gives_its_place_in_the_queue_back(impatien
     waiting = gevent.spawn(pool.run_call, Call(gone=lambda: True), Slow())
     with pytest.raises(StoreUnavailable) as given_up:
         waiting.get(timeout=SECONDS)
-    assert "the client has gone" in str(given_up.value.detail)
+    assert "the client disconnected" in str(given_up.value.detail)
     (threads,) = pool._pools.values()
     assert threads.waiting == 0
     end(slow)

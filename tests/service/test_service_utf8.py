@@ -29,7 +29,7 @@ SURROGATE = (
     + "bödy\r\n..\r\nend\r\n".encode()
 )
 ON = "+OK UTF-8 mode is on"
-REFUSED = "-ERR [UTF8] the message can be had in UTF-8 mode alone"
+REFUSED = "-ERR [UTF8] the message is available only in UTF-8 mode"
 
 
 def mail(*contents: bytes) -> MemoryStore:
