@@ -85,7 +85,7 @@ class Subscriber:
         try:
             return as_reply(answer)
         except (TypeError, ValueError) as mistake:
-            logger.debug("%s did not answer %s: %s", self, event.name, mistake)
+            logger.debug("%s returned no valid answer to %s: %s", self, event.name, mistake)
             return None
 
 
@@ -105,7 +105,7 @@ def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
     Raises PipelineError if it cannot be called ``(pop3d, event)``, or has no method for one of *names*.
     """
     if isinstance(listener, Plugin):
-        raise PipelineError(f"{callable_name(listener)} is a Plugin: plugin_add adds it")
+        raise PipelineError(f"{callable_name(listener)} is a Plugin: add it with plugin_add")
     if isinstance(listener, type):
         raise PipelineError(f"{listener.__name__} is a class: register an instance of it")
     handlers = handlers_of(listener)
@@ -113,7 +113,7 @@ def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
         if not callable(listener):
             raise PipelineError(f"{callable_name(listener)} is not callable and no method of it carries @handles")
         if not names:
-            raise PipelineError(f"name the events for {callable_name(listener)}, or 'all'")
+            raise PipelineError(f"give the names of events for {callable_name(listener)}, or 'all'")
         return dict.fromkeys(names, called_with_event(listener))
     if not names or ALL in names:
         return handlers
@@ -130,7 +130,7 @@ def priority_of(listener: Any, priority: int | None) -> int:
     """Return *priority*, by default that of the listener, or 0. Raises PipelineError if it is no int."""
     given: object = getattr(listener, "priority", 0) if priority is None else priority
     if not isinstance(given, int):
-        raise PipelineError(f"the priority of {callable_name(listener)} is an int, not {type(given).__name__}")
+        raise PipelineError(f"the priority of {callable_name(listener)} must be an int, not {type(given).__name__}")
     return given
 
 

@@ -147,18 +147,18 @@ class Pipeline:
 
     def _new(self, alias: str, plugin: Plugin, priority: int | None, leaving: Slot | None = None) -> Slot:
         if not isinstance(plugin, Plugin):
-            raise PipelineError(f"{plugin!r} is no plugin: it must be an instance of a subclass of Plugin")
+            raise PipelineError(f"{plugin!r} is not an instance of Plugin")
         if not isinstance(alias, str) or not alias:
-            raise PipelineError(f"an alias is a str that is not empty, not {alias!r}")
+            raise PipelineError(f"an alias must be a non-empty str, not {alias!r}")
         for other in self._slots:
             if other.plugin is plugin:
                 raise PipelineError(f"this plugin is in the pipeline already, as {other.alias!r}")
             if other.alias == alias and other is not leaving:
-                raise PipelineError(f"the alias {alias!r} is taken, by {other.plugin!r}")
+                raise PipelineError(f"the alias {alias!r} is used by {other.plugin!r}")
         if priority is None:
             priority = plugin.priority
         if not isinstance(priority, int):
-            raise PipelineError(f"the priority of the plugin {alias!r} is an int, not {type(priority).__name__}")
+            raise PipelineError(f"the priority of the plugin {alias!r} must be an int, not {type(priority).__name__}")
         return Slot(alias, plugin, priority)
 
     def _enter(self, slot: Slot, at: int) -> None:
@@ -187,7 +187,7 @@ class Pipeline:
 
     def _move(self, which: str | Plugin, by: int, steps: int) -> int:
         if steps < 1:
-            raise PipelineError(f"a plugin moves by one step or more, not by {steps}")
+            raise PipelineError(f"the number of steps must be 1 or more, not {steps}")
         at = self.get_index(which)
         to = min(max(at + by, 0), len(self._slots) - 1)
         if to != at:

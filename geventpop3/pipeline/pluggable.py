@@ -432,7 +432,7 @@ class Pluggable:
         except self._isolated as failure:
             raise PipelineError(f"the plugin {slot.alias!r} could not be added: {failure}") from failure
         if admitted is False:
-            raise PipelineError(f"the plugin {slot.alias!r} would not be added: its plugin_register returned False")
+            raise PipelineError(f"the plugin {slot.alias!r} was not added: its plugin_register returned False")
         try:
             # only now: the plugin may have declared events of its own
             self._event_names.check_all(subscription.handlers)

@@ -76,11 +76,11 @@ def plain_function(function: AnyFunction) -> AnyFunction:
     for each in (function, called):
         if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
             name = callable_name(function)
-            raise PipelineError(f"{name} is a coroutine function, and nobody would await it: write def, not async def")
+            raise PipelineError(f"{name} is a coroutine function, which is not awaited: write def instead of async def")
         if inspect.isgeneratorfunction(each):
             raise PipelineError(
-                f"{callable_name(function)} is a generator function, and nobody would run it: return the reply, and "
-                f"keep yield for a function whose chunks are the body of multiline()"
+                f"{callable_name(function)} is a generator function, which is not run: return the reply, and "
+                f"yield only in a function for the body of multiline()"
             )
     return function
 
@@ -96,7 +96,7 @@ def called_with_event(function: AnyFunction) -> AnyFunction:
         signature.bind(None, None)
     except TypeError as error:
         raise PipelineError(
-            f"{callable_name(function)}{_parameters(signature)} cannot be called (pop3d, event): {error}"
+            f"{callable_name(function)}{_parameters(signature)} must accept the arguments (pop3d, event): {error}"
         ) from None
     return function
 
@@ -126,7 +126,7 @@ def handlers_of(subject: object) -> dict[str, Handler]:
         for name in dict.fromkeys(names):
             if name in handlers:
                 raise PipelineError(
-                    f"{type(subject).__name__}: {methods[name]} and {attribute} both handle {name!r}, only one can"
+                    f"{type(subject).__name__}: {methods[name]} and {attribute} both handle {name!r}: keep one"
                 )
             handlers[name] = method
             methods[name] = attribute
@@ -173,7 +173,7 @@ class FunctionPlugin(Plugin):
 
     def __init__(self, function: Handler, *names: str, priority: int = 0, fail_closed: bool = False) -> None:
         if not names:
-            raise PipelineError("name the events for the plugin, or 'all'")
+            raise PipelineError("give the names of events for the plugin, or 'all'")
         self.priority = priority
         self.fail_closed = fail_closed
         self._handlers = dict.fromkeys(names, called_with_event(function))
