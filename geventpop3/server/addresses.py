@@ -22,7 +22,7 @@ UNIX_PATH_OCTETS = 103
 
 _HOST = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
-_EVERY = "0.0.0.0"  # noqa: S104  # it is compared, not bound
+_ANY_HOST = "0.0.0.0"  # noqa: S104  # it is compared, not bound
 
 
 def parse_address(text: str) -> Address:
@@ -59,7 +59,7 @@ def parse_address(text: str) -> Address:
     return host, int(port)
 
 
-def check_place(host: str, port: int | str) -> None:
+def check_address(host: str, port: int | str) -> None:
     """Raise ConfigError for a place that the system would misinterpret: it binds port 65537 as 1."""
     if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, (int, str)):
         raise ConfigError(f"{(host, port)}: the host must be a str, a name or an address, and the port an int")
@@ -92,7 +92,7 @@ def _clash(one: Address, other: Address) -> bool:
     if one[0].lower() == other[0].lower():
         return True
     try:
-        first, second = ip_address(one[0] or _EVERY), ip_address(other[0] or _EVERY)
+        first, second = ip_address(one[0] or _ANY_HOST), ip_address(other[0] or _ANY_HOST)
     except ValueError:  # a host's name, or the path of a unix socket: only the system knows
         return False
     return first.version == second.version and (first.is_unspecified or second.is_unspecified)

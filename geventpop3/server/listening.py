@@ -13,8 +13,8 @@ from geventpop3.errors import ConfigError
 from geventpop3.server.acceptor import FULL, Acceptor, listening_socket, prepare
 from geventpop3.server.addresses import (
     Address,
+    check_address,
     check_distinct,
-    check_place,
     format_address,
     parse_address,
     unix_path,
@@ -111,10 +111,10 @@ class Listening:
             else:
                 one.close()
 
-    def bury(self) -> None:
+    def close_without_loop(self) -> None:
         """Do as ``end`` does, after the event loop has ended."""
         for one in self.acceptors:
-            one.bury(ours=one in self._own)
+            one.close_without_loop(ours=one in self._own)
 
     def forget(self) -> None:
         """Be bound nowhere, as before ``bind``; the sockets are closed already or belong to another process."""
@@ -152,7 +152,7 @@ def _place(place: Place) -> Address | socket.socket:
         # A socket of the standard library, in a process that is not patched: gevent's takes it over.
         return socket.socket(place.family, place.type, place.proto, fileno=place.detach())
     if isinstance(place, tuple):
-        check_place(*place)
+        check_address(*place)
     return place
 
 

@@ -30,7 +30,7 @@ from geventpop3.server.blocking import HandlerThreads, Watch
 from geventpop3.server.client import Client
 from geventpop3.server.environment import Environment
 from geventpop3.server.fairness import Turns, tick
-from geventpop3.server.greenlets import hold, make_normal, make_wary, spawn
+from geventpop3.server.greenlets import hold, make_fork_safe, make_normal, spawn
 from geventpop3.server.life import Life
 from geventpop3.server.limits import LimitOptions, Limits, check_options
 from geventpop3.server.listening import Listening, Place, check_host
@@ -112,7 +112,7 @@ class POP3Server(Pluggable):
         self._listening = Listening(places, tls_listen)
         self._turns = Turns()
         self._threads = HandlerThreads()
-        self._life = Life(self._shut_down, self._bury)
+        self._life = Life(self._shut_down, self._close_without_loop)
         clients = Clients(self.limits)
         self._environment = Environment(
             settings=self,
@@ -123,7 +123,7 @@ class POP3Server(Pluggable):
             respond=self._respond,
             send_event=self.send_event,
             wanted=self.wanted,
-            note_held=self._note_held,
+            report_blocking=self._report_blocking,
             move_client=clients.move,
         )
         self._sessions = Sessions(self._environment, clients, self._life.stopping)
@@ -165,7 +165,7 @@ class POP3Server(Pluggable):
         try:
             self._start(listen, shared)
         except BaseException:
-            self._life.has_not_begun()
+            self._life.undo_begin()
             raise
 
     @property
@@ -271,21 +271,21 @@ class POP3Server(Pluggable):
             self._listening.end()
             self._sessions.end(grace)
             gevent.killall(self._watches)
-            self._part()
+            self._release_receivers()
             self._threads.close()
         finally:
             self._turns.stop()
             self._finished()
 
-    def _bury(self) -> None:
+    def _close_without_loop(self) -> None:
         """Close all that the server owns, after its thread and with it its greenlets have ended."""
-        self._listening.bury()
-        self._sessions.bury()
+        self._listening.close_without_loop()
+        self._sessions.close_without_loop()
         self._watches = []
-        self._part()
+        self._release_receivers()
         self._finished()
 
-    def _part(self) -> None:
+    def _release_receivers(self) -> None:
         self.send_event("unregistered")
         self._unregister_all()
 
@@ -307,7 +307,7 @@ class POP3Server(Pluggable):
         return ours if self._life.ending is None else [*ours, self._life.ending]
 
     def _before_fork(self) -> None:
-        make_wary(self._greenlets())
+        make_fork_safe(self._greenlets())
         self._listening.accept_only_in(os.getpid())
 
     def _after_fork(self) -> None:
@@ -428,7 +428,7 @@ class POP3Server(Pluggable):
 
     # Used by sessions
 
-    def _note_held(self, event: Event, seconds: float) -> None:
+    def _report_blocking(self, event: Event, seconds: float) -> None:
         """Warn that *event* has blocked all other sessions; later warnings name the listener."""
         if self._watch is None:
             self._watch = Watch(self._turns)

@@ -3,7 +3,7 @@
 import pytest
 
 from geventpop3.errors import ConfigError
-from geventpop3.server.addresses import UNIX_PATH_OCTETS, check_place, parse_address
+from geventpop3.server.addresses import UNIX_PATH_OCTETS, check_address, parse_address
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_longest_name_of_a_host_is_an_address():
 
 @pytest.mark.parametrize(("host", "port"), [("", 0), ("127.0.0.1", 65535), ("::1", 110), ("unix", "/run/pop3.sock")])
 def test_what_can_be_bound_is_a_place(host, port):
-    check_place(host, port)
+    check_address(host, port)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_what_can_be_bound_is_a_place(host, port):
 )
 def test_what_the_system_would_take_for_another_place_is_refused(host, port, words):
     with pytest.raises(ConfigError, match=words):
-        check_place(host, port)
+        check_address(host, port)

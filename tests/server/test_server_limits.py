@@ -22,7 +22,7 @@ from geventpop3.protocol.commands import State
 from geventpop3.server import acceptor as accepting
 from geventpop3.server.limits import SEGMENT_OCTETS, LimitOptions, Limits
 from geventpop3.server.server import session_over
-from geventpop3.server.sessions import LINGERING, ends_of
+from geventpop3.server.sessions import LINGERING, addresses_of
 from geventpop3.testing.memory_stream import MemoryStream
 
 
@@ -535,9 +535,9 @@ def test_a_peer_that_reset_before_we_looked_has_no_local_address():
         def getsockname(self):
             raise OSError(self.number, os.strerror(self.number))
 
-    assert ends_of(Reset(errno.ENOTCONN), ("192.0.2.1", 4)) == (("192.0.2.1", 4), ("", 0))
+    assert addresses_of(Reset(errno.ENOTCONN), ("192.0.2.1", 4)) == (("192.0.2.1", 4), ("", 0))
     with pytest.raises(OSError, match="Bad file"):
-        ends_of(Reset(errno.EBADF), ("192.0.2.1", 4))
+        addresses_of(Reset(errno.EBADF), ("192.0.2.1", 4))
 
 
 def test_the_login_deadline_is_kept_to_the_second_and_ends_with_the_login(app):

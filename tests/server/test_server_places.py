@@ -12,7 +12,7 @@ from geventpop3 import POP3Server
 from geventpop3.errors import ConfigError
 from geventpop3.server import acceptor
 from geventpop3.server.acceptor import listening_socket
-from geventpop3.server.addresses import check_place
+from geventpop3.server.addresses import check_address
 
 
 def test_a_port_in_use_is_named_by_an_application_too() -> None:
@@ -88,7 +88,7 @@ def test_an_address_is_a_text(address: Any, words: str) -> None:
 
 def test_pairs_are_as_sockets_have_them() -> None:
     for host, port in (("", 0), ("::", 110), ("fe80::1%eth0", 65535), ("localhost", 110), ("unix", "a:b/c")):
-        check_place(host, port)
+        check_address(host, port)
     with listening_socket(("", 0)) as every:
         assert every.getsockname()[0] in ("0.0.0.0", "::")
 

@@ -1082,7 +1082,7 @@ def test_a_peer_that_makes_tls_talk_and_does_not_listen_is_cut_off(in_memory, mo
 
     under, secured = in_memory(talk)
     under.deaf = True
-    monkeypatch.setattr(stream_module, "_FRUITLESS_OCTETS", 1000)
+    monkeypatch.setattr(stream_module, "_EMPTY_RECORDS_OCTETS", 1000)
     with pytest.raises(TlsError, match="does not read it"):
         all(secured.recv(100) for _ in range(1000))
 

@@ -59,7 +59,7 @@ class Certificates:
             raise ConfigError("TLS needs at least one certificate")
         self._client_ca = client_ca
         self._end_points: WeakKeyDictionary[ssl.SSLContext, bytes | None] = WeakKeyDictionary()
-        self._stamp = self._look()
+        self._stamp = self._current_stamp()
         self._contexts = self._load()
 
     def context_for(self, name: str | None) -> ssl.SSLContext:
@@ -80,7 +80,7 @@ class Certificates:
         It blocks for some milliseconds. If the new files cannot be used, it raises ConfigError, once until they change
         again, and the old certificates stay in force.
         """
-        stamp = self._look()
+        stamp = self._current_stamp()
         if stamp == self._stamp:
             return False
         # The stamp was taken before the files are read, so a change meanwhile is detected the next time.
@@ -100,14 +100,14 @@ class Certificates:
         loaded = []
         for pair in self._pairs:
             context = _context(pair, self._client_ca)
-            certificate = _try(context, pair)
+            certificate = _test_handshake(context, pair)
             self._end_points[context] = end_point_of(certificate)
             loaded.append(context)
             for name in names_of(certificate):
                 by_name.setdefault(name, context)
         return _Contexts(loaded[0], by_name)
 
-    def _look(self) -> tuple[object, ...]:
+    def _current_stamp(self) -> tuple[object, ...]:
         """Return a value that changes if a file changes, appears, disappears or becomes readable."""
         return tuple(map(_stamp, _files(self._pairs, self._client_ca)))
 
@@ -213,7 +213,7 @@ def _words(error: OSError) -> str:
     return words(reason) if reason else "damaged"
 
 
-def _try(context: ssl.SSLContext, pair: Pair) -> bytes:
+def _test_handshake(context: ssl.SSLContext, pair: Pair) -> bytes:
     """Do a handshake of the context with itself, in memory; return the certificate that it presented (DER)."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
