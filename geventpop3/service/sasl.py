@@ -121,14 +121,14 @@ class _Dialogue:
         self._announced = True
         reply = self._pop3d.send_event("credentials", name, self._mechanism, client=self._client).reply
         if reply is not None and not reply.positive:
-            raise _NotNow(reply.text, reply.code)
+            raise _RefusedBeforeCheck(reply.text, reply.code)
 
     def _checked(self, name: str, owner: str | None) -> str | None:
         self.tried = name if owner is None else None
         return owner
 
 
-class _NotNow(Refusal):
+class _RefusedBeforeCheck(Refusal):
     """Refusal by a plugin or a listener before anything was checked."""
 
 
