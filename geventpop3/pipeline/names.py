@@ -21,7 +21,7 @@ VERB = "cmd_"
 _VERB = re.compile(r"[a-z0-9]{1,40}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
-_RESEMBLES = 0.7
+_MIN_SIMILARITY = 0.7
 """Similarity of a misspelling: two of four letters swapped (usre, user: 0.75) is one, two of five shared is not."""
 
 
@@ -60,7 +60,7 @@ class Names:
         if verb.startswith("x"):
             return
         verbs = [known.removeprefix(VERB) for known in self._known if known.startswith(VERB)]
-        for nearest_verb in difflib.get_close_matches(verb, verbs, n=1, cutoff=_RESEMBLES):
+        for nearest_verb in difflib.get_close_matches(verb, verbs, n=1, cutoff=_MIN_SIMILARITY):
             raise PipelineError(
                 f"unknown event {name!r}: did you mean {VERB}{nearest_verb}? "
                 f"(add_event({name!r}) declares it as a new verb)"

@@ -17,13 +17,13 @@ from geventpop3.pipeline.plugin import Plugin
 class Slot:
     """A plugin's place: its alias, and its priority here, which its neighbours may have given it."""
 
-    __slots__ = ("alias", "plugin", "present", "priority")
+    __slots__ = ("alias", "in_pipeline", "plugin", "priority")
 
     def __init__(self, alias: str, plugin: Plugin, priority: int) -> None:
         self.alias = alias
         self.plugin = plugin
         self.priority = priority
-        self.present = False
+        self.in_pipeline = False
         """True while it is in the pipeline: an event that is under way does not call a removed plugin."""
 
 
@@ -99,7 +99,7 @@ class Pipeline:
         leaving = self._slots[at]
         slot = self._new(alias, plugin, leaving.priority, leaving)
         self._enter(slot, at + 1)
-        if leaving.present:
+        if leaving.in_pipeline:
             self._remove(leaving)
         self._joined(slot)
         return leaving.plugin, leaving.alias
@@ -164,20 +164,20 @@ class Pipeline:
     def _enter(self, slot: Slot, at: int) -> None:
         # It takes its place before it joins, so that changes of the pipeline during the joining move it too.
         self._slots.insert(at, slot)
-        slot.present = True
+        slot.in_pipeline = True
         try:
             self._joining(slot)
         except BaseException:
-            if slot.present:
+            if slot.in_pipeline:
                 self._take(slot)
             raise
-        if not slot.present:
+        if not slot.in_pipeline:
             raise PipelineError(f"the plugin {slot.alias!r} was removed while it was being added")
         self.changed()
 
     def _take(self, slot: Slot) -> None:
         self._slots.remove(slot)
-        slot.present = False
+        slot.in_pipeline = False
         self.changed()
 
     def _remove(self, slot: Slot) -> tuple[Plugin, str]:

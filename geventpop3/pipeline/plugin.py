@@ -185,13 +185,13 @@ class FunctionPlugin(Plugin):
 class Subscription:
     """A plugin's event subscriptions; by default all events it handles."""
 
-    __slots__ = ("_all", "_chosen", "_exceptions", "handlers", "joined")
+    __slots__ = ("_all", "_exceptions", "_has_chosen", "handlers", "joined")
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self.handlers = handlers
         self.joined = False
         self._all = True
-        self._chosen = False
+        self._has_chosen = False
         self._exceptions: set[str] = set()
 
     def handles(self, name: str) -> bool:
@@ -202,7 +202,7 @@ class Subscription:
 
         Choices before the plugin has joined replace the default, as in POE::Component::Server::POP3.
         """
-        if not (self.joined or self._chosen):
+        if not (self.joined or self._has_chosen):
             self._all = False
         self._set(name, subscribed=True)
 
@@ -217,7 +217,7 @@ class Subscription:
         return self.handlers.get(name, self.handlers.get(ALL))
 
     def _set(self, name: str, *, subscribed: bool) -> None:
-        self._chosen = True
+        self._has_chosen = True
         if name == ALL:
             self._all = subscribed
             self._exceptions.clear()

@@ -346,7 +346,7 @@ def test_slots_are_sorted_and_aliases_unique_whatever_is_done(operations: list[t
         aliases = [slot.alias for slot in pipeline]
         assert priorities(pipeline) == sorted(priorities(pipeline))
         assert len(set(aliases)) == len(aliases)
-        assert all(slot.present for slot in pipeline)
+        assert all(slot.in_pipeline for slot in pipeline)
         if operation[0].startswith("bump"):
             assert result == pipeline.get_index(operation[1])
             assert sorted(aliases) == sorted(alias for alias, _ in before)
