@@ -141,7 +141,7 @@ def check_host(host: object) -> None:
 
 def _listed(places: Iterable[Place]) -> list[Address | socket.socket]:
     if isinstance(places, str):  # a str is an iterable of texts too
-        raise ConfigError(f"listen is the string {places!r}: give a list, [{places!r}]")
+        raise ConfigError(f"{places!r} is a string: give a list of addresses, [{places!r}]")
     return [_place(one) for one in places]
 
 

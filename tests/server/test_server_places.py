@@ -54,7 +54,7 @@ def test_an_error_keeps_its_type_and_number(monkeypatch: pytest.MonkeyPatch) -> 
         ({"address": "[::1]"}, "'[::1]' is not a host alone"),
         ({"address": "pop3://localhost"}, "is not a host alone"),
         ({"listen": [("127.0.0.1", 65537)]}, "65537: the port must be a number"),
-        ({"listen": "127.0.0.1:1110"}, "listen is the string '127.0.0.1:1110': give a list, ['127.0.0.1:1110']"),
+        ({"listen": "127.0.0.1:1110"}, "'127.0.0.1:1110' is a string: give a list of addresses, ['127.0.0.1:1110']"),
         ({"listen": [":1110"]}, "':1110': the host is missing"),
         ({"listen": [("127.0.0.1", 1110.0)]}, "and the port an int"),
         ({"listen": [(1110, "127.0.0.1")]}, "the host must be a str, a name or an address"),
