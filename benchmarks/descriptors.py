@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from geventpop3.server.admission import DESCRIPTORS_PER_SESSION, OTHER_DESCRIPTORS
+from geventpop3.server.admission import DESCRIPTORS_PER_SESSION, RESERVED_DESCRIPTORS
 
 ENOUGH = 10_000 * DESCRIPTORS_PER_SESSION + 5_000  # for the largest crowd of the benchmarks
 BESIDE = 64  # sessions that come and go beside a crowd that stays
@@ -29,7 +29,7 @@ def sessions(wanted: int, limit: int | None = None) -> int:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
         return wanted
-    return max(1, min(wanted, (limit - OTHER_DESCRIPTORS) // DESCRIPTORS_PER_SESSION - BESIDE))
+    return max(1, min(wanted, (limit - RESERVED_DESCRIPTORS) // DESCRIPTORS_PER_SESSION - BESIDE))
 
 
 def said(count: int, wanted: int) -> str:

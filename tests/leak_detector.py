@@ -22,8 +22,8 @@ def resources_are_watched() -> bool:
 
 @pytest.fixture(autouse=True)
 def leak_detector(request: pytest.FixtureRequest) -> Iterator[None]:
-    room = request.path.relative_to(TESTS).parts[0]
-    if room not in WATCHED or not request.getfixturevalue("resources_are_watched"):
+    folder = request.path.relative_to(TESTS).parts[0]
+    if folder not in WATCHED or not request.getfixturevalue("resources_are_watched"):
         yield
         return
     before = leaks.resources()

@@ -57,7 +57,7 @@ def as_reply(answer: object) -> Reply:
     if isinstance(answer, (str, bytes)):
         return Reply.parse(answer)
     raise HandedOverError(
-        f"an answer is a Reply of ok(), err() or multiline(), or a line that begins with +OK or -ERR, not "
+        f"an answer must be a Reply of ok(), err() or multiline(), or a line that begins with +OK or -ERR, not "
         f"{type(answer).__name__}"
     )
 
@@ -76,7 +76,7 @@ def discard(reply: Reply | None, isolated: tuple[type[BaseException], ...] = FAI
         try:
             close()
         except isolated:
-            logger.exception("closing the body of a reply that is not sent failed")
+            logger.exception("the body of an unsent reply could not be closed")
 
 
 def discard_replaced(before: Reply, now: Reply | None, isolated: tuple[type[BaseException], ...]) -> None:
@@ -285,15 +285,15 @@ def _fact(name: str, doc: str) -> EventSignal:
 
 
 registered = _fact("registered", "The server listens.")
-unregistered = _fact("unregistered", "The server is shut down, its sessions have ended: let go of what you hold.")
+unregistered = _fact("unregistered", "The server is shut down and its sessions have ended: release resources.")
 listener_failed = _fact("listener_failed", "A listening socket failed: operation, errno, text.")
 connection = _event(
-    "connection", "A client came: peer address, peer port, our address, our port. A reply is the greeting."
+    "connection", "A client connected: peer address, peer port, our address, our port. A reply is the greeting."
 )
-disconnected = _fact("disconnected", "A client is gone.")
+disconnected = _fact("disconnected", "A client has disconnected.")
 
 cmd_user = _event("cmd_user", "USER name")
-cmd_pass = _event("cmd_pass", "PASS string; one argument, blanks and all")
+cmd_pass = _event("cmd_pass", "PASS string; one argument, including all blanks")
 cmd_apop = _event("cmd_apop", "APOP name digest")
 cmd_auth = _event("cmd_auth", "AUTH [mechanism [initial-response]]")
 cmd_stls = _event("cmd_stls", "STLS")
@@ -317,17 +317,17 @@ response = _signals.setdefault(
 reply_withdrawn = _fact(
     "reply_withdrawn", "A positive reply was eaten or made negative: the name of its event, and that event."
 )
-command_finished = _fact("command_finished", "A command is answered and its reply is out: a CommandSummary.")
-credentials = _event("credentials", "AUTH is about to check something: name, mechanism. A negative reply refuses.")
-challenge = _fact("challenge", "AUTH sends a challenge, and its response will be waited for.")
-command_eaten = _fact("command_eaten", "Plugins kept a command from the listeners: name of its event.")
+command_finished = _fact("command_finished", "A command has been answered and its reply sent: a CommandSummary.")
+credentials = _event("credentials", "AUTH is about to check credentials: name, mechanism. A negative reply refuses.")
+challenge = _fact("challenge", "AUTH sends a challenge and waits for the response.")
+command_eaten = _fact("command_eaten", "Plugins ate a command, so no listener received it: name of its event.")
 authenticated = _fact("authenticated", "A login succeeded: owner, mechanism, name.")
 authentication_failed = _fact("authentication_failed", "A login failed: name, mechanism.")
 tls_started = _fact("tls_started", "A TLS handshake succeeded: version, cipher.")
 certificates_reloaded = _fact(
-    "certificates_reloaded", "The certificates' files changed: None, or why the old ones stay in force."
+    "certificates_reloaded", "The certificates' files changed: None, or the reason why the old ones stay in force."
 )
-session_finished = _fact("session_finished", "A session is over: its SessionSummary.")
+session_finished = _fact("session_finished", "A session has ended: its SessionSummary.")
 
 plugin_add = _fact("plugin_add", "A plugin was added: alias, plugin.")
 plugin_del = _fact("plugin_del", "A plugin was removed: alias, plugin.")

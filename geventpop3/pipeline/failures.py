@@ -107,12 +107,12 @@ def no_eat_code(returned: object, isolated: tuple[type[BaseException], ...]) -> 
     """Return the error for a plugin's result that is no Eat code, and close the body of that result."""
     kind = type(returned).__name__
     if not isinstance(returned, (Reply, str, bytes)):
-        return HandedOverError(f"a plugin returns an Eat code or None, not {kind}")
+        return HandedOverError(f"a plugin must return an Eat code or None, not {kind}")
     if isinstance(returned, Reply):
         discard(returned, isolated)
     return HandedOverError(
-        f"a plugin returns an Eat code or None, not {kind}: to answer, set event.reply and return EAT_ALL, or raise "
-        f"Refusal"
+        f"a plugin must return an Eat code or None, not {kind}: "
+        "to answer, set event.reply and return EAT_ALL, or raise Refusal"
     )
 
 

@@ -85,7 +85,7 @@ class Subscriber:
         try:
             return as_reply(answer)
         except (TypeError, ValueError) as mistake:
-            logger.debug("%s did not answer %s: %s", self, event.name, mistake)
+            logger.debug("%s returned no valid answer to %s: %s", self, event.name, mistake)
             return None
 
 
@@ -105,7 +105,7 @@ def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
     Raises PipelineError if it cannot be called ``(pop3d, event)``, or has no method for one of *names*.
     """
     if isinstance(listener, Plugin):
-        raise PipelineError(f"{callable_name(listener)} is a Plugin: plugin_add adds it")
+        raise PipelineError(f"{callable_name(listener)} is a Plugin: add it with plugin_add")
     if isinstance(listener, type):
         raise PipelineError(f"{listener.__name__} is a class: register an instance of it")
     handlers = handlers_of(listener)
@@ -113,7 +113,7 @@ def calls_of(listener: Any, names: tuple[str, ...]) -> Mapping[str, Handler]:
         if not callable(listener):
             raise PipelineError(f"{callable_name(listener)} is not callable and no method of it carries @handles")
         if not names:
-            raise PipelineError(f"name the events for {callable_name(listener)}, or 'all'")
+            raise PipelineError(f"give the names of events for {callable_name(listener)}, or 'all'")
         return dict.fromkeys(names, called_with_event(listener))
     if not names or ALL in names:
         return handlers
@@ -130,7 +130,7 @@ def priority_of(listener: Any, priority: int | None) -> int:
     """Return *priority*, by default that of the listener, or 0. Raises PipelineError if it is no int."""
     given: object = getattr(listener, "priority", 0) if priority is None else priority
     if not isinstance(given, int):
-        raise PipelineError(f"the priority of {callable_name(listener)} is an int, not {type(given).__name__}")
+        raise PipelineError(f"the priority of {callable_name(listener)} must be an int, not {type(given).__name__}")
     return given
 
 
@@ -146,13 +146,13 @@ class Listeners:
         self._sender = sender
         self._names = names
         self._by_event: dict[str, list[Listener]] = {}
-        self._everywhere: list[Listener] = []
+        self._for_all_events: list[Listener] = []
         """Listeners for ``"all"``, which also receive the events that are declared later."""
 
     def check(self, calls: Mapping[str, Handler]) -> None:
         """Raise PipelineError if one of the callables is registered for one of its events already."""
         for name, function in calls.items():
-            registered = self._by_event.get(name, ()) if name in self._names else self._everywhere
+            registered = self._by_event.get(name, ()) if name in self._names else self._for_all_events
             if any(_same(listener.function, function) for listener in registered):
                 raise PipelineError(f"{callable_name(function)} is registered for {name!r} already")
 
@@ -165,15 +165,15 @@ class Listeners:
             if name != ALL:
                 self._connect(name, Listener(function, _own_priority(function, priority), origin))
         if ALL in calls:
-            everywhere = Listener(calls[ALL], _own_priority(calls[ALL], priority), origin)
-            self._everywhere.append(everywhere)
+            for_all_events = Listener(calls[ALL], _own_priority(calls[ALL], priority), origin)
+            self._for_all_events.append(for_all_events)
             for name in self._names:
                 if name != RESPONSE and not self._receives(name, origin):
-                    self._connect(name, Listener(everywhere.function, everywhere.priority, origin))
+                    self._connect(name, Listener(for_all_events.function, for_all_events.priority, origin))
 
     def declared(self, name: str) -> None:
         """Connect the listeners for ``"all"`` to an event that was declared."""
-        for listener in self._everywhere:
+        for listener in self._for_all_events:
             self._connect(name, Listener(listener.function, listener.priority, listener.origin))
 
     def remove(self, origin: object, names: tuple[str, ...]) -> None:
@@ -182,28 +182,30 @@ class Listeners:
         Raises PipelineError, and changes nothing, if it is not registered for one of them.
         """
         everything = not names or ALL in names
-        doomed = [
+        found = [
             (name, listener)
             for name in (tuple(self._by_event) if everything else dict.fromkeys(names))
             for listener in self._by_event.get(name, ())
             if _same(listener.origin, origin)
         ]
-        everywhere = [listener for listener in self._everywhere if everything and _same(listener.origin, origin)]
-        missing = {*names} - {ALL} - {name for name, _ in doomed}
-        if missing or not (doomed or everywhere):
+        for_all_events = [
+            listener for listener in self._for_all_events if everything and _same(listener.origin, origin)
+        ]
+        missing = {*names} - {ALL} - {name for name, _ in found}
+        if missing or not (found or for_all_events):
             raise PipelineError(
                 f"{callable_name(origin)} is not registered for {', '.join(sorted(missing)) or 'any event'}"
             )
-        for name, listener in doomed:
+        for name, listener in found:
             self._disconnect(name, listener)
-        self._everywhere = [listener for listener in self._everywhere if listener not in everywhere]
+        self._for_all_events = [listener for listener in self._for_all_events if listener not in for_all_events]
 
     def clear(self) -> None:
         """Disconnect all listeners."""
         for name, listeners in self._by_event.items():
             for listener in tuple(listeners):
                 self._disconnect(name, listener)
-        self._everywhere.clear()
+        self._for_all_events.clear()
 
     def origins(self) -> list[object]:
         """Return the objects given to ``register``, each once, in order of arrival."""

@@ -21,7 +21,7 @@ VERB = "cmd_"
 _VERB = re.compile(r"[a-z0-9]{1,40}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
-_RESEMBLES = 0.7
+_MIN_SIMILARITY = 0.7
 """Similarity of a misspelling: two of four letters swapped (usre, user: 0.75) is one, two of five shared is not."""
 
 
@@ -55,14 +55,14 @@ class Names:
             nearest = [VERB + name] if VERB + name in self._known else []
             nearest = nearest or difflib.get_close_matches(name, self._known, n=1, cutoff=0.0)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
-            raise PipelineError(f"no event is called {name!r}: {hint}(add_event({name!r}) declares it)")
+            raise PipelineError(f"unknown event {name!r}: {hint}(add_event({name!r}) declares it)")
         verb = name.removeprefix(VERB)
         if verb.startswith("x"):
             return
         verbs = [known.removeprefix(VERB) for known in self._known if known.startswith(VERB)]
-        for nearest_verb in difflib.get_close_matches(verb, verbs, n=1, cutoff=_RESEMBLES):
+        for nearest_verb in difflib.get_close_matches(verb, verbs, n=1, cutoff=_MIN_SIMILARITY):
             raise PipelineError(
-                f"no event is called {name!r}: did you mean {VERB}{nearest_verb}? "
+                f"unknown event {name!r}: did you mean {VERB}{nearest_verb}? "
                 f"(add_event({name!r}) declares it as a new verb)"
             )
 
@@ -80,14 +80,14 @@ class Names:
 
     def _check_form(self, name: str) -> None:
         if not isinstance(name, str):
-            raise PipelineError(f"an event's name is a str such as 'cmd_user', not {name!r}")
+            raise PipelineError(f"an event's name must be a str such as 'cmd_user', not {name!r}")
         if name == ALL:
-            raise PipelineError(f"{ALL!r} stands for every event and is none itself")
+            raise PipelineError(f"{ALL!r} means every event and cannot be used here: give the name of one event")
         lower = name.lower()
         if name != lower and _NAME.fullmatch(lower):
             meant = VERB + lower if VERB + lower in self._known else lower
-            raise PipelineError(f"no event is called {name!r}: did you mean {meant}? (names are lower case)")
+            raise PipelineError(f"unknown event {name!r}: did you mean {meant}? (names are lower case)")
         if not _NAME.fullmatch(name):
-            raise PipelineError(f"no event can be called {name!r}: a name is made of a-z, 0-9 and _, a letter first")
+            raise PipelineError(f"invalid event name {name!r}: use a-z, 0-9 and _, with a letter first")
         if name.startswith(VERB) and not _VERB.fullmatch(name.removeprefix(VERB)):
-            raise PipelineError(f"no verb can be called {name!r}: after {VERB} come 1 to 40 letters or digits")
+            raise PipelineError(f"invalid verb in {name!r}: after {VERB} use 1 to 40 letters or digits")

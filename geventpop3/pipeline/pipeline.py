@@ -17,13 +17,13 @@ from geventpop3.pipeline.plugin import Plugin
 class Slot:
     """A plugin's place: its alias, and its priority here, which its neighbours may have given it."""
 
-    __slots__ = ("alias", "plugin", "present", "priority")
+    __slots__ = ("alias", "in_pipeline", "plugin", "priority")
 
     def __init__(self, alias: str, plugin: Plugin, priority: int) -> None:
         self.alias = alias
         self.plugin = plugin
         self.priority = priority
-        self.present = False
+        self.in_pipeline = False
         """True while it is in the pipeline: an event that is under way does not call a removed plugin."""
 
 
@@ -99,7 +99,7 @@ class Pipeline:
         leaving = self._slots[at]
         slot = self._new(alias, plugin, leaving.priority, leaving)
         self._enter(slot, at + 1)
-        if leaving.present:
+        if leaving.in_pipeline:
             self._remove(leaving)
         self._joined(slot)
         return leaving.plugin, leaving.alias
@@ -147,37 +147,37 @@ class Pipeline:
 
     def _new(self, alias: str, plugin: Plugin, priority: int | None, leaving: Slot | None = None) -> Slot:
         if not isinstance(plugin, Plugin):
-            raise PipelineError(f"{plugin!r} is no plugin: it must be an instance of a subclass of Plugin")
+            raise PipelineError(f"{plugin!r} is not an instance of Plugin")
         if not isinstance(alias, str) or not alias:
-            raise PipelineError(f"an alias is a str that is not empty, not {alias!r}")
+            raise PipelineError(f"an alias must be a non-empty str, not {alias!r}")
         for other in self._slots:
             if other.plugin is plugin:
                 raise PipelineError(f"this plugin is in the pipeline already, as {other.alias!r}")
             if other.alias == alias and other is not leaving:
-                raise PipelineError(f"the alias {alias!r} is taken, by {other.plugin!r}")
+                raise PipelineError(f"the alias {alias!r} is used by {other.plugin!r}")
         if priority is None:
             priority = plugin.priority
         if not isinstance(priority, int):
-            raise PipelineError(f"the priority of the plugin {alias!r} is an int, not {type(priority).__name__}")
+            raise PipelineError(f"the priority of the plugin {alias!r} must be an int, not {type(priority).__name__}")
         return Slot(alias, plugin, priority)
 
     def _enter(self, slot: Slot, at: int) -> None:
         # It takes its place before it joins, so that changes of the pipeline during the joining move it too.
         self._slots.insert(at, slot)
-        slot.present = True
+        slot.in_pipeline = True
         try:
             self._joining(slot)
         except BaseException:
-            if slot.present:
+            if slot.in_pipeline:
                 self._take(slot)
             raise
-        if not slot.present:
+        if not slot.in_pipeline:
             raise PipelineError(f"the plugin {slot.alias!r} was removed while it was being added")
         self.changed()
 
     def _take(self, slot: Slot) -> None:
         self._slots.remove(slot)
-        slot.present = False
+        slot.in_pipeline = False
         self.changed()
 
     def _remove(self, slot: Slot) -> tuple[Plugin, str]:
@@ -187,7 +187,7 @@ class Pipeline:
 
     def _move(self, which: str | Plugin, by: int, steps: int) -> int:
         if steps < 1:
-            raise PipelineError(f"a plugin moves by one step or more, not by {steps}")
+            raise PipelineError(f"the number of steps must be 1 or more, not {steps}")
         at = self.get_index(which)
         to = min(max(at + by, 0), len(self._slots) - 1)
         if to != at:

@@ -179,16 +179,16 @@ class Pluggable:
             discard(hook.reply, self._isolated)
         now = None if eaten else hook.reply
         if reply.positive and (now is None or not now.positive):
-            return self._insisted(event) or now
+            return self._report_withdrawn(event) or now
         return now
 
     def _withdraw(self, event: Event) -> None:
         """Have the effects of *event* undone if its answer, a ``+OK`` before, is none any more."""
         now = event._reply
         if now is None or not now.positive:
-            event.reply = self._insisted(event) or now
+            event.reply = self._report_withdrawn(event) or now
 
-    def _insisted(self, event: Event) -> Reply | None:
+    def _report_withdrawn(self, event: Event) -> Reply | None:
         """Report that the ``+OK`` to *event* is not sent; return the ``+OK`` of a listener that cannot undo it."""
         if not self.wanted(_REPLY_WITHDRAWN):
             return None
@@ -249,7 +249,7 @@ class Pluggable:
         Receivers that plain blinker code connected are not ours and stay.
         """
         for slot in reversed(tuple(self.pipeline)):
-            if slot.present:
+            if slot.in_pipeline:
                 self.pipeline.remove(slot.plugin)
         self._event_listeners.clear()
         self._new_routes()
@@ -341,7 +341,7 @@ class Pluggable:
         positive: Reply | None = None
         end: BaseException | None = None
         for slot, handler in route.plugins:
-            if not slot.present:
+            if not slot.in_pipeline:
                 continue
             before = event.reply
             eat: Eat | None = None
@@ -394,17 +394,17 @@ class Pluggable:
         except self._isolated as failure:
             raise PipelineError(f"the plugin {slot.alias!r} could not be added: {failure}") from failure
         if admitted is False:
-            raise PipelineError(f"the plugin {slot.alias!r} would not be added: its plugin_register returned False")
+            raise PipelineError(f"the plugin {slot.alias!r} was not added: its plugin_register returned False")
         try:
             # only now: the plugin may have declared events of its own
             self._event_names.check_all(subscription.handlers)
         except PipelineError:
-            self._dismiss(slot)
+            self._call_unregister(slot)
             raise
         self._declare_new(subscription.handlers)
         subscription.joined = True
 
-    def _dismiss(self, slot: Slot) -> None:
+    def _call_unregister(self, slot: Slot) -> None:
         try:
             slot.plugin.plugin_unregister(self)
         except self._isolated as failure:  # it is removed nevertheless
@@ -416,5 +416,5 @@ class Pluggable:
     def _plugin_left(self, slot: Slot) -> None:
         self._subscriptions.remove(slot)
         self._new_routes()
-        self._dismiss(slot)
+        self._call_unregister(slot)
         self.send_event("plugin_del", slot.alias, slot.plugin)

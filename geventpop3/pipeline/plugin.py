@@ -76,11 +76,11 @@ def plain_function(function: AnyFunction) -> AnyFunction:
     for each in (function, called):
         if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
             name = callable_name(function)
-            raise PipelineError(f"{name} is a coroutine function, and nobody would await it: write def, not async def")
+            raise PipelineError(f"{name} is a coroutine function, which is not awaited: write def instead of async def")
         if inspect.isgeneratorfunction(each):
             raise PipelineError(
-                f"{callable_name(function)} is a generator function, and nobody would run it: return the reply, and "
-                f"keep yield for a function whose chunks are the body of multiline()"
+                f"{callable_name(function)} is a generator function, which is not run: return the reply, and "
+                f"yield only in a function for the body of multiline()"
             )
     return function
 
@@ -96,7 +96,7 @@ def called_with_event(function: AnyFunction) -> AnyFunction:
         signature.bind(None, None)
     except TypeError as error:
         raise PipelineError(
-            f"{callable_name(function)}{_parameters(signature)} cannot be called (pop3d, event): {error}"
+            f"{callable_name(function)}{_parameters(signature)} must accept the arguments (pop3d, event): {error}"
         ) from None
     return function
 
@@ -126,7 +126,7 @@ def handlers_of(subject: object) -> dict[str, Handler]:
         for name in dict.fromkeys(names):
             if name in handlers:
                 raise PipelineError(
-                    f"{type(subject).__name__}: {methods[name]} and {attribute} both handle {name!r}, only one can"
+                    f"{type(subject).__name__}: {methods[name]} and {attribute} both handle {name!r}: keep one"
                 )
             handlers[name] = method
             methods[name] = attribute
@@ -173,7 +173,7 @@ class FunctionPlugin(Plugin):
 
     def __init__(self, function: Handler, *names: str, priority: int = 0, fail_closed: bool = False) -> None:
         if not names:
-            raise PipelineError("name the events for the plugin, or 'all'")
+            raise PipelineError("give the names of events for the plugin, or 'all'")
         self.priority = priority
         self.fail_closed = fail_closed
         self._handlers = dict.fromkeys(names, called_with_event(function))
@@ -185,13 +185,13 @@ class FunctionPlugin(Plugin):
 class Subscription:
     """A plugin's event subscriptions; by default all events it handles."""
 
-    __slots__ = ("_all", "_chosen", "_exceptions", "handlers", "joined")
+    __slots__ = ("_all", "_exceptions", "_has_chosen", "handlers", "joined")
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self.handlers = handlers
         self.joined = False
         self._all = True
-        self._chosen = False
+        self._has_chosen = False
         self._exceptions: set[str] = set()
 
     def handles(self, name: str) -> bool:
@@ -202,7 +202,7 @@ class Subscription:
 
         Choices before the plugin has joined replace the default, as in POE::Component::Server::POP3.
         """
-        if not (self.joined or self._chosen):
+        if not (self.joined or self._has_chosen):
             self._all = False
         self._set(name, subscribed=True)
 
@@ -217,7 +217,7 @@ class Subscription:
         return self.handlers.get(name, self.handlers.get(ALL))
 
     def _set(self, name: str, *, subscribed: bool) -> None:
-        self._chosen = True
+        self._has_chosen = True
         if name == ALL:
             self._all = subscribed
             self._exceptions.clear()

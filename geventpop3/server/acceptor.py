@@ -37,8 +37,8 @@ UNSENT_OCTETS = 128 * 1024
 PROBE_SECONDS = 1.0
 """Seconds to wait for the answer of an existing unix socket; one that takes longer is in use."""
 
-_NOTHING = {errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.EPERM}
-"""Errors of a peer that had gone before it was accepted (accept(2)): no pause is needed."""
+_PEER_GONE = {errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.EPERM}
+"""Errors of a peer that disconnected before it was accepted (accept(2)): no pause is needed."""
 
 FULL = err("too many connections, try again later", ResponseCode.SYS_TEMP)
 
@@ -201,7 +201,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         self._busy = busy
         self.home: int | None = None
         """The only process that accepts, during a fork."""
-        self._told: int | None = None
+        self._reported: int | None = None
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def do_read(self) -> Any:
@@ -210,18 +210,18 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
         try:
             accepted = super().do_read()
         except OSError as error:
-            if error.errno in _NOTHING:
+            if error.errno in _PEER_GONE:
                 return None
-            if error.errno != self._told:
+            if error.errno != self._reported:
                 # Reported once per exhaustion, not ten times a second while it lasts.
-                self._told = error.errno
+                self._reported = error.errno
                 spawn(self._failed, error)
             if error.errno in _EXHAUSTED:
                 self._turn_away()
             self._pause()
             return None
         if accepted is not None:
-            self._told = None
+            self._reported = None
         return accepted
 
     def _pause(self) -> None:
@@ -256,7 +256,7 @@ class Acceptor(StreamServer):  # type: ignore[misc]  # gevent is untyped
             self._given.shutdown(socket.SHUT_RDWR)
         self.close()
 
-    def bury(self, *, ours: bool) -> None:
+    def close_without_loop(self, *, ours: bool) -> None:
         """Close the socket after the event loop that watched it has ended; shut it down if it is *ours* alone."""
         raw = self._given._sock
         if isinstance(self._given, BoundUnixSocket):

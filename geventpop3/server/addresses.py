@@ -22,7 +22,7 @@ UNIX_PATH_OCTETS = 103
 
 _HOST = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
-_EVERY = "0.0.0.0"  # noqa: S104  # it is compared, not bound
+_ANY_HOST = "0.0.0.0"  # noqa: S104  # it is compared, not bound
 
 
 def parse_address(text: str) -> Address:
@@ -30,15 +30,15 @@ def parse_address(text: str) -> Address:
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path or "\0" in path:
-            raise ConfigError(f"{text!r}: unix: is followed by the path of the socket")
+            raise ConfigError(f"{text!r}: give the path of the socket after unix:")
         if len(os.fsencode(path)) > UNIX_PATH_OCTETS:
-            raise ConfigError(f"{text!r}: the path of a socket has at most {UNIX_PATH_OCTETS} octets")
+            raise ConfigError(f"{text!r}: the path of a socket must have at most {UNIX_PATH_OCTETS} octets")
         return "unix", path
     host, colon, port = text.rpartition(":")
     if not colon or not port or port.endswith("]"):
-        raise ConfigError(f"{text!r}: an address is HOST:PORT, [IPV6]:PORT or unix:PATH, such as 127.0.0.1:1110")
+        raise ConfigError(f"{text!r}: an address must be HOST:PORT, [IPV6]:PORT or unix:PATH, such as 127.0.0.1:1110")
     if _PORT.fullmatch(port) is None or int(port) > 65535:
-        raise ConfigError(f"{text!r}: a port is a number from 0 to 65535")
+        raise ConfigError(f"{text!r}: the port must be a number from 0 to 65535")
     if host in ("", "*"):
         raise ConfigError(
             f"{text!r}: the host is missing: 127.0.0.1:{port} is this machine alone, 0.0.0.0:{port} every address of "
@@ -49,26 +49,28 @@ def parse_address(text: str) -> Address:
         try:
             IPv6Address(host)
         except AddressValueError:
-            raise ConfigError(f"{text!r}: {host!r} is no IPv6 address") from None
+            raise ConfigError(f"{text!r}: {host!r} is not an IPv6 address") from None
     elif "//" in host:
-        raise ConfigError(f"{text!r}: an address is written without a scheme, {host.partition('//')[2]}:{port}")
+        raise ConfigError(f"{text!r}: write the address without a scheme, {host.partition('//')[2]}:{port}")
     elif ":" in host:
-        raise ConfigError(f"{text!r}: an IPv6 address is written in brackets, [::1]:{port}")
+        raise ConfigError(f"{text!r}: write an IPv6 address in brackets, [::1]:{port}")
     elif _HOST.fullmatch(host) is None:
-        raise ConfigError(f"{text!r}: {host!r} is neither a host's name nor an address")
+        raise ConfigError(f"{text!r}: {host!r} is neither a host name nor an address")
     return host, int(port)
 
 
-def check_place(host: str, port: int | str) -> None:
+def check_address(host: str, port: int | str) -> None:
     """Raise ConfigError for a place that the system would misinterpret: it binds port 65537 as 1."""
     if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, (int, str)):
-        raise ConfigError(f"{(host, port)}: an address is a host's name or address as a text, a port is a number")
+        raise ConfigError(f"{(host, port)}: the host must be a str, a name or an address, and the port an int")
     if host == "unix":
         return
     if isinstance(port, int) and not 0 <= port <= 65535:
-        raise ConfigError(f"{port}: a port is a number from 0 to 65535")
+        raise ConfigError(f"{port}: the port must be a number from 0 to 65535")
     if host and (host.count(":") == 1 or set(host) & set("[]/")):
-        raise ConfigError(f"{host!r} is no host alone: listen takes texts, such as ['127.0.0.1:1110', '[::1]:1110']")
+        raise ConfigError(
+            f"{host!r} is not a host alone: give listen strings, such as ['127.0.0.1:1110', '[::1]:1110']"
+        )
 
 
 def check_distinct(plain: Iterable[Address], tls: Iterable[Address] = ()) -> None:
@@ -78,10 +80,8 @@ def check_distinct(plain: Iterable[Address], tls: Iterable[Address] = ()) -> Non
         for other, other_is_tls in before:
             if _clash(other, address):
                 one, two = _shown(other), _shown(address)
-                text = (
-                    f"{one} is listened at twice" if one == two else f"{two} is part of {one}, or the other way round"
-                )
-                hint = "" if is_tls is other_is_tls else ": clear text and TLS from the start need a port each"
+                text = f"{one} is given twice" if one == two else f"{one} and {two} overlap"
+                hint = "" if is_tls is other_is_tls else ": clear text and TLS from the start need different ports"
                 raise ConfigError(f"{text}{hint}")
         before.append((address, is_tls))
 
@@ -92,7 +92,7 @@ def _clash(one: Address, other: Address) -> bool:
     if one[0].lower() == other[0].lower():
         return True
     try:
-        first, second = ip_address(one[0] or _EVERY), ip_address(other[0] or _EVERY)
+        first, second = ip_address(one[0] or _ANY_HOST), ip_address(other[0] or _ANY_HOST)
     except ValueError:  # a host's name, or the path of a unix socket: only the system knows
         return False
     return first.version == second.version and (first.is_unspecified or second.is_unspecified)

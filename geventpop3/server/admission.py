@@ -17,13 +17,13 @@ from geventpop3.wire.replies import Reply, err
 
 log = logging.getLogger("geventpop3.server")
 
-FULL_FOR_YOU = err("too many connections from your address", ResponseCode.SYS_TEMP)
+FULL_FOR_ADDRESS = err("too many connections from your address", ResponseCode.SYS_TEMP)
 
 DESCRIPTORS_PER_SESSION = 5
 """Descriptors of a busy session: a socket, a maildrop with its ``new`` and ``cur``, and a message that is being read.
 An idle session has two or more."""
 
-OTHER_DESCRIPTORS = 100
+RESERVED_DESCRIPTORS = 100
 
 
 class Clients:
@@ -70,7 +70,7 @@ class Clients:
 
     def move(self, client: ClientInterface, host: str) -> Reply | None:
         """Count a client under *host*, as reported by a proxy; return a refusal if that address has too many."""
-        self._discount(client)
+        self._uncount(client)
         refusal = self._refusal_for(host)
         self._count(client, host)
         return refusal
@@ -78,17 +78,17 @@ class Clients:
     def leave(self, client: Client) -> None:
         """Remove a client."""
         del self._by_id[client.id]
-        self._discount(client)
+        self._uncount(client)
 
     def _refusal_for(self, host: str) -> Reply | None:
         most = self._most_per_address
-        return FULL_FOR_YOU if most is not None and self._per_address.get(address_key(host), 0) >= most else None
+        return FULL_FOR_ADDRESS if most is not None and self._per_address.get(address_key(host), 0) >= most else None
 
     def _count(self, client: ClientInterface, host: str) -> None:
         key = self._keys[client.id] = address_key(host)
         self._per_address[key] = self._per_address.get(key, 0) + 1
 
-    def _discount(self, client: ClientInterface) -> None:
+    def _uncount(self, client: ClientInterface) -> None:
         key = self._keys.pop(client.id, None)
         if key is None:
             return
@@ -104,8 +104,8 @@ def affordable(wanted: int | None) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return sys.maxsize if wanted is None else wanted
-    most = max(1, (soft - OTHER_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
+    most = max(1, (soft - RESERVED_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
     if wanted is not None and wanted <= most:
         return wanted
-    log.info("at most %d sessions at once, because this process may open %d files", most, soft)
+    log.info("the maximum of concurrent sessions is %d, because the process may open %d files", most, soft)
     return most

@@ -45,7 +45,7 @@ def upgrade(client: Client) -> None:
     client.output.flush()
     if client.connection.has_data:
         # An attacker may have injected these octets before the client's: they are not executed, the session ends.
-        injected = TlsError("clear text came behind it")
+        injected = TlsError("clear text was received after it")
         _note_failure(client, "no TLS after STLS", injected)
         client.output.stream.linger()
         raise injected
@@ -84,7 +84,7 @@ def _handshake(client: Client, stream: object) -> TlsStream:
     if not isinstance(stream, PlainStream):
         raise TlsError("TLS is active already")
     if settings.tls is None:
-        raise TlsError("there are no certificates")
+        raise TlsError("the server has no certificates")
     return accept(stream, settings.tls, settings.limits.handshake_deadline)
 
 

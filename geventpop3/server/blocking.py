@@ -22,7 +22,7 @@ log = logging.getLogger("geventpop3.server")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-HELD_SECONDS = 0.1
+BLOCKING_SECONDS = 0.1
 """Seconds without a poll of the event loop after which a warning names the listener."""
 
 _QUIET_SECONDS = 1.0
@@ -86,11 +86,11 @@ class Watch:
     It reads the clock twice a call, so a server uses one only after its event loop was blocked for the first time.
     """
 
-    __slots__ = ("_named", "_turns", "_warned_at")
+    __slots__ = ("_turns", "_warned_at", "_warned_turn")
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self._named = -1
+        self._warned_turn = -1
         self._warned_at = 0.0
 
     def call(self, who: object, function: Callable[[Any, Any], Any], pop3d: Any, event: Any) -> Any:
@@ -101,8 +101,8 @@ class Watch:
             return function(pop3d, event)
         finally:
             seconds = monotonic() - began
-            if seconds > HELD_SECONDS and polls.iteration == turn != self._named:
-                self._named = turn  # no second warning for the caller around it, such as the service at PASS
+            if seconds > BLOCKING_SECONDS and polls.iteration == turn != self._warned_turn:
+                self._warned_turn = turn  # no second warning for the caller around it, such as the service at PASS
                 self.warn(f"{who} at {event.name}", seconds)
 
     def warn(self, who: str, seconds: float) -> None:
@@ -110,4 +110,6 @@ class Watch:
         now = monotonic()
         if now - self._warned_at >= _QUIET_SECONDS:
             self._warned_at = now
-            log.warning("all sessions waited %.0f ms for %s: pop3d.in_thread runs what blocks", seconds * 1000, who)
+            log.warning(
+                "%s blocked all sessions for %.0f ms: run blocking code in pop3d.in_thread", who, seconds * 1000
+            )

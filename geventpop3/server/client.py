@@ -165,7 +165,7 @@ class Client:
         event = self._answering
         if event is not None and gevent.getcurrent() is self._runner:
             if event.reply is not None:
-                raise PipelineError(f"{event.name} has been answered already: one command, one reply")
+                raise PipelineError(f"{event.name} has been answered already: a command has one reply")
             event.reply = reply
             return
         if self._notices is None:
@@ -260,12 +260,12 @@ class Client:
         else:
             self.output.stream.abort()
 
-    def bury(self, reason: str) -> None:
+    def close_without_loop(self, reason: str) -> None:
         """End the session from another thread, after the thread that ran it has ended."""
         self.summary.reason = reason
         if self._announced:
             self.environment.send_event("disconnected", client=self)
-        self.output.stream.bury()
+        self.output.stream.close_without_loop()
 
     def disown(self) -> None:
         """Close a forked child's copy of the connection, unnoticed by the peer (see ``geventpop3.forks``)."""

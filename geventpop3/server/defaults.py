@@ -11,7 +11,7 @@ from geventpop3.wire.replies import Reply, err, multiline, ok
 GOODBYE = ok("goodbye")
 """The reply to QUIT."""
 
-UNANSWERED = err("not supported here")
+NOT_SUPPORTED = err("not supported here")
 """The reply to any other command. With POE::Component::Server::POP3 the client would wait for ever."""
 
 _NO_ARGUMENT = err("no argument is allowed")
@@ -36,7 +36,7 @@ def default_reply(client: Client, event: Event, spec: CommandSpec) -> Reply:
         return GOODBYE
     if event.name == "cmd_capa":
         return _NO_ARGUMENT if event.args else multiline("capabilities follow", _capabilities(client))
-    return UNANSWERED
+    return NOT_SUPPORTED
 
 
 def _capabilities(client: Client) -> bytes:

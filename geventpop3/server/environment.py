@@ -69,7 +69,7 @@ class Environment:
     send_event: SendEvent
     wanted: Callable[[str], bool]
     """Return whether an event has a plugin or a listener."""
-    note_held: Callable[[Event, float], None]
+    report_blocking: Callable[[Event, float], None]
     """Warn that an event has kept all other sessions from running for so many seconds."""
     move_client: Callable[[ClientInterface, str], Reply | None]
     """Count a client under the address that a proxy reported; return the refusal if it is not admitted."""

@@ -33,8 +33,8 @@ class Turns:
     """Fair scheduling for the sessions of one server.
 
     Each session remembers ``polls.iteration`` and the time when it last changed. A session that finds it unchanged
-    after ``slice`` seconds calls ``give_way``. Before ``start`` no poll is counted, which only costs a few needless
-    calls of ``give_way``.
+    after ``slice`` seconds calls ``yield_to_others``. Before ``start`` no poll is counted, which only costs a few
+    needless calls of it.
     """
 
     __slots__ = ("_counter", "_pausing", "polls", "slice")
@@ -58,7 +58,7 @@ class Turns:
         self._counter.stop()
         self.polls = self._counter
 
-    def give_way(self) -> None:
+    def yield_to_others(self) -> None:
         """Yield to timers, sockets and other sessions."""
         self._pausing += 1
         self.slice = SLICE / (1 + self._pausing)

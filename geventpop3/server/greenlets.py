@@ -20,7 +20,7 @@ _NOWHERE = 0
 """The home of greenlets that are never resumed: no process has this number."""
 
 _forking: int | None = None
-"""The process that is about to fork, from ``make_wary`` to ``make_normal`` or, in the child, ``hold``."""
+"""The process that is about to fork, from ``make_fork_safe`` to ``make_normal`` or, in the child, ``hold``."""
 
 
 class ServerGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
@@ -51,14 +51,14 @@ class HomeGreenlet(Greenlet):  # type: ignore[misc]  # gevent is untyped
 
 
 def spawn(function: Callable[..., Any], *args: Any) -> Greenlet:
-    """Run *function* in a new ServerGreenlet, and return that; during a fork, as ``make_wary`` would have made it."""
+    """Run *function* in a new ServerGreenlet, and return that; during a fork, make it fork-safe."""
     greenlet = ServerGreenlet.spawn(function, *args)
     if _forking is not None:
         _set_home([greenlet], _forking)
     return greenlet
 
 
-def make_wary(greenlets: Iterable[Greenlet]) -> None:
+def make_fork_safe(greenlets: Iterable[Greenlet]) -> None:
     """Make *greenlets*, and those spawned from now on, check before they run that they are still in this process.
 
     The greenlet that forks is left out: in the child it runs the program.
@@ -69,7 +69,7 @@ def make_wary(greenlets: Iterable[Greenlet]) -> None:
 
 
 def make_normal(greenlets: Iterable[Greenlet]) -> None:
-    """Undo ``make_wary`` in the process to which the greenlets belong."""
+    """Undo ``make_fork_safe`` in the process to which the greenlets belong."""
     global _forking
     _forking = None
     for greenlet in greenlets:

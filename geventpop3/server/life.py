@@ -14,36 +14,47 @@ from geventpop3.server.native import Signal, allocate_lock, get_ident, sign_of_l
 
 log = logging.getLogger("geventpop3.server")
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 """Seconds between two checks that the serving thread still runs, while another thread waits for the shutdown."""
 
-HEARD_SECONDS = 10.0
+LOOP_TURN_SECONDS = 10.0
 """Seconds within which the serving thread must run its event loop; after them, another thread stops waiting."""
 
 
 class Life:
     """The life of one server.
 
-    *shut_down* is called once, in a greenlet of the event loop, with the seconds of grace. *bury* is called instead,
-    in another thread, if the event loop has ended.
+    *shut_down* is called once, in a greenlet of the event loop, with the seconds of grace. *close_without_loop* is
+    called instead, in another thread, if the event loop has ended.
     """
 
-    __slots__ = ("_bury", "_done", "_ended", "_heard", "_lock", "_shut_down", "_thread", "ending", "hub", "stopping")
+    __slots__ = (
+        "_close_without_loop",
+        "_done",
+        "_ended",
+        "_lock",
+        "_loop_ran",
+        "_shut_down",
+        "_thread",
+        "ending",
+        "hub",
+        "stopping",
+    )
 
-    def __init__(self, shut_down: Callable[[float], None], bury: Callable[[], None]) -> None:
+    def __init__(self, shut_down: Callable[[float], None], close_without_loop: Callable[[], None]) -> None:
         self._shut_down = shut_down
-        self._bury = bury
+        self._close_without_loop = close_without_loop
         self.hub: Any = None
         self.ending: gevent.Greenlet | None = None
         """The greenlet that shuts down."""
         self.stopping = GreenEvent()
         """An event, set once the end has begun."""
         self._ended = GreenEvent()
-        self._heard = Signal()
+        self._loop_ran = Signal()
         self._done = Signal()
         self._lock = allocate_lock()
         """A lock, held while the server is assigned to the event loop of a thread, or to none."""
-        self._thread: Callable[[], object] = _nobody
+        self._thread: Callable[[], object] = _no_thread
 
     @property
     def is_over(self) -> bool:
@@ -54,10 +65,10 @@ class Life:
         """Assign the server to the event loop of this thread. Raises RuntimeError if it was ended."""
         with self._lock:
             if self.stopping.is_set():
-                raise RuntimeError("a server that was shut down is not started again: make a new one")
+                raise RuntimeError("the server was shut down: create a new one instead of starting it again")
             self.hub, self._thread = gevent.get_hub(), sign_of_life()
 
-    def has_not_begun(self) -> None:
+    def undo_begin(self) -> None:
         """Undo ``begin``, unless the end has begun: any thread may start the server then."""
         with self._lock:
             if not self.stopping.is_set():
@@ -97,7 +108,7 @@ class Life:
         self._ended.set()
 
     def _begin_to_end(self, grace: float) -> None:
-        self._heard.set()
+        self._loop_ran.set()
         if self.ending is None and not self._done.is_set():
             self.stopping.set()
             self.ending = spawn(self._shut_down, grace)
@@ -107,22 +118,24 @@ class Life:
         try:
             hub.loop.run_callback_threadsafe(self._begin_to_end, grace)
         except Exception as error:  # noqa: BLE001  # any error of a loop that has ended
-            log.debug("the event loop of the server is gone: %s", error)
+            log.debug("the event loop of the server has ended: %s", error)
         waited = 0.0
-        while not self._done.wait(_LOOK_SECONDS):
+        while not self._done.wait(_POLL_SECONDS):
             if hub.loop is None or self._thread() is None:
                 if not self._done.is_set():
                     self.stopping.set()
-                    self._bury()
+                    self._close_without_loop()
                 return
-            waited += _LOOK_SECONDS
-            if waited >= HEARD_SECONDS and not self._heard.is_set():
-                log.warning("not shut down yet: the thread that serves has not run its event loop for %g s", waited)
+            waited += _POLL_SECONDS
+            if waited >= LOOP_TURN_SECONDS and not self._loop_ran.is_set():
+                log.warning("shutdown is pending: the serving thread has not run its event loop for %g s", waited)
                 return
-            if waited >= most + HEARD_SECONDS:  # perhaps a listener of `unregistered` waits for this call
-                log.warning("not shut down yet, after %g s: something that it waits for does not end", waited)
+            if waited >= most + LOOP_TURN_SECONDS:  # perhaps a listener of `unregistered` waits for this call
+                log.warning(
+                    "shutdown has not finished after %g s: a greenlet or thread that it waits for does not end", waited
+                )
                 return
 
 
-def _nobody() -> None:
+def _no_thread() -> None:
     """Return None: no thread has started the server."""

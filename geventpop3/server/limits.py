@@ -73,7 +73,7 @@ class LimitOptions(TypedDict, total=False):
     bad_after_login: int
 
 
-_OTHER_WORDS = {"host": "address", "interface": "address", "bind": "listen", "certificates": "tls"}
+_SYNONYMS = {"host": "address", "interface": "address", "bind": "listen", "certificates": "tls"}
 """Keywords of other servers, each with its equivalent; the spelling alone would suggest another keyword."""
 
 
@@ -84,8 +84,8 @@ def check_options(given: Iterable[str], beside: Callable[..., object]) -> None:
         if name not in known:
             parameters = inspect.signature(beside).parameters.values()
             keywords = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
-            (nearest,) = difflib.get_close_matches(_OTHER_WORDS.get(name, name), [*known, *keywords], n=1, cutoff=0.0)
-            raise TypeError(f"there is no keyword {name!r}: did you mean {nearest!r}?")
+            (nearest,) = difflib.get_close_matches(_SYNONYMS.get(name, name), [*known, *keywords], n=1, cutoff=0.0)
+            raise TypeError(f"unknown keyword {name!r}: did you mean {nearest!r}?")
 
 
 TICK = 1.0

@@ -13,8 +13,8 @@ from geventpop3.errors import ConfigError
 from geventpop3.server.acceptor import FULL, Acceptor, listening_socket, prepare
 from geventpop3.server.addresses import (
     Address,
+    check_address,
     check_distinct,
-    check_place,
     format_address,
     parse_address,
     unix_path,
@@ -111,10 +111,10 @@ class Listening:
             else:
                 one.close()
 
-    def bury(self) -> None:
+    def close_without_loop(self) -> None:
         """Do as ``end`` does, after the event loop has ended."""
         for one in self.acceptors:
-            one.bury(ours=one in self._own)
+            one.close_without_loop(ours=one in self._own)
 
     def forget(self) -> None:
         """Be bound nowhere, as before ``bind``; the sockets are closed already or belong to another process."""
@@ -135,13 +135,13 @@ class Listening:
 def check_host(host: object) -> None:
     """Raise TypeError unless *host* is a str: a port alone is likely to be given here."""
     if not isinstance(host, str):
-        hint = f": the port is a keyword, POP3Server(port={host})" if isinstance(host, int) else ""
-        raise TypeError(f"address is the host to listen at, a str, not {type(host).__name__}{hint}")
+        hint = f": give the port as a keyword, POP3Server(port={host})" if isinstance(host, int) else ""
+        raise TypeError(f"address must be the host to listen at, a str, not {type(host).__name__}{hint}")
 
 
 def _listed(places: Iterable[Place]) -> list[Address | socket.socket]:
     if isinstance(places, str):  # a str is an iterable of texts too
-        raise ConfigError(f"{places!r} is one place: a list of them is wanted, [{places!r}]")
+        raise ConfigError(f"{places!r} is a string: give a list of addresses, [{places!r}]")
     return [_place(one) for one in places]
 
 
@@ -152,7 +152,7 @@ def _place(place: Place) -> Address | socket.socket:
         # A socket of the standard library, in a process that is not patched: gevent's takes it over.
         return socket.socket(place.family, place.type, place.proto, fileno=place.detach())
     if isinstance(place, tuple):
-        check_place(*place)
+        check_address(*place)
     return place
 
 

@@ -49,7 +49,7 @@ class Signal:
         return happened
 
 
-class _Sign:
+class _LifeSign:
     """An object that lives as long as the native thread that made it."""
 
 
@@ -63,7 +63,7 @@ def sign_of_life() -> weakref.ref[Any]:
     """
     sign = getattr(_local, "sign", None)
     if sign is None:
-        sign = _local.sign = _Sign()
+        sign = _local.sign = _LifeSign()
     return weakref.ref(sign)
 
 
@@ -77,31 +77,31 @@ def destroy_hub() -> None:
 
 
 class HubThread:
-    """A native thread with its own event loop: it runs *begin*, then *go_on*, and then destroys the loop.
+    """A native thread with its own event loop: it runs *start*, then *serve*, and then destroys the loop.
 
-    It does not keep the program running: when the interpreter exits, *end* is called and must make *go_on* return. Use
+    It does not keep the program running: when the interpreter exits, *stop* is called and must make *serve* return. Use
     it only in a process that is not monkey-patched.
     """
 
-    __slots__ = ("_begin", "_begun", "_end", "_error", "_go_on", "_thread")
+    __slots__ = ("_error", "_serve", "_start", "_started", "_stop", "_thread")
 
-    def __init__(self, begin: Callable[[], object], go_on: Callable[[], object], end: Callable[[], object]) -> None:
-        self._begin = begin
-        self._go_on = go_on
-        self._end = end
-        self._begun = Signal()
+    def __init__(self, start: Callable[[], object], serve: Callable[[], object], stop: Callable[[], object]) -> None:
+        self._start = start
+        self._serve = serve
+        self._stop = stop
+        self._started = Signal()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="geventpop3", daemon=True)
 
     def start(self) -> None:
-        """Start the thread, and return once *begin* has returned.
+        """Start the thread, and return once *start* has returned.
 
-        Raises any exception of *begin*; the thread has ended then.
+        Raises any exception of *start*; the thread has ended then.
         """
         # A daemon thread that is in the event loop while the interpreter exits could abort the process.
         atexit.register(self._at_exit)
         self._thread.start()
-        self._begun.wait()
+        self._started.wait()
         if self._error is not None:
             self._thread.join()
             raise self._error
@@ -109,17 +109,17 @@ class HubThread:
     def _run(self) -> None:
         try:
             try:
-                self._begin()
+                self._start()
             except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
                 self._error = error
                 return
             finally:
-                self._begun.set()
-            self._go_on()
+                self._started.set()
+            self._serve()
         finally:
             destroy_hub()
             atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
-        self._end()
+        self._stop()
         self._thread.join(_JOIN_SECONDS)

@@ -70,7 +70,7 @@ def replace_address(client: Client) -> Reply | None:
     Returns the refusal if that address is not admitted. Raises OSError: ProxyError without a valid header in time.
     """
     environment = client.environment
-    with Timeout(environment.settings.limits.proxy_deadline, ProxyError("none came in time")):
+    with Timeout(environment.settings.limits.proxy_deadline, ProxyError("it did not arrive in time")):
         proxied = read_header(client.output.stream)
     client.proxied = True
     client.proxied_tls = proxied.secure
@@ -117,6 +117,6 @@ def _read(stream: Stream, octets: int) -> bytes:
     while len(data) < octets:
         more = stream.recv(octets - len(data))
         if not more:
-            raise ProxyError("the peer went")
+            raise ProxyError("the peer disconnected")
         data += more
     return data

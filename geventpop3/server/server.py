@@ -30,7 +30,7 @@ from geventpop3.server.blocking import HandlerThreads, Watch
 from geventpop3.server.client import Client
 from geventpop3.server.environment import Environment
 from geventpop3.server.fairness import Turns, tick
-from geventpop3.server.greenlets import hold, make_normal, make_wary, spawn
+from geventpop3.server.greenlets import hold, make_fork_safe, make_normal, spawn
 from geventpop3.server.life import Life
 from geventpop3.server.limits import LimitOptions, Limits, check_options
 from geventpop3.server.listening import Listening, Place, check_host
@@ -102,17 +102,17 @@ class POP3Server(Pluggable):
         self.trace = bool((options or {}).get("trace", False))
         unknown = set(options or {}) - {"trace"}
         if unknown:
-            raise ConfigError(f"unknown option {sorted(unknown)[0]!r}; there is 'trace'")
+            raise ConfigError(f"unknown option {sorted(unknown)[0]!r}: the only option is 'trace'")
         self._commands: dict[str, CommandSpec] = dict(COMMANDS)
         self.commands: Mapping[str, CommandSpec] = MappingProxyType(self._commands)
         """The table of commands by verb, read-only; ``add_command`` adds a row."""
         places = [(address, port)] if listen is None and not tls_listen else listen or ()
         if tls is None and tls_listen:
-            raise ConfigError("TLS before the greeting needs certificates")
+            raise ConfigError("tls_listen needs certificates: give tls as well")
         self._listening = Listening(places, tls_listen)
         self._turns = Turns()
         self._threads = HandlerThreads()
-        self._life = Life(self._shut_down, self._bury)
+        self._life = Life(self._shut_down, self._close_without_loop)
         clients = Clients(self.limits)
         self._environment = Environment(
             settings=self,
@@ -124,7 +124,7 @@ class POP3Server(Pluggable):
             respond=self._respond,
             send_event=self.send_event,
             wanted=self.wanted,
-            note_held=self._note_held,
+            report_blocking=self._report_blocking,
             move_client=clients.move,
         )
         self._sessions = Sessions(self._environment, clients, self._life.stopping)
@@ -134,7 +134,7 @@ class POP3Server(Pluggable):
         self._registration: Registration | None = None
         if alias is not None:
             if alias in _aliases:
-                raise ConfigError(f"there is a server with the alias {alias!r} already")
+                raise ConfigError(f"the alias {alias!r} is used by another server: choose another")
             _aliases[alias] = self
 
     def _open_stream(self, sock: socket.socket, _implicit_tls: bool) -> PlainStream:
@@ -163,14 +163,14 @@ class POP3Server(Pluggable):
         has no authenticator.
         """
         if self._disowned:
-            raise RuntimeError("the process that forked this one has started this server: make a new one here")
+            raise RuntimeError("the server was started before the fork: create a new one in this process")
         if self._is_started:
             return
         self._life.begin()
         try:
             self._start(listen, shared)
         except BaseException:
-            self._life.has_not_begun()
+            self._life.undo_begin()
             raise
 
     @property
@@ -237,9 +237,9 @@ class POP3Server(Pluggable):
         Raises the errors of ``start``, and RuntimeError in a monkey-patched process or if the server is started.
         """
         if monkey.is_module_patched("threading"):
-            raise RuntimeError("threads are greenlets in this monkey-patched process: call start(), and it serves")
+            raise RuntimeError("in this monkey-patched process threads are greenlets: call start() instead")
         if self._is_started:
-            raise RuntimeError("this server is started already")
+            raise RuntimeError("the server is started already")
         set_up_logging()
         HubThread(self.start, self._wait, self.shutdown).start()
 
@@ -276,21 +276,21 @@ class POP3Server(Pluggable):
             self._listening.end()
             self._sessions.end(grace)
             gevent.killall(self._watches)
-            self._part()
+            self._release_receivers()
             self._threads.close()
         finally:
             self._turns.stop()
             self._finished()
 
-    def _bury(self) -> None:
+    def _close_without_loop(self) -> None:
         """Close all that the server owns, after its thread and with it its greenlets have ended."""
-        self._listening.bury()
-        self._sessions.bury()
+        self._listening.close_without_loop()
+        self._sessions.close_without_loop()
         self._watches = []
-        self._part()
+        self._release_receivers()
         self._finished()
 
-    def _part(self) -> None:
+    def _release_receivers(self) -> None:
         self.send_event("unregistered")
         self._unregister_all()
 
@@ -312,7 +312,7 @@ class POP3Server(Pluggable):
         return ours if self._life.ending is None else [*ours, self._life.ending]
 
     def _before_fork(self) -> None:
-        make_wary(self._greenlets())
+        make_fork_safe(self._greenlets())
         self._listening.accept_only_in(os.getpid())
 
     def _after_fork(self) -> None:
@@ -394,7 +394,7 @@ class POP3Server(Pluggable):
         for a verb of POP3, whose row cannot be replaced.
         """
         if spec.verb in COMMANDS:
-            raise PipelineError(f"{spec.verb} is a command of POP3 already: listen to {spec.event!r} to answer it")
+            raise PipelineError(f"{spec.verb} is a standard command: listen to {spec.event!r} to answer it")
         self._commands[spec.verb] = spec
         self.add_event(spec.event)
 
@@ -433,7 +433,7 @@ class POP3Server(Pluggable):
 
     # Used by sessions
 
-    def _note_held(self, event: Event, seconds: float) -> None:
+    def _report_blocking(self, event: Event, seconds: float) -> None:
         """Warn that *event* has blocked all other sessions; later warnings name the listener."""
         if self._watch is None:
             self._watch = Watch(self._turns)

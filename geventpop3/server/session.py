@@ -17,7 +17,7 @@ from geventpop3.pipeline.interfaces import name_of_session
 from geventpop3.protocol.commands import redact
 from geventpop3.protocol.connection import Command, Rejected, Want
 from geventpop3.server.arrival import identify, turn_away, upgrade
-from geventpop3.server.blocking import HELD_SECONDS
+from geventpop3.server.blocking import BLOCKING_SECONDS
 from geventpop3.server.client import Client
 from geventpop3.server.defaults import default_reply
 from geventpop3.server.limits import OUTPUT_OCTETS, RECV_OCTETS
@@ -96,7 +96,7 @@ class ClientSession(Client):
             raise gevent.GreenletExit  # a listener forked, and this is the child
         now = monotonic()
         if now - self._since > self._turns.slice:
-            self._note_held(event, now)
+            self._report_blocking(event, now)
         reply = event.reply
         if reply is None and not event.eaten and environment.settings.handle_connects:
             reply = event.reply = ok(environment.settings.greeting)
@@ -113,7 +113,7 @@ class ClientSession(Client):
         next_event, more = connection.next_event, Want.DATA
         while True:
             if connection.closing:
-                self._part()
+                self._close_gracefully()
                 return
             if connection.upgrading:
                 upgrade(self)
@@ -122,7 +122,7 @@ class ClientSession(Client):
                     self.output.put(notice)
                 continue
             if self._farewell is not None:
-                self._say_farewell(self._farewell)
+                self._send_farewell(self._farewell)
                 return
             got = next_event()
             if got is more:
@@ -160,7 +160,7 @@ class ClientSession(Client):
             self._turn = turn
             self._since = monotonic()
 
-    def _part(self) -> None:
+    def _close_gracefully(self) -> None:
         """Write the rest and end the session after the last reply."""
         self.output.flush()
         if self.summary.reason == "disconnected":
@@ -212,13 +212,13 @@ class ClientSession(Client):
             )
             environment.send_event("command_finished", summary, client=self)
         if now - self._since > self._turns.slice:
-            self._note_held(event, now)
-            self._breathe()
+            self._report_blocking(event, now)
+            self._yield_if_due()
 
-    def _note_held(self, event: Event, now: float) -> None:
+    def _report_blocking(self, event: Event, now: float) -> None:
         """Report it if *event* has kept all other sessions from running for long."""
-        if now - self._since > HELD_SECONDS and self._turns.polls.iteration == self._turn:
-            self.environment.note_held(event, now - self._since)
+        if now - self._since > BLOCKING_SECONDS and self._turns.polls.iteration == self._turn:
+            self.environment.report_blocking(event, now - self._since)
 
     def _reject(self, rejected: Rejected) -> None:
         self.trace.rejected(rejected)
@@ -229,7 +229,7 @@ class ClientSession(Client):
         self._active_at = monotonic()
         if self.connection.closing:
             self.summary.reason = "bad commands"
-        self._breathe()
+        self._yield_if_due()
 
     def _reply(self, event: Event, reply: Reply) -> Reply | None:
         """Pass one reply through the response hook, output it and change the state; return the reply that was sent."""
@@ -282,7 +282,7 @@ class ClientSession(Client):
                 self.trace.chunk(chunk)
                 self.output.put(chunk)
                 if octets > OUTPUT_OCTETS:
-                    self._breathe()
+                    self._yield_if_due()
         finally:
             self.writing = False
             discard(reply)
@@ -291,21 +291,21 @@ class ClientSession(Client):
     def _report_body(self, event: Event, error: BaseException) -> None:
         session = name_of_session(self)
         if isinstance(error, Refusal):
-            log.warning("session %s: a reply broke off: %s (%s)", session, error, error.detail)
+            log.warning("session %s: a reply was cut off: %s (%s)", session, error, error.detail)
         else:
             reference = new_reference()
             log.error(
-                "session %s: a reply broke off, reference %s, at %s", session, reference, event.name, exc_info=error
+                "session %s: a reply was cut off, reference %s, at %s", session, reference, event.name, exc_info=error
             )
 
-    def _say_farewell(self, farewell: Reply) -> None:
+    def _send_farewell(self, farewell: Reply) -> None:
         farewell = self._translated(farewell)
         self.trace.reply(farewell)
         self.output.put(self.connection.send(farewell))
         self.output.flush()
         self.output.stream.linger()
 
-    def _breathe(self) -> None:
+    def _yield_if_due(self) -> None:
         """Yield to other sessions if this one has run for a time slice without waiting."""
         now = monotonic()
         turns = self._turns
@@ -314,6 +314,6 @@ class ClientSession(Client):
             self._turn = turn
             self._since = now
         elif now - self._since > turns.slice:
-            turns.give_way()
+            turns.yield_to_others()
             self._turn = turns.polls.iteration
             self._since = monotonic()

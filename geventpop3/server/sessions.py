@@ -33,7 +33,7 @@ KILL_SECONDS = 1.0
 UPDATE_SECONDS = 60.0
 """Seconds in which QUIT may remove messages when the server shuts down."""
 
-_left_by_fork: list[Clients] = []
+_clients_of_parent: list[Clients] = []
 """The clients of the process that forked this one: freeing their greenlets would run them."""
 
 
@@ -70,7 +70,7 @@ class Sessions:
     def _serve(self, sock: socket.socket, address: Any, *, implicit_tls: bool) -> None:
         if os.getpid() != self.home:
             return  # accepted by the process that forked this one; only this copy of the socket is closed
-        peer, local = ends_of(sock, address)
+        peer, local = addresses_of(sock, address)
         environment = self._environment
         stream = environment.open_stream(sock, implicit_tls)
         clients = self.clients
@@ -151,10 +151,10 @@ class Sessions:
     def _join(self, seconds: float) -> None:
         gevent.joinall(self._running(), timeout=seconds)
 
-    def bury(self) -> None:
+    def close_without_loop(self) -> None:
         """Close all connections, after the thread that ran the sessions has ended."""
         for client in self.clients:
-            client.bury("shutdown")
+            client.close_without_loop("shutdown")
             self.clients.leave(client)
 
     def disown(self) -> None:
@@ -164,12 +164,12 @@ class Sessions:
             client.disown()
         for stream in self._turned_away:
             stream.disown()
-        _left_by_fork.append(self.clients)
+        _clients_of_parent.append(self.clients)
         self.clients = Clients(self._environment.settings.limits)
         self._turned_away = {}
 
 
-def ends_of(sock: socket.socket, address: Any) -> tuple[tuple[str, int], tuple[str, int]]:
+def addresses_of(sock: socket.socket, address: Any) -> tuple[tuple[str, int], tuple[str, int]]:
     """Return the peer and local address as ``(text, port)``; for a unix socket both are ``("unix:path", 0)``."""
     if sock.family == socket.AF_UNIX:
         path = format_address(sock.getsockname())

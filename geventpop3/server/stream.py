@@ -79,7 +79,7 @@ class Stream(ABC):
         octets and seconds.
         """
 
-    def bury(self) -> None:  # noqa: B027  # for those that have a descriptor
+    def close_without_loop(self) -> None:  # noqa: B027  # for those that have a descriptor
         """Close the connection after the thread that used it, and its event loop, have ended."""
 
     def disown(self) -> None:  # noqa: B027  # for those that have a descriptor
@@ -181,7 +181,7 @@ class SocketStream(PlainStream):
         self._end()
         self.sock.close()
 
-    def bury(self) -> None:
+    def close_without_loop(self) -> None:
         self._end()
         self._raw.close()
 

@@ -38,7 +38,7 @@ class BackEnd:
     def add_authenticator(self, authenticator: Authenticator) -> None:
         """Set the authenticator of a service that has none. Raises ConfigError if it has one."""
         if self._authenticator is not None:
-            raise ConfigError("this service has an authenticator already")
+            raise ConfigError("the service has an authenticator already: combine several with Chain")
         self._authenticator = authenticator
 
     # Names

@@ -16,11 +16,11 @@ class Body(Iterator[bytes]):
     """The octets of one message, the first chunk read ahead.
 
     The constructor reads that chunk, so an unreadable message is refused before ``+OK``; RFC 1939 section 3 has no way
-    to report it afterwards. *first* is that chunk, if it was read already. *mistaken* makes the error that is raised
+    to report it afterwards. *first* is that chunk, if it was read already. *make_error* makes the error that is raised
     for a chunk that is not bytes.
     """
 
-    __slots__ = ("_ahead", "_chunks", "_mistaken", "_next")
+    __slots__ = ("_ahead", "_chunks", "_make_error", "_next")
 
     def __init__(
         self,
@@ -29,11 +29,11 @@ class Body(Iterator[bytes]):
         *,
         waits: bool,
         first: bytes | None = None,
-        mistaken: Callable[[str], Exception] = StoreMistake,
+        make_error: Callable[[str], Exception] = StoreMistake,
     ) -> None:
         self._chunks = chunks
         self._next = _reader(chunks, offload, waits)
-        self._mistaken = mistaken
+        self._make_error = make_error
         try:
             self._ahead: bytes | None = self._checked(self._next() if first is None else first)
         except BaseException:
@@ -54,15 +54,15 @@ class Body(Iterator[bytes]):
 
     def close(self) -> None:
         """Release the message, also when it was not read to the end."""
-        let_go(self._chunks)
+        close_if_possible(self._chunks)
 
     def _checked(self, chunk: object) -> bytes:
         if isinstance(chunk, bytes):
             return chunk
         given, gives = type(self._chunks).__name__, type(chunk).__name__
-        raise self._mistaken(
-            f"retrieve() returned a {given} that gives a {gives}, not an iterable of bytes:"
-            " a message in one piece is (content,)"
+        raise self._make_error(
+            f"retrieve() must return an iterable of bytes, not a {given} of {gives}: return (content,) for a message in"
+            " one piece"
         )
 
 
@@ -87,14 +87,14 @@ class Part(Iterator[bytes]):
 
 
 class Watched(Iterator[bytes]):
-    """A message that calls *taken* once it was read to its end; closing it releases the message."""
+    """A message that calls *at_end* once it was read to its end; closing it releases the message."""
 
-    __slots__ = ("_chunks", "_content", "_taken")
+    __slots__ = ("_at_end", "_chunks", "_content")
 
-    def __init__(self, content: Content, taken: Callable[[], object]) -> None:
+    def __init__(self, content: Content, at_end: Callable[[], object]) -> None:
         self._content = content
         self._chunks = iter(content)
-        self._taken: Callable[[], object] | None = taken
+        self._at_end: Callable[[], object] | None = at_end
 
     def __iter__(self) -> Watched:
         return self
@@ -102,9 +102,9 @@ class Watched(Iterator[bytes]):
     def __next__(self) -> bytes:
         chunk = next(self._chunks, None)
         if chunk is None:
-            taken, self._taken = self._taken, None
-            if taken is not None:
-                taken()
+            at_end, self._at_end = self._at_end, None
+            if at_end is not None:
+                at_end()
             raise StopIteration
         return chunk
 
@@ -152,7 +152,7 @@ def close(content: Content) -> None:
         content.close()
 
 
-def let_go(chunks: object) -> None:
+def close_if_possible(chunks: object) -> None:
     """Close what a store returned, if it can be closed."""
     close = getattr(chunks, "close", None)
     if close is not None:

@@ -71,11 +71,11 @@ def retr(session: Session, _pop3d: Host, event: Event) -> Reply:
     if not transaction.maildrop.counted:
         body, text = _counted(transaction, number, read)
     if transaction.present is not None:
-        body = transaction.present(body, partial(transaction.keep, number))
+        body = transaction.present(body, partial(transaction.exempt_from_expiry, number))
     if type(body) is tuple and not transaction.removes_retrieved:
-        transaction.retrieved(number)
+        transaction.count_retrieved(number)
     else:
-        body = Watched(body, partial(transaction.taken, number, event.client))
+        body = Watched(body, partial(transaction.count_if_sent, number, event.client))
     return Reply(True, text, None, body)
 
 
@@ -98,7 +98,7 @@ def top(session: Session, _pop3d: Host, event: Event) -> Reply:
     lines = line_count(event.args[1])
     body: Content = transaction.read(message.unique_id)
     if transaction.present is not None:
-        body = transaction.present(body, partial(transaction.keep, number))
+        body = transaction.present(body, partial(transaction.exempt_from_expiry, number))
     return multiline("top of message follows", Part(top_of(body, lines), body))
 
 
@@ -136,17 +136,17 @@ def lang(session: Session, _pop3d: Host, event: Event) -> Reply:
     wanted = site.language if event.args[0] == "*" else event.args[0]
     language = match(wanted, site.languages)
     if language is None:
-        raise Refusal("no such language here, LANG lists those that are")
+        raise Refusal("unknown language, LANG lists the available ones")
     client = session.client
-    session.spoken = client.translate
+    session.previous_translate = client.translate
     session.done_at = client.summary.commands
     client.translate = language.translate if language.texts else None
     return ok(f"{language.tag} language changed")
 
 
-def speak_as_before(session: Session) -> None:
+def restore_language(session: Session) -> None:
     """Restore the previous language after a LANG whose ``+OK`` was not sent."""
-    session.client.translate = session.spoken
+    session.client.translate = session.previous_translate
 
 
 def quit_(session: Session, _pop3d: Host, event: Event) -> Reply:
@@ -184,13 +184,13 @@ def _sent(client: ClientInterface, unique_ids: list[str]) -> list[str]:
     return unique_ids
 
 
-TAKE_BACK: Mapping[str, Callable[[Session], None]] = {"cmd_lang": speak_as_before}
+TAKE_BACK: Mapping[str, Callable[[Session], None]] = {"cmd_lang": restore_language}
 """Functions that undo a command of the session whose ``+OK`` was not sent."""
 
 TAKE_BACK_MARKS: Mapping[str, Callable[[Transaction], None]] = {
-    "cmd_retr": Transaction.kept_back,
+    "cmd_retr": Transaction.uncount_retrieved,
     "cmd_dele": Transaction.unmark,
-    "cmd_rset": Transaction.mark_again,
+    "cmd_rset": Transaction.restore_marks,
 }
 """Functions that undo a command on the open maildrop; the other commands change nothing in it."""
 

@@ -51,7 +51,9 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "send PASS": "weiter mit PASS",
         "say USER first": "zuerst USER",
         "PASS needs a password": "PASS braucht ein Passwort",
-        "nobody has a password here, use AUTH": "hier hat niemand ein Passwort, bitte AUTH verwenden",
+        "password logins are not available, use AUTH": (
+            "Anmeldungen mit Passwort sind nicht verfügbar, bitte AUTH verwenden"
+        ),
         "APOP is not available here: the greeting had no timestamp": (
             "APOP steht hier nicht zur Verfügung: die Begrüßung enthielt keinen Zeitstempel"
         ),
@@ -126,7 +128,7 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "no such message, only {} messages in the maildrop": (
             "diese Nachricht gibt es nicht, nur {} Nachrichten sind im Postfach"
         ),
-        "the message can be had in UTF-8 mode alone": "diese Nachricht gibt es nur im UTF-8-Modus",
+        "the message is available only in UTF-8 mode": "diese Nachricht gibt es nur im UTF-8-Modus",
         "goodbye": "auf Wiedersehen",
         "goodbye, {} message removed": "auf Wiedersehen, {} Nachricht gelöscht",
         "goodbye, {} messages removed": "auf Wiedersehen, {} Nachrichten gelöscht",
@@ -137,7 +139,7 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "the maildrop is damaged, ask your postmaster": (
             "das Postfach ist beschädigt, bitte wenden Sie sich an Ihren Postmaster"
         ),
-        "no maildrop can have this name": "so kann kein Postfach heißen",
+        "no maildrop can have this name": "kein Postfach kann diesen Namen haben",
         "another session is changing the maildrop, try again later": (
             "eine andere Sitzung ändert das Postfach, bitte später erneut versuchen"
         ),
@@ -168,7 +170,7 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "capabilities follow": "die Fähigkeiten folgen",
         "languages follow": "die Sprachen folgen",
         "{} language changed": "{} Sprache gewechselt",
-        "no such language here, LANG lists those that are": "diese Sprache gibt es hier nicht, LANG nennt die es gibt",
+        "unknown language, LANG lists the available ones": "unbekannte Sprache, LANG nennt die verfügbaren",
         "UTF-8 mode is on": "der UTF-8-Modus ist an",
     }
 )

@@ -38,7 +38,7 @@ def user(session: Session, _pop3d: Host, event: Event) -> Reply:
         # Refused before PASS, so that the client does not send the password.
         raise ClearTextRefused
     if not session.site.back_end.checks_passwords():
-        raise Refusal("nobody has a password here, use AUTH")
+        raise Refusal("password logins are not available, use AUTH")
     if len(event.args) != 1:
         expect(event.args, 1)
     session.name = prepared_name(event.args[0], session)

@@ -14,7 +14,7 @@ from typing import cast
 from geventpop3.errors import NoSuchMessage, StoreBroken, StoreMistake
 from geventpop3.pipeline.interfaces import ClientInterface, SessionSummary
 from geventpop3.pipeline.plugin import callable_name
-from geventpop3.service.body import Body, Content, let_go
+from geventpop3.service.body import Body, Content, close_if_possible
 from geventpop3.service.threads import Call, StoreThreads
 from geventpop3.stores.store import Chunks, Maildrop, Message, Snapshot, Store
 from geventpop3.wire.stuffing import whole
@@ -79,7 +79,7 @@ class Maildrops:
             with self._threads.share(maildrop.place, owner) as threads:
                 return threads.run_call(Call(client.has_gone, maildrop.interrupt), _scan, maildrop)
         except StoreMistake as mistake:
-            raise self.mistaken(owner, mistake) from None
+            raise self.report_mistake(owner, mistake) from None
 
     def read(self, maildrop: Maildrop, owner: str, unique_id: str) -> tuple[bytes] | Body:
         """Open a message and read its first chunk; return a tuple of that chunk if it is the last, else a Body.
@@ -89,7 +89,7 @@ class Maildrops:
         waits = "retrieve" in maildrop.blocking
         if waits:
             with self._threads.share(maildrop.place, owner) as threads:
-                chunks = threads.acquire(let_go, maildrop.retrieve, unique_id)
+                chunks = threads.acquire(close_if_possible, maildrop.retrieve, unique_id)
         else:
             chunks = maildrop.retrieve(unique_id)
         if whole(chunks) is not None:
@@ -103,9 +103,9 @@ class Maildrops:
                 return (first,)
         elif not isinstance(given, Iterable):
             kind = type(given).__name__
-            raise self.mistaken(owner, f"retrieve() returned a {kind}, not an iterable of bytes", unique_id)
-        mistaken = partial(self.mistaken, owner, unique_id=unique_id)
-        return Body(chunks, self._threads.of(maildrop.place), first=first, waits=waits, mistaken=mistaken)
+            raise self.report_mistake(owner, f"retrieve() must return an iterable of bytes, not a {kind}", unique_id)
+        make_error = partial(self.report_mistake, owner, unique_id=unique_id)
+        return Body(chunks, self._threads.of(maildrop.place), first=first, waits=waits, make_error=make_error)
 
     def close_maildrop(self, maildrop: Maildrop) -> None:
         """Close a maildrop; this releases the lock."""
@@ -121,10 +121,10 @@ class Maildrops:
         else:
             maildrop.remove(unique_ids)
 
-    def mistaken(self, owner: str, mistake: object, unique_id: str | None = None) -> StoreBroken:
+    def report_mistake(self, owner: str, mistake: object, unique_id: str | None = None) -> StoreBroken:
         """Log a mistake of the store and return the error to raise."""
         message = "" if unique_id is None else f", message {unique_id!r}"
-        log.error("mistake of the store %s, maildrop of %r%s: %s", callable_name(self.store), owner, message, mistake)
+        log.error("error in the store %s, maildrop of %r%s: %s", callable_name(self.store), owner, message, mistake)
         return StoreBroken()
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class Transaction:
     """A maildrop in the TRANSACTION state.
 
     Each command that changes something here notes its number in the session. So it can be undone if its ``+OK`` is not
-    sent: ``unmark``, ``mark_again``, ``kept_back``.
+    sent: ``unmark``, ``restore_marks``, ``uncount_retrieved``.
 
     *present* makes the form of a message that this client may have; None if it may have all. *removes_retrieved*:
     UPDATE removes the messages that RETR sent, marked or not (RFC 2449 section 6.7, EXPIRE 0).
@@ -148,7 +148,7 @@ class Transaction:
 
     __slots__ = (
         "_done_at",
-        "_kept",
+        "_exempt",
         "_maildrops",
         "_marked_last",
         "_marks",
@@ -183,7 +183,7 @@ class Transaction:
         self._retrieved: set[int] = set()
         self._done_at = 0
         """Number of the last command that changed something here."""
-        self._kept: set[int] = set()
+        self._exempt: set[int] = set()
         self._summary = summary
         self._snapshot = Snapshot.of(messages)
         self._octets: int = sum(self._snapshot.octets)
@@ -210,7 +210,7 @@ class Transaction:
     @property
     def expired(self) -> list[str]:
         """Unique-ids of the messages that are to be removed although they are not marked."""
-        return self._unique_ids(self._retrieved - self._kept - self._marks)
+        return self._unique_ids(self._retrieved - self._exempt - self._marks)
 
     def message(self, number: int) -> Message:
         """Return the message with this number. Raises NoSuchMessage if there is none or it is marked as deleted."""
@@ -242,13 +242,13 @@ class Transaction:
         self._unmarked, self._marks = self._marks, set()
         self._done_at = self._summary.commands
 
-    def mark_again(self) -> None:
+    def restore_marks(self) -> None:
         """Undo a RSET whose ``+OK`` was not sent."""
         if self._done_at == self._summary.commands:
             self._marks = self._unmarked
             self._octets -= sum(self._snapshot.octets[number - 1] for number in self._marks)
 
-    def retrieved(self, number: int) -> None:
+    def count_retrieved(self, number: int) -> None:
         """Count a message that is sent whole."""
         summary = self._summary
         summary.retrieved += 1
@@ -256,12 +256,12 @@ class Transaction:
         if self.removes_retrieved:
             self._retrieved.add(number)
 
-    def taken(self, number: int, client: ClientInterface) -> None:
+    def count_if_sent(self, number: int, client: ClientInterface) -> None:
         """Count a message read to its end, if it is being sent: a plugin may read it and then replace it."""
         if client.writing:
-            self.retrieved(number)
+            self.count_retrieved(number)
 
-    def kept_back(self) -> None:
+    def uncount_retrieved(self) -> None:
         """Undo the count of the message of the last RETR, which was not sent."""
         if self._done_at == self._summary.commands:
             self._summary.retrieved -= 1
@@ -292,19 +292,19 @@ class Transaction:
             self._verified = set()
         self._verified.add(number)
         snapshot = self._snapshot
-        told = snapshot[number - 1]
-        if told.octets != octets:
+        stated = snapshot[number - 1]
+        if stated.octets != octets:
             # Other sessions may share the snapshot.
             self._snapshot = Snapshot(snapshot.unique_ids, snapshot.octets[:], checked=True)
             self._snapshot.octets[number - 1] = octets
             if number not in self._marks:
-                self._octets += octets - told.octets
-            mistake = f"message {number} has {octets} octets, and scan() told {told.octets}"
-            self._maildrops.mistaken(self.owner, mistake, told.unique_id)
+                self._octets += octets - stated.octets
+            mistake = f"message {number} has {octets} octets, but scan() stated {stated.octets}"
+            self._maildrops.report_mistake(self.owner, mistake, stated.unique_id)
 
-    def keep(self, number: int) -> None:
+    def exempt_from_expiry(self, number: int) -> None:
         """Exempt a message from expiry: this client cannot have the message itself."""
-        self._kept.add(number)
+        self._exempt.add(number)
 
     def scan_listings(self) -> Iterator[bytes]:
         """Return the body of LIST's reply: message-number and octets of each message that is not marked."""

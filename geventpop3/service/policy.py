@@ -89,7 +89,7 @@ class LoginDelay:
     def __init__(self, seconds: int | PerUser, clock: Callable[[], float] = monotonic) -> None:
         longest, self._of = _read("login_delay", seconds)
         if longest == NEVER:
-            raise ConfigError("login_delay: a number of seconds, 0 for no delay")
+            raise ConfigError("login_delay must be a number of seconds, 0 for no delay")
         self._seconds = longest
         self._clock = clock
         self._logins: dict[str, float] = {}

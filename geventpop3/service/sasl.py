@@ -114,21 +114,21 @@ class _Dialogue:
                 return one == other or site.may_act_as(one, other)
             case Compute(function):
                 return back_end.compute(function)
-        raise HandedOverError(f"a mechanism asked for {type(request).__name__}, which nobody can answer")
+        raise HandedOverError(f"a mechanism yielded an unknown request, {type(request).__name__}")
 
     def _announce(self, name: str) -> None:
         """Send ``credentials`` before a name is checked. Raises Refusal if a plugin or a listener refuses."""
         self._announced = True
         reply = self._pop3d.send_event("credentials", name, self._mechanism, client=self._client).reply
         if reply is not None and not reply.positive:
-            raise _NotNow(reply.text, reply.code)
+            raise _RefusedBeforeCheck(reply.text, reply.code)
 
     def _checked(self, name: str, owner: str | None) -> str | None:
         self.tried = name if owner is None else None
         return owner
 
 
-class _NotNow(Refusal):
+class _RefusedBeforeCheck(Refusal):
     """Refusal by a plugin or a listener before anything was checked."""
 
 

@@ -24,7 +24,7 @@ from geventpop3.service.language import DEFAULT, LANGUAGES, Language
 from geventpop3.service.open_maildrop import Maildrops
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
 from geventpop3.service.session import Capability, Command, Host, Session, Site
-from geventpop3.service.threads import CALLS_PER_THREAD, NICER, WAITING_THREADS, AuthThreads, Offload
+from geventpop3.service.threads import ADDED_NICENESS, CALLS_PER_THREAD, WAITING_THREADS, AuthThreads, Offload
 from geventpop3.stores.store import Store
 from geventpop3.wire.replies import Reply, ok
 
@@ -97,13 +97,13 @@ class MaildropService:
     ) -> None:
         _check_parts(store, authenticator, may_act_as)
         if username_case not in USERNAME_CASES:
-            raise ConfigError(f"username_case is one of {', '.join(USERNAME_CASES)}")
-        self._converting = Offload(1, CALLS_PER_THREAD, nicer=NICER)
+            raise ConfigError(f"username_case must be one of {', '.join(USERNAME_CASES)}")
+        self._converting = Offload(1, CALLS_PER_THREAD, added_niceness=ADDED_NICENESS)
         self.site = Site(
             back_end=BackEnd(authenticator, AuthThreads(auth_threads, waiting_threads), username_case),
             maildrops=Maildrops(store, store_threads),
             mechanisms=mechanisms,
-            may_act_as=_never if may_act_as is None else may_act_as,
+            may_act_as=_may_never_act_as if may_act_as is None else may_act_as,
             fake_salt_key=secrets.token_bytes(32) if fake_salt_key is None else fake_salt_key,
             allow_plaintext=allow_plaintext,
             max_tries=max_tries,
@@ -256,5 +256,5 @@ def _named(given: object) -> str:
     return f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
 
 
-def _never(_authentication: str, _authorization: str) -> bool:
+def _may_never_act_as(_authentication: str, _authorization: str) -> bool:
     return False

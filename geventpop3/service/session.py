@@ -66,8 +66,8 @@ class Session:
         "goodbye",
         "name",
         "named_at",
+        "previous_translate",
         "site",
-        "spoken",
         "timestamp",
         "transaction",
         "tries",
@@ -84,7 +84,7 @@ class Session:
         """Number of the last command that changed something here, so that it can be undone."""
         self.goodbye: Reply | None = None
         """Reply to QUIT once UPDATE is done."""
-        self.spoken: Callable[[str], str] | None = None
+        self.previous_translate: Callable[[str], str] | None = None
         """Translation function of the language before the last LANG."""
         self.timestamp: str | None = None
         self.tries = 0

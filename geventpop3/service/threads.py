@@ -30,38 +30,38 @@ WAITING_THREADS = 32
 CALLS_PER_THREAD = 256
 """Calls that may wait for each thread. With 50 ms a hash, the last in the queue waits thirteen seconds."""
 
-NICER = 10
+ADDED_NICENESS = 10
 """Niceness of hashing threads above that of the event loop. On a core that both want, the scheduler prefers the event
 loop and leaves them a tenth; they get the whole core while the event loop sleeps."""
 
-PATIENCE = 1.0
+SLOW_SECONDS = 1.0
 """Seconds after which a call counts as slow, and between two checks whether its client is still connected."""
 
-EXTRA = 56
+EXTRA_CALLS = 56
 """Slow calls of one place that other calls may replace. They cost memory; besides them, eight calls can run at once."""
 
-SHARES = 4
+SHARES_PER_PLACE = 4
 """Shares of a place's threads; the calls of one owner use at most one share."""
 
 _CLOSE_SECONDS = 1.0
 
 
-def _never() -> bool:
+def _is_never_gone() -> bool:
     return False
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing."""
 
 
 class Call(NamedTuple):
-    """Properties of a call: whether its client has *gone*, how to *interrupt* it, and whether it *is_needed*.
+    """Properties of a call: whether its client *has_gone*, how to *interrupt* it, and whether it *is_needed*.
 
     A call that releases something is needed, and never refused.
     """
 
-    gone: Callable[[], bool] = _never
-    interrupt: Callable[[], None] = _nothing
+    has_gone: Callable[[], bool] = _is_never_gone
+    interrupt: Callable[[], None] = _do_nothing
     is_needed: bool = False
 
 
@@ -75,9 +75,9 @@ class _Pool:
 
     __slots__ = ("_replaced", "_running", "niceness", "places", "threads", "waiting")
 
-    def __init__(self, threads: int, extra: int, hub: Any, nicer: int) -> None:
+    def __init__(self, threads: int, extra: int, hub: Any, added_niceness: int) -> None:
         self.threads = ThreadPool(threads + extra, hub)
-        self.niceness = min(os.getpriority(os.PRIO_PROCESS, 0) + nicer, 19) if nicer else None
+        self.niceness = min(os.getpriority(os.PRIO_PROCESS, 0) + added_niceness, 19) if added_niceness else None
         self.places = Semaphore(threads, hub)
         self.waiting = 0
         self._running: dict[object, float] = {}
@@ -103,7 +103,7 @@ class _Pool:
         for call, since in self._running.items():
             if len(self._replaced) >= extra:
                 return
-            if now - since >= PATIENCE and call not in self._replaced:
+            if now - since >= SLOW_SECONDS and call not in self._replaced:
                 self._replaced.add(call)
                 self.places.release()
                 return
@@ -114,15 +114,15 @@ class Offload:
 
     A pool belongs to a hub, and a hub to a native thread; each hub gets its own pool. A greenlet that is killed or
     times out ends only after its call has returned. So a lock or file that it then releases is no longer in use.
-    *nicer* is added to the threads' niceness, where each thread has its own (Linux). *extra*: number of calls that may
-    take over ``PATIENCE`` seconds before other calls wait for them.
+    *added_niceness* is added to the threads' niceness, where each thread has its own (Linux). *extra*: number of calls
+    that may take over ``SLOW_SECONDS`` seconds before other calls wait for them.
     """
 
-    def __init__(self, threads: int, queue: int, *, nicer: int = 0, extra: int = 0) -> None:
+    def __init__(self, threads: int, queue: int, *, added_niceness: int = 0, extra: int = 0) -> None:
         self._threads = threads
         self._queue = queue
         self._extra = extra
-        self._nicer = nicer if sys.platform == "linux" else 0
+        self._added_niceness = added_niceness if sys.platform == "linux" else 0
         self._pools: dict[Any, _Pool] = {}
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -202,14 +202,14 @@ class Offload:
         try:
             while True:
                 try:
-                    if pool.places.acquire(timeout=PATIENCE):
+                    if pool.places.acquire(timeout=SLOW_SECONDS):
                         return thrown
                 except BaseException as error:
                     if not call.is_needed:
                         raise
                     thrown = thrown or error
-                if not call.is_needed and call.gone():
-                    raise StoreUnavailable(detail="the client has gone, and its call was given up")
+                if not call.is_needed and call.has_gone():
+                    raise StoreUnavailable(detail="the client disconnected, its call was cancelled")
                 pool.replace_slow(self._extra)
         finally:
             pool.waiting -= 1
@@ -220,7 +220,7 @@ class Offload:
         if pool is None:
             for other in [other for other in self._pools if other.dead]:
                 self._pools.pop(other, None)
-            pool = self._pools[hub] = _Pool(self._threads, self._extra, hub, self._nicer)
+            pool = self._pools[hub] = _Pool(self._threads, self._extra, hub, self._added_niceness)
         return pool
 
 
@@ -228,8 +228,8 @@ class StoreThreads:
     """Threads that wait for stores: a pool for each place, of which each owner has a share.
 
     Calls of one place may wait for the same thing (``Store.place``), so a slow place delays only its own users. The
-    calls of one owner use at most a quarter of a pool. Another call may replace a call that takes over ``PATIENCE``
-    seconds, for up to ``EXTRA`` at once.
+    calls of one owner use at most a quarter of a pool. Another call may replace a call that takes over ``SLOW_SECONDS``
+    seconds, for up to ``EXTRA_CALLS`` at once.
     """
 
     def __init__(self, threads: int) -> None:
@@ -241,7 +241,7 @@ class StoreThreads:
         """Return the threads of a place."""
         pool = self._pools.get(place)
         if pool is None:
-            pool = self._pools[place] = Offload(self._threads, self._threads * CALLS_PER_THREAD, extra=EXTRA)
+            pool = self._pools[place] = Offload(self._threads, self._threads * CALLS_PER_THREAD, extra=EXTRA_CALLS)
         return pool
 
     @contextlib.contextmanager
@@ -250,7 +250,7 @@ class StoreThreads:
         key = place, owner
         share = self._shares.get(key)
         if share is None:
-            share = self._shares[key] = _Share(max(1, self._threads // SHARES))
+            share = self._shares[key] = _Share(max(1, self._threads // SHARES_PER_PLACE))
         share.users += 1
         try:
             with share.places:
@@ -290,7 +290,7 @@ class AuthThreads:
 
     def __init__(self, hashing: int | None = None, waiting: int = WAITING_THREADS) -> None:
         hashing = hashing or cores()
-        self._hashing = Offload(hashing, hashing * CALLS_PER_THREAD, nicer=NICER)
+        self._hashing = Offload(hashing, hashing * CALLS_PER_THREAD, added_niceness=ADDED_NICENESS)
         self._begin(waiting)
 
     def _begin(self, waiting: int) -> None:
@@ -332,10 +332,10 @@ def _wait(outcome: Any, call: Call, thrown: BaseException | None) -> BaseExcepti
     """Wait for *outcome* despite exceptions in this greenlet; return *thrown*, else the first of these, or None."""
     while not outcome.ready():
         try:
-            outcome.wait(PATIENCE)
+            outcome.wait(SLOW_SECONDS)
         except BaseException as error:  # noqa: BLE001  # raised again once the call has returned
             thrown = thrown or error
-        if not outcome.ready() and (thrown is not None or call.gone()):
+        if not outcome.ready() and (thrown is not None or call.has_gone()):
             call.interrupt()
     return thrown
 

@@ -70,7 +70,7 @@ SLICE_SECONDS: Final = 0.001
 """Seconds after which a conversion pauses for as long as it ran, so that its thread leaves the interpreter to the event
 loop."""
 
-_rest: Final[Callable[[float], object]] = get_original("time", "sleep")
+_sleep: Final[Callable[[float], object]] = get_original("time", "sleep")
 """The original ``time.sleep``, for a thread without a hub, also where gevent has patched the process."""
 
 
@@ -79,7 +79,7 @@ def refuse(content: Content, _changed: Callable[[], object]) -> Content:
 
     The client "MAY reissue the command after entering UTF-8 mode" (section 5).
     """
-    header, rest, _ = _look(content)
+    header, rest, _ = _split_header(content)
     if not header.isascii():
         raise _refused(content)
     return content if isinstance(content, tuple) else Part(chain((header,), rest), content)
@@ -95,7 +95,7 @@ def convert(threads: Offload, content: Content, changed: Callable[[], object]) -
     if isinstance(content, tuple):
         if content[0].isascii():
             return content
-        converted = threads.run(lambda: b"".join(_paced(_converted(content, rewrite_header))))
+        converted = threads.run(lambda: b"".join(_with_pauses(_converted(content, rewrite_header))))
         if converted != content[0]:
             changed()
         return (converted,)
@@ -122,7 +122,7 @@ def presentation(policy: str, threads: Offload) -> Present | None:
     *threads* convert headers. Raises ConfigError for another policy.
     """
     if policy not in POLICIES:
-        raise ConfigError(f"utf8_messages is one of {', '.join(POLICIES)}")
+        raise ConfigError(f"utf8_messages must be one of {', '.join(POLICIES)}")
     return {"as-is": None, "refuse": refuse, "convert": partial(convert, threads)}[policy]
 
 
@@ -134,13 +134,13 @@ Section 2.1 requires one of the latter two. Servers have always done the first, 
 
 
 def _converted(content: Content, rewrite: Rewrite) -> Iterator[bytes]:
-    header, rest, is_whole = _look(content)
+    header, rest, is_whole = _split_header(content)
     if not is_whole and not header.isascii():
         raise _refused(content)
     return surrogate(header, rest, rewrite) if is_whole else chain((header,), rest)
 
 
-def _look(content: Content) -> tuple[bytes, Iterator[bytes], bool]:
+def _split_header(content: Content) -> tuple[bytes, Iterator[bytes], bool]:
     """Return a message's header, the rest of the message, and whether the header is complete and not too long."""
     chunks = iter(content)
     try:
@@ -163,17 +163,17 @@ def _slices(octets: bytes | bytearray, start: int) -> Iterator[bytes]:
     return (bytes(octets[at : at + SLICE_OCTETS]) for at in range(start, len(octets), SLICE_OCTETS))
 
 
-def _paced(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _with_pauses(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Yield the same pieces, with pauses in which other threads run; for use in a thread."""
     since = monotonic()
     for piece in pieces:
         yield piece
         worked = monotonic() - since
         if worked > SLICE_SECONDS:
-            _rest(worked)
+            _sleep(worked)
             since = monotonic()
 
 
 def _refused(content: Content) -> Refusal:
     close(content)
-    return Refusal("the message can be had in UTF-8 mode alone", ResponseCode.UTF8)
+    return Refusal("the message is available only in UTF-8 mode", ResponseCode.UTF8)

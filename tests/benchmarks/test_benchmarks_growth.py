@@ -16,7 +16,7 @@ def test_as_many_sessions_as_wanted_where_open_files_are_enough(bench: dict[str,
 def test_as_many_sessions_as_the_server_would_let_in_with_some_to_spare(bench: dict[str, ModuleType]) -> None:
     descriptors = bench["descriptors"]
     limited = descriptors.sessions(10_000, 20_000)
-    let_in = (20_000 - descriptors.OTHER_DESCRIPTORS) // descriptors.DESCRIPTORS_PER_SESSION
+    let_in = (20_000 - descriptors.RESERVED_DESCRIPTORS) // descriptors.DESCRIPTORS_PER_SESSION
     assert limited == let_in - descriptors.BESIDE
 
 

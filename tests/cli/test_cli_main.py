@@ -176,7 +176,7 @@ def test_module_can_be_run():
         (["serve", "--maildir"], "expected one argument; see geventpop3 serve --help"),
         (["serve"], "maildir: must be given, by --maildir"),
         (["serve", "--maildir", "/{user}"], "passwords: must be given"),
-        (["serve", "SITE", "--listen", "1.2.3.4"], "listen: '1.2.3.4': an address is HOST:PORT"),
+        (["serve", "SITE", "--listen", "1.2.3.4"], "listen: '1.2.3.4': an address must be HOST:PORT"),
         (
             ["serve", "SITE", "--listen", ":1110"],
             "listen: ':1110': the host is missing: 127.0.0.1:1110 is this machine",
@@ -681,7 +681,7 @@ def test_the_password_of_a_user_who_can_have_no_maildir_comes_with_a_warning(tmp
     [
         (
             ['tls-listen = "127.0.0.1:1110"'],
-            "tls-listen: 127.0.0.1:1110 is listened at twice: clear text and TLS from the start need a port each",
+            "tls-listen: 127.0.0.1:1110 is given twice: clear text and TLS from the start need different ports",
         ),
         (
             ["[limits]", "max-sessions = 3"],

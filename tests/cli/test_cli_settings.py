@@ -180,7 +180,7 @@ def test_setting_without_a_default_must_be_given(missing, words):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("listen", "110", "'110': an address is HOST:PORT"),
+        ("listen", "110", "'110': an address must be HOST:PORT"),
         ("listen", " , ", "is not HOST:PORT"),
         ("hostname", "pop example", "'pop example' is not a host name"),
         ("allow_plaintext", "maybe", "'maybe' is neither true nor false"),
@@ -226,7 +226,7 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ("listen = 110", "listen: 110 is not HOST:PORT"),
         ("listen = []", "listen: the list [] is not HOST:PORT"),
         ('listen = ["127.0.0.1:110", 5]', "is not HOST:PORT or a list"),
-        ('listen = ["127.0.0.1:110", "x"]', "listen: 'x': an address is"),
+        ('listen = ["127.0.0.1:110", "x"]', "listen: 'x': an address must be"),
         ("maildir = 1", "maildir: 1 is not a string"),
         ('maildir = ""', "maildir: the string '' is empty"),
         (
@@ -267,8 +267,8 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
             "[authenticator]\nkind = 'pam'",
             "authenticator: is one table, not a list of tables: begin it with [[authenticator]]",
         ),
-        ("listen = ['127.0.0.1:1', '0.0.0.0:1']", "listen: 0.0.0.0:1 is part of 127.0.0.1:1, or the other way round"),
-        ("listen = ['unix:/s', 'unix:/s']", "listen: unix:/s is listened at twice"),
+        ("listen = ['127.0.0.1:1', '0.0.0.0:1']", "listen: 127.0.0.1:1 and 0.0.0.0:1 overlap"),
+        ("listen = ['unix:/s', 'unix:/s']", "listen: unix:/s is given twice"),
         ("authenticator = ['pam']", "authenticator: is not a list of tables"),
         ("authenticator = []", "authenticator: is not a list of tables"),
         ("[[authenticators]]\nkind = 'pam'", "'authenticators': unknown key: did you mean authenticator?"),

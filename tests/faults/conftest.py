@@ -1,4 +1,4 @@
-"""What the fault tests share: a house of maildrops with a server before it, and a place to say what was measured."""
+"""What the fault tests share: a site of maildrops with a server before it, and a place to say what was measured."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def serve(place: Path) -> Iterator[Callable[..., Server]]:
     end(servers)
 
 
-class House:
+class Site:
     """A server whose maildrops are handed out to one test each."""
 
     def __init__(self, root: Path, server: Server, names: Iterable[str]) -> None:
@@ -86,18 +86,18 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def _house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("house")
+def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
     names = [f"user{number}" for number in range(200)]
     make_root(folder / "mail", ["witness", *names])
     make_maildir(folder / "mail" / "witness", [b"Subject: witness\n\nI am.\n"])
     server = Server(command_line(folder / "mail", "--trace"), folder / "server.log")
-    yield House(folder / "mail", server, names)
+    yield Site(folder / "mail", server, names)
     server.kill()
 
 
 @pytest.fixture
-def house(_house: House) -> Iterator[House]:
-    """The house; after the test it must be as well as before."""
-    yield _house
-    assert _house.is_well()
+def site(_site: Site) -> Iterator[Site]:
+    """The site; after the test it must be as well as before."""
+    yield _site
+    assert _site.is_well()

@@ -1,6 +1,6 @@
 """What a peer may say: wrong, over-long, unfinished, foreign. A clear -ERR, the same state, the next client served.
 
-Each test is a row of the table in README.md; the ``house`` makes sure after each that the server is well.
+Each test is a row of the table in README.md; the ``site`` makes sure after each that the server is well.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def errors(octets):
     return len(lines)
 
 
-def before_login(house, octets):
+def before_login(site, octets):
     """What is answered to *octets* sent right after the greeting, up to the close."""
-    with house.server.dial() as pop:
+    with site.server.dial() as pop:
         assert pop.line().startswith(b"+OK")
         pop.send(octets)
         pop.finish()
@@ -30,10 +30,10 @@ def before_login(house, octets):
 
 
 @pytest.mark.parametrize("line", [b"\r\n", b" \r\n", b"\t  \t\r\n", b"\n"])
-def test_t01_empty_lines_are_errors_and_close_after_some(house, line):
-    assert errors(before_login(house, line)) == 1
-    assert errors(before_login(house, line * 50)) == 3
-    with house.server.login(house.maildrop()) as pop:
+def test_t01_empty_lines_are_errors_and_close_after_some(site, line):
+    assert errors(before_login(site, line)) == 1
+    assert errors(before_login(site, line * 50)) == 3
+    with site.server.login(site.maildrop()) as pop:
         pop.send(line * 50)
         assert errors(pop.rest()) == 20
 
@@ -41,19 +41,19 @@ def test_t01_empty_lines_are_errors_and_close_after_some(house, line):
 @pytest.mark.parametrize(
     "line", [b"X:", b"LIST:", b"LIST\t1", b"LI\x00ST", b"LIST\xa0", b"\xa0LIST", b"L\xc4\xb0ST", b":", b"LIST1"]
 )
-def test_t02_a_verb_that_is_none_is_an_error(house, line):
-    assert errors(before_login(house, line + b"\r\n")) == 1
-    with house.server.login(house.maildrop(*TWO)) as pop:
+def test_t02_a_verb_that_is_none_is_an_error(site, line):
+    assert errors(before_login(site, line + b"\r\n")) == 1
+    with site.server.login(site.maildrop(*TWO)) as pop:
         assert pop.command(line).startswith(b"-ERR")
         assert pop.command(b"STAT") == b"+OK 2 42"
 
 
 @pytest.mark.parametrize("octets", [50, 256, 1000, 1 << 16, 1 << 20])
 @pytest.mark.parametrize("verb", [b"USER", b"PASS", b"APOP", b"AUTH", b"LIST", b"XTND"])
-def test_t03_a_long_argument_is_one_error_and_never_two_commands(house, verb, octets):
+def test_t03_a_long_argument_is_one_error_and_never_two_commands(site, verb, octets):
     # Were the line cut anywhere, what follows would be commands.
     argument = (b"NOOP " * (octets // 5 + 1))[:octets]
-    with house.server.dial() as pop:
+    with site.server.dial() as pop:
         pop.line()
         pop.send(verb + b" " + argument + b"\r\n")
         reply = pop.line()
@@ -72,8 +72,8 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_t04_a_number_that_is_none_is_an_error_and_never_another_message(house, number):
-    with house.server.login(house.maildrop(*TWO)) as pop:
+def test_t04_a_number_that_is_none_is_an_error_and_never_another_message(site, number):
+    with site.server.login(site.maildrop(*TWO)) as pop:
         for verb in (b"LIST %s", b"UIDL %s", b"RETR %s", b"DELE %s", b"TOP %s 0"):
             assert pop.command(verb % number).startswith(b"-ERR")
         if number not in (b"0", b"00", b"01", b"3", b"2147483648", b"4294967297", b"4294967298"):
@@ -82,8 +82,8 @@ def test_t04_a_number_that_is_none_is_an_error_and_never_another_message(house, 
         assert pop.command(b"QUIT") == b"+OK goodbye"
 
 
-def test_t04_a_number_of_5000_digits_is_an_over_long_line(house):
-    with house.server.login(house.maildrop(*TWO)) as pop:
+def test_t04_a_number_of_5000_digits_is_an_over_long_line(site):
+    with site.server.login(site.maildrop(*TWO)) as pop:
         assert pop.command(b"DELE " + b"1" * 5000).startswith(b"-ERR line too long")
         assert pop.command(b"STAT") == b"+OK 2 42"
 
@@ -91,18 +91,18 @@ def test_t04_a_number_of_5000_digits_is_an_over_long_line(house):
 @pytest.mark.parametrize(
     "text", [b"%s%n", b"%u%{x}", b"{0.__class__}", b"${jndi:ldap://127.0.0.1/}", b"`id`", b"$(id)", b"';--"]
 )
-def test_t05_text_that_looks_like_a_template_is_a_plain_failed_login(house, text):
-    wrong = before_login(house, b"USER %s\r\nPASS %s\r\n" % (text, text))
+def test_t05_text_that_looks_like_a_template_is_a_plain_failed_login(site, text):
+    wrong = before_login(site, b"USER %s\r\nPASS %s\r\n" % (text, text))
     assert wrong == b"+OK send PASS\r\n-ERR [AUTH] authentication failed\r\n"
-    known = before_login(house, b"USER witness\r\nPASS " + text + b"\r\n")
+    known = before_login(site, b"USER witness\r\nPASS " + text + b"\r\n")
     assert known == wrong
 
 
 @pytest.mark.parametrize(
     "name", [b"witness\tskip_password_check=", b"witness\x00", b"witness\r", b"witness:{PLAIN}x:", b"witness\xc2\x85"]
 )
-def test_t06_a_name_injects_no_field(house, name):
-    answered = before_login(house, b"USER " + name + b"\r\nPASS {PLAIN}x\r\nPASS " + PASSWORD + b"\r\n")
+def test_t06_a_name_injects_no_field(site, name):
+    answered = before_login(site, b"USER " + name + b"\r\nPASS {PLAIN}x\r\nPASS " + PASSWORD + b"\r\n")
     assert answered.count(b"+OK") <= 1  # to USER at most
     assert b"messages" not in answered
 
@@ -110,18 +110,18 @@ def test_t06_a_name_injects_no_field(house, name):
 @pytest.mark.parametrize(
     "name", [b"\xff\xfe", b"\xc3", "\u202ewitness".encode(), "wi\u0307tness".encode(), b"\x1b[2J", b"w" * 70_000]
 )
-def test_t07_a_name_that_is_no_text_is_a_failed_login_and_escaped_in_the_log(house, name):
-    answered = before_login(house, b"USER " + name + b"\r\nPASS x\r\n")
+def test_t07_a_name_that_is_no_text_is_a_failed_login_and_escaped_in_the_log(site, name):
+    answered = before_login(site, b"USER " + name + b"\r\nPASS x\r\n")
     assert answered.splitlines()[-1].startswith(b"-ERR")
-    lines = house.server.log.read_bytes().decode("utf-8").split("\n")
+    lines = site.server.log.read_bytes().decode("utf-8").split("\n")
     assert all(line.isprintable() for line in lines)
     assert sum("authentication_failed" in line for line in lines) >= (len(name) < 1000)
 
 
 @pytest.mark.parametrize("line", [b"NO\x00OP", b"NOOP\x00", b"\x00NOOP", b"NOOP \x00QUIT", b"DELE 1\x00", b"\x00"])
-def test_t08_nothing_before_or_after_a_nul_is_a_command(house, line):
-    owner = house.maildrop(*TWO)
-    with house.server.login(owner) as pop:
+def test_t08_nothing_before_or_after_a_nul_is_a_command(site, line):
+    owner = site.maildrop(*TWO)
+    with site.server.login(owner) as pop:
         assert pop.command(line).startswith(b"-ERR")
         assert pop.command(b"STAT") == b"+OK 2 42"
 
@@ -138,22 +138,22 @@ def test_t08_nothing_before_or_after_a_nul_is_a_command(house, line):
         (b"NOOP\r", []),
     ],
 )
-def test_t09_line_ends_are_crlf_or_lf_however_they_are_cut(house, octets, answers):
-    owner = house.maildrop(*TWO)
+def test_t09_line_ends_are_crlf_or_lf_however_they_are_cut(site, octets, answers):
+    owner = site.maildrop(*TWO)
     for cut in range(len(octets)):
-        with house.server.login(owner) as pop:
+        with site.server.login(owner) as pop:
             # Two writes, with an answer in between that shows that the first was read.
             pop.send(b"STAT\r\n" + octets[:cut])
             assert pop.line() == b"+OK 2 42"
             pop.send(octets[cut:])
             pop.finish()
             assert [line.split(b" ")[0] for line in pop.rest().splitlines()] == answers
-    assert len(stored(house.root / owner)) == 2
+    assert len(stored(site.root / owner)) == 2
 
 
-def test_t10_an_endless_line_is_answered_and_closed_and_takes_no_memory(house):
-    before = house.server.memory(), house.server.processor_seconds()
-    with house.server.dial() as pop:
+def test_t10_an_endless_line_is_answered_and_closed_and_takes_no_memory(site):
+    before = site.server.memory(), site.server.processor_seconds()
+    with site.server.dial() as pop:
         pop.line()
         try:
             for _ in range(32):
@@ -162,14 +162,14 @@ def test_t10_an_endless_line_is_answered_and_closed_and_takes_no_memory(house):
             pass  # closed long before
         else:
             pytest.fail("32 MiB without a line end were taken")
-    assert errors(before_login(house, b"x" * 100_000)) == 1
-    assert house.server.memory() < before[0] + (1 << 20)
+    assert errors(before_login(site, b"x" * 100_000)) == 1
+    assert site.server.memory() < before[0] + (1 << 20)
     # It is not searched again and again: that would be a minute.
-    assert house.server.processor_seconds() < before[1] + 2
+    assert site.server.processor_seconds() < before[1] + 2
 
 
-def test_t16_who_is_logged_in_stays_who_he_is(house):
-    with house.server.login(house.maildrop(*TWO)) as pop:
+def test_t16_who_is_logged_in_stays_who_he_is(site):
+    with site.server.login(site.maildrop(*TWO)) as pop:
         for line in (b"USER witness", b"PASS " + PASSWORD, b"APOP witness x", b"AUTH PLAIN", b"STLS"):
             assert pop.command(line).startswith(b"-ERR")
         assert pop.command(b"STAT") == b"+OK 2 42"
@@ -188,8 +188,8 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("octets", FOREIGN, ids=lambda octets: octets[:5].hex())
-def test_t21_another_protocol_is_closed_after_three_lines_and_reflected_in_nothing(house, octets):
-    answered = before_login(house, octets)
+def test_t21_another_protocol_is_closed_after_three_lines_and_reflected_in_nothing(site, octets):
+    answered = before_login(site, octets)
     lines = answered.splitlines()
     assert sum(line.startswith(b"-ERR") for line in lines) <= 3
     assert not any(line.startswith(b"+OK") and line != b"+OK goodbye" for line in lines)
@@ -197,20 +197,20 @@ def test_t21_another_protocol_is_closed_after_three_lines_and_reflected_in_nothi
     assert not any(word in answered for word in words)
 
 
-def test_t23_listings_of_an_empty_maildrop_are_empty(house):
-    with house.server.login(house.maildrop()) as pop:
+def test_t23_listings_of_an_empty_maildrop_are_empty(site):
+    with site.server.login(site.maildrop()) as pop:
         assert pop.command(b"STAT") == b"+OK 0 0"
         assert pop.multiline(b"LIST") == pop.multiline(b"UIDL") == b""
         assert pop.command(b"RETR 1").startswith(b"-ERR no such message")
-    with house.server.login(house.maildrop(*TWO)) as pop:
+    with site.server.login(site.maildrop(*TWO)) as pop:
         pop.mark([1, 2])
         assert pop.command(b"STAT") == b"+OK 0 0"
         assert pop.multiline(b"LIST") == pop.multiline(b"UIDL") == b""
         assert pop.command(b"DELE 1").startswith(b"-ERR message 1 is marked")
 
 
-def test_t29_a_thousand_commands_in_one_write_are_answered_in_order(house):
-    with house.server.login(house.maildrop(*TWO)) as pop:
+def test_t29_a_thousand_commands_in_one_write_are_answered_in_order(site):
+    with site.server.login(site.maildrop(*TWO)) as pop:
         pop.send(b"".join(b"LIST %d\r\n" % number for number in range(1, 1001)))
         assert pop.line() == b"+OK 1 21"
         assert pop.line() == b"+OK 2 21"
@@ -257,30 +257,30 @@ def test_t34_no_name_leads_out_of_the_root(place, serve):
 
 
 @pytest.mark.parametrize("name", ["WITNESS", "Witness", "witness@example.org", "witness.", "witness@", "w\u0131tness"])
-def test_t35_a_user_has_one_name(house, name):
-    with house.server.dial() as pop:
+def test_t35_a_user_has_one_name(site, name):
+    with site.server.dial() as pop:
         pop.line()
         assert pop.login(name, PASSWORD) == b"-ERR [AUTH] authentication failed"
 
 
-def test_t35_blanks_around_a_name_are_not_part_of_it_for_the_lock_either(house):
-    owner = house.maildrop()
-    with house.server.login(owner), house.server.dial() as pop:
+def test_t35_blanks_around_a_name_are_not_part_of_it_for_the_lock_either(site):
+    owner = site.maildrop()
+    with site.server.login(owner), site.server.dial() as pop:
         pop.line()
         assert pop.login(f"  {owner} ", PASSWORD).startswith(b"-ERR [IN-USE]")
 
 
-def test_t39_a_digest_is_good_for_one_connection(house):
+def test_t39_a_digest_is_good_for_one_connection(site):
     def digest(greeting):
         timestamp = greeting[greeting.index(b"<") : greeting.index(b">") + 1]
         return hashlib.md5(timestamp + PASSWORD).hexdigest().encode()
 
-    owner = house.maildrop(*TWO).encode()
-    with house.server.dial() as first, house.server.dial() as second:
+    owner = site.maildrop(*TWO).encode()
+    with site.server.dial() as first, site.server.dial() as second:
         one, two = digest(first.line()), digest(second.line())
         assert one != two
         assert second.command(b"APOP " + owner + b" " + one).startswith(b"-ERR [AUTH]")
         assert first.command(b"APOP " + owner + b" " + one).startswith(b"+OK")
-    with house.server.dial() as third:
+    with site.server.dial() as third:
         third.line()
         assert third.command(b"APOP " + owner + b" " + two).startswith(b"-ERR [AUTH]")

@@ -33,9 +33,9 @@ def is_free(server, owner):
 
 @pytest.mark.parametrize("line", [b"LIST", b"UIDL", b"RETR 3", b"TOP 3 1000000", b"QUIT", b"CAPA"])
 @pytest.mark.parametrize("way", ["reset", "close", "finish"])
-def test_t22_who_leaves_in_the_middle_of_a_reply_leaves_nothing_behind(house, line, way):
-    owner = house.maildrop(*TWO, LARGE)
-    server = house.server
+def test_t22_who_leaves_in_the_middle_of_a_reply_leaves_nothing_behind(site, line, way):
+    owner = site.maildrop(*TWO, LARGE)
+    server = site.server
     with server.login(owner) as pop:
         before = server.descriptors()
         pop.send(b"DELE 1\r\n" + line + b"\r\n")
@@ -47,7 +47,7 @@ def test_t22_who_leaves_in_the_middle_of_a_reply_leaves_nothing_behind(house, li
             pop.rest()  # who only ends his input is still answered
         until(lambda: is_free(server, owner))
     until(lambda: server.descriptors() < before)
-    left = stored(house.root / owner)
+    left = stored(site.root / owner)
     assert left == [*TWO, LARGE] or (line == b"QUIT" and left == [TWO[1], LARGE])
 
 
@@ -66,8 +66,8 @@ AWKWARD = {
 
 
 @pytest.mark.parametrize("octets", AWKWARD.values(), ids=AWKWARD)
-def test_t24_an_awkward_message_comes_exactly_and_in_the_size_that_was_told(house, octets):
-    with house.server.login(house.maildrop(octets)) as pop:
+def test_t24_an_awkward_message_comes_exactly_and_in_the_size_that_was_told(site, octets):
+    with site.server.login(site.maildrop(octets)) as pop:
         (message,) = pop.retrieve([1])
         wanted = re.sub(rb"(?<!\r)\n", b"\r\n", octets)
         assert message == (wanted if not wanted or wanted.endswith(b"\n") else wanted + b"\r\n")
@@ -76,34 +76,34 @@ def test_t24_an_awkward_message_comes_exactly_and_in_the_size_that_was_told(hous
 
 
 @pytest.mark.slow
-def test_t24_a_line_of_50_megabytes_costs_no_memory(house):
+def test_t24_a_line_of_50_megabytes_costs_no_memory(site):
     octets = b"Subject: x\n\n" + b"x" * 50_000_000
-    with house.server.login(house.maildrop(octets)) as pop:
-        before = house.server.memory()
+    with site.server.login(site.maildrop(octets)) as pop:
+        before = site.server.memory()
         pop.send(b"RETR 1\r\n")
         pop.line()
-        during = house.server.memory()  # it is not read yet: the server holds what it would hold of any message
+        during = site.server.memory()  # it is not read yet: the server holds what it would hold of any message
         assert pop.body() == canonical(octets)
     assert during < before + 4 * MEBIBYTE
-    assert house.server.memory() < before + 4 * MEBIBYTE
+    assert site.server.memory() < before + 4 * MEBIBYTE
 
 
 @pytest.mark.slow
-def test_t24_a_message_of_a_gibibyte_costs_no_memory(house):
-    owner = house.maildrop()
-    path = house.root / owner / "cur" / "1700000001.M1P1.example:2,S"
+def test_t24_a_message_of_a_gibibyte_costs_no_memory(site):
+    owner = site.maildrop()
+    path = site.root / owner / "cur" / "1700000001.M1P1.example:2,S"
     with path.open("wb") as file:
         file.write(b"Subject: nothing\n\n")
         file.truncate(1 << 30)
-    with house.server.login(owner) as pop:
-        before = house.server.memory()
+    with site.server.login(owner) as pop:
+        before = site.server.memory()
         told = int(pop.command(b"LIST 1").split()[2])
         pop.send(b"RETR 1\r\n")
         assert pop.line().startswith(b"+OK")
         highest = before
         for left in range(told, 0, -8 * MEBIBYTE):
             pop.skip(min(left, 8 * MEBIBYTE))
-            highest = max(highest, house.server.memory())
+            highest = max(highest, site.server.memory())
         assert pop.line() == b"."
         assert pop.command(b"NOOP") == b"+OK"
     assert highest < before + 8 * MEBIBYTE
@@ -141,10 +141,10 @@ DAMAGES = [damage_removed, damage_torn, damage_grown, damage_directory, damage_f
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_t24_a_message_that_was_damaged_during_the_session_is_refused_before_any_ok(house, damage):
-    owner = house.maildrop(*TWO)
-    with house.server.login(owner) as pop:
-        damage(house.root / owner / "cur" / "1700000001.M1P1.example:2,S")
+def test_t24_a_message_that_was_damaged_during_the_session_is_refused_before_any_ok(site, damage):
+    owner = site.maildrop(*TWO)
+    with site.server.login(owner) as pop:
+        damage(site.root / owner / "cur" / "1700000001.M1P1.example:2,S")
         for line in (b"RETR 1", b"TOP 1 0"):
             reply = pop.command(line)
             assert reply.startswith(b"-ERR [SYS/"), reply
@@ -153,7 +153,7 @@ def test_t24_a_message_that_was_damaged_during_the_session_is_refused_before_any
         assert pop.retrieve([2]) == [canonical(TWO[1])]
         assert pop.command(b"QUIT").startswith(b"+OK")
     # The next session sees what there is, and never anything else under its name.
-    with house.server.login(owner) as pop:
+    with site.server.login(owner) as pop:
         count = int(pop.command(b"STAT").split()[1])
         assert count == (2 if damage in (damage_torn, damage_grown, damage_link) else 1)
         assert pop.retrieve([count]) == [canonical(TWO[1])]
@@ -161,45 +161,45 @@ def test_t24_a_message_that_was_damaged_during_the_session_is_refused_before_any
             assert pop.command(b"RETR 1").startswith(b"-ERR [SYS/PERM]")
 
 
-def test_t24_a_message_that_is_cut_while_it_is_sent_ends_without_the_termination_octet(house):
-    owner = house.maildrop(LARGE)
-    with house.server.login(owner) as pop:
+def test_t24_a_message_that_is_cut_while_it_is_sent_ends_without_the_termination_octet(site):
+    owner = site.maildrop(LARGE)
+    with site.server.login(owner) as pop:
         pop.send(b"RETR 1\r\n")
         pop.line()
-        damage_torn(house.root / owner / "cur" / "1700000001.M1P1.example:2,S")
+        damage_torn(site.root / owner / "cur" / "1700000001.M1P1.example:2,S")
         got = pop.rest()
         assert not got.endswith(b"\r\n.\r\n")
         assert len(got) < len(LARGE)
 
 
-def test_t25_half_a_million_header_lines_are_one_header(house):
+def test_t25_half_a_million_header_lines_are_one_header(site):
     header = b"".join(b"X-Line-%d: x\n" % number for number in range(500_000))
     body = b"".join(
         b"--part-%d\nContent-Type: multipart/mixed; boundary=part-%d\n\n" % (n, n + 1) for n in range(50_000)
     )
-    with house.server.login(house.maildrop(header + b"\n" + body)) as pop:
-        spent = house.server.processor_seconds()
+    with site.server.login(site.maildrop(header + b"\n" + body)) as pop:
+        spent = site.server.processor_seconds()
         assert pop.multiline(b"TOP 1 0") == canonical(header + b"\n")
         assert pop.multiline(b"TOP 1 2") == canonical(
             header + b"\n--part-0\nContent-Type: multipart/mixed; boundary=part-1\n"
         )
         assert pop.retrieve([1]) == [canonical(header + b"\n" + body)]
         # Whatever is not linear takes minutes.
-        assert house.server.processor_seconds() < spent + 10
+        assert site.server.processor_seconds() < spent + 10
 
 
 @pytest.mark.parametrize("way", ["close", "reset", "finish", "RSET and QUIT"])
-def test_t26_a_mark_removes_nothing_without_quit(house, way):
-    owner = house.maildrop(*TWO)
-    with house.server.login(owner) as pop:
+def test_t26_a_mark_removes_nothing_without_quit(site, way):
+    owner = site.maildrop(*TWO)
+    with site.server.login(owner) as pop:
         pop.mark([1, 2])
         if way == "RSET and QUIT":
             assert pop.command(b"RSET").startswith(b"+OK")
             assert pop.command(b"QUIT") == b"+OK goodbye"
         else:
             getattr(pop, way)()
-    until(lambda: is_free(house.server, owner))
-    assert stored(house.root / owner) == list(TWO)
+    until(lambda: is_free(site.server, owner))
+    assert stored(site.root / owner) == list(TWO)
 
 
 @pytest.mark.parametrize("limits", [{"autologout": 3.0}, {"max_sessions": None}], ids=["autologout", "SIGTERM"])
@@ -221,15 +221,15 @@ def test_t26_a_mark_removes_nothing_when_the_server_ends_the_session(place, serv
 
 
 @pytest.mark.parametrize("way", ["close", "finish"])
-def test_t27_who_says_quit_and_does_not_wait_for_the_answer_has_said_it(house, way):
-    owner = house.maildrop(*TWO)
-    with house.server.login(owner) as pop:
+def test_t27_who_says_quit_and_does_not_wait_for_the_answer_has_said_it(site, way):
+    owner = site.maildrop(*TWO)
+    with site.server.login(owner) as pop:
         pop.send(b"DELE 1\r\nQUIT\r\n")
         getattr(pop, way)()
         if way == "finish":
             assert pop.rest() == b"+OK message 1 marked as deleted\r\n+OK goodbye, 1 message removed\r\n"
-    until(lambda: len(stored(house.root / owner)) == 1)
-    assert stored(house.root / owner) == [TWO[1]]
+    until(lambda: len(stored(site.root / owner)) == 1)
+    assert stored(site.root / owner) == [TWO[1]]
 
 
 def test_a_maildir_that_is_missing_or_none_is_an_error_with_a_line_in_the_log(place, serve):

@@ -339,7 +339,7 @@ class TestListenersThatFail:
             event = pop3d.send_event("cmd_quit")
         assert (heard, event.reply, event.reference) == ([None], ok("goodbye"), None)
         assert [record.levelname for record in caplog.records] == ["DEBUG"]
-        assert "did not answer cmd_quit: " in caplog.text
+        assert "returned no valid answer to cmd_quit: " in caplog.text
         assert SECRET not in caplog.text
 
     def test_what_is_isolated_is_data_of_the_class(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -408,7 +408,7 @@ class TestPluginsThatFail:
         if isinstance(mistake, Exception):
             assert exception is mistake
         else:
-            assert str(exception).startswith(f"a plugin returns an Eat code or None, not {type(mistake).__name__}")
+            assert str(exception).startswith(f"a plugin must return an Eat code or None, not {type(mistake).__name__}")
 
     @each("answer", [err("no"), "-ERR no", b"-ERR no"])
     def test_one_that_returns_an_answer_learns_how_to_give_it(
@@ -562,7 +562,7 @@ class TestRefusalsOfPlugins:
         body = Body(SystemExit(3))
         discard(multiline("here", body))
         assert body.closed == 1
-        assert "closing the body of a reply that is not sent failed" in caplog.text
+        assert "the body of an unsent reply could not be closed" in caplog.text
 
     def test_sys_exit_where_a_plugin_is_added_ends_the_program(self, pop3d: Pluggable) -> None:
         class Unusable(Idle):
@@ -760,7 +760,7 @@ class TestSecrets:
         pop3d._emit(event)
         assert INTERNAL.fullmatch(line(event))
         assert (
-            "HandedOverError: an answer is a Reply of ok(), err() or multiline(), "
+            "HandedOverError: an answer must be a Reply of ok(), err() or multiline(), "
             "or a line that begins with +OK or -ERR, not list" in caplog.text
         )
         assert SECRET not in caplog.text
@@ -833,7 +833,7 @@ class TestSecrets:
     def test_a_plugin_that_returns_its_argument(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:
         pop3d.plugin("cmd_pass")(lambda pop3d, event: event.argument)
         pop3d._emit(password())
-        assert "HandedOverError: a plugin returns an Eat code or None, not str" in caplog.text
+        assert "HandedOverError: a plugin must return an Eat code or None, not str" in caplog.text
         assert SECRET not in caplog.text
 
     def test_other_events_keep_the_whole_story(self, pop3d: Pluggable, caplog: pytest.LogCaptureFixture) -> None:

@@ -41,12 +41,12 @@ def test_it_knows_the_catalogue_in_its_order(names: Names) -> None:
 )
 def test_an_unknown_name_is_refused_with_the_nearest_known_one(wrong: str, meant: str) -> None:
     names = Names(CATALOGUE)
-    with pytest.raises(PipelineError, match=rf"no event is called '{wrong}': did you mean {meant}.*add_event"):
+    with pytest.raises(PipelineError, match=rf"unknown event '{wrong}': did you mean {meant}.*add_event"):
         names.check(wrong)
 
 
 def test_with_nothing_known_there_is_no_nearest() -> None:
-    with pytest.raises(PipelineError, match=r"no event is called 'my_event': \(add_event\('my_event'\) declares it\)"):
+    with pytest.raises(PipelineError, match=r"unknown event 'my_event': \(add_event\('my_event'\) declares it\)"):
         Names(()).check("my_event")
 
 
@@ -95,9 +95,9 @@ def test_names_may_be_added_while_they_are_looked_through(names: Names) -> None:
 @each(
     ("name", "why"),
     [
-        (None, "is a str"),
-        (len, "is a str"),
-        ("all", "stands for every event"),
+        (None, "must be a str"),
+        (len, "must be a str"),
+        ("all", "means every event"),
         ("", "a-z"),
         ("my-event", "a-z"),
         ("2nd", "a-z"),

@@ -116,7 +116,7 @@ class TestMended:
     def test_replace_to_a_taken_alias_is_refused_before_anything_is_done(
         self, pop3d: Pluggable, log: list[str]
     ) -> None:
-        with pytest.raises(PipelineError, match="the alias 'c' is taken"):
+        with pytest.raises(PipelineError, match="the alias 'c' is used by"):
             pop3d.pipeline.replace("b", "c", Named("new", log))
         assert log == []
         assert list(pop3d.plugin_list()) == ["a", "b", "c", "d"]

@@ -3,7 +3,7 @@
 import pytest
 
 from geventpop3.errors import ConfigError
-from geventpop3.server.addresses import UNIX_PATH_OCTETS, check_place, parse_address
+from geventpop3.server.addresses import UNIX_PATH_OCTETS, check_address, parse_address
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_listener_is_an_address(text, address):
         ("127.0.0.1:\u0661", "from 0 to 65535"),
         ("127.0.0.1:" + "9" * 5000, "from 0 to 65535"),
         ("::1:110", "in brackets, [::1]:110"),
-        ("[::g]:110", "no IPv6 address"),
-        ("[127.0.0.1]:110", "no IPv6 address"),
-        ("[]:110", "no IPv6 address"),
+        ("[::g]:110", "not an IPv6 address"),
+        ("[127.0.0.1]:110", "not an IPv6 address"),
+        ("[]:110", "not an IPv6 address"),
         ("a b:110", "neither"),
         ("a..b:110", "neither"),
         (".:110", "neither"),
@@ -80,19 +80,19 @@ def test_the_longest_name_of_a_host_is_an_address():
 
 @pytest.mark.parametrize(("host", "port"), [("", 0), ("127.0.0.1", 65535), ("::1", 110), ("unix", "/run/pop3.sock")])
 def test_what_can_be_bound_is_a_place(host, port):
-    check_place(host, port)
+    check_address(host, port)
 
 
 @pytest.mark.parametrize(
     ("host", "port", "words"),
     [
-        ("127.0.0.1", 65536, "65536: a port is a number from 0 to 65535"),
-        ("127.0.0.1", -1, "-1: a port is a number from 0 to 65535"),
-        ("127.0.0.1:110", 110, "is no host alone"),
-        ("[::1]", 110, "is no host alone"),
-        ("a/b", 110, "is no host alone"),
+        ("127.0.0.1", 65536, "65536: the port must be a number from 0 to 65535"),
+        ("127.0.0.1", -1, "-1: the port must be a number from 0 to 65535"),
+        ("127.0.0.1:110", 110, "is not a host alone"),
+        ("[::1]", 110, "is not a host alone"),
+        ("a/b", 110, "is not a host alone"),
     ],
 )
 def test_what_the_system_would_take_for_another_place_is_refused(host, port, words):
     with pytest.raises(ConfigError, match=words):
-        check_place(host, port)
+        check_address(host, port)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from geventpop3.server.admission import FULL_FOR_YOU, Clients
+from geventpop3.server.admission import FULL_FOR_ADDRESS, Clients
 from geventpop3.server.limits import Limits
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -36,13 +36,13 @@ def enter(clients: Clients, host: str | None, count: int = 1) -> list[Any]:
     return new
 
 
-def room(clients: Clients, host: str) -> int:
+def free_places(clients: Clients, host: str) -> int:
     """How many more may come from there; all leave again."""
     come: list[Any] = []
     while clients.refusal(host) is None:
         come.append(Stub())
         clients.enter(come[-1], host)
-    assert clients.refusal(host) is FULL_FOR_YOU
+    assert clients.refusal(host) is FULL_FOR_ADDRESS
     for client in come:
         clients.leave(client)
     return len(come)
@@ -52,9 +52,9 @@ def test_each_that_leaves_makes_room_for_one_and_no_more(clients: Clients) -> No
     present = enter(clients, HERE, 3)
     enter(clients, THERE, 2)
     for left, client in enumerate(present):
-        assert (room(clients, HERE), room(clients, THERE)) == (left, 1)
+        assert (free_places(clients, HERE), free_places(clients, THERE)) == (left, 1)
         clients.leave(client)
-    assert (room(clients, HERE), room(clients, THERE)) == (3, 1)
+    assert (free_places(clients, HERE), free_places(clients, THERE)) == (3, 1)
 
 
 def test_an_address_from_which_nobody_is_left_is_forgotten(clients: Clients) -> None:
@@ -69,9 +69,9 @@ def test_an_address_from_which_nobody_is_left_is_forgotten(clients: Clients) -> 
 def test_one_that_moves_counts_where_it_is_and_no_longer_where_it_was(clients: Clients) -> None:
     first, second = enter(clients, HERE, 2)
     assert clients.move(first, THERE) is None
-    assert (room(clients, HERE), room(clients, THERE)) == (2, 2)
+    assert (free_places(clients, HERE), free_places(clients, THERE)) == (2, 2)
     clients.leave(first)
-    assert (room(clients, HERE), room(clients, THERE)) == (2, 3)
+    assert (free_places(clients, HERE), free_places(clients, THERE)) == (2, 3)
     clients.leave(second)
     assert not clients._per_address
 
@@ -81,7 +81,7 @@ def test_one_whose_address_is_not_known_counts_nowhere_until_it_moves(clients: C
     assert not clients._per_address
     clients.leave(gone)
     assert clients.move(unknown, HERE) is None
-    assert room(clients, HERE) == 2
+    assert free_places(clients, HERE) == 2
     clients.leave(unknown)
     assert not clients._per_address
 
@@ -89,8 +89,8 @@ def test_one_whose_address_is_not_known_counts_nowhere_until_it_moves(clients: C
 def test_one_that_moves_to_where_too_many_are_is_refused_and_counts_until_it_leaves(clients: Clients) -> None:
     (late,) = enter(clients, None)
     there = enter(clients, HERE, 3)
-    assert clients.move(late, HERE) is FULL_FOR_YOU
+    assert clients.move(late, HERE) is FULL_FOR_ADDRESS
     clients.leave(there[0])
-    assert clients.refusal(HERE) is FULL_FOR_YOU
+    assert clients.refusal(HERE) is FULL_FOR_ADDRESS
     clients.leave(late)
-    assert room(clients, HERE) == 1
+    assert free_places(clients, HERE) == 1

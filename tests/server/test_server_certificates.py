@@ -312,19 +312,19 @@ def broken_pairs(authority, folder):
     missing = str(folder / "missing.pem")
     return {
         "mismatched": (Pair(good.certificate, other.key), "key values mismatch"),
-        "without a key": (Pair(good.certificate), "no private key in PEM form is in it"),
+        "without a key": (Pair(good.certificate), "contains no private key in PEM form"),
         "missing certificate": (Pair(missing, good.key), "No such file or directory"),
         "missing key": (Pair(good.certificate, missing), "No such file or directory"),
         "folder": (Pair(str(folder), good.key), "Is a directory"),
         "unreadable": (Pair(str(loop), good.key), "Too many levels of symbolic links"),
-        "empty": (Pair(str(empty), good.key), "no certificate in PEM form is in it"),
-        "empty key": (Pair(good.certificate, str(empty)), "no private key in PEM form is in it"),
-        "garbage": (Pair(str(garbage), good.key), "no certificate in PEM form is in it"),
+        "empty": (Pair(str(empty), good.key), "contains no certificate in PEM form"),
+        "empty key": (Pair(good.certificate, str(empty)), "contains no private key in PEM form"),
+        "garbage": (Pair(str(garbage), good.key), "contains no certificate in PEM form"),
         "half a certificate": (Pair(str(half), good.key), "damaged"),
         "half a key": (Pair(good.certificate, str(half_key)), "damaged"),
-        "swapped": (Pair(good.key, good.certificate), "no certificate in PEM form is in it"),
+        "swapped": (Pair(good.key, good.certificate), "contains no certificate in PEM form"),
         "encrypted": (Pair(good.certificate, encrypted(good.key, folder)), "it is encrypted"),
-        "of no use for TLS": (Pair(str(odd)), "no handshake is possible"),
+        "of no use for TLS": (Pair(str(odd)), "a test handshake failed"),
     }
 
 
@@ -348,7 +348,7 @@ def test_authorities_of_clients_that_cannot_be_used_are_told_in_one_line(authori
 
 
 def test_no_pair_is_no_tls():
-    with pytest.raises(ConfigError, match="needs a certificate"):
+    with pytest.raises(ConfigError, match="needs at least one certificate"):
         Certificates([])
 
 

@@ -86,8 +86,8 @@ IDLE = """
     logging.disable()  # by this clock, the loop was held for a second
     clock, pauses = [0.0], []
     client.monotonic = session.monotonic = lambda: clock[0]
-    give_way = fairness.Turns.give_way
-    fairness.Turns.give_way = lambda self: (pauses.append(clock[0]), give_way(self))
+    yield_to_others = fairness.Turns.yield_to_others
+    fairness.Turns.yield_to_others = lambda self: (pauses.append(clock[0]), yield_to_others(self))
     pop3d = POP3Server(port=0)
     pop3d.on("cmd_user")(lambda pop3d, event: ok("yes"))
 
@@ -125,10 +125,10 @@ def test_those_who_give_way_share_one_slice(monkeypatch):
     def sleep(seconds):
         seen.append((seconds, turns.slice))
         if len(seen) < 3:
-            turns.give_way()
+            turns.yield_to_others()
 
     monkeypatch.setattr(gevent, "sleep", sleep)
-    turns.give_way()
+    turns.yield_to_others()
     assert seen == [(PAUSE, SLICE / 2), (PAUSE, SLICE / 3), (PAUSE, SLICE / 4)]
     assert turns.slice == SLICE
 

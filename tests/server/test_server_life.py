@@ -186,7 +186,7 @@ def test_serve_forever_returns_after_shutdown(serve):
     pop3d.shutdown()
     serving.get(timeout=60)
     pop3d.shutdown()
-    with pytest.raises(RuntimeError, match="make a new one"):
+    with pytest.raises(RuntimeError, match="create a new one"):
         pop3d.start()
 
 

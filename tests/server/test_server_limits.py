@@ -22,7 +22,7 @@ from geventpop3.protocol.commands import State
 from geventpop3.server import acceptor as accepting
 from geventpop3.server.limits import SEGMENT_OCTETS, LimitOptions, Limits
 from geventpop3.server.server import session_over
-from geventpop3.server.sessions import LINGERING, ends_of
+from geventpop3.server.sessions import LINGERING, addresses_of
 from geventpop3.testing.memory_stream import MemoryStream
 
 
@@ -167,7 +167,7 @@ def test_no_more_sessions_are_let_in_than_there_are_descriptors_for(monkeypatch,
     assert not caplog.text
     assert admission.affordable(301) == 300
     assert admission.affordable(None) == 300
-    assert "at most 300 sessions at once" in caplog.text
+    assert "the maximum of concurrent sessions is 300" in caplog.text
     monkeypatch.setattr(admission.resource, "getrlimit", lambda which: (admission.resource.RLIM_INFINITY,) * 2)
     assert admission.affordable(None) > 10**9
     assert admission.affordable(5) == 5
@@ -346,7 +346,7 @@ def test_the_last_words_reach_a_peer_that_is_still_sending(serve, dial):
     ],
 )
 def test_a_misspelt_keyword_is_refused_with_the_nearest_that_there_is(name, nearest):
-    with pytest.raises(TypeError, match=f"no keyword '{name}': did you mean '{nearest}'"):
+    with pytest.raises(TypeError, match=f"unknown keyword '{name}': did you mean '{nearest}'"):
         POP3Server(port=0, **{name: 3})
 
 
@@ -535,9 +535,9 @@ def test_a_peer_that_reset_before_we_looked_has_no_local_address():
         def getsockname(self):
             raise OSError(self.number, os.strerror(self.number))
 
-    assert ends_of(Reset(errno.ENOTCONN), ("192.0.2.1", 4)) == (("192.0.2.1", 4), ("", 0))
+    assert addresses_of(Reset(errno.ENOTCONN), ("192.0.2.1", 4)) == (("192.0.2.1", 4), ("", 0))
     with pytest.raises(OSError, match="Bad file"):
-        ends_of(Reset(errno.EBADF), ("192.0.2.1", 4))
+        addresses_of(Reset(errno.EBADF), ("192.0.2.1", 4))
 
 
 def test_the_login_deadline_is_kept_to_the_second_and_ends_with_the_login(app):

@@ -12,7 +12,7 @@ from geventpop3 import POP3Server
 from geventpop3.errors import ConfigError
 from geventpop3.server import acceptor
 from geventpop3.server.acceptor import listening_socket
-from geventpop3.server.addresses import check_place
+from geventpop3.server.addresses import check_address
 
 
 def test_a_port_in_use_is_named_by_an_application_too() -> None:
@@ -48,19 +48,19 @@ def test_an_error_keeps_its_type_and_number(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ({"port": 65536}, "65536: a port is a number from 0 to 65535"),
-        ({"port": -1}, "-1: a port is a number from 0 to 65535"),
-        ({"address": "127.0.0.1:1110"}, "'127.0.0.1:1110' is no host alone: listen takes texts, such as"),
-        ({"address": "[::1]"}, "'[::1]' is no host alone"),
-        ({"address": "pop3://localhost"}, "is no host alone"),
-        ({"listen": [("127.0.0.1", 65537)]}, "65537: a port is a number"),
-        ({"listen": "127.0.0.1:1110"}, "'127.0.0.1:1110' is one place: a list of them is wanted, ['127.0.0.1:1110']"),
+        ({"port": 65536}, "65536: the port must be a number from 0 to 65535"),
+        ({"port": -1}, "-1: the port must be a number from 0 to 65535"),
+        ({"address": "127.0.0.1:1110"}, "'127.0.0.1:1110' is not a host alone: give listen strings, such as"),
+        ({"address": "[::1]"}, "'[::1]' is not a host alone"),
+        ({"address": "pop3://localhost"}, "is not a host alone"),
+        ({"listen": [("127.0.0.1", 65537)]}, "65537: the port must be a number"),
+        ({"listen": "127.0.0.1:1110"}, "'127.0.0.1:1110' is a string: give a list of addresses, ['127.0.0.1:1110']"),
         ({"listen": [":1110"]}, "':1110': the host is missing"),
-        ({"listen": [("127.0.0.1", 1110.0)]}, "a port is a number"),
-        ({"listen": [(1110, "127.0.0.1")]}, "an address is a host's name or address as a text"),
-        ({"listen": ["127.0.0.1:1110", ("127.0.0.1", 1110)]}, "127.0.0.1:1110 is listened at twice"),
-        ({"listen": ["[::]:1110", "[::1]:1110"]}, "[::1]:1110 is part of [::]:1110, or the other way round"),
-        ({"listen": ["unix:/s", "unix:/s"]}, "unix:/s is listened at twice"),
+        ({"listen": [("127.0.0.1", 1110.0)]}, "and the port an int"),
+        ({"listen": [(1110, "127.0.0.1")]}, "the host must be a str, a name or an address"),
+        ({"listen": ["127.0.0.1:1110", ("127.0.0.1", 1110)]}, "127.0.0.1:1110 is given twice"),
+        ({"listen": ["[::]:1110", "[::1]:1110"]}, "[::]:1110 and [::1]:1110 overlap"),
+        ({"listen": ["unix:/s", "unix:/s"]}, "unix:/s is given twice"),
     ],
 )
 def test_what_cannot_be_meant_is_not_bound(place: dict[str, Any], words: str) -> None:
@@ -70,15 +70,15 @@ def test_what_cannot_be_meant_is_not_bound(place: dict[str, Any], words: str) ->
 
 
 def test_places_given_at_the_start_are_looked_at_too() -> None:
-    with pytest.raises(ConfigError, match=r"127.0.0.1:1110 is listened at twice"):
+    with pytest.raises(ConfigError, match=r"127.0.0.1:1110 is given twice"):
         POP3Server().start(["127.0.0.1:1110", "127.0.0.1:1110"])
 
 
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        (2111, r"not int: the port is a keyword, POP3Server\(port=2111\)"),
-        (("127.0.0.1", 2111), "address is the host to listen at, a str, not tuple$"),
+        (2111, r"not int: give the port as a keyword, POP3Server\(port=2111\)"),
+        (("127.0.0.1", 2111), "address must be the host to listen at, a str, not tuple$"),
     ],
 )
 def test_an_address_is_a_text(address: Any, words: str) -> None:
@@ -88,7 +88,7 @@ def test_an_address_is_a_text(address: Any, words: str) -> None:
 
 def test_pairs_are_as_sockets_have_them() -> None:
     for host, port in (("", 0), ("::", 110), ("fe80::1%eth0", 65535), ("localhost", 110), ("unix", "a:b/c")):
-        check_place(host, port)
+        check_address(host, port)
     with listening_socket(("", 0)) as every:
         assert every.getsockname()[0] in ("0.0.0.0", "::")
 

@@ -161,12 +161,12 @@ def test_a_thread_that_has_ended_is_known_to_have_although_another_has_its_numbe
 def test_shutdown_returns_also_where_something_that_it_waits_for_waits_for_it(serve, monkeypatch, caplog):
     monkeypatch.setattr(sessions, "UPDATE_SECONDS", 0.1)
     monkeypatch.setattr(sessions, "KILL_SECONDS", 0.1)
-    monkeypatch.setattr(life, "HEARD_SECONDS", 0.1)
+    monkeypatch.setattr(life, "LOOP_TURN_SECONDS", 0.1)
     pop3d = serve(shutdown_grace=0.1)
     pop3d.on("unregistered")(lambda pop3d, event: pop3d.in_thread(pop3d.shutdown))
     pop3d.start()
     pop3d.shutdown()
-    assert "something that it waits for does not end" in caplog.text
+    assert "a greenlet or thread that it waits for does not end" in caplog.text
 
 
 def test_a_shutdown_while_another_thread_starts_the_server_ends_it_without_an_error(serve):
@@ -192,7 +192,7 @@ def test_a_shutdown_while_another_thread_starts_the_server_ends_it_without_an_er
 
 
 def test_shutdown_gives_up_where_the_thread_that_serves_never_runs_its_event_loop(serve, monkeypatch, caplog):
-    monkeypatch.setattr(life, "HEARD_SECONDS", 0.2)
+    monkeypatch.setattr(life, "LOOP_TURN_SECONDS", 0.2)
     pop3d = serve()
     pop3d.start()
     thread = threading.Thread(target=pop3d.shutdown)
@@ -200,7 +200,7 @@ def test_shutdown_gives_up_where_the_thread_that_serves_never_runs_its_event_loo
     thread.join()  # natively: this thread, which serves, is kept busy until that one has given up
     assert "has not run its event loop" in caplog.text
     pop3d.shutdown()
-    assert caplog.text.count("not shut down yet") == 1
+    assert caplog.text.count("shutdown is pending") == 1
 
 
 def test_a_server_that_was_never_started_is_shut_down_at_once_and_from_any_thread(serve):

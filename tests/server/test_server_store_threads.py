@@ -20,7 +20,7 @@ SECONDS = 60
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "PATIENCE", 0.02)
+    monkeypatch.setattr(threads, "SLOW_SECONDS", 0.02)
 
 
 class Shelf(Store):

@@ -91,6 +91,6 @@ def test_an_event_that_is_no_verb_is_no_command(serve):
 
 def test_a_command_of_pop3_is_not_the_applications_to_describe(serve):
     pop3d = serve()
-    with pytest.raises(PipelineError, match="PASS is a command of POP3 already: listen to 'cmd_pass'"):
+    with pytest.raises(PipelineError, match="PASS is a standard command: listen to 'cmd_pass'"):
         pop3d.add_command(CommandSpec("PASS", frozenset(State)))
     assert pop3d.commands == COMMANDS

@@ -83,7 +83,7 @@ def test_a_server_that_was_started_is_refused(ended, serve):
     with pytest.raises(RuntimeError, match="started already"):
         pop3d.serve_in_thread()
     pop3d.shutdown()
-    with pytest.raises(RuntimeError, match="make a new one"):
+    with pytest.raises(RuntimeError, match="create a new one"):
         pop3d.serve_in_thread()
 
 

@@ -22,7 +22,7 @@ from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.schemes import Pbkdf2Secret
 from geventpop3.auth.sql import SqlAuthenticator
 from geventpop3.errors import StoreUnavailable
-from geventpop3.service.threads import CALLS_PER_THREAD, NICER, AuthThreads, Offload, cores
+from geventpop3.service.threads import ADDED_NICENESS, CALLS_PER_THREAD, AuthThreads, Offload, cores
 from geventpop3.stores.memory import MemoryStore
 
 Event, Thread = monkey.get_original("threading", ["Event", "Thread"])
@@ -225,7 +225,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have a nicen
 @linux
 def test_hashing_threads_give_way_to_the_hub_and_others_do_not(threads):
     own = niceness()
-    assert threads.compute(niceness) == min(own + NICER, 19)
+    assert threads.compute(niceness) == min(own + ADDED_NICENESS, 19)
     assert threads.wait(niceness) == own
     assert niceness() == own
 
@@ -236,13 +236,13 @@ def test_a_thread_that_may_not_be_made_less_nice_works_all_the_same(offload, mon
         raise PermissionError
 
     monkeypatch.setattr(os, "setpriority", refuse)
-    assert offload(nicer=5).run(niceness) == niceness()
+    assert offload(added_niceness=5).run(niceness) == niceness()
 
 
 def test_where_threads_have_no_niceness_the_process_keeps_its_own(offload, monkeypatch):
     own = niceness()
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert offload(nicer=5).run(niceness) == own
+    assert offload(added_niceness=5).run(niceness) == own
     assert cores() == os.cpu_count()
 
 

@@ -52,10 +52,10 @@ def test_lang_changes_the_language_from_its_own_reply_on_and_in_both_states(app)
 
 def test_a_language_there_is_not_leaves_the_one_that_is(app):
     assert talk(app, "LANG sv", "LANG de", "LANG sv", "LANG \u00e9", "LANG de en", "LANG i-default", "XYZZY") == [
-        "-ERR no such language here, LANG lists those that are",
+        "-ERR unknown language, LANG lists the available ones",
         "+OK de Sprache gewechselt",
-        "-ERR diese Sprache gibt es hier nicht, LANG nennt die es gibt",
-        "-ERR diese Sprache gibt es hier nicht, LANG nennt die es gibt",
+        "-ERR unbekannte Sprache, LANG nennt die verfügbaren",
+        "-ERR unbekannte Sprache, LANG nennt die verfügbaren",
         "-ERR nur ein Argument ist erlaubt",
         "+OK i-default language changed",
         "-ERR unknown command",

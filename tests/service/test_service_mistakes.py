@@ -83,7 +83,7 @@ def test_a_scan_that_is_none_is_an_error_at_login(shelve, caplog, scanned, why):
     ]
     [record] = caplog.records
     assert (record.name, record.levelname) == ("geventpop3.service", "ERROR")
-    start = "mistake of the store test_service_mistakes.Shelf, maildrop of 'alice': "
+    start = "error in the store test_service_mistakes.Shelf, maildrop of 'alice': "
     assert record.getMessage().startswith(start + why)
     assert [drop.closed for drop in app.store.drops] == [1]
 
@@ -110,14 +110,14 @@ def email() -> EmailMessage:
 @pytest.mark.parametrize(
     ("retrieved", "why"),
     [
-        (lambda: CONTENT, "retrieve() returned a bytes that gives a int, not an iterable of bytes"),
-        (lambda: CONTENT.decode(), "retrieve() returned a str that gives a str, not an iterable of bytes"),
-        (email, "retrieve() returned a EmailMessage that gives a str, not an iterable of bytes"),
-        (lambda: (CONTENT.decode(),), "retrieve() returned a tuple that gives a str, not an iterable of bytes"),
-        (lambda: [bytearray(CONTENT)], "retrieve() returned a list that gives a bytearray"),
-        (lambda: [None], "retrieve() returned a list that gives a NoneType"),
-        (lambda: None, "retrieve() returned a NoneType, not an iterable of bytes"),
-        (NotBytes, "retrieve() returned a NotBytes that gives a str"),
+        (lambda: CONTENT, "retrieve() must return an iterable of bytes, not a bytes of int"),
+        (lambda: CONTENT.decode(), "retrieve() must return an iterable of bytes, not a str of str"),
+        (email, "retrieve() must return an iterable of bytes, not a EmailMessage of str"),
+        (lambda: (CONTENT.decode(),), "retrieve() must return an iterable of bytes, not a tuple of str"),
+        (lambda: [bytearray(CONTENT)], "retrieve() must return an iterable of bytes, not a list of bytearray"),
+        (lambda: [None], "retrieve() must return an iterable of bytes, not a list of NoneType"),
+        (lambda: None, "retrieve() must return an iterable of bytes, not a NoneType"),
+        (NotBytes, "retrieve() must return an iterable of bytes, not a NotBytes of str"),
     ],
 )
 def test_a_message_that_is_none_is_refused_before_ok(shelve, caplog, command, retrieved, why):
@@ -125,7 +125,7 @@ def test_a_message_that_is_none_is_refused_before_ok(shelve, caplog, command, re
     assert app.login(command) == ["-ERR [SYS/PERM] the maildrop is damaged, ask your postmaster"]
     [record] = caplog.records
     assert record.levelname == "ERROR"
-    start = "mistake of the store test_service_mistakes.Shelf, maildrop of 'alice', message 'uid-1': "
+    start = "error in the store test_service_mistakes.Shelf, maildrop of 'alice', message 'uid-1': "
     assert record.getMessage().startswith(start + why)
 
 
@@ -135,7 +135,9 @@ def test_a_later_chunk_that_is_none_breaks_the_reply_off(shelve, caplog):
     assert lines[0].startswith("+OK")
     assert "." not in lines
     assert "+OK" not in lines[1:]
-    assert "message 'uid-1': retrieve() returned a list_iterator that gives a str" in caplog.messages[0]
+    assert (
+        "message 'uid-1': retrieve() must return an iterable of bytes, not a list_iterator of str" in caplog.messages[0]
+    )
 
 
 @pytest.mark.parametrize("told", [OCTETS - 1, OCTETS + 5, 0])
@@ -147,8 +149,8 @@ def test_octets_in_one_piece_that_are_wrong_are_corrected_before_ok(shelve, capl
     [record] = caplog.records
     assert record.levelname == "ERROR"
     assert record.getMessage() == (
-        "mistake of the store test_service_mistakes.Shelf, maildrop of 'alice', message 'uid-1':"
-        f" message 1 has 20 octets, and scan() told {told}"
+        "error in the store test_service_mistakes.Shelf, maildrop of 'alice', message 'uid-1':"
+        f" message 1 has 20 octets, but scan() stated {told}"
     )
 
 

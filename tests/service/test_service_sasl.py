@@ -180,7 +180,7 @@ def test_tokens_alone_offer_no_passwords(make):
     replies = app.talk("CAPA", "USER alice", f"AUTH PLAIN {plain()}")
     assert sasl_lines(replies) == ["SASL OAUTHBEARER XOAUTH2"]
     assert "USER" not in replies
-    assert replies[-2:] == ["-ERR nobody has a password here, use AUTH", "-ERR no such authentication mechanism"]
+    assert replies[-2:] == ["-ERR password logins are not available, use AUTH", "-ERR no such authentication mechanism"]
 
 
 SCRAM = ScramSecret.of(b"x", iterations=1).field
@@ -230,7 +230,7 @@ def test_a_mechanism_that_asks_for_what_nobody_can_answer_is_an_accident(make, c
     app = make(mechanisms={"X-RIDDLE": Mechanism(run)})
     (reply,) = app.talk("AUTH X-RIDDLE")
     assert reply.startswith("-ERR [SYS/TEMP] internal error")
-    assert "HandedOverError: a mechanism asked for Riddle, which nobody can answer" in caplog.text
+    assert "HandedOverError: a mechanism yielded an unknown request, Riddle" in caplog.text
 
 
 # The command
@@ -1103,7 +1103,7 @@ def test_an_owner_that_is_no_text_is_an_accident_that_says_so(make, caplog):
 
 
 def test_a_case_that_there_is_not_is_refused(make):
-    with pytest.raises(ConfigError, match="username_case is one of domain, lower, keep"):
+    with pytest.raises(ConfigError, match="username_case must be one of domain, lower, keep"):
         make(username_case="upper")
 
 

@@ -36,7 +36,7 @@ class Slow:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "PATIENCE", 0.02)
+    monkeypatch.setattr(pools, "SLOW_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -117,10 +117,10 @@ def test_one_owner_has_a_share_of_the_threads(threads: StoreThreads) -> None:
 def test_a_call_whose_client_has_gone_gives_its_place_in_the_queue_back(impatient: None) -> None:
     pool = Offload(1, 9)
     slow = begun(1, lambda call: gevent.spawn(pool.run, call))
-    waiting = gevent.spawn(pool.run_call, Call(gone=lambda: True), Slow())
+    waiting = gevent.spawn(pool.run_call, Call(has_gone=lambda: True), Slow())
     with pytest.raises(StoreUnavailable) as given_up:
         waiting.get(timeout=SECONDS)
-    assert "the client has gone" in str(given_up.value.detail)
+    assert "the client disconnected" in str(given_up.value.detail)
     (threads,) = pool._pools.values()
     assert threads.waiting == 0
     end(slow)
@@ -131,7 +131,7 @@ def test_a_call_whose_client_has_gone_gives_its_place_in_the_queue_back(impatien
 def test_a_running_call_that_nobody_waits_for_is_interrupted(impatient: None, how: str) -> None:
     pool = Offload(1, 9)
     call = Slow()
-    running = gevent.spawn(pool.run_call, Call(gone=lambda: how == "gone", interrupt=call.go), call)
+    running = gevent.spawn(pool.run_call, Call(has_gone=lambda: how == "gone", interrupt=call.go), call)
     if how == "killed":
         assert call.began.wait(SECONDS)
         running.kill(block=False)
@@ -146,7 +146,7 @@ def test_what_lets_go_of_something_is_never_refused_nor_given_up(impatient: None
     with pytest.raises(StoreUnavailable):
         pool.run(int)
     let_go: list[str] = []
-    closing = gevent.spawn(pool.run_call, Call(gone=lambda: True, is_needed=True), let_go.append, "the lock")
+    closing = gevent.spawn(pool.run_call, Call(has_gone=lambda: True, is_needed=True), let_go.append, "the lock")
     gevent.sleep(0.05)
     closing.kill(block=False)
     gevent.sleep(0.05)

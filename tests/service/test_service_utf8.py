@@ -16,7 +16,7 @@ from geventpop3.auth import ClearSecret, SecretAuthenticator
 from geventpop3.errors import ConfigError, StoreUnavailable
 from geventpop3.service import utf8
 from geventpop3.service.downgrade import HEADER_OCTETS, rewrite_header
-from geventpop3.service.threads import NICER
+from geventpop3.service.threads import ADDED_NICENESS
 from geventpop3.stores.memory import MemoryStore
 from geventpop3.stores.store import Chunks
 from geventpop3.testing.memory_stream import MemoryStream
@@ -29,7 +29,7 @@ SURROGATE = (
     + "bödy\r\n..\r\nend\r\n".encode()
 )
 ON = "+OK UTF-8 mode is on"
-REFUSED = "-ERR [UTF8] the message can be had in UTF-8 mode alone"
+REFUSED = "-ERR [UTF8] the message is available only in UTF-8 mode"
 
 
 def mail(*contents: bytes) -> MemoryStore:
@@ -380,13 +380,13 @@ def test_one_message_is_converted_at_a_time_in_a_thread_that_gives_way(make, mon
     assert all(SURROGATE in stream.output for stream in streams)
     assert most == [1] * 4
     if sys.platform == "linux":
-        assert set(niceness) == {min(os.getpriority(os.PRIO_PROCESS, 0) + NICER, 19)}
+        assert set(niceness) == {min(os.getpriority(os.PRIO_PROCESS, 0) + ADDED_NICENESS, 19)}
 
 
 def test_a_long_conversion_rests_as_long_as_it_works(make, monkeypatch):
     rests = []
     now = itertools.count()
-    monkeypatch.setattr(utf8, "_rest", rests.append)
+    monkeypatch.setattr(utf8, "_sleep", rests.append)
     monkeypatch.setattr(utf8, "monotonic", lambda: float(next(now)))
     content = "Content-Type: multipart/x; boundary=b\r\nSubject: é\r\n\r\n".encode() + b"x\r\n" * 100_000
     app = make(mail(content), utf8_messages="convert")

@@ -312,5 +312,5 @@ def test_a_mistake_of_the_store_fails_the_test(tmp_path):
         cwd=tmp_path,
     )
     assert "2 failed, 1 passed" in done.stdout, done.stdout + done.stderr
-    said = "mistake of the store test_app.Shelf, maildrop of 'alice', message 'uid-1': message 1 has 6 octets"
-    assert done.stdout.count(f"{said}, and scan() told 7") >= 2
+    said = "error in the store test_app.Shelf, maildrop of 'alice', message 'uid-1': message 1 has 6 octets"
+    assert done.stdout.count(f"{said}, but scan() stated 7") >= 2

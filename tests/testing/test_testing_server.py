@@ -155,7 +155,7 @@ def test_a_server_cannot_be_served_twice():
     pop3d = app()
     with serve(pop3d):
         assert pop3d.getsockname()
-    with pytest.raises(RuntimeError, match="make a new one"), serve(pop3d):
+    with pytest.raises(RuntimeError, match="create a new one"), serve(pop3d):
         pytest.fail("it started")
 
 

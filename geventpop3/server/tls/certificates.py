@@ -56,10 +56,10 @@ class Certificates:
     def __init__(self, pairs: Iterable[Pair | tuple[str, str | None]], *, client_ca: str | None = None) -> None:
         self._pairs = [Pair(*pair) for pair in pairs]
         if not self._pairs:
-            raise ConfigError("TLS needs a certificate")
+            raise ConfigError("TLS needs at least one certificate")
         self._client_ca = client_ca
         self._end_points: WeakKeyDictionary[ssl.SSLContext, bytes | None] = WeakKeyDictionary()
-        self._stamp = self._look()
+        self._stamp = self._current_stamp()
         self._contexts = self._load()
 
     def context_for(self, name: str | None) -> ssl.SSLContext:
@@ -80,7 +80,7 @@ class Certificates:
         It blocks for some milliseconds. If the new files cannot be used, it raises ConfigError, once until they change
         again, and the old certificates stay in force.
         """
-        stamp = self._look()
+        stamp = self._current_stamp()
         if stamp == self._stamp:
             return False
         # The stamp was taken before the files are read, so a change meanwhile is detected the next time.
@@ -100,14 +100,14 @@ class Certificates:
         loaded = []
         for pair in self._pairs:
             context = _context(pair, self._client_ca)
-            certificate = _try(context, pair)
+            certificate = _test_handshake(context, pair)
             self._end_points[context] = end_point_of(certificate)
             loaded.append(context)
             for name in names_of(certificate):
                 by_name.setdefault(name, context)
         return _Contexts(loaded[0], by_name)
 
-    def _look(self) -> tuple[object, ...]:
+    def _current_stamp(self) -> tuple[object, ...]:
         """Return a value that changes if a file changes, appears, disappears or becomes readable."""
         return tuple(map(_stamp, _files(self._pairs, self._client_ca)))
 
@@ -133,18 +133,18 @@ def accept(stream: PlainStream, certificates: Certificates, seconds: float) -> T
 
     Raises OSError. If TLS fails, it is a TlsError, and the alert was sent to the peer.
     """
-    with gevent.Timeout(seconds, TlsError("it took too long")):
+    with gevent.Timeout(seconds, TlsError("it timed out")):
         received = bytearray()
         while (hello := read_hello(received)) is None:
             data = stream.recv(_HELLO_OCTETS)
             if not data:
-                raise TlsError("the peer went")
+                raise TlsError("the peer disconnected")
             received += data
         if hello.protocols and PROTOCOL.encode() not in hello.protocols:
             # RFC 7301 section 3.2: "the server SHALL respond with a fatal "no_application_protocol" alert". So a
             # browser that was lured here does not take our replies for those of a web server.
             stream.offer(_NO_APPLICATION_PROTOCOL)
-            raise TlsError("the peer wants another protocol")
+            raise TlsError("the peer requests another protocol (ALPN)")
         secured = TlsStream(stream, certificates.context_for(hello.name))
         secured.handshake(bytes(received))
         return secured
@@ -175,7 +175,7 @@ def _context(pair: Pair, client_ca: str | None) -> ssl.SSLContext:
     try:
         context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
     except _Encrypted:
-        raise ConfigError(f"TLS key {key}: it is encrypted, and there is nobody to ask for its password") from None
+        raise ConfigError(f"TLS key {key}: it is encrypted, give a key without a password") from None
     except OSError as error:
         raise ConfigError(f"TLS certificate {pair.certificate}, key {key}: {_words(error)}") from None
     if client_ca is not None:
@@ -196,7 +196,7 @@ def _check(file: str, content: str) -> None:
     except OSError as error:
         raise ConfigError(f"TLS {content} {file}: {error.strerror}") from None
     if f"{content.upper()}-----".encode() not in octets:
-        raise ConfigError(f"TLS {content} {file}: no {content} in PEM form is in it")
+        raise ConfigError(f"TLS {content} {file}: contains no {content} in PEM form")
 
 
 class _Encrypted(Exception):
@@ -213,7 +213,7 @@ def _words(error: OSError) -> str:
     return words(reason) if reason else "damaged"
 
 
-def _try(context: ssl.SSLContext, pair: Pair) -> bytes:
+def _test_handshake(context: ssl.SSLContext, pair: Pair) -> bytes:
     """Do a handshake of the context with itself, in memory; return the certificate that it presented (DER)."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -226,7 +226,7 @@ def _try(context: ssl.SSLContext, pair: Pair) -> bytes:
             with suppress(ssl.SSLWantReadError):
                 side.do_handshake()
     except ssl.SSLError as error:
-        raise ConfigError(f"TLS certificate {pair.certificate}: no handshake is possible: {_words(error)}") from None
+        raise ConfigError(f"TLS certificate {pair.certificate}: a test handshake failed: {_words(error)}") from None
     certificate = client.getpeercert(binary_form=True)
     assert certificate is not None  # no handshake succeeds without one
     return certificate

@@ -43,7 +43,7 @@ def _body(octets: bytes | bytearray) -> bytes | None:
     at = 0
     for _ in range(_RECORDS):
         if len(octets) > at and octets[at] != _HANDSHAKE:
-            raise ValueError("no handshake record")
+            raise ValueError("not a handshake record")
         end = at + 5 + int.from_bytes(octets[at + 3 : at + 5], "big")
         if end > HELLO_OCTETS:
             raise ValueError("too long")
@@ -52,7 +52,7 @@ def _body(octets: bytes | bytearray) -> bytes | None:
         message += octets[at + 5 : end]
         at = end
         if message and message[0] != _CLIENT_HELLO:
-            raise ValueError("no ClientHello")
+            raise ValueError("not a ClientHello")
         length = int.from_bytes(message[1:4], "big")
         if len(message) >= 4 + length:
             return bytes(message[4 : 4 + length])
@@ -114,7 +114,7 @@ class _Cursor:
     def take(self, count: int) -> bytes:
         taken = self._octets[self._at : self._at + count]
         if len(taken) < count:
-            raise ValueError("cut off")
+            raise ValueError("truncated")
         self._at += count
         return taken
 

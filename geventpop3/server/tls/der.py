@@ -78,7 +78,7 @@ def _certificate(octets: bytes) -> list[_Element]:
     (whole,) = _elements(octets)
     parts = list(_elements(whole.contents))
     if len(parts) != 3 or parts[0].tag != _SEQUENCE or parts[1].tag != _SEQUENCE:
-        raise ValueError("no certificate in DER form")
+        raise ValueError("not a certificate in DER form")
     return parts
 
 
@@ -112,7 +112,7 @@ def _elements(octets: bytes) -> Iterator[_Element]:
             length, start = int.from_bytes(octets[start : start + size], "big"), start + size
         at = start + length
         if at > len(octets):
-            raise ValueError("no certificate in DER form: it is cut off")
+            raise ValueError("not a certificate in DER form: truncated")
         yield _Element(tag, octets[start:at])
 
 

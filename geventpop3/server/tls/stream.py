@@ -14,7 +14,7 @@ _TLS_OCTETS = 4096
 _HANDSHAKE_OCTETS = 262144
 """Maximum octets from a peer in a handshake: OpenSSL accepts certificate chains of up to 100 KiB."""
 
-_FRUITLESS_OCTETS = 65536
+_EMPTY_RECORDS_OCTETS = 65536
 """Maximum octets of TLS that a peer may send without application data, or may cause as output and not read."""
 
 
@@ -55,20 +55,20 @@ class TlsStream(Stream):
                 self.tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
-                self._under.send_all(self._take())
+                self._under.send_all(self._take_records())
             except ssl.SSLError as error:
                 raise self._failed(error) from error
             data = self._under.recv(_TLS_OCTETS)
             if not data:
-                raise TlsError("the peer went")
+                raise TlsError("the peer disconnected")
             octets += len(data)
             if octets > _HANDSHAKE_OCTETS:
                 raise TlsError("the handshake is too long")
             self._incoming.write(data)
-        self._under.send_all(self._take())
+        self._under.send_all(self._take_records())
 
     def recv(self, size: int) -> bytes:
-        fruitless = 0
+        without_data = 0
         while True:
             try:
                 # b"" is the peer's close_notify. An end without one is treated alike: an incomplete line is not a
@@ -78,16 +78,16 @@ class TlsStream(Stream):
                 self._offer()
             except ssl.SSLError as error:
                 raise self._failed(error) from error
-            if fruitless > _FRUITLESS_OCTETS:
-                raise TlsError("too much TLS and nothing in it")
-            if len(self._unsent) > _FRUITLESS_OCTETS:
-                raise TlsError("the peer makes TLS talk and does not listen")
-            if fruitless:
+            if without_data > _EMPTY_RECORDS_OCTETS:
+                raise TlsError("too many TLS records without data")
+            if len(self._unsent) > _EMPTY_RECORDS_OCTETS:
+                raise TlsError("the peer causes TLS output but does not read it")
+            if without_data:
                 tick()
             data = self._under.recv(_TLS_OCTETS)
             if not data:
                 return b""
-            fruitless += len(data)
+            without_data += len(data)
             self._incoming.write(data)
 
     def send_all(self, data: bytes | memoryview) -> None:
@@ -96,7 +96,7 @@ class TlsStream(Stream):
         try:
             while rest:
                 written = self.tls.write(rest)  # a record
-                self._under.send_all(self._take())
+                self._under.send_all(self._take_records())
                 self.sent += written
                 rest = rest[written:]
         except ssl.SSLError as error:
@@ -120,20 +120,20 @@ class TlsStream(Stream):
         self._under.abort()
 
     def close(self) -> None:
-        self._say_goodbye()
+        self._send_close_notify()
         self._under.close()
 
-    def bury(self) -> None:
-        self._under.bury()
+    def close_without_loop(self) -> None:
+        self._under.close_without_loop()
 
     def disown(self) -> None:
         self._under.disown()
 
     def linger(self) -> None:
-        self._say_goodbye()
+        self._send_close_notify()
         self._under.linger()
 
-    def _say_goodbye(self) -> None:
+    def _send_close_notify(self) -> None:
         """Send close_notify.
 
         RFC 8446 section 6.1: "Each party MUST send a "close_notify" alert before closing its write side".
@@ -154,11 +154,11 @@ class TlsStream(Stream):
         """
         if self._sending:
             return  # another greenlet is sending a record, and sends this with it
-        self._unsent = self._take()
+        self._unsent = self._take_records()
         if self._unsent:
             self._unsent = self._unsent[self._under.offer(self._unsent) :]
 
-    def _take(self) -> bytes:
+    def _take_records(self) -> bytes:
         """Return the records to send."""
         taken = self._unsent + self._outgoing.read()
         self._unsent = b""
