@@ -30,6 +30,8 @@ from geventpop3.service import MaildropService
 from geventpop3.testing.double.authority import authority
 from geventpop3.testing.double.content import Content, contents_of
 from geventpop3.testing.double.faults import AUTH, CONNECT, TLS, Fault, known_place
+from geventpop3.testing.double.manners import PersonalityPlugin
+from geventpop3.testing.double.personality import load
 from geventpop3.testing.double.plugin import DoublePlugin
 from geventpop3.testing.double.records import Session, transcript_of
 from geventpop3.testing.double.store import Users, WatchedStore
@@ -51,12 +53,19 @@ class Double:
     """A POP3 server for tests: a context manager, or ``start`` and ``stop``.
 
     *tls*: ``"off"``; ``"offered"``, with STLS and a second port that has TLS from the start; or ``"required"``, without
-    logins in clear text. *hostname* is in the greeting. *host* is the loopback address to listen at. *options* are
-    keywords of ``POP3Server`` such as ``autologout``.
+    logins in clear text. *hostname* is in the greeting. *host* is the loopback address to listen at. *personality* is
+    the name of a server whose manners the double takes on, or the Path of a file with them. *options* are keywords of
+    ``POP3Server`` such as ``autologout``.
     """
 
     def __init__(
-        self, *, tls: Tls = "offered", hostname: str = HOSTNAME, host: str = "127.0.0.1", **options: Any
+        self,
+        *,
+        tls: Tls = "offered",
+        hostname: str = HOSTNAME,
+        host: str = "127.0.0.1",
+        personality: str | Path | None = None,
+        **options: Any,
     ) -> None:
         if tls not in ("off", "offered", "required"):
             raise ValueError(f"tls is 'off', 'offered' or 'required', not {tls!r}")
@@ -65,7 +74,8 @@ class Double:
         self._options = options
         self._host = host
         self._state = Guarded()
-        self._store = WatchedStore(self._state)
+        self._personality = None if personality is None else load(personality)
+        self._store = WatchedStore(self._state, None if self._personality is None else self._personality.naming)
         self._users = Users()
         self._maildrops: dict[str, DoubleMaildrop] = {}
         self._faults: list[Fault] = []
@@ -166,10 +176,14 @@ class Double:
             tls=certificates,
             listen=["127.0.0.1:0"],
             tls_listen=[] if certificates is None else ["127.0.0.1:0"],
-            **self._options,
+            **{**({} if self._personality is None else self._personality.server_options), **self._options},
         )
         pop3d.plugin_add("double", self._plugin)
-        service = MaildropService(self._store, self._users, username_case="keep", max_tries=10)
+        manners: dict[str, Any] = {"max_tries": 10}
+        if self._personality is not None:
+            pop3d.plugin_add("personality", PersonalityPlugin(self._personality, self._store))
+            manners |= self._personality.service_options
+        service = MaildropService(self._store, self._users, username_case="keep", **manners)
         if self._tls == "required":
             pop3d.plugin("cmd_user", "cmd_pass", "cmd_apop", "cmd_auth")(_refuse_clear_text)
         pop3d.register(service)
