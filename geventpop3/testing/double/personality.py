@@ -12,7 +12,7 @@ import difflib
 import string
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -95,7 +95,12 @@ class Personality:
     @property
     def commands(self) -> dict[str, CommandSpec]:
         """The table of commands."""
-        return {verb: spec for verb, spec in COMMANDS.items() if verb not in self.unsupported}
+        table = {verb: spec for verb, spec in COMMANDS.items() if verb not in self.unsupported}
+        for quirk in self.quirks:
+            for verb, states in quirk.kind.commands.items():
+                if verb in table:
+                    table[verb] = replace(table[verb], states=states)
+        return table
 
     @property
     def mechanisms(self) -> dict[str, Mechanism]:

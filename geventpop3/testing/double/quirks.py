@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from geventpop3.protocol.commands import State
 from geventpop3.server.client import Client
 from geventpop3.stores.store import Snapshot
 from geventpop3.testing.double.store import WatchedMaildrop, WatchedStore
@@ -63,7 +64,10 @@ See = Callable[[Memory, WatchedMaildrop, Snapshot, Options], Snapshot]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of quirk. *options* has the default of each option, which also says its type."""
+    """A kind of quirk. *options* has the default of each option, which also says its type.
+
+    *commands* has the states in which commands are allowed, by verb, where they are other ones.
+    """
 
     does: str
     finds: str
@@ -71,7 +75,10 @@ class Kind:
     command: Command | None = None
     reply: Answer | None = None
     snapshot: See | None = None
+    commands: Mapping[str, frozenset[State]] = field(default_factory=dict)
 
+
+BOTH: Final = frozenset({State.AUTHORIZATION, State.TRANSACTION})
 
 # Messages that vanish, and the user names that see them
 
@@ -161,9 +168,13 @@ def _refuse_initial_response(_memory: Memory, seat: Seat, options: Options) -> R
 def _take_leading_digits(_memory: Memory, seat: Seat, _options: Options) -> Reply | None:
     if seat.args is not None and seat.verb in ("LIST", "UIDL", "RETR", "DELE", "TOP"):
         for at, argument in enumerate(seat.args):
-            if digits := _LEADING_DIGITS.match(argument):
-                seat.args[at] = str(int(digits[0][:40]) % _WRAP)
+            digits = _LEADING_DIGITS.match(argument)
+            seat.args[at] = str(int(digits[0][:40]) % _WRAP) if digits else "0"
     return None
+
+
+def _refuse_list(_memory: Memory, seat: Seat, options: Options) -> Reply | None:
+    return Reply.parse(options["reply"]) if seat.verb == "AUTH" and not seat.args else None
 
 
 def _take_first_word(_memory: Memory, seat: Seat, _options: Options) -> Reply | None:
@@ -231,8 +242,19 @@ QUIRKS: Mapping[str, Kind] = MappingProxyType(
             {"mechanisms": ["XOAUTH2"], "reply": "-ERR Protocol error. Connection is closed. 10"},
             command=_refuse_initial_response,
         ),
+        "no-mechanism-list": Kind(
+            "AUTH without a mechanism is answered with *reply*.",
+            "Clients older than RFC 5034, which do not look at CAPA.",
+            {"reply": "-ERR an argument is missing"},
+            command=_refuse_list,
+        ),
+        "late-utf8": Kind(
+            "UTF8 is allowed after login, too.",
+            "Nothing; clients that send UTF8 late work with this server alone.",
+            commands={"UTF8": BOTH},
+        ),
         "leading-digits": Kind(
-            "A message-number ends at the first character that is no digit, and is counted modulo 4294967296.",
+            "A number ends at the first character that is no digit, and is taken modulo 4294967296; else it is 0.",
             "Clients that rely on -ERR for a wrong number: another message is deleted.",
             command=_take_leading_digits,
         ),

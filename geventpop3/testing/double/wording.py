@@ -86,8 +86,8 @@ POSITIVE: Final[Mapping[str, str]] = MappingProxyType(
 _LISTS: Final = frozenset({"LIST", "UIDL", "AUTH", "LANG"})
 
 COMMON: Final = ("hostname", "peer", "session", "user", "verb", "argument", "number", "lines")
-"""Placeholders of all replies: ``argument`` is all arguments, ``number`` the first, ``lines`` the second, ``session`` an
-id."""
+"""Placeholders of all replies: ``argument`` is all arguments, ``number`` the first, ``lines`` the second; ``session``
+is an id."""
 GREETING: Final = ("hostname", "peer", "session", "timestamp")
 _DROP: Final = ("count", "octets")
 FACTS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = MappingProxyType(
