@@ -246,3 +246,51 @@ def test_reset_keeps_the_personality(talk) -> None:
         assert client.greeting == "+OK Hello there."
         assert client.say("USER alice") == "+OK Password required."
         assert client.say("PASS secret") == "+OK logged in."
+
+
+LIMITS = """
+title = "Mine"
+about = "x"
+sources = ["this test"]
+[limits]
+line-limit = 40
+tries = 1
+login-delay = 60
+source = "this test"
+"""
+
+
+def test_limits_of_a_file_are_kept_and_announced(tmp_path: Path, talk) -> None:
+    (tmp_path / "mine.toml").write_text(LIMITS, "utf-8")
+    with Double(personality=tmp_path / "mine.toml", tls="off") as double:
+        double.maildrop("alice", "secret")
+        client = talk(double)
+        assert "LOGIN-DELAY 60" in client.lines("CAPA")
+        assert client.say(f"USER {'x' * 40}") == "-ERR line too long"
+        for expected in ("+OK 0 messages", "-ERR [LOGIN-DELAY]"):
+            client = talk(double)
+            client.say("USER alice")
+            assert client.say("PASS secret").startswith(expected)
+            client.say("QUIT")
+        client = talk(double)
+        client.say("USER alice")
+        assert client.say("PASS wrong").startswith("-ERR [AUTH]")
+        assert client.line() == ""
+
+
+def test_marks_are_counted_as_greenmail_does_also_if_a_fault_replaces_a_reply(talk) -> None:
+    with Double(personality="greenmail", tls="off") as double:
+        box = double.maildrop("alice", "secret")
+        box.deliver(*MESSAGES)
+        box.fail("DELE", "error", nth=2)
+        box.fail("RSET", "error")
+        client = talk(double)
+        client.say("USER alice")
+        client.say("PASS secret")
+        assert [client.say(f"DELE {number}")[:4] for number in (1, 2, 2, 3)] == ["+OK ", "-ERR", "+OK ", "+OK "]
+        assert client.say("RSET") == "+OK"  # the quirk's first line; the second is the fault's
+        assert client.line().startswith("-ERR")
+        assert client.say("RSET") == "+OK"
+        assert client.line() == "+OK maildrop has 3 messages undeleted."
+        assert client.say("RSET") == "+OK"
+        assert client.line() == "+OK maildrop has 0 messages undeleted."

@@ -1,6 +1,7 @@
 """The files of personalities: all of them load and name their sources, and a mistake in one is explained."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,31 @@ def test_outcomes_are_named_once() -> None:
     assert not NEGATIVE.keys() & POSITIVE.keys()
     used = {outcome for verb in (*COMMANDS, "*") for outcome in outcomes_of(verb)}
     assert used == {*NEGATIVE, *POSITIVE}
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "personalities.md"
+
+
+def test_the_page_is_current() -> None:
+    made = runpy.run_path(str(PAGE.with_suffix(".py")))["page"]()
+    assert PAGE.read_text("utf-8") == made, "run: python docs/personalities.py"
+
+
+def test_the_file_that_the_page_shows_loads() -> None:
+    (shown,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    personality = parse(shown, "mine")
+    assert personality.words("RETR", "ok") == "+OK {octets} octets follow"
+    assert personality.service_options["max_tries"] == 3
+    assert personality.naming is not None
+    assert personality.naming(7) == "1700000000.7"
+
+
+def test_every_name_on_the_page_is_linked() -> None:
+    text = PAGE.read_text("utf-8")
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^## (.+)$", text, re.M)
+    }
+    links = re.findall(r"\]\(#(.+?)\)", text)
+    assert len(links) == len(names())
+    assert set(links) <= headings

@@ -16,7 +16,7 @@ from geventpop3.testing.double.store import WatchedMaildrop, WatchedStore
 from geventpop3.testing.double.wording import AFTER_LOGIN, facts_in, outcome_of
 from geventpop3.wire.replies import Reply
 
-_TRUE = frozenset({"USER", "STLS", "SASL"})
+_DEPENDENT = frozenset({"USER", "STLS", "SASL"})
 """Capabilities that depend on the connection: only the service knows whether they work now."""
 _COMMAND_OF = {"SASL": "AUTH"}
 
@@ -89,6 +89,8 @@ class PersonalityPlugin(Plugin):
         if seat.args is None:
             seat.verb, seat.is_answered = event.args[0].removeprefix("cmd_").upper(), False
         reply = event.reply if seat.is_answered else self._worded(pop3d, seat, event.reply)
+        if seat.verb in ("DELE", "RSET") and reply.positive:
+            seat.marked_before, seat.marked = seat.marked, seat.marked + 1 if seat.verb == "DELE" else 0
         for quirk in self._personality.quirks:
             if quirk.kind.reply is not None:
                 reply = quirk.kind.reply(self._memory, seat, reply, quirk.options)
@@ -97,10 +99,12 @@ class PersonalityPlugin(Plugin):
 
     @handles("reply_withdrawn")
     def take_back(self, _pop3d: Any, event: Event) -> None:
-        """Forget a message that a fault did not let through."""
+        """Forget a message, or a mark, whose reply a fault replaced."""
         seat = self._seats[event.client.id]
         if event.args[0] == "cmd_retr" and seat.retrieved:
             seat.retrieved.pop()
+        elif event.args[0] in ("cmd_dele", "cmd_rset"):
+            seat.marked = seat.marked_before
 
     def _with_timestamp(self, pop3d: Any, seat: Seat, reply: Reply) -> Reply:
         greeting = self._personality.greeting
@@ -119,7 +123,7 @@ class PersonalityPlugin(Plugin):
         if line is None:
             worded = reply if self._personality.has_response_codes else reply._replace(code=None)
         else:
-            facts = {**self._facts(pop3d, seat), **facts_in(verb, outcome, reply.text)}
+            facts = {**self._facts(pop3d, seat), **facts_in(verb, outcome, reply.text), "marked": str(seat.marked)}
             text = Reply.parse(line.format_map(facts))
             worded = reply._replace(text=text.text, code=text.code)
         if verb == "CAPA" and reply.body is not None:
@@ -164,7 +168,7 @@ def _command_of(line: str) -> str:
 
 def _true(line: str, possible: dict[str, list[str]]) -> str | None:
     tag, _, words = line.partition(" ")
-    if tag not in _TRUE:
+    if tag not in _DEPENDENT:
         return line
     if tag != "SASL":
         return line if tag in possible else None

@@ -3,7 +3,7 @@
     Double(personality="dovecot")
     Double(personality=Path("mine.toml"))
 
-``docs/personalities.md`` has what is known of each. The keys of a file are in ``docs/testing.md``.
+``docs/personalities.md`` has what is known of each, and the keys of a file.
 """
 
 from __future__ import annotations

@@ -41,6 +41,10 @@ class Seat:
     """True if a quirk has answered the command: its words are those of the real server."""
     is_recent: bool = False
     retrieved: list[str] = field(default_factory=list)
+    marked: int = 0
+    """Messages that are marked as deleted."""
+    marked_before: int = 0
+    """The same before the last DELE or RSET."""
 
 
 class Memory:
@@ -228,12 +232,12 @@ QUIRKS: Mapping[str, Kind] = MappingProxyType(
         ),
         "sizes-without-header": Kind(
             "STAT, LIST and RETR count the body of a message alone.",
-            "The same, and clients that skip a message of 0 octets.",
+            "Clients that read as many octets as were announced, or skip a message of 0 octets.",
             snapshot=_without_header,
         ),
         "sizes-without-cr": Kind(
             "STAT, LIST and RETR count one octet for each line end.",
-            "The same.",
+            "Clients that read as many octets as were announced: the end of each message is taken for the next reply.",
             snapshot=_without_cr,
         ),
         "no-initial-response": Kind(

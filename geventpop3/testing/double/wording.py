@@ -92,14 +92,15 @@ GREETING: Final = ("hostname", "peer", "session", "timestamp")
 _DROP: Final = ("count", "octets")
 FACTS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = MappingProxyType(
     {
-        **{(verb, "ok"): _DROP for verb in ("PASS", "APOP", "AUTH", "STAT", "RSET")},
+        **{(verb, "ok"): _DROP for verb in ("PASS", "APOP", "AUTH", "STAT")},
+        ("RSET", "ok"): (*_DROP, "marked"),
         ("LIST", "list"): _DROP,
         ("UIDL", "list"): ("count",),
         ("RETR", "ok"): ("octets",),
         **{(verb, "no-message"): ("count",) for verb in ("LIST", "UIDL", "RETR", "DELE", "TOP")},
     }
 )
-"""Further placeholders, in the order of the numbers in this server's own text."""
+"""Further placeholders, in the order of the numbers in this server's own text; ``marked`` is not in it."""
 
 
 def outcomes_of(verb: str) -> frozenset[str]:
