@@ -214,6 +214,42 @@ def test_renumbered_listings(with_quirk: Made) -> None:
     assert client.say("RETR 1").startswith("-ERR")
 
 
+def test_first_dot(with_quirk: Made) -> None:
+    double = with_quirk("first-dot")
+    box = double.maildrop("alice", "secret")
+    box.deliver(b".first: x\n\n.second\n", b"Subject: 5\n\n.\n")
+    client = Client(double)
+    assert client.lines("RETR 4") == [".first: x", "", "..second"]
+    assert client.lines("TOP 4 0") == [".first: x", ""]
+    assert client.lines("RETR 5") == ["Subject: 5", "", ".."]
+    client.sock.sendall(b"RETR 1\r\nRETR 4\r\nNOOP\r\n")
+    assert [client.line() for _ in range(9)] == [
+        *("+OK 23 octets", "Subject: one", "", "Hello", "."),
+        *("+OK 22 octets", ".first: x", "", "..second"),
+    ]
+    assert [client.line(), client.line()] == [".", "+OK"]
+
+
+def test_first_dot_and_a_fault_in_one_reply(with_quirk: Made) -> None:
+    double = with_quirk("first-dot")
+    box = double.maildrop("alice", "secret")
+    box.deliver(b".first: x\n\n.second\n")
+    box.fail("RETR", "unstuffed")
+    assert Client(double).lines("RETR 4") == [".first: x", "", ".second"]
+
+
+@pytest.mark.parametrize("how", ["silence", "error"])
+def test_first_dot_and_a_fault_in_its_place(with_quirk: Made, how: str) -> None:
+    double = with_quirk("first-dot")
+    double.maildrop("alice", "secret").fail("RETR", how)
+    client = Client(double)
+    client.sock.sendall(b"RETR 1\r\nNOOP\r\n")
+    if how == "error":
+        assert client.line().startswith("-ERR")
+    assert client.line() == "+OK"
+    assert client.lines("RETR 1") == ["Subject: one", "", "Hello"]
+
+
 def test_answers_twice(with_quirk: Made) -> None:
     double = with_quirk("answers-twice", 'verb = "RSET"\nfirst = "+OK first"')
     client = Client(double)

@@ -13,6 +13,7 @@ from geventpop3.testing.double.personality import Personality
 from geventpop3.testing.double.quirks import Memory, Seat
 from geventpop3.testing.double.records import SessionTrace
 from geventpop3.testing.double.store import WatchedMaildrop, WatchedStore
+from geventpop3.testing.double.wire import Wire
 from geventpop3.testing.double.wording import AFTER_LOGIN, facts_in, outcome_of
 from geventpop3.wire.replies import Reply
 
@@ -99,12 +100,14 @@ class PersonalityPlugin(Plugin):
 
     @handles("reply_withdrawn")
     def take_back(self, _pop3d: Any, event: Event) -> None:
-        """Forget a message, or a mark, whose reply a fault replaced."""
+        """Forget what a reply would have meant that a fault replaced."""
         seat = self._seats[event.client.id]
         if event.args[0] == "cmd_retr" and seat.retrieved:
             seat.retrieved.pop()
         elif event.args[0] in ("cmd_dele", "cmd_rset"):
             seat.marked = seat.marked_before
+        if isinstance(seat.client.output.stream, Wire):
+            seat.client.output.stream.drop_edit()
 
     def _with_timestamp(self, pop3d: Any, seat: Seat, reply: Reply) -> Reply:
         greeting = self._personality.greeting

@@ -17,6 +17,7 @@ from geventpop3.protocol.commands import State
 from geventpop3.server.client import Client
 from geventpop3.stores.store import Snapshot
 from geventpop3.testing.double.store import WatchedMaildrop, WatchedStore
+from geventpop3.testing.double.wire import Wire
 from geventpop3.wire.replies import Reply
 from geventpop3.wire.stuffing import count_octets
 
@@ -203,6 +204,20 @@ def _answer_twice(_memory: Memory, seat: Seat, reply: Reply, options: Options) -
     return reply
 
 
+def _leave_first_dot(_memory: Memory, seat: Seat, reply: Reply, _options: Options) -> Reply:
+    stream = seat.client.output.stream
+    if seat.verb in ("RETR", "TOP") and reply.body is not None and isinstance(stream, Wire):
+        with suppress(OSError):  # the client has gone, and the session's own write notices it
+            seat.client.flush()  # the replies before this one
+            stream.edit(_without_first_stuffing, multi_line=True)
+    return reply
+
+
+def _without_first_stuffing(octets: bytes) -> bytes:
+    status_line, line_end, body = octets.partition(b"\r\n")
+    return status_line + line_end + (body[1:] if body.startswith(b"..") else body)
+
+
 QUIRKS: Mapping[str, Kind] = MappingProxyType(
     {
         "hides-retrieved": Kind(
@@ -271,6 +286,11 @@ QUIRKS: Mapping[str, Kind] = MappingProxyType(
             "After DELE, LIST and UIDL without an argument number the messages that are left from 1.",
             "Clients that list again after DELE, and then delete another message than they mean.",
             reply=_renumber,
+        ),
+        "first-dot": Kind(
+            "A dot that is the first octet of a message is sent without byte-stuffing.",
+            "Clients that remove a dot which the server did not add, or take a message for its end.",
+            reply=_leave_first_dot,
         ),
         "answers-twice": Kind(
             "A positive reply to *verb* has the line *first* before it.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -60,6 +60,7 @@ class Wire(PlainStream):
         self._released = released
         self._at_once = at_once
         self._plan: Plan | None = None
+        self._edit: Callable[[bytes], bytes] | None = None
         self._held = bytearray()
         self._end: FaultHappened | None = None
         """The fault that has ended the connection: nothing is sent any more."""
@@ -90,6 +91,20 @@ class Wire(PlainStream):
     def arm(self, plan: Plan) -> None:
         """Deliver the next reply according to *plan*; all replies before it must have been sent."""
         self._plan = plan
+
+    def edit(self, function: Callable[[bytes], bytes], *, multi_line: bool) -> None:
+        """Deliver what *function* returns for the octets of the next reply; faults then change that.
+
+        All replies before it must have been sent.
+        """
+        self._edit = function
+        self._plan = Plan([], multi_line)
+
+    def drop_edit(self) -> None:
+        """Forget an edit whose reply is not sent."""
+        self._edit = None
+        if self._plan is not None and not self._plan.faults:
+            self._plan = None
 
     def before_handshake(self, faults: Sequence[Fault]) -> None:
         """Carry out *faults* when the TLS handshake begins to read."""
@@ -182,7 +197,8 @@ class Wire(PlainStream):
         plan, self._plan = self._plan, None
         reply, rest = bytes(self._held[:end]), bytes(self._held[end:])
         self._held.clear()
-        self._deliver(reply, plan.faults)
+        edit, self._edit = self._edit, None
+        self._deliver(reply if edit is None else edit(reply), plan.faults)
         if rest:
             self.inner.send_all(rest)
 
