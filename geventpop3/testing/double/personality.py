@@ -66,7 +66,7 @@ class Quirk(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What it does."""
+        """The row of the table."""
         return QUIRKS[self.name]
 
 

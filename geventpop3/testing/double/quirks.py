@@ -49,7 +49,7 @@ class Seat:
 
 
 class Memory:
-    """What a double remembers between sessions, because the real server does."""
+    """Memory of a double across its sessions, because the real server has one."""
 
     def __init__(self, store: WatchedStore) -> None:
         self.store = store

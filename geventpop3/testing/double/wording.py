@@ -28,7 +28,7 @@ _ARGUMENTS: Final[Mapping[str, tuple[int, int]]] = {
     "TOP": (2, 2),
     "LANG": (0, 1),
 }
-"""How many arguments a command has, at least and at most; none if it is not here."""
+"""Minimum and maximum number of arguments of a command; none if it is not here."""
 
 _CODES: Final = {
     "AUTH": "auth",
