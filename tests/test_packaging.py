@@ -61,12 +61,14 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert headings[0] == geventpop3.__version__
 
 
-def test_every_module_and_the_mark_for_type_checkers_are_packaged(built: Built) -> None:
+def test_every_module_the_data_files_and_the_mark_for_type_checkers_are_packaged(built: Built) -> None:
     packaged = {path.relative_to(built.library) for path in built.library.rglob("*") if path.is_file()}
     sources = {path.relative_to(ROOT) for path in (ROOT / "geventpop3").rglob("*.py")}
+    data = {path.relative_to(ROOT) for path in (ROOT / "geventpop3").rglob("*.toml")}
+    assert data
     # The accelerators are built where there is a compiler, and described where there is none.
     accelerators = {path for path in packaged if path.match("_speedups.*")}
-    assert packaged - accelerators == {*sources, Path("geventpop3/py.typed")}
+    assert packaged - accelerators == {*sources, *data, Path("geventpop3/py.typed")}
     assert Path("geventpop3/wire/_speedups.pyi") in accelerators
 
 

@@ -60,9 +60,13 @@ class MemoryStore(Store):
         A str becomes UTF-8. Raises TypeError if *content* is no message.
         """
         content = _octets_of(content)
-        unique_id = f"{next(self._serials)}.{hashlib.sha256(content).hexdigest()[:24]}"
+        unique_id = self.unique_id(next(self._serials), content)
         self._maildrops.setdefault(self._key(owner), {})[unique_id] = _Stored(content, count_octets((content,)))
         return unique_id
+
+    def unique_id(self, serial: int, content: bytes) -> str:
+        """Return the unique-id of a message; *serial* counts the deliveries. For subclasses."""
+        return f"{serial}.{hashlib.sha256(content).hexdigest()[:24]}"
 
     def messages(self, owner: str) -> list[bytes]:
         """Return the messages that the maildrop of *owner* holds now, oldest first."""

@@ -30,14 +30,20 @@ from geventpop3.service import MaildropService
 from geventpop3.testing.double.authority import authority
 from geventpop3.testing.double.content import Content, contents_of
 from geventpop3.testing.double.faults import AUTH, CONNECT, TLS, Fault, known_place
+from geventpop3.testing.double.manners import PersonalityPlugin
+from geventpop3.testing.double.personality import Personality, load_personality
 from geventpop3.testing.double.plugin import DoublePlugin
 from geventpop3.testing.double.records import SessionRecord, transcript_of
+from geventpop3.testing.double.replaying import ReplayPlugin
 from geventpop3.testing.double.store import DoubleUsers, WatchedStore
 from geventpop3.testing.double.waiting import Guarded
+from geventpop3.testing.replay import Recording
 from geventpop3.testing.server import Address, ServerThread
 
 Tls = Literal["off", "offered", "required"]
 
+RECORD = "record:"
+"""Prefix of a personality that is a recording: ``record:FILE``."""
 HOSTNAME = "pop.example.org"
 TIMEOUT = 5.0
 """Seconds that ``wait_for`` waits unless told otherwise."""
@@ -51,12 +57,20 @@ class Double:
     """A POP3 server for tests: a context manager, or ``start`` and ``stop``.
 
     *tls*: ``"off"``; ``"offered"``, with STLS and a second port that has TLS from the start; or ``"required"``, without
-    logins in clear text. *hostname* is in the greeting. *host* is the loopback address to listen at. *options* are
+    logins in clear text. *hostname* is in the greeting. *host* is the loopback address to listen at. *personality* is
+    the name of a server whose manners the double takes on, the Path of a file with them, or ``"record:FILE"``: then the
+    double answers as the recorded server did, and a client that says something else fails the test. *options* are
     keywords of ``POP3Server`` such as ``autologout``.
     """
 
     def __init__(
-        self, *, tls: Tls = "offered", hostname: str = HOSTNAME, host: str = "127.0.0.1", **options: Any
+        self,
+        *,
+        tls: Tls = "offered",
+        hostname: str = HOSTNAME,
+        host: str = "127.0.0.1",
+        personality: str | Path | None = None,
+        **options: Any,
     ) -> None:
         if tls not in ("off", "offered", "required"):
             raise ValueError(f"tls is 'off', 'offered' or 'required', not {tls!r}")
@@ -65,7 +79,13 @@ class Double:
         self._options = options
         self._host = host
         self._state = Guarded()
-        self._store = WatchedStore(self._state)
+        self._personality: Personality | None = None
+        self._recording: Recording | None = None
+        if isinstance(personality, str) and personality.startswith(RECORD):
+            self._recording = Recording.load(personality.removeprefix(RECORD))
+        elif personality is not None:
+            self._personality = load_personality(personality)
+        self._store = WatchedStore(self._state, None if self._personality is None else self._personality.naming)
         self._users = DoubleUsers()
         self._maildrops: dict[str, DoubleMaildrop] = {}
         self._faults: list[Fault] = []
@@ -75,6 +95,7 @@ class Double:
         self._thread: ServerThread | None = None
         self._address: Address | None = None
         self._errors: list[str] = []
+        self._differences: list[str] = []
 
     # Start and stop
 
@@ -102,7 +123,7 @@ class Double:
         with self._state.reading():
             faults = [*self._faults, *(fault for box in self._maildrops.values() for fault in box._faults)]
             missing = [f"never happened: {fault}" for fault in faults if not fault.happened and not fault.optional]
-        if failures := [*missing, *self.errors]:
+        if failures := [*missing, *self._differences, *self.errors]:
             raise DoubleFailed("\n".join([*failures, "", self.transcript or "no session"]))
 
     def __enter__(self) -> Self:
@@ -138,6 +159,7 @@ class Double:
                 self._users.tokens.clear()
                 self._begun.clear()
                 self._ended.clear()
+                self._differences.clear()
             address.errors.clear()
 
     def _drop_sessions(self) -> None:
@@ -166,10 +188,16 @@ class Double:
             tls=certificates,
             listen=["127.0.0.1:0"],
             tls_listen=[] if certificates is None else ["127.0.0.1:0"],
-            **self._options,
+            **{**({} if self._personality is None else self._personality.server_options), **self._options},
         )
         pop3d.plugin_add("double", self._plugin)
-        service = MaildropService(self._store, self._users, username_case="keep", max_tries=10)
+        manners: dict[str, Any] = {"max_tries": 10}
+        if self._recording is not None:
+            pop3d.plugin_add("recording", ReplayPlugin(self._recording, self._plugin, self._differences))
+        if self._personality is not None:
+            pop3d.plugin_add("personality", PersonalityPlugin(self._personality, self._store))
+            manners |= self._personality.service_options
+        service = MaildropService(self._store, self._users, username_case="keep", **manners)
         if self._tls == "required":
             pop3d.plugin("cmd_user", "cmd_pass", "cmd_apop", "cmd_auth")(_refuse_clear_text)
         pop3d.register(service)

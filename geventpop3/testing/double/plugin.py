@@ -61,16 +61,16 @@ class DoublePlugin(Plugin):
         self._by_socket[id(stream.sock)] = session
         with self._state.changing():
             self._begun(session)
-        wire = Wire(stream, self.released, session, self._due(session, CONNECT))
+        wire = Wire(stream, self.released, session, self.due(session, CONNECT))
         if implicit_tls:
-            wire.fail_handshake(self._due(session, TLS))
+            wire.fail_handshake(self.due(session, TLS))
         return wire
 
     @handles("tls_started")
     def secure(self, _pop3d: Any, event: Event) -> None:
         """Put the faults above TLS again."""
-        client = _client(event)
-        session = self._session(client)
+        client = client_of(event)
+        session = self.session(client)
         session.secure = True
         session.lines.append(f"-  TLS began: {event.args[0]}")
         client.output.stream = Wire(client.output.stream, self.released, session)
@@ -79,8 +79,8 @@ class DoublePlugin(Plugin):
     @handles("connection")
     def begin(self, _pop3d: Any, event: Event) -> None:
         """Begin the transcript."""
-        client = _client(event)
-        client.trace = SessionTrace(self._session(client))
+        client = client_of(event)
+        client.trace = SessionTrace(self.session(client))
 
     @handles("session_finished")
     def end(self, _pop3d: Any, event: Event) -> None:
@@ -100,13 +100,13 @@ class DoublePlugin(Plugin):
     @handles("credentials")
     def note_credentials(self, _pop3d: Any, event: Event) -> None:
         """Note the name that AUTH is about to check."""
-        self._session(_client(event)).user = event.args[0]
+        self.session(client_of(event)).user = event.args[0]
 
     @handles("authenticated")
     def note_login(self, _pop3d: Any, event: Event) -> None:
         """Note a login."""
         owner, mechanism, name = event.args
-        session = self._session(_client(event))
+        session = self.session(client_of(event))
         maildrop = self._store.opened(owner)
         assert maildrop is not None
         with self._state.changing():
@@ -117,24 +117,24 @@ class DoublePlugin(Plugin):
     def note_withdrawal(self, _pop3d: Any, event: Event) -> None:
         """Forget a login whose reply a fault has replaced."""
         if event.args[0].removeprefix("cmd_").upper() in LOGINS:
-            self._session(_client(event)).mechanism = None
+            self.session(client_of(event)).mechanism = None
 
     @handles("cmd_user", "cmd_apop")
     def note_name(self, _pop3d: Any, event: Event) -> None:
         """Note the name before the command is executed."""
         if event.args:
-            self._session(_client(event)).user = event.args[0]
+            self.session(client_of(event)).user = event.args[0]
 
     # Commands and replies
 
     @handles("cmd_quit")
     def leave(self, _pop3d: Any, event: Event) -> Eat | None:
         """Carry out the faults of UPDATE, and those that replace QUIT: it could not be undone afterwards."""
-        session = self._session(_client(event))
-        for fault in self._due(session, "QUIT", places={Place.COMMAND, Place.UPDATE}):
+        session = self.session(client_of(event))
+        for fault in self.due(session, "QUIT", places={Place.COMMAND, Place.UPDATE}):
             session.lines.append(f"F: {fault}")
             if fault.how == "error":
-                event.reply = _error(fault)
+                event.reply = error_reply(fault)
                 return EAT_ALL
             if fault.how == "silence":
                 return EAT_ALL
@@ -146,18 +146,18 @@ class DoublePlugin(Plugin):
     @handles("response")
     def reply(self, _pop3d: Any, event: Event) -> Eat | None:
         """Carry out the faults of a reply."""
-        client = _client(event)
-        session = self._session(client)
+        client = client_of(event)
+        session = self.session(client)
         verb = event.args[0].removeprefix("cmd_").upper()
         places = {Place.REPLY, Place.WIRE} if verb == "QUIT" else {Place.REPLY, Place.WIRE, Place.COMMAND}
         moments = [GREETING] if event.args[0] == "connection" else [verb, AUTH] if verb in LOGINS else [verb]
-        faults = self._due(session, *moments, places=places)
+        faults = self.due(session, *moments, places=places)
         for fault in faults:
             session.lines.append(f"F: {fault}")
             if fault.how == "silence":
                 return EAT_ALL
             if fault.how == "error":
-                event.reply = _error(fault)
+                event.reply = error_reply(fault)
             elif fault.kind.place is Place.REPLY and event.reply is not None and event.reply.positive:
                 event.reply = rewritten(event.reply, verb, fault, self._unique_ids(client))
         assert event.reply is not None  # the hook is called for a reply
@@ -165,7 +165,7 @@ class DoublePlugin(Plugin):
         if on_wire:
             self._arm(client, Plan(on_wire, event.reply.body is not None))
         if verb == "STLS" and event.reply.positive and isinstance(client.output.stream, Wire):
-            client.output.stream.fail_handshake(self._due(session, TLS))
+            client.output.stream.fail_handshake(self.due(session, TLS))
         self._replies[client.id] = event.reply
         return None
 
@@ -182,8 +182,8 @@ class DoublePlugin(Plugin):
     def note_command(self, _pop3d: Any, event: Event) -> None:
         """Record a command that was answered, and deliver a reply with faults before the next command."""
         summary: CommandSummary = event.args[0]
-        client = _client(event)
-        session = self._session(client)
+        client = client_of(event)
+        session = self.session(client)
         reply = self._replies.pop(client.id, None)
         status_line = None if reply is None else reply.status_line.decode("utf-8", "replace").rstrip("\r\n")
         record = CommandRecord(summary.verb, summary.argument, status_line, summary.octets_out)
@@ -201,14 +201,26 @@ class DoublePlugin(Plugin):
             if summary.verb == "RETR" and summary.positive and record.reply is not None:
                 session.retrieved.append(self._unique_ids(client)[int(summary.argument) - 1])
 
-    def _session(self, client: Client) -> SessionRecord:
+    def command(self, session: SessionRecord, verb: str, argument: str) -> None:
+        """Record a command that is not answered yet; *argument* shows no secret."""
+        session.lines.append(f"C: {verb} {argument}".rstrip())
+        with self._state.changing():
+            session.commands.append(CommandRecord(verb, argument, None, 0))
+
+    def answered(self, session: SessionRecord, reply: str, octets: int) -> None:
+        """Complete the record of the last command with its status line and its octets on the wire."""
+        with self._state.changing():
+            session.commands[-1] = session.commands[-1]._replace(reply=reply, octets=octets)
+
+    def session(self, client: Client) -> SessionRecord:
+        """Return the record of a client's session."""
         return self._by_socket[id(client.sock)]
 
     def _unique_ids(self, client: Client) -> Sequence[str]:
         maildrop = self._open.get(client.id)
         return [] if maildrop is None else maildrop.unique_ids
 
-    def _due(self, session: SessionRecord, *moments: str, places: set[Place] | None = None) -> list[Fault]:
+    def due(self, session: SessionRecord, *moments: str, places: set[Place] | None = None) -> list[Fault]:
         """Count an occurrence at these moments for each fault of the session; return those that happen now."""
         with self._state.changing():
             return [
@@ -218,9 +230,11 @@ class DoublePlugin(Plugin):
             ]
 
 
-def _client(event: Event) -> Client:
+def client_of(event: Event) -> Client:
+    """Return the client of an event as the server knows it."""
     return cast(Client, event.client)  # the server's own, not only what applications may use
 
 
-def _error(fault: Fault) -> Reply:
+def error_reply(fault: Fault) -> Reply:
+    """Return the reply of an ``error``."""
     return err("this error was asked for" if fault.text is None else fault.text, fault.code)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from geventpop3.protocol.commands import CommandSpec, redact
 from geventpop3.protocol.connection import Rejected
 from geventpop3.server.trace import DialogueTrace
+from geventpop3.wire.replies import Reply
 
 
 class CommandRecord(NamedTuple):
@@ -63,11 +64,14 @@ def transcript_of(sessions: Sequence[SessionRecord]) -> str:
 class SessionTrace(DialogueTrace):
     """The transcript of a session; it records the commands, too, before they are answered."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_is_rejected", "_session", "rejected_line")
 
     def __init__(self, session: SessionRecord) -> None:
         super().__init__()
         self._session = session
+        self._is_rejected = False
+        self.rejected_line = b""
+        """The last line that was no command, or was not allowed; it may hold a secret."""
 
     def write(self, line: str) -> None:
         self._session.lines.append(line)
@@ -78,6 +82,14 @@ class SessionTrace(DialogueTrace):
 
     def rejected(self, rejected: Rejected) -> None:
         super().rejected(rejected)
-        status_line = rejected.reply.status_line
-        record = CommandRecord(rejected.verb, "", status_line.decode("utf-8", "replace").rstrip(), len(status_line))
-        self._session.commands.append(record)
+        self._session.commands.append(CommandRecord(rejected.verb, "", None, 0))
+        self._is_rejected = True
+        self.rejected_line = rejected.line
+
+    def reply(self, reply: Reply, event: str = "") -> None:
+        super().reply(reply, event)
+        if self._is_rejected:  # here a plugin has seen the reply, and may have changed it
+            self._is_rejected = False
+            octets = reply.status_line
+            text = octets.decode("utf-8", "replace").rstrip("\r\n")
+            self._session.commands[-1] = self._session.commands[-1]._replace(reply=text, octets=len(octets))

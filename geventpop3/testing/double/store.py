@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from geventpop3.auth.authenticator import SecretAuthenticator, TokenAuthenticator
 from geventpop3.auth.secret import ClearSecret
@@ -13,11 +13,16 @@ from geventpop3.testing.double.waiting import Guarded
 
 
 class WatchedStore(Store):
-    """A memory store whose open maildrops can be looked at; it changes under the lock of *state*."""
+    """A memory store whose open maildrops can be looked at; it changes under the lock of *state*.
 
-    def __init__(self, state: Guarded) -> None:
+    *naming* makes the unique-id of the message with a serial number; None for those of a memory store.
+    """
+
+    def __init__(self, state: Guarded, naming: Callable[[int], str] | None = None) -> None:
         self.state = state
-        self._memory = MemoryStore(username_case="keep")
+        self.view: Callable[[WatchedMaildrop, Snapshot], Snapshot] | None = None
+        """A function that makes what a session sees of a maildrop; None if it sees all."""
+        self._memory = MemoryStore(username_case="keep") if naming is None else _NamedStore(naming)
         self._open: dict[str, WatchedMaildrop] = {}
 
     def deliver(self, owner: str, content: bytes) -> str:
@@ -50,6 +55,17 @@ class WatchedStore(Store):
         self._open.pop(owner, None)
 
 
+class _NamedStore(MemoryStore):
+    """A memory store with unique-ids of another form."""
+
+    def __init__(self, naming: Callable[[int], str]) -> None:
+        super().__init__(username_case="keep")
+        self._naming = naming
+
+    def unique_id(self, serial: int, content: bytes) -> str:  # noqa: ARG002  # the form has no part of the content
+        return self._naming(serial)
+
+
 class WatchedMaildrop(Maildrop):
     """An open maildrop that notes what is removed."""
 
@@ -58,7 +74,7 @@ class WatchedMaildrop(Maildrop):
 
     def __init__(self, store: WatchedStore, owner: str, maildrop: Maildrop) -> None:
         self._store = store
-        self._owner = owner
+        self.owner = owner
         self._maildrop = maildrop
         self.unique_ids: list[str] = []
         """Unique-ids of the session's messages, in order of message-number."""
@@ -68,6 +84,8 @@ class WatchedMaildrop(Maildrop):
 
     def scan(self) -> Snapshot:
         snapshot = Snapshot.of(self._maildrop.scan())
+        if self._store.view is not None:
+            snapshot = self._store.view(self, snapshot)
         self.unique_ids = list(snapshot.unique_ids)
         return snapshot
 
@@ -87,7 +105,7 @@ class WatchedMaildrop(Maildrop):
     def close(self) -> None:
         with self._store.state.changing():
             self._maildrop.close()
-            self._store.closed(self._owner)
+            self._store.closed(self.owner)
 
 
 class DoubleUsers(SecretAuthenticator, TokenAuthenticator):

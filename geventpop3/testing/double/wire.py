@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,7 @@ class Wire(PlainStream):
         self._at_once = at_once
         self._at_handshake: Sequence[Fault] = ()
         self._plan: Plan | None = None
+        self._edit: Callable[[bytes], bytes] | None = None
         self._held = bytearray()
         self._end: FaultHappened | None = None
         """The fault that has ended the connection: nothing is sent any more."""
@@ -92,6 +93,20 @@ class Wire(PlainStream):
     def arm(self, plan: Plan) -> None:
         """Deliver the next reply according to *plan*; all replies before it must have been sent."""
         self._plan = plan
+
+    def edit(self, function: Callable[[bytes], bytes], *, multi_line: bool) -> None:
+        """Deliver what *function* returns for the octets of the next reply; faults then change that.
+
+        All replies before it must have been sent.
+        """
+        self._edit = function
+        self._plan = Plan([], multi_line)
+
+    def drop_edit(self) -> None:
+        """Forget an edit whose reply is not sent."""
+        self._edit = None
+        if self._plan is not None and not self._plan.faults:
+            self._plan = None
 
     def fail_handshake(self, faults: Sequence[Fault]) -> None:
         """Carry out *faults* in the TLS handshake, once the client has begun it."""
@@ -188,7 +203,8 @@ class Wire(PlainStream):
         plan, self._plan = self._plan, None
         reply, rest = bytes(self._held[:end]), bytes(self._held[end:])
         self._held.clear()
-        self._deliver(reply, plan.faults)
+        edit, self._edit = self._edit, None
+        self._deliver(reply if edit is None else edit(reply), plan.faults)
         if rest:
             self.inner.send_all(rest)
 
@@ -236,8 +252,8 @@ class Wire(PlainStream):
             with suppress(OSError):  # the peer has gone
                 self.inner.send_some(held)
 
-    def bury(self) -> None:
-        self.inner.bury()
+    def close_without_loop(self) -> None:
+        self.inner.close_without_loop()
 
     def disown(self) -> None:
         self.inner.disown()
