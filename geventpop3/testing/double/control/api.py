@@ -329,4 +329,4 @@ def _number(call: Call) -> int:
 
 
 def _text(text: str) -> Response:
-    return Response(200, text.encode("utf-8", "replace"), TEXT)
+    return Response(200, f"{text}\n".encode("utf-8", "replace") if text else b"", TEXT)

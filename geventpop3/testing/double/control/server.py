@@ -133,7 +133,7 @@ class _Head:
 
     def readline(self, limit: int) -> bytes:
         """Return the next line. Raises HTTPException, which becomes status 431."""
-        line = self._reader.readline(min(limit, self._left + 1))
+        line: bytes = self._reader.readline(min(limit, self._left + 1))
         self._left -= len(line)
         if self._left < 0:
             raise HTTPException(f"the head has more than {MAX_HEAD} octets")
