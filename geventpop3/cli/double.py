@@ -10,10 +10,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from geventpop3.cli.hints import say
@@ -76,18 +75,14 @@ def command(arguments: argparse.Namespace) -> int:
             tls_port=tls_port,
             **options,
         )
-    ends: SimpleQueue[None] = SimpleQueue()  # its put may be called in a signal handler
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: ends.put(None))
+    end = _End()
     with _refusing(arguments.host):
         double.start()
     try:
         host = arguments.control_host
         with _refusing(f"{host}:{control_port}"):
             names = arguments.control_name
-            control = ControlServer(
-                double, token, host=host, port=control_port, names=names, stop=lambda: ends.put(None)
-            )
+            control = ControlServer(double, token, host=host, port=control_port, names=names, stop=end.come)
         if listens_to_others(host):
             sys.stderr.write(
                 "geventpop3: warning: other machines can reach the control, and its token is not encrypted\n"
@@ -96,13 +91,37 @@ def command(arguments: argparse.Namespace) -> int:
         try:
             _tell({**place_of(double), "control": control.url, "token": token})
             if arguments.until_stdin_closes:
-                threading.Thread(target=_wait_for_stdin, args=(ends,), daemon=True).start()
-            ends.get()
+                threading.Thread(target=_wait_for_stdin, args=(end,), daemon=True).start()
+            end.wait()
         finally:
             control.stop()
     finally:
         double.stop()
     return 0
+
+
+class _End:
+    """The end that a signal or another thread asks for.
+
+    Python calls signal handlers between two instructions of the main thread, so a signal just before a wait for a lock
+    would be noticed after it. The octet that a signal writes to a pipe ends the wait in any case.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: None)
+
+    def come(self) -> None:
+        """Ask for the end, from any thread."""
+        with suppress(BlockingIOError):  # it is asked for already
+            os.write(self._writer, b"\0")
+
+    def wait(self) -> None:
+        """Wait until the end is asked for."""
+        os.read(self._reader, 1)
 
 
 @contextmanager
@@ -152,10 +171,10 @@ def _tell(ready: Mapping[str, object]) -> None:
         ) from None
 
 
-def _wait_for_stdin(ends: SimpleQueue[None]) -> None:
+def _wait_for_stdin(end: _End) -> None:
     try:
         while os.read(0, 4096):
             continue
     except OSError as error:
         sys.stderr.write(f"geventpop3: standard input cannot be read: {error.strerror}\n")
-    ends.put(None)
+    end.come()

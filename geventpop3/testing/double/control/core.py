@@ -37,6 +37,9 @@ NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 """Hosts in requests that are never those of another web site."""
 
 
+ENDED: Final = CallFailed(503, "the double has stopped", "start another one")
+
+
 class Route(NamedTuple):
     """A method and a path with parameters in braces, and the function for it.
 
@@ -109,15 +112,24 @@ class Control:
         self._hosts = {host.lower() for host in hosts}
         self._port = port
         self._turn = threading.Lock()
+        self._has_ended = False
+
+    def end(self) -> None:
+        """Refuse all further calls: the double is about to stop."""
+        self._has_ended = True
 
     def respond(self, request: Request) -> Response:
         """Return the response. The body is not read before the request has proved that it may call."""
         try:
             self._admit(request)
+            if self._has_ended:
+                raise ENDED
             return self._called(request)
         except CallFailed as error:
             return error.response()
         except Exception:  # noqa: BLE001  # a caller gets JSON whatever happens
+            if self._has_ended:
+                return ENDED.response()
             sys.stderr.write(f"geventpop3: error in the control of a double:\n{traceback.format_exc()}")
             return CallFailed(
                 500, "the control failed", "this is a mistake of geventpop3: its standard error has the details"

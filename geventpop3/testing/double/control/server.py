@@ -81,6 +81,7 @@ class ControlServer(ThreadingHTTPServer):
 
     def stop(self) -> None:
         """Stop listening; a call that waits is given up with its connection when the process ends."""
+        self.control.end()
         if self._thread.is_alive():
             self.shutdown()
             self._thread.join()
@@ -202,6 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is no proper request, in JSON."""
+        self.request_version = self.protocol_version  # else a reply to what was no request would have no head
         text = explain or message or self.responses.get(code, ("the request is wrong",))[0]
         self._respond(CallFailed(code, text, "send an HTTP/1.1 request; GET /openapi.json describes all").response())
 
