@@ -32,7 +32,7 @@ test("fetches a message and removes it", async () => {
 test("loses nothing when the line drops in the middle of a message", async () => {
   await double.deliver("alice", MESSAGE);
   await double.fail({ maildrop: "alice", on: "RETR", how: "reset", after_octets: 100 });
-  await assert.rejects(poll(alice), /ECONNRESET/);
+  await assert.rejects(poll(alice), /ECONNRESET|closed the connection/); // a stream's iterator may end without the error
   await double.wait({ sessions: 1 });
   const [first] = await double.sessions();
   assert.deepEqual([first.retrieved, first.removed], [[], []]);
