@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from geventpop3.testing import Double
@@ -13,6 +16,19 @@ from geventpop3.testing.double.control.schema import Schemas
 
 TOKEN = "0123456789-token"
 HEADERS = [("Host", "127.0.0.1:8025"), ("Authorization", f"Bearer {TOKEN}")]
+
+
+@contextmanager
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """Free ports that nobody else gets: each is bound, and a server may listen there although it is."""
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", 0))
+            ports.append(sock.getsockname()[1])
+        yield ports
 
 
 class Answer(NamedTuple):

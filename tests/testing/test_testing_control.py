@@ -541,3 +541,15 @@ def test_a_mistake_of_the_control_is_no_traceback_for_the_caller(
     assert answer.status == 500
     assert "secret" not in str(answer.content)
     assert "an inner secret" in capsys.readouterr().err
+
+
+def test_a_call_that_the_end_breaks_off_is_no_mistake(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_api: Api) -> dict[str, object]:
+        calls.control.end()
+        raise RuntimeError("the double is not started")
+
+    monkeypatch.setattr(Api, "_known_faults", broken)
+    assert calls("GET", "/faults").status == 503
+    assert capsys.readouterr().err == ""

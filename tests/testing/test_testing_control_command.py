@@ -17,6 +17,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+from control_calls import reserved_ports
 
 from geventpop3 import __version__
 from geventpop3.cli import double as command
@@ -74,12 +75,6 @@ def refused(*arguments: str) -> str:
     assert told.stderr.startswith("geventpop3: error: ")
     assert told.stderr.count("\n") == 1
     return told.stderr
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def test_the_ready_line_and_a_poll_with_and_without_tls(start: Callable[..., Program]) -> None:
@@ -169,19 +164,10 @@ def test_nobody_to_tell_where_it_listens() -> None:
 
 
 def test_fixed_ports(start: Callable[..., Program]) -> None:
-    # Other programs may take these ports meanwhile: then it says so, and these are other ones.
-    for _ in range(10):
-        ports = [free_port() for _ in range(3)]
-        arguments = [f"--port={ports[0]}", f"--tls-port={ports[1]}", f"--control={ports[2]}"]
-        try:
-            program = start(*arguments)
-        except AssertionError:
-            continue
-        assert [program.ready["port"], program.ready["tls_port"]] == ports[:2]
-        assert program.ready["control"] == f"http://127.0.0.1:{ports[2]}"
-        break
-    else:
-        pytest.fail("every port was taken")
+    with reserved_ports(3) as (port, tls_port, control):
+        ready = start(f"--port={port}", f"--tls-port={tls_port}", f"--control={control}").ready
+        assert (ready["port"], ready["tls_port"]) == (port, tls_port)
+        assert ready["control"] == f"http://127.0.0.1:{control}"
 
 
 @pytest.mark.parametrize("option", ["--port", "--tls-port", "--control"])

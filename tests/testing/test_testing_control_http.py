@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
@@ -216,6 +217,25 @@ def test_a_request_that_drips_ends(control: ControlServer, monkeypatch: pytest.M
         assert b"the request took more than" in file.read()
 
 
+def test_a_body_that_drips_ends(
+    control: ControlServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(control_server, "SECONDS", 0.2)
+    octets = head(control, "POST /maildrops HTTP/1.1", "Content-Type: application/json", "Content-Length: 9")
+    status, _, content = say(control, octets + b"{")
+    assert (status, content["hint"]) == (408, "send it at once")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_body_that_a_reset_ends(control: ControlServer, capfd: pytest.CaptureFixture[str]) -> None:
+    octets = head(control, "POST /maildrops HTTP/1.1", "Content-Type: application/json", "Content-Length: 9")
+    with socket.create_connection(control.server_address[:2], timeout=SECONDS) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.sendall(octets)
+    assert call(control, "GET", "/")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
 def test_there_are_not_too_many_requests_at_a_time(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_server, "MAX_REQUESTS", 1)
     control = ControlServer(double, TOKEN)
@@ -269,3 +289,13 @@ def test_stop_is_called_after_the_answer(double: Double) -> None:
 
 def test_a_control_that_was_not_started_can_be_stopped(double: Double) -> None:
     ControlServer(double, TOKEN).stop()
+
+
+def test_calls_during_the_end_are_refused(double: Double) -> None:
+    control = ControlServer(double, TOKEN)
+    control.control.end()
+    control.start()
+    try:
+        assert call(control, "GET", "/check") == (503, {"error": "the double has stopped", "hint": "start another one"})
+    finally:
+        control.stop()

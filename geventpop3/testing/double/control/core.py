@@ -205,8 +205,6 @@ class Control:
         given = (request.all("Content-Type") or [""])[0]
         kind = given.partition(";")[0].strip().lower()
         octets = request.read()
-        if not octets and not body.get("required", False):
-            octets, kind = b"{}", kind or JSON
         if kind not in kinds:
             raise CallFailed(
                 415,

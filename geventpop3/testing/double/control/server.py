@@ -190,9 +190,14 @@ class _Handler(BaseHTTPRequestHandler):
         if len(lengths[0]) > 18 or int(lengths[0]) > MAX_BODY:
             raise CallFailed(413, f"the body has more than {MAX_BODY:,} octets", "send several requests, each smaller")
         length = int(lengths[0])
-        if self.headers.get("Expect", "").lower() == "100-continue":
-            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = self._reader.read(length)
+        try:
+            if self.headers.get("Expect", "").lower() == "100-continue":
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = self._reader.read(length)
+        except TimeoutError:
+            raise _TOO_SLOW from None
+        except OSError as error:
+            raise CallFailed(400, f"the connection broke: {error.strerror}", "send the body whole") from None
         if len(body) < length:
             raise CallFailed(400, f"the body ended after {len(body)} of {length} octets", "send it whole")
         return body
