@@ -1,5 +1,6 @@
 # geventpop3. `make help` lists the targets. Needs Python 3.11 or newer and make; everything else goes into .venv.
 # The interpreter may be chosen, and arguments added:   PYTHON=python3.12 make test   make test ARGS='tests/wire -x'
+# `make test` runs its tests in several processes, where -s shows nothing:   make test ARGS='tests/wire -n 0 -s'
 
 PYTHON ?= python3
 ARGS =
@@ -10,11 +11,23 @@ BIN = $(VENV)/bin
 CORE = geventpop3.errors,geventpop3.hosts,geventpop3.owners,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline,geventpop3.service.downgrade
 FAST = -m 'not slow and not client'
 
-.PHONY: help run test fast check core fuzz-c bench bench-quick bench-growth bench-hostile format clean
+# Every test runs in one of these two. The second needs programs that are no part of Python; see tests/required.py.
+ALONE = -m 'not client and not service'
+SERVICES = -m 'client or service'
+# A process for each processor. More than four gain little: each imports and collects all tests first.
+# Neighbours stay in one process and share their fixtures, until another process has nothing left to do.
+PARALLEL = -n auto --maxprocesses 4 --dist worksteal
+DURATIONS = --durations 15 --durations-min 1
+# Many tests start Python again, which is quicker where what was compiled once is kept.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) $(DURATIONS)
+
+.PHONY: help run test test-services fast check core fuzz-c bench bench-quick bench-growth bench-hostile diagrams format clean
 
 help:
 	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
-	@echo 'make test         set up .venv and run all tests'
+	@echo 'make test         set up .venv and run all tests that need no other program (under 5 minutes on two cores)'
+	@echo '                  ARGS go to pytest: make test ARGS="tests/wire -x", or ARGS="-n 0 -s -k name" for one process'
+	@echo 'make test-services the tests that need servers and clients, such as slapd and fetchmail (1 minute)'
 	@echo 'make fast         set up .venv and run the fast tests alone'
 	@echo 'make check        formatting, lint, types, fast tests, every branch of the core: what a change must pass'
 	@echo 'make core         only the tests of wire, protocol and pipeline: every branch of them, in less than a second'
@@ -23,6 +36,7 @@ help:
 	@echo 'make bench-quick  the same with less mail, in under 2 minutes'
 	@echo 'make bench-growth what a session costs among 1 to 10,000, and in maildrops of 10 to 100,000 messages'
 	@echo 'make bench-hostile how long a login takes beside clients that stall, drip, flood or never read'
+	@echo 'make diagrams     draw docs/layers.svg from the imports'
 	@echo 'make format       put the sources into the one format'
 	@echo 'make clean        remove .venv and everything that was made'
 
@@ -33,10 +47,13 @@ READY = $(VENV)/ready-$(subst /,_,$(PYTHON))
 run: $(READY)-run
 	$(BIN)/geventpop3 demo build/demo $(ARGS)
 
-test: $(READY)-test
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY)-dev
+	$(PYTEST) $(ALONE) $(ARGS)
 
-fast: $(READY)-test
+test-services: $(READY)-dev
+	$(PYTEST) $(SERVICES) $(ARGS)
+
+fast: $(READY)-dev
 	$(BIN)/python -m pytest -q $(FAST) $(ARGS)
 
 check: $(READY)-dev
@@ -49,7 +66,7 @@ check: $(READY)-dev
 	$(BIN)/coverage report --data-file=build/coverage --skip-covered --show-missing --fail-under=100
 
 # These tests hold no sockets, print nothing and need none of the plugins; what was compiled once is kept.
-core: $(READY)-test
+core: $(READY)-dev
 	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=core $(BIN)/python -m pytest -q -s $(FAST) \
 	    -p no:leak_detector -p no:hypothesispytest tests/wire tests/protocol tests/pipeline $(ARGS)
 
@@ -94,6 +111,9 @@ $(BENCH_READY): setup.py pyproject.toml $(SOURCES)
 	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps .; \
 	touch $(BENCH_READY)
 
+diagrams: $(READY)-dev
+	$(BIN)/python tests/draw_layers.py
+
 format: $(READY)-dev
 	$(BIN)/ruff check --select I --fix --quiet .
 	$(BIN)/ruff format .
@@ -132,8 +152,7 @@ $(READY)-%: setup.py pyproject.toml
 	fi; \
 	case $* in \
 	    run) extra=; purposes=run ;; \
-	    test) extra='[test]'; purposes='run test' ;; \
-	    dev) extra='[dev]'; purposes='run test dev' ;; \
+	    dev) extra='[dev]'; purposes='run dev' ;; \
 	esac; \
 	echo "setting up $(VENV) with $$($$chosen --version)"; \
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".$$extra"; \

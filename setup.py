@@ -6,7 +6,12 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
+README = (HERE / "README.md").read_text("utf-8")
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "geventpop3/version.py").read_text("utf-8"), re.M)[1]
+
+# An index cannot show a picture of the repository, nor follow a relative link: the one goes, the others become text.
+DESCRIPTION = re.sub(r"!\[[^\]]*\]\([^)]*\)\n*", "", README)
+DESCRIPTION = re.sub(r"\[([^\]]*)\]\((?!https://|#)[^)]*\)", r"\1", DESCRIPTION)
 
 EXTRAS = {
     "argon2": ["argon2-cffi>=23.1"],
@@ -15,25 +20,27 @@ EXTRAS = {
     "oauth": ["PyJWT[crypto]>=2.15"],
     "proxy": ["proxy-protocol>=0.11"],
     "redis": ["redis>=5.0"],
+    "testing": ["pytest>=8.2", "trustme>=1.1"],
     "workers": ["gunicorn>=27.0"],
 }
-TEST = [
+DEV = [
     *sorted(requirement for extra in EXTRAS.values() for requirement in extra),
     "coverage>=7.4",
     "flask>=3.0",
     "hypothesis>=6.100",
     "mypy>=1.15",
-    "pytest>=8.2",
+    "pytest-xdist>=3.6",
+    "ruff>=0.9",
     "scramp>=1.5",
-    "setuptools>=65",
-    "trustme>=1.1",
+    "setuptools>=70.1",
+    "twine>=6.1",
 ]
 
 setup(
     name="geventpop3",
     version=VERSION,
     description="A framework for authoring POP3 servers on gevent and blinker, and a complete POP3 server built on it",
-    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description=DESCRIPTION,
     long_description_content_type="text/markdown",
     author="The geventpop3 authors",
     license="MIT",
@@ -45,9 +52,8 @@ setup(
     install_requires=["gevent>=26.4", "blinker>=1.9"],
     extras_require={
         **EXTRAS,
-        "test": TEST,
         "bench": ["matplotlib>=3.8"],
-        "dev": [*TEST, "ruff>=0.9"],
+        "dev": DEV,
     },
     entry_points={
         "console_scripts": ["geventpop3 = geventpop3.cli.main:main"],
@@ -56,7 +62,6 @@ setup(
     classifiers=[
         "Development Status :: 4 - Beta",
         "Framework :: Pytest",
-        "License :: OSI Approved :: MIT License",
         "Operating System :: POSIX",
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.11",

@@ -1,14 +1,14 @@
-"""Clients that mean no good, each sort in a process of its own, for ``hostile.py`` and for the tests.
+"""Hostile clients for ``hostile.py`` and for the tests; each sort runs in a process of its own.
 
     attackers.py SORT PORT COUNT USER [SECONDS]
 
 Sorts: ``never`` asks for message 1 and does not read it; ``sip`` reads an octet of it each second; ``drip`` sends an
 octet of its USER command each second; ``hog`` logs in, pipelines NOOP without a pause and reads every reply; ``tls``
-says the ClientHello of a handshake and nothing more, ``stls`` the same behind STLS. Client number n logs in as
+sends the ClientHello of a handshake and nothing more, ``stls`` does the same after STLS. Client number n logs in as
 ``USER % n`` with the password "secret".
 
-Prints ``ready`` when all are at it. Ends when its standard input does, or after SECONDS (60), and then prints one line
-of JSON: how many are still connected, and how many replies the hogs have read.
+Prints ``ready`` when all clients attack. Ends at the end of standard input or after SECONDS (60), and prints one line
+of JSON: the number of connected clients, and the number of replies that the hogs have read.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 PASSWORD = b"secret"
-PATIENCE = 60.0  # seconds that the server may take to answer what is said before the attack
-SLICES = 50  # of a second: five hundred strangers do not act all at the same moment
+PATIENCE = 60.0  # maximum seconds of a reply before the attack
+SLICES = 50  # seconds between the starts of clients: real attackers do not act all at the same moment
 NOOPS = b"NOOP\r\n" * 8192
 
 
 class Attacker:
-    """One connection."""
+    """A connection of an attacker."""
 
     def __init__(self, port: int, name: bytes) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
@@ -40,7 +40,7 @@ class Attacker:
         self.replies = 0
 
     def expect(self, count: int) -> None:
-        """Reads *count* positive status lines, and nothing of what follows."""
+        """Read *count* positive status lines, and nothing of what follows."""
         for _ in range(count):
             line = b""
             while not line.endswith(b"\n"):
@@ -66,7 +66,7 @@ class Attacker:
         self.expect(1)
 
     def begin_handshake(self) -> None:
-        """And wait for the server's part of it, so that it is in the middle of the handshake."""
+        """Send a ClientHello and wait for the server's part, so that it is in the middle of the handshake."""
         self.sock.sendall(client_hello())
         if not self.sock.recv(1, socket.MSG_PEEK):
             raise ConnectionError("closed after the ClientHello")
@@ -78,7 +78,7 @@ class Attacker:
         self.begin_handshake()
 
     def look(self) -> None:
-        """Whether the server has reset or ended the connection; takes nothing of what it sent."""
+        """Return whether the server has reset or ended the connection; consume nothing of what it sent."""
         if self.alive:
             self.alive = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         if self.alive:
@@ -133,7 +133,7 @@ def act_each_second(attackers: Sequence[Attacker], act: Callable[[Attacker], Non
 
 
 def pump(attackers: Sequence[Attacker], end: float) -> None:
-    """Sends as fast as the server takes it and reads as fast as it answers."""
+    """Send commands as fast as the server takes them, and read replies as fast as it answers."""
     unsent = dict.fromkeys(attackers, memoryview(NOOPS))
     by_socket = {attacker.sock: attacker for attacker in attackers}
     while not is_over(0, end):
@@ -150,7 +150,7 @@ def pump(attackers: Sequence[Attacker], end: float) -> None:
 
 
 def is_over(seconds: float, end: float) -> bool:
-    """Waits so long; whether standard input or the time is at its end."""
+    """Wait; return whether standard input or the time has ended."""
     readable, _, _ = select.select([sys.stdin], [], [], seconds)
     return bool(readable) or time.monotonic() > end
 

@@ -1,4 +1,4 @@
-"""How many sessions the limit of open files lets one process have; where it is fewer than wanted, that is said."""
+"""The number of sessions that the limit of open files allows, and a remark if it is smaller than wanted."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ BESIDE = 64  # sessions that come and go beside a crowd that stays
 
 
 def take() -> int:
-    """As many as the system allows this process and those it starts, more than the hard limit where that may be."""
+    """Raise the limit of open files for this process and its children, above the hard limit if allowed."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard < ENOUGH:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (ENOUGH, ENOUGH))
             return ENOUGH
         except (ValueError, PermissionError):
-            pass  # only who is privileged may have more
+            pass  # only a privileged process may raise the hard limit
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def sessions(wanted: int, limit: int | None = None) -> int:
-    """As many of *wanted* as a server would let in with some to spare; *limit* is of open files, by default our own."""
+    """Return how many of *wanted* sessions fit into *limit* open files, by default the limit of this process."""
     if limit is None:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
@@ -33,7 +33,7 @@ def sessions(wanted: int, limit: int | None = None) -> int:
 
 
 def said(count: int, wanted: int) -> str:
-    """How many sessions there were."""
+    """Return a text with the number of sessions."""
     if count >= wanted:
         return f"{count:,} sessions"
     return f"{count:,} of {wanted:,} sessions: limit of descriptors, {DESCRIPTORS_PER_SESSION} for each"

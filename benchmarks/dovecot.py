@@ -1,4 +1,4 @@
-"""Dovecot as a peer: its two documented ways to run; nothing else of it is changed but the limits."""
+"""Dovecot as a peer, in its two documented modes; only limits differ from its defaults."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ service pop3 {
 
 
 def missing(maildirs: Path) -> str | None:
-    """Why Dovecot cannot run here, in one line; None if it can."""
+    """Return the reason why Dovecot cannot run here, in one line, or None."""
     if shutil.which("dovecot") is None:
         return "not installed (apt-get install dovecot-pop3d)"
     if os.geteuid() != 0:
-        return "needs root: it changes to the mail's owner"
+        return "must be started as root, because it changes to the mail's owner"
     closed = [str(folder) for folder in maildirs.resolve().parents if not folder.stat().st_mode & 0o001]
     if closed:
-        return f"its mail user may not pass through {closed[0]}: give --data a folder that it may"
+        return f"its mail user has no access to {closed[0]}: give --data a folder that it can enter"
     return None
 
 

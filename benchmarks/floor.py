@@ -1,7 +1,7 @@
-"""The gevent floor: the least gevent program that answers POP3's verbs, with octets made before the first client came.
+"""The gevent baseline: a minimal gevent program that answers POP3 commands with octets prepared at the start.
 
-No parsing beyond the verb and RETR's number, no authentication, no files, no limits: it is not a POP3 server, only what
-gevent itself costs, one greenlet a client. The first letter of the user name picks the mail set, as in ``ideal.c``.
+No parsing beyond the verb and RETR's number, no authentication, no files, no limits: it is not a POP3 server, only the
+cost of gevent itself, one greenlet a client. The first letter of the user name selects the mail set, as in ``ideal.c``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CAPA = b"+OK\r\nUSER\r\nUIDL\r\nTOP\r\nPIPELINING\r\n.\r\n"
 
 
 class Canned(NamedTuple):
-    """Every reply about one maildrop."""
+    """The prepared replies of one maildrop."""
 
     by_verb: dict[bytes, bytes]
     messages: list[bytes]
@@ -59,7 +59,7 @@ class Floor:
         try:
             self.talk(sock)
         except OSError:
-            return  # the client is gone: nothing to clean up
+            return  # the client has disconnected: nothing to clean up
 
     def talk(self, sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -84,8 +84,8 @@ class Floor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
-    parser.add_argument("root", type=Path, help="the folder of Maildirs; one owner of each set is answered for")
-    parser.add_argument("letters", help="of the mail sets, as in sml")
+    parser.add_argument("root", type=Path, help="folder of the Maildirs; one owner of each set is served")
+    parser.add_argument("letters", help="letters of the mail sets, such as sml")
     arguments = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

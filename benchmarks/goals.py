@@ -1,6 +1,6 @@
-"""The goals of the project's speed: each is one bounded number, and says of what was measured whether it is met.
+"""The performance goals of the project: each is one number with a bound, and tells whether measurements meet it.
 
-A number nobody could measure here (no Dovecot, no openssl) meets nothing and fails nothing.
+A goal that cannot be measured here (no Dovecot, no openssl) is neither met nor missed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Goal(NamedTuple):
     what: str
     bound: float
     unit: str = TIMES
-    at_most: bool = False  # the bound is the most, not the least
+    at_most: bool = False  # the bound is a maximum, not a minimum
 
     def is_met(self, value: float) -> bool:
         return value <= self.bound if self.at_most else value >= self.bound
 
     def cells(self, value: float | None) -> tuple[str, ...]:
-        """Of its line in the table: name, what, wanted, got, verdict."""
+        """Return the cells of its line in the table: name, subject, bound, figure, verdict."""
         wanted = f"at {'most' if self.at_most else 'least'} {self.bound:g} {self.unit}"
         if value is None:
             return self.name, self.what, wanted, "", "not measured"
@@ -33,7 +33,7 @@ class Goal(NamedTuple):
         return self.name, self.what, wanted, f"{value:.2f} {self.unit}", verdict
 
 
-# Of what the probes measure; those of the scenarios stand with them.
+# The goals of the probes; scenarios.py has those of the scenarios.
 COLD = Goal("huge-cold", "first login, no index, a fresh process, times as quick as Dovecot's", 3)
 HELD = Goal("huge-held", "longest NOOP beside its STAT, LIST and UIDL", 5, "ms", at_most=True)
 BESIDE_COLD = Goal("mixed-cold", "NOOP p99 beside a cold huge login", 15, "ms", at_most=True)
@@ -45,14 +45,14 @@ RESUMED = Goal("tls-resumed", "share of the second handshakes that were resumed"
 LISTENERS = Goal("listeners", "a command beside 40 listeners, 10 plugins of other events", 2, "us", at_most=True)
 PROBED = (COLD, HELD, BESIDE_COLD, BESIDE_HASHING, IDLE, WORKERS, TLS, RESUMED, LISTENERS)
 
-Figures = Mapping[str, list[float]]  # by goal or by what else a probe found, one for each round
+Figures = Mapping[str, list[float]]  # by the name of a goal or of another figure of a probe, one for each round
 
 
 class Remark(NamedTuple):
-    """What else the probe of a goal found: a line under the goal's, out of the medians of *figures*."""
+    """Further results of a goal's probe: a line below that of the goal, made of the medians of *figures*."""
 
     goal: Goal
-    text: Callable[..., str]  # of the figures, in their order
+    text: Callable[..., str]  # names of the figures, in their order
     figures: tuple[str, ...]
 
     def line(self, found: Figures) -> str | None:
@@ -87,7 +87,7 @@ def middle(figures: Figures, goal: Goal) -> float | None:
 
 
 def remarks(figures: Figures) -> dict[str, list[str]]:
-    """The lines that stand under a goal's own, by the goal's name."""
+    """Return the lines below that of each goal, by the goal's name."""
     found: dict[str, list[str]] = {}
     for remark in REMARKS:
         if line := remark.line(figures):
@@ -96,7 +96,7 @@ def remarks(figures: Figures) -> dict[str, list[str]]:
 
 
 def lines(reached: Iterable[tuple[Goal, float | None]], under: Mapping[str, Iterable[str]]) -> Iterator[str]:
-    """A line for each goal: met, not met, or not measured; what there is to say *under* it; and how many are met."""
+    """Yield a line for each goal (met, not met, not measured), the lines *under* it, and the number of met goals."""
     reached = list(reached)
     rows = [goal.cells(value) for goal, value in reached]
     name, what, wanted, got, _ = (max(map(len, column)) for column in zip(*rows, strict=True))

@@ -1,8 +1,8 @@
-"""What a session costs among 1 to 10,000 others, and in maildrops of 10 to 100,000 messages: figures and curves.
+"""The cost of a session among 1 to 10,000 others, and in maildrops of 10 to 100,000 messages: figures and curves.
 
-Every point has servers of its own in each round, and the medians of the rounds are shown; the sessions that only stay
-have a process of their own, which ends with the point. A deadline that is missed, the one of all included, ends the
-command with a word and status 1.
+Every point has servers of its own in each round, and the medians of the rounds are shown; the silent sessions
+have a process of their own, which ends with the point. A missed deadline, also that of the whole run, ends the
+command with a message and status 1.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from usage import cpu, memory
 
 SESSIONS = (1, 100, 1_000, 10_000)
 MESSAGES = (10, 100, 1_000, 10_000, 100_000)
-ALL_IN_WITHIN = 60.0  # seconds that the sessions may take to log in
-LIMIT = 330  # seconds that everything may take
+ALL_IN_WITHIN = 60.0  # maximum seconds until all sessions are logged in
+LIMIT = 330  # maximum seconds of the whole run
 ACTIVE = 16  # sessions that come and go beside those that stay
 SMALL_OWNERS = 200
 TELLING = 100  # sessions; the memory of fewer is lost in that of the process
-SILENT = "86400"  # seconds between two NOOP of a session that stays: none
+SILENT = "86400"  # seconds between two NOOPs of a silent session: none
 
-Point = dict[str, float]  # by the name of its column; "sessions" or "messages" is what it is a point of
+Point = dict[str, float]  # figures by column; "sessions" or "messages" tells to which curve the point belongs
 
 
 class Overtime(Exception):
-    """The time of all is over."""
+    """An error: the time of the whole run is over."""
 
 
 class Column(NamedTuple):
@@ -82,10 +82,14 @@ COSTS_WITHIN = ("first", "index", "again", "listing")
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1.5, help="length of one run (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the medians are shown (%(default)s)")
-    parser.add_argument("--limit", type=int, default=LIMIT, help="seconds that everything may take (%(default)s)")
-    parser.add_argument("--sessions", type=numbers, default=SESSIONS, help="that stay: numbers, commas between")
-    parser.add_argument("--messages", type=numbers, default=MESSAGES, help="in a maildrop: numbers, commas between")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; their medians are shown (%(default)s)")
+    parser.add_argument("--limit", type=int, default=LIMIT, help="maximum seconds of the whole run (%(default)s)")
+    parser.add_argument(
+        "--sessions", type=numbers, default=SESSIONS, help="numbers of silent sessions, separated by commas"
+    )
+    parser.add_argument(
+        "--messages", type=numbers, default=MESSAGES, help="numbers of messages in a maildrop, separated by commas"
+    )
     parser.add_argument("--data", type=Path, default=Path("build/bench"), help="mail and results (%(default)s)")
     parser.add_argument("--plot", type=Path, help="draw the curves into this SVG file; needs matplotlib")
     return parser.parse_args()
@@ -97,7 +101,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 @contextmanager
 def staying(place: Place, port: int, sessions: int, cores: set[int] | None) -> Iterator[None]:
-    """So many sessions, logged in and silent; ended by the process's number. Raises LoadFailed if not all get in."""
+    """Keep a number of silent sessions logged in; end them by process id. Raises LoadFailed if one cannot log in."""
     command = [
         *(str(place.binaries / "popload"), "--port", str(port), "--scenario", "idle", "--users", str(sessions)),
         *("--user-format", probes.IDLE_FORMAT, "--password", mail.PASSWORD, "--sources", str(load.ADDRESSES)),
@@ -108,9 +112,9 @@ def staying(place: Place, port: int, sessions: int, cores: set[int] | None) -> I
     assert process.stderr is not None
     with process.stderr as words:
         try:
-            told = words.readline().strip() if select.select([words], [], [], ALL_IN_WITHIN)[0] else "no word"
+            told = words.readline().strip() if select.select([words], [], [], ALL_IN_WITHIN)[0] else "no message"
             if told != f"in: {sessions}":
-                raise load.LoadFailed(f"{sessions:,} sessions did not get in within {ALL_IN_WITHIN:g} s; {told}")
+                raise load.LoadFailed(f"{sessions:,} sessions did not log in within {ALL_IN_WITHIN:g} s; {told}")
             yield
         finally:
             process.kill()
@@ -118,7 +122,7 @@ def staying(place: Place, port: int, sessions: int, cores: set[int] | None) -> I
 
 
 def by_sessions(setting: probes.Setting, sessions: int, seconds: float) -> Point:
-    """A session's cost while so many others are there and say nothing."""
+    """Measure the cost of a session beside a number of silent ones."""
     with probes.fresh(setting, ours(*probes.crowded(sessions))) as (place, port, pid):
         generator = load.LoadGenerator(place.binaries, setting.load_cores, {"small": SMALL_OWNERS})
         peer = Running(OURS, port, pid)
@@ -134,7 +138,7 @@ def by_sessions(setting: probes.Setting, sessions: int, seconds: float) -> Point
 
 
 def cost(generator: load.LoadGenerator, scenario: Scenario, peer: Running, seconds: float) -> float:
-    """Microseconds of the server's CPU time for a session; raises LoadFailed where an answer was wrong."""
+    """Return microseconds of the server's CPU time for a session. Raises LoadFailed if a reply was wrong."""
     answer = generator.measure(scenario, peer, seconds)
     for line in run.fault(scenario.name, answer):
         raise load.LoadFailed(line)
@@ -144,14 +148,14 @@ def cost(generator: load.LoadGenerator, scenario: Scenario, peer: Running, secon
 
 
 def cpu_while(pid: int, what: Callable[[], object]) -> float:
-    """Seconds of the server's CPU time while *what* is done."""
+    """Return seconds of the server's CPU time while *what* runs."""
     before = cpu(pid)
     what()
     return cpu(pid) - before
 
 
 def by_messages(setting: probes.Setting, messages: int, seconds: float) -> Point:
-    """CPU time of a login into a maildrop of so many messages, in three states of knowledge; and of its listings."""
+    """Measure the CPU time of a login into a maildrop without index, with index and with cache, and of its listings."""
     owner = _owner(messages)
     probes.forget_index(setting.place, owner)
 
@@ -161,7 +165,7 @@ def by_messages(setting: probes.Setting, messages: int, seconds: float) -> Point
             session.say("QUIT")
 
     found: Point = {"messages": messages}
-    for state in ("first", "index"):  # the first leaves the index behind, which the second's server has to read
+    for state in ("first", "index"):  # the first server writes the index, which the second server must read
         with probes.fresh(setting, ours()) as (place, port, pid):
             with Session(port, probes.SMALL, mail.PASSWORD) as other:
                 other.say("STAT")  # the code is warm, the maildrop is not
@@ -175,7 +179,7 @@ def by_messages(setting: probes.Setting, messages: int, seconds: float) -> Point
 
 
 def _listing(port: int, pid: int, owner: str, seconds: float) -> float:
-    """Seconds of CPU time for one LIST and one UIDL."""
+    """Return seconds of CPU time for one LIST and one UIDL."""
     with Session(port, owner, mail.PASSWORD) as session:
         times = 0
 
@@ -188,7 +192,7 @@ def _listing(port: int, pid: int, owner: str, seconds: float) -> float:
                 times += 1
 
         used = cpu_while(pid, listings)
-        session.say("QUIT")  # when it is answered, the maildrop is free for the next
+        session.say("QUIT")  # after this reply, the maildrop is free for the next session
     return used / times
 
 
@@ -197,14 +201,14 @@ def _owner(messages: int) -> str:
 
 
 def middle(rounds: Sequence[Sequence[Point]]) -> list[Point]:
-    """The points, of each figure the median of its rounds."""
+    """Return the points; each figure is the median of its rounds."""
     return [
         {name: median(point[name] for point in points) for name in points[0]} for points in zip(*rounds, strict=True)
     ]
 
 
 def lines(columns: Sequence[Column], points: Sequence[Point]) -> Iterator[str]:
-    """The table, each column as wide as its widest cell."""
+    """Return the table, each column as wide as its widest cell."""
     rows = [[column.head for column in columns]]
     rows += [[column.cell(point) for column in columns] for point in points]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
@@ -213,7 +217,7 @@ def lines(columns: Sequence[Column], points: Sequence[Point]) -> Iterator[str]:
 
 
 def measure(given: argparse.Namespace, setting: probes.Setting) -> tuple[list[Point], list[Point]]:
-    """The points of each table; what is measured is interleaved, as the scenarios are."""
+    """Measure the points of each table; measurements are interleaved, as the scenarios are."""
     sessions = sorted({descriptors.sessions(count) for count in given.sessions})
     among: list[list[Point]] = []
     within: list[list[Point]] = []
@@ -236,7 +240,7 @@ def benchmark(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="geventpop3-growth-") as scratch:
         os.chmod(scratch, 0o755)
         place = run.prepare(data, Path(scratch), {"small": SMALL_OWNERS})
-        for count in given.messages:  # early: a directory that has just changed is looked at twice
+        for count in given.messages:  # early, because a directory that has just changed is listed twice
             mail.build_of_links(place.maildirs / _owner(count), count, place.mail_user)
         everybody = [
             *mail.owner_names("small", SMALL_OWNERS),
@@ -258,7 +262,7 @@ def benchmark(given: argparse.Namespace) -> int:
 
 
 def draw(among: Sequence[Point], within: Sequence[Point], path: Path) -> None:
-    import plot  # matplotlib is an extra of its own
+    import plot  # matplotlib is a separate extra
 
     def curve(points: Sequence[Point], x: str, y: str) -> list[tuple[float, float]]:
         return [(point[x], point[y]) for point in points if y in point]
@@ -299,18 +303,18 @@ def over(*_signal: object) -> None:
 def main() -> int:
     given = arguments()
     descriptors.take()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are ended on the way out
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are ended when the context exits
     signal.signal(signal.SIGALRM, over)
     signal.alarm(given.limit)
     try:
         with run.alone(given.data):
             return benchmark(given)
     except Overtime:
-        run.say(f"NOT DONE within {given.limit} s: stopped, nothing is drawn")
+        run.say(f"NOT COMPLETED within {given.limit} s: stopped, nothing is drawn")
     except (PeerFailed, load.LoadFailed, ConnectionError) as error:
         run.say(f"FAILED: {error}")
     except KeyboardInterrupt:
-        run.say("interrupted; the servers are ended")
+        run.say("interrupted; the servers were stopped")
         return 130
     finally:
         signal.alarm(0)

@@ -1,7 +1,7 @@
-"""One command that measures how quick a session stays while others log in with passwords that are dear to check.
+"""Measure the response time of a session while others log in with passwords that are expensive to check.
 
-The server is on a core of its own if there are two, and checks argon2 there, too: hashing gets what the sessions leave.
-An idle session says NOOP all the time, before and during; each row has a server of its own. Every phase is bounded, and
+The server has a core of its own if there are two, and checks argon2 there too: hashing uses what the sessions leave.
+A session sends NOOP all the time, before and during the load; each row has its own server. Every phase is bounded, and
 the command ends by itself within two minutes. The exit status is 1 if a goal was not met.
 """
 
@@ -33,18 +33,18 @@ PASSWORD = "secret"
 USERS = 200
 IDLE_SECONDS = 4.0
 PAUSE = 0.002  # seconds between two NOOP
-PATIENCE = 60.0  # seconds that one login may take
-BEFOREHAND = 1.0  # seconds of logins before it is measured
-BUSY_PAUSE = 1.0  # seconds until who was told to come again later does so
+PATIENCE = 60.0  # maximum seconds of one login
+BEFOREHAND = 1.0  # seconds of logins before the measurement
+BUSY_PAUSE = 1.0  # seconds until a refused client tries again
 
 
 class Load(NamedTuple):
     name: str
     what: str
     cost: str  # a key of COSTS
-    clients: int  # at once; 0: a rate
-    rate: int  # logins begun in a second, whatever became of those before
-    above_idle: bool  # whether the goal is above the idle time
+    clients: int  # concurrent clients; 0: a rate is given instead
+    rate: int  # logins started in each second, without waiting for earlier ones
+    above_idle: bool  # True if the goal is added to the idle time
     goal: float  # of the p99, seconds
 
 
@@ -57,7 +57,7 @@ LOADS = (
 
 
 class Noops(NamedTuple):
-    """Seconds from NOOP to its +OK."""
+    """The seconds from NOOP to its +OK."""
 
     p50: float
     p99: float
@@ -84,8 +84,8 @@ class Row(NamedTuple):
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [load.name for load in LOADS]
-    parser.add_argument("--loads", nargs="+", choices=names, default=names, help="only these")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
+    parser.add_argument("--loads", nargs="+", choices=names, default=names, help="only these loads")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each load")
     return parser.parse_args()
 
 
@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def make_place(scratch: Path, cost: str) -> Place:
-    """An empty maildrop for each user; all have one password, and one line's worth of hashing."""
+    """Make an empty maildrop for each user; all have the same password, which is hashed once."""
     field = {
         "argon2-cffi": lambda: "{ARGON2ID}" + argon2.PasswordHasher().hash(PASSWORD),
         "passwd": lambda: hash_password(PASSWORD.encode(), "ARGON2ID"),
@@ -120,7 +120,7 @@ def make_place(scratch: Path, cost: str) -> Place:
             (root / name / part).mkdir(parents=True)
     passwords = scratch / "passwords"
     passwords.write_text("".join(f"{name}:{field}\n" for name in names))
-    # A password file that has just changed is looked at again at each login.
+    # A password file that has just changed is read again at each login.
     os.utime(passwords, (time.time() - 60,) * 2)
     return Place(root, "", passwords, scratch, scratch, mail_user())
 
@@ -139,7 +139,7 @@ def measure(server: Running, load: Load, seconds: float, idle_seconds: float = I
 
 
 def receive(sock: socket.socket) -> bytes:
-    """One status line: the server says no more than that at a time here. Raises OSError at its end."""
+    """Return one status line: here the server sends one at a time. Raises OSError at the end of the connection."""
     line = b""
     while not line.endswith(b"\n"):
         octets = sock.recv(4096)
@@ -164,7 +164,7 @@ def time_noops(probe: socket.socket, seconds: float) -> Noops:
 
 @contextmanager
 def logging_in(port: int, load: Load) -> Iterator[Callable[[], Mapping[str, int]]]:
-    """Clients, at it in a process of their own, killed in the end; the function tells how their logins went."""
+    """Run clients in a process, which is killed at the end; yield a function that returns their results."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=log_in_again_and_again, args=(port, load, theirs), daemon=True)
@@ -184,7 +184,7 @@ def logging_in(port: int, load: Load) -> Iterator[Callable[[], Mapping[str, int]
 
 
 def log_in_again_and_again(port: int, load: Load, connection: Connection) -> None:
-    os.nice(5)  # on one core with the session that is measured, which goes first
+    os.nice(5)  # on one core with the measured session, which has the higher priority
     outcomes: Counter[str] = Counter()
 
     def once(number: int) -> bool:
@@ -214,7 +214,7 @@ def log_in_again_and_again(port: int, load: Load, connection: Connection) -> Non
 
 
 def outcome_of_login(port: int, number: int) -> str:
-    """Log in and quit; "in", or "busy" where the server said so, or "lost" where it said nothing."""
+    """Log in and quit; return "in", "busy" (the server said so) or "lost" (no reply)."""
     source = f"127.0.0.{number % ADDRESSES + 1}", 0
     try:
         with socket.create_connection(("127.0.0.1", port), PATIENCE, source) as sock:

@@ -1,7 +1,7 @@
-"""One command that measures how quick another client's login stays while others are slow, greedy or never read.
+"""Measure the time of a client's login while other clients are slow, send without pause, or never read.
 
-Each attack is measured beside the quiet moment right before it, in one run, the server on a core of its own if there
-are two; every phase is bounded, and the command ends by itself within a minute or two. The exit status is 1 if a goal
+Each attack is compared with the quiet phase right before it, in one run. The server has a core of its own if there
+are two. Every phase is bounded, and the command ends by itself within a minute or two. The exit status is 1 if a goal
 was not met.
 """
 
@@ -29,12 +29,14 @@ from usage import memory
 
 HERE = Path(__file__).parent
 PASSWORD = "secret"
-LARGE_OCTETS = 8 * 1024 * 1024  # more than the kernel takes for a peer that does not read
+LARGE_OCTETS = 8 * 1024 * 1024  # more than the kernel buffers for a peer that does not read
 LOGINS = 400
-SECONDS = 8.0  # of one phase
+SECONDS = 8.0  # seconds of one phase
 RATIO = 3.0
 HOGGED_P99 = 0.050  # seconds
-ATTACK_SECONDS = 50.0  # less than every other deadline of the server, so that nobody is dropped while it is measured
+ATTACK_SECONDS = (
+    50.0  # less than every other deadline of the server, so that no client is dropped during the measurement
+)
 HANDSHAKES = ("tls", "stls")
 
 
@@ -42,8 +44,8 @@ class Attack(NamedTuple):
     sort: str
     clients: int
     what: str
-    bound: float | None = None  # of the p99 in seconds; None: the ratio of the medians is judged
-    seconds: float = SECONDS  # of logins beside it, at most
+    bound: float | None = None  # maximum p99 in seconds; None: the ratio of the medians is judged
+    seconds: float = SECONDS  # maximum concurrent logins
 
 
 ATTACKS = (
@@ -51,14 +53,14 @@ ATTACKS = (
     Attack("sip", 500, "read an octet a second"),
     Attack("drip", 500, "send an octet a second"),
     Attack("hog", 2, "pipeline NOOP, read all", HOGGED_P99),
-    # The deadline of a handshake is 10 s. Who is measured logs in by TLS too, and in the second case without.
+    # The deadline of a handshake is 10 s. The measured client uses TLS in the first case, and none in the second.
     Attack("tls", 1000, "stall in TLS's handshake", seconds=4.0),
     Attack("stls", 1000, "stall behind STLS", seconds=4.0),
 )
 
 
 class Logins(NamedTuple):
-    """Seconds from connect to PASS's +OK, of one phase."""
+    """The seconds from connect to the +OK of PASS, in one phase."""
 
     p50: float
     p99: float
@@ -69,8 +71,8 @@ class Row(NamedTuple):
     attack: Attack
     quiet: Logins
     attacked: Logins
-    octets_each: float  # of memory that each attacker costs the server
-    left: int  # attackers that were still connected in the end
+    octets_each: float  # octets of the server's memory for each attacker
+    left: int  # attackers that were still connected at the end
 
     @property
     def is_met(self) -> bool:
@@ -82,7 +84,7 @@ class Row(NamedTuple):
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sorts = [attack.sort for attack in ATTACKS]
-    parser.add_argument("--attacks", nargs="+", choices=sorts, default=sorts, help="only these")
+    parser.add_argument("--attacks", nargs="+", choices=sorts, default=sorts, help="only these attacks")
     return parser.parse_args()
 
 
@@ -97,10 +99,10 @@ def main() -> int:
         cores = sorted(os.sched_getaffinity(0))
         rows = []
         for attack in (attack for attack in ATTACKS if attack.sort in sorts):
-            # Each attack has a server of its own, so that none uses the memory that another made it take.
+            # Each attack has its own server, so that none reuses memory that an earlier attack allocated.
             with serving(attack, place, set(cores[:1])) as server:
                 os.sched_setaffinity(0, set(cores[1:] or cores))
-                time_logins(server.login, 1.0)  # warms what can be warmed
+                time_logins(server.login, 1.0)  # fills the caches
                 rows.append(measure(server, attack))
             os.sched_setaffinity(0, set(cores))
     for line in table(rows):
@@ -109,11 +111,11 @@ def main() -> int:
 
 
 class Attacked(NamedTuple):
-    """A server, and the port that attackers and the honest client share."""
+    """A server and its port, for the attackers and the honest client."""
 
     port: int
     pid: int
-    login: Callable[[], float]  # seconds that it took the honest client
+    login: Callable[[], float]  # seconds of the honest client's logins
 
 
 @contextmanager
@@ -133,7 +135,7 @@ def serving(attack: Attack, place: Place, cores: set[int]) -> Iterator[Attacked]
 
 
 def make_place(scratch: Path) -> Place:
-    """A maildrop for each attacker, all with the same large message, and one for the honest client."""
+    """Make a maildrop for each attacker, all with the same large message, and one for the honest client."""
     root = scratch / "mail"
     names = [
         "honest",
@@ -166,7 +168,7 @@ def measure(server: Attacked, attack: Attack) -> Row:
 
 @contextmanager
 def attacking(port: int, attack: Attack) -> Iterator[subprocess.Popen[str]]:
-    """The attackers, at it, in a process of their own; killed in the end."""
+    """Run the attackers in a process of their own, which is killed at the end."""
     command = [sys.executable, str(HERE / "attackers.py"), attack.sort, str(port), str(attack.clients)]
     with subprocess.Popen(
         [*command, f"{attack.sort}%d", str(ATTACK_SECONDS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -175,7 +177,7 @@ def attacking(port: int, attack: Attack) -> Iterator[subprocess.Popen[str]]:
             assert process.stdout is not None
             ready = process.stdout.readline()
             if ready != "ready\n":
-                raise SystemExit(f"the attackers of sort {attack.sort} did not get ready")
+                raise SystemExit(f"the attackers of sort {attack.sort} did not become ready")
             yield process
         finally:
             process.kill()
@@ -195,7 +197,7 @@ def connect(port: int, context: ssl.SSLContext | None) -> socket.socket:
 
 
 def login(port: int, context: ssl.SSLContext | None = None) -> float:
-    """Seconds from connect to PASS's +OK, over TLS if there is a *context*; then QUIT, and the server's end of it."""
+    """Return the seconds from connect to the +OK of PASS, over TLS with *context*; then QUIT and read to the end."""
     started = time.perf_counter()
     with connect(port, context) as sock:
         answers = sock.makefile("rb")

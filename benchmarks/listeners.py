@@ -1,7 +1,7 @@
-"""What a command costs with 40 listeners and 10 plugins that do not handle its event, above what it costs without them.
+"""The additional cost of a command with 40 listeners and 10 plugins that do not handle its event.
 
-One server in one process is measured, over a real socket, first bare and then crowded, many times in turn: what is
-compared is the process's CPU time for the same NOOPs, and the client's is the same in both. Prints microseconds.
+One server in one process is measured over a real socket, without and with them, many times in turn. The measure is
+the process's CPU time for the same NOOPs; the client's part is the same in both. Prints microseconds.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Talk:
             wanted -= got.count(b"\n")
 
     def seconds(self) -> float:
-        """CPU time of COMMANDS NOOPs, in batches that are answered in one write each."""
+        """Return the CPU time of COMMANDS NOOPs, in batches that are answered in one write each."""
         before = time.process_time()
         for _ in range(COMMANDS // 40):
             self.sock.sendall(b"NOOP\r\n" * 40)
@@ -78,7 +78,7 @@ class Talk:
 
 
 def cost() -> float:
-    """Microseconds that the bystanders add to a command: the median of paired differences."""
+    """Return the microseconds that listeners and plugins add to a command: the median of paired differences."""
     servers = server(0, 0), server(LISTENERS, PLUGINS)
     try:
         bare, crowded = (Talk(pop3d) for pop3d in servers)

@@ -14,21 +14,19 @@ from peers import Running, on_cores
 from scenarios import Scenario
 
 HERE = Path(__file__).parent
-COMMAND_TIMEOUT = 30  # seconds a server may take for one reply
-WARMED_WITHIN = 120  # seconds that all the maildrops of a set may take, whose mail may still be on the disk
-ADDRESSES = (
-    50  # the clients come from 127.0.0.1 to 127.0.0.50, so that a limit for each address is not what is measured
-)
+COMMAND_TIMEOUT = 30  # maximum seconds of one reply
+WARMED_WITHIN = 120  # maximum seconds for all maildrops of a set, whose mail may not be cached yet
+ADDRESSES = 50  # clients use 127.0.0.1 to 127.0.0.50, so that limits per address do not affect the measurement
 
 Answer = Mapping[str, Any]
 
 
 class LoadFailed(Exception):
-    """popload itself went wrong; the text is one line."""
+    """An error of popload itself; the text is one line."""
 
 
 def compile_programs(binaries: Path) -> None:
-    """popload and the ideal server, compiled anew where the source is newer; raises CalledProcessError."""
+    """Compile popload and the ideal server if their source is newer. Raises CalledProcessError."""
     binaries.mkdir(parents=True, exist_ok=True)
     for name in ("popload", "ideal"):
         source, binary = HERE / f"{name}.c", binaries / name
@@ -37,7 +35,7 @@ def compile_programs(binaries: Path) -> None:
 
 
 class LoadGenerator:
-    """popload on its own core, with the number of owners each mail set has in this run."""
+    """The load generator on its own core, with the number of owners of each mail set in this run."""
 
     def __init__(self, binaries: Path, cores: set[int] | None, owners: Mapping[str, int]) -> None:
         self._binary = binaries / "popload"
@@ -53,7 +51,7 @@ class LoadGenerator:
         )
 
     def warm(self, mail_set: str, peer: Running) -> Answer:
-        """Each maildrop of the set is polled once: indexes are there and the mail is in the page cache."""
+        """Poll each maildrop of the set once, so that indexes exist and the mail is in the page cache."""
         owners = self._owners[mail_set]
         return self._run(
             peer,
@@ -71,12 +69,12 @@ class LoadGenerator:
         with on_cores(self._cores):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not done.stdout:
-            raise LoadFailed(f"popload ended with status {done.returncode}: {done.stderr.strip() or 'no word'}")
+            raise LoadFailed(f"popload ended with status {done.returncode}: {done.stderr.strip() or 'no message'}")
         answer: Answer = json.loads(done.stdout)
         return answer
 
 
 def two_cores() -> tuple[set[int] | None, set[int] | None]:
-    """A core for the servers and one for the load; (None, None) where there is only one."""
+    """Return a core for the servers and one for the load; (None, None) if there is only one."""
     cores = sorted(os.sched_getaffinity(0))
     return ({cores[0]}, {cores[1]}) if len(cores) > 1 else (None, None)

@@ -1,6 +1,6 @@
-"""How long NOOP takes one session while another does something: the server's hub, seen from outside.
+"""The response time of NOOP in one session while another session does something: the hub's delay, seen from outside.
 
-The one who asks goes before what else runs on its core, where the system allows that: its own waiting is not the hub's.
+The measuring client has a higher priority on its core if the system allows it, so that its own waiting is not counted.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-PAUSE = 0.001  # seconds between two NOOP
-PATIENCE = 120.0  # seconds that one reply may take
+PAUSE = 0.001  # seconds between two NOOPs
+PATIENCE = 120.0  # maximum seconds of one reply
 
 
 class Noops(NamedTuple):
-    """Milliseconds from NOOP to its +OK, and how long the other took, in seconds."""
+    """The milliseconds from NOOP to its +OK, and the duration of the other's work in seconds."""
 
     p50: float
     p99: float
@@ -27,7 +27,7 @@ class Noops(NamedTuple):
 
 
 class Session:
-    """One client that has logged in, and asks for one reply at a time."""
+    """A client that has logged in and reads one reply at a time."""
 
     def __init__(self, port: int, owner: str, password: str) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
@@ -45,7 +45,7 @@ class Session:
         self.hear(end)
 
     def hear(self, end: bytes) -> None:
-        """Reads to *end*; the buffer is one, so that a large reply costs this side little."""
+        """Read to *end* with one buffer, so that a large reply costs this side little."""
         buffer, kept, first = bytearray(1 << 18), b"", b""
         view = memoryview(buffer)
         while not kept.endswith(end):
@@ -75,11 +75,11 @@ def first_on_its_core() -> Iterator[None]:
 
 
 def noops_beside(asking: Session, what: Callable[[], None]) -> Noops:
-    """NOOP after NOOP while a thread does *what*, which only waits for a server; what it raises is raised."""
+    """Send NOOPs while a thread runs *what*, which only waits for a server. Raises the thread's error."""
     failures: list[Exception] = []
 
     def work() -> None:
-        with suppress(PermissionError):  # a thread inherits its maker's place
+        with suppress(PermissionError):  # a thread inherits the priority of its creator
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         try:
             what()

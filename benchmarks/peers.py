@@ -1,4 +1,4 @@
-"""The servers under measurement: how each is started on a free loopback port, and that each is ended, whatever happens.
+"""The measured servers: each is started on a free loopback port, and ended in every case.
 
 Every peer is one child process (with what it forks) on one core, serving the same Maildirs and the same password file.
 """
@@ -21,26 +21,26 @@ from typing import NamedTuple
 import dovecot
 
 HERE = Path(__file__).parent
-READY_WITHIN = 60.0  # seconds until the greeting; the yardsticks read 100,000 files first
-HURRIED_AFTER = 1.0  # seconds that a polite end may take
+READY_WITHIN = 60.0  # seconds until the greeting; floor.py and ideal.c read 100,000 files first
+HURRIED_AFTER = 1.0  # seconds from SIGTERM to a second one
 STOPPED_WITHIN = 10.0  # seconds from the second SIGTERM to SIGKILL
 
 
 class Place(NamedTuple):
-    """What all the peers share."""
+    """The configuration that all peers share."""
 
     maildirs: Path  # a Maildir for each owner, named after the owner
     letters: str  # the mail sets in use; an owner's name begins with one
     passwords: Path  # name:{PLAIN}password
     scratch: Path  # short-lived, readable by everybody
-    binaries: Path  # what was compiled
+    binaries: Path  # compiled programs
     mail_user: tuple[int, int]  # user and group that the Maildirs belong to
 
 
 class Peer(NamedTuple):
     name: str
     command: Callable[[Place, int], list[str]]
-    missing: Callable[[Place], str | None]  # the reason why it cannot run here
+    missing: Callable[[Place], str | None]  # reason why it cannot run here
 
 
 class Running(NamedTuple):
@@ -50,7 +50,7 @@ class Running(NamedTuple):
 
 
 class PeerFailed(Exception):
-    """A server did not start; the text is one line for the person who ran the benchmark."""
+    """An error: a server did not start; the text is one line for the user."""
 
 
 def _always(_place: Place) -> str | None:
@@ -58,7 +58,7 @@ def _always(_place: Place) -> str | None:
 
 
 def _geventpop3(place: Place, port: int) -> list[str]:
-    # -P: what is installed, not what lies in the current directory.
+    # -P: the installed package, not one in the current directory.
     return [
         *(sys.executable, "-P", "-m", "geventpop3", "serve", "--listen", f"127.0.0.1:{port}"),
         *("--maildir", f"{place.maildirs}/{{user}}", "--passwords", str(place.passwords)),
@@ -66,7 +66,7 @@ def _geventpop3(place: Place, port: int) -> list[str]:
 
 
 def ours(*options: str) -> Peer:
-    """geventpop3 with further *options*."""
+    """Return geventpop3 as a peer, with further *options*."""
     return Peer(OURS, lambda place, port: [*_geventpop3(place, port), *options], _always)
 
 
@@ -103,7 +103,7 @@ PEERS = (
 
 
 def mail_user() -> tuple[int, int]:
-    """Whose the Maildirs are: Dovecot refuses to serve mail as root, so root gives them to Debian's user "mail"."""
+    """Return the owner of the Maildirs: for root Debian's user "mail", because Dovecot serves no mail as root."""
     if os.geteuid() != 0:
         return os.getuid(), os.getgid()
     entry = pwd.getpwnam("mail")
@@ -112,7 +112,7 @@ def mail_user() -> tuple[int, int]:
 
 @contextmanager
 def on_cores(cores: set[int] | None) -> Iterator[None]:
-    """Processes started inside inherit *cores* (None: no pinning)."""
+    """Let processes that are started inside inherit *cores* (None: no pinning)."""
     before = os.sched_getaffinity(0)
     if cores:
         os.sched_setaffinity(0, cores)
@@ -124,11 +124,11 @@ def on_cores(cores: set[int] | None) -> Iterator[None]:
 
 @contextmanager
 def running(peer: Peer, place: Place, cores: set[int] | None) -> Iterator[Running]:
-    """*peer*, greeting on a free port; raises PeerFailed with the last line it wrote if it does not come up."""
+    """Start *peer* on a free port and wait for its greeting. Raises PeerFailed with its last line if it fails."""
     port = free_port()
     log = place.scratch / f"{peer.name}.log"
     with log.open("wb") as output, on_cores(cores):
-        # Its own session: Ctrl-C at the terminal is ours to handle, and ends the servers by the way below.
+        # A session of its own: only this process receives Ctrl-C, and ends the servers as below.
         process = subprocess.Popen(
             peer.command(place, port),
             stdin=subprocess.DEVNULL,
@@ -167,7 +167,7 @@ def _wait_for_greeting(name: str, process: subprocess.Popen[bytes], port: int, l
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """An impatient second Ctrl-C must not leave a server behind; ending one takes seconds at most. An alarm waits."""
+    """Delay SIGINT and SIGALRM, so that a second Ctrl-C leaves no server behind; stopping one takes seconds at most."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     try:
@@ -179,7 +179,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the server, a second one to hurry; what is left of it and of the processes it forked is killed, each
+    """Send SIGTERM, later a second one; then kill the processes of the server that are left, each
     by its number."""
     family = descendants(process.pid)
     for seconds in (HURRIED_AFTER, STOPPED_WITHIN):
@@ -193,12 +193,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
     for pid, started in family:
-        if _started(pid) == started:  # the same process, not another that got its number
+        if _started(pid) == started:  # the same process, not a later one with the same id
             os.kill(pid, signal.SIGKILL)
 
 
 def descendants(ancestor: int) -> list[tuple[int, str]]:
-    """(number, start time) of what *ancestor* forked, and what that forked."""
+    """Yield (process id, start time) of all descendants of *ancestor*."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdecimal() and (fields := _stat(int(entry))):
@@ -212,7 +212,7 @@ def descendants(ancestor: int) -> list[tuple[int, str]]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on (proc(5)); none if there is no such process."""
+    """Return the fields of /proc/PID/stat from the state on (proc(5)); none if the process does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The figures as SVG, one style for all: the same input draws the same file, with text that stays text."""
+"""The figures as SVG in one style: the same input produces the same file, and text stays text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Panel(NamedTuple):
 
 
 def ratios(tables: Sequence[Table], path: Path) -> None:
-    """How many times as good as Dovecot every server is, in each scenario where Dovecot was measured."""
+    """Draw the ratio of every server to Dovecot, in each scenario where Dovecot was measured."""
     compared = {found.scenario.name: times(found) for found in tables}
     compared = {name: known for name, known in compared.items() if known}
     peers = sorted({peer for known in compared.values() for peer in known}, key=lambda peer: (peer != OURS, peer))
@@ -44,7 +44,7 @@ def ratios(tables: Sequence[Table], path: Path) -> None:
 
 
 def times(found: Table) -> dict[str, float]:
-    """How many times as good as the rival each server of the table is; empty where the rival is not there."""
+    """Return the ratio of each server of the table to the rival; empty without the rival."""
     values = {row.peer: row.value for row in found.rows}
     if RIVAL not in values:
         return {}
@@ -53,7 +53,7 @@ def times(found: Table) -> dict[str, float]:
 
 
 def curves(panels: Sequence[Panel], path: Path) -> None:
-    """Two panels in each row; what the axes count to is logarithmic along x, and along y where a panel says so."""
+    """Draw two panels in each row; the x axis is logarithmic, the y axis if a panel says so."""
     rows = (len(panels) + 1) // 2
     figure = Figure(figsize=(9, 3.4 * rows), layout="constrained")
     grid: Any = figure.subplots(rows, 2, squeeze=False)

@@ -1,6 +1,6 @@
-"""What is measured with a server of its own for each round: goals that the interleaved scenarios cannot tell.
+"""Measurements that need a server of their own in each round, for goals that the interleaved scenarios cannot measure.
 
-Each probe gives its goals' figures of one round, and leaves nothing running.
+Each probe returns the figures of one round for its goals, and leaves nothing running.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ SMALL = "s00000"
 IDLE_LETTER = "i"
 IDLE_FORMAT = IDLE_LETTER + "%05d"
 IDLE_SESSIONS = 10_000
-ANSWERED_WITHIN = 120.0  # seconds, of a program that measures by itself
-WARMING = 64  # sessions that bring in the code before memory is measured
+ANSWERED_WITHIN = 120.0  # maximum seconds of a measuring program
+WARMING = 64  # sessions that load the code before memory is measured
 
-Measured = Mapping[str, float]  # by the name of a goal, or of what its remark tells
+Measured = Mapping[str, float]  # by the name of a goal, or of a figure in its remark
 
 
 class Setting(NamedTuple):
@@ -48,7 +48,7 @@ class Setting(NamedTuple):
 
 @contextmanager
 def fresh(setting: Setting, peer: Peer) -> Iterator[tuple[Place, int, int]]:
-    """*peer*, new and with nothing of an earlier run in its scratch folder: place, port and process."""
+    """Start *peer* with an empty scratch folder; yield address, port and process."""
     with tempfile.TemporaryDirectory(prefix="fresh-", dir=setting.place.scratch) as scratch:
         os.chmod(scratch, 0o755)  # Dovecot's processes are not root
         place = setting.place._replace(scratch=Path(scratch))
@@ -61,8 +61,8 @@ def _rival() -> Peer:
 
 
 def huge(setting: Setting) -> Measured:
-    """The first login into the huge maildrop, without an index: what others feel of it, and how long it takes alone."""
-    # First what brings the mail into the page cache, so that those who are timed find it there.
+    """Measure the first login into the huge maildrop, without an index: effect on others, and duration alone."""
+    # The first run brings the mail into the page cache for the measured ones.
     found = dict(_beside_huge(setting))
     found["cold ms"] = cold_login(setting, ours()) * 1e3
     rival = _rival()
@@ -73,7 +73,7 @@ def huge(setting: Setting) -> Measured:
 
 
 def _beside_huge(setting: Setting) -> Measured:
-    """NOOP of another session beside the first login, and then beside the listings."""
+    """Measure NOOP of another session beside the first login, and then beside the listings."""
     forget_index(setting.place, HUGE)
     with fresh(setting, ours()) as (_, port, _), Session(port, SMALL, mail.PASSWORD) as asking:
         kept: list[Session] = []
@@ -98,7 +98,7 @@ def _beside_huge(setting: Setting) -> Measured:
 
 
 def cold_login(setting: Setting, peer: Peer) -> float:
-    """Seconds from connect to STAT's reply for the first client of a new *peer*, in a maildrop without an index."""
+    """Return the seconds from connect to the reply to STAT for the first client of a new *peer*, without an index."""
     forget_index(setting.place, HUGE)  # Dovecot's is in its scratch folder, which is new
     with fresh(setting, peer) as (_, port, _):
         started = time.monotonic()
@@ -121,7 +121,7 @@ def argon2(setting: Setting) -> Measured:
 
 
 def idle(setting: Setting) -> Measured:
-    """Memory of each of many sessions that are there at once, each in a maildrop of its own with 10 messages."""
+    """Measure the memory of each of many concurrent sessions, each in a maildrop of its own with 10 messages."""
     sessions = descriptors.sessions(IDLE_SESSIONS)
     owners = idle_owners(setting.place, sessions)
     place = setting.place._replace(passwords=passwords_for(setting.place, owners, "idle-passwords"))
@@ -142,7 +142,7 @@ def idle(setting: Setting) -> Measured:
 
 
 def crowded(sessions: int) -> tuple[str, ...]:
-    """Options of a server that shall let so many in, and some more."""
+    """Return options of a server that accepts a number of sessions and some more."""
     return "--max-sessions", str(sessions + descriptors.BESIDE), "--log-level", "warning"
 
 
@@ -161,10 +161,10 @@ def passwords_for(place: Place, owners: list[str], name: str) -> Path:
 
 
 def workers(setting: Setting) -> Measured:
-    """What two cores of their own would do with two workers, for what one does with one.
+    """Measure the gain of two workers on two cores over one worker on one.
 
-    Where the load generator shares the cores, the rates say what it leaves, and are only shown; so this goes by the CPU
-    time for a session, and by how evenly the workers share the sessions: the busiest is the first to be full.
+    If the load generator shares the cores, the rates depend on it and are only shown. The result uses the CPU
+    time for a session and the distribution of the sessions: the busiest worker is the limit.
     """
     cores = set(sorted(os.sched_getaffinity(0))[:2])
     if len(cores) < 2:
@@ -227,4 +227,7 @@ PROBES: Mapping[str, Callable[[Setting], Measured]] = {
     "listeners": bystanders,
 }
 ONCE = frozenset({"idle"})  # memory does not vary as time does
-ONCE_IF_QUICK = ONCE | {"argon2", "workers"}  # the longest ones; they go by CPU time, and by hundreds of NOOPs
+ONCE_IF_QUICK = ONCE | {
+    "argon2",
+    "workers",
+}  # the longest ones; they measure CPU time and hundreds of NOOPs, which vary little

@@ -1,4 +1,4 @@
-"""From popload's answers to the tables, the ratios, the goals and the JSON file."""
+"""The tables, ratios and goals, and the JSON file, made of popload's results."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from scenarios import Against, Scenario
 
 
 class Row(NamedTuple):
-    """One server in one scenario, the medians of its rounds."""
+    """The medians of the rounds of one server in one scenario."""
 
     peer: str
     value: float
     lowest: float
     highest: float
     cpu: float | None  # microseconds of the server's processes for one session
-    busy: float | None  # of one core; None where it says nothing (idle)
-    client_busy: float  # close to 1: the load generator was the limit
+    busy: float | None  # of one core; None where it is meaningless (idle)
+    client_busy: float  # near 1: the load generator was the limit
     ratio: float | None  # how many times better geventpop3 is, by the figure
-    cpu_ratio: float | None  # the same by CPU time, which a disturbed machine falsifies less
+    cpu_ratio: float | None  # the same by CPU time, which other load on the machine changes less
 
 
 class Table(NamedTuple):
@@ -31,7 +31,7 @@ class Table(NamedTuple):
 
 
 def table(scenario: Scenario, answers: Mapping[str, Sequence[Mapping[str, Any]]], messages_each: int) -> Table:
-    """*answers*: popload's, by server; *messages_each*: how many messages a maildrop of the scenario's set has."""
+    """Return the table. *answers* are popload's by server; a maildrop of the set has *messages_each* messages."""
     values = {
         peer: [value for answer in given if (value := scenario.value(answer)) is not None]
         for peer, given in answers.items()
@@ -68,7 +68,7 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 
 def cpu_per_session(scenario: Scenario, answer: Mapping[str, Any], messages_each: int) -> float | None:
-    """Microseconds. A fetch is counted by its messages, because few of its sessions end within a run."""
+    """Return microseconds. A fetch is counted by its messages, because few of its sessions end within a run."""
     if scenario.kind in ("login", "poll"):
         sessions = float(answer["sessions"])
     elif scenario.kind == "fetch":
@@ -107,7 +107,7 @@ def _times(ratio: float | None) -> str:
 
 
 def reached(tables: Sequence[Table]) -> Iterator[tuple[Goal, float | None]]:
-    """Every goal of the scenarios, and what was measured; None where one of the two servers was not."""
+    """Return the goals of the scenarios with the measured figures; None if one of the two servers was not measured."""
     for found in tables:
         rows = {row.peer: row for row in found.rows}
         for against in found.scenario.goals:
@@ -120,7 +120,7 @@ def _reached(against: Against, row: Row | None, ours: Row | None) -> float | Non
     if against.peer == OURS:
         return ours.value
     ratio = row.cpu_ratio if against.by_cpu else row.ratio
-    # The table has how many times better we are; the floor's goal is how many times worse.
+    # The table tells how many times better geventpop3 is; the goal against the baseline is how many times worse.
     return 1 / ratio if ratio and against.goal.at_most else ratio
 
 

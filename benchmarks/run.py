@@ -1,7 +1,7 @@
-"""One command that measures geventpop3 beside Dovecot, the gevent floor and the ideal server, and prints the ratios.
+"""Measure geventpop3 beside Dovecot, a minimal gevent program and the ideal server, and print the ratios.
 
-The scenarios are interleaved: in each round every server has its turn at each of them, so that a noisy moment of the
-machine falls on all alike. Traffic goes to 127.0.0.1 only, and every run is bounded.
+The scenarios are interleaved: in each round every server runs each of them, so that a disturbance of the
+machine affects all servers alike. Traffic goes to 127.0.0.1 only, and every run is bounded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ import geventpop3
 QUICK_OWNERS = {"small": 200, "medium": 16, "large": 4, "huge": 1}
 QUICK_PEERS = (OURS, RIVAL, FLOOR)
 FULL_OWNERS = {name: mail_set.owners for name, mail_set in mail.SETS.items()}
-IDLE_OWNERS = 1000  # each client that stays has its own maildrop
+IDLE_OWNERS = 1000  # each idle client has its own maildrop
 MESSAGES_EACH = {"small": 10, "medium": 200, "large": 20, "huge": 100_000}
 
 
@@ -55,24 +55,34 @@ BEGAN = time.monotonic()
 
 
 def seconds() -> float:
-    """Since the command began."""
+    """Return the seconds since the command began."""
     return time.monotonic() - BEGAN
 
 
 def say(text: str) -> None:
-    """A line for who waits."""
+    """Print a line of progress."""
     print(f"{seconds():6.1f}  {text}", file=sys.stderr, flush=True)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="shorter, with less mail, in under 2 minutes")
-    parser.add_argument("--rounds", type=int, help="rounds, of which the medians are shown (3; quick: 2)")
+    parser.add_argument("--rounds", type=int, help="rounds; their medians are shown (3; quick: 2)")
     parser.add_argument("--seconds", type=float, help="length of one run (3; quick: 0.8)")
     parser.add_argument("--data", type=Path, default=Path("build/bench"), help="mail and results (%(default)s)")
-    parser.add_argument("--peers", type=_names([peer.name for peer in PEERS]), help="only these, with commas between")
-    parser.add_argument("--scenarios", type=_names([scenario.name for scenario in SCENARIOS]), help="only these")
-    parser.add_argument("--probes", type=_names(list(probes.PROBES)), help="only these; none of them: --no-probes")
+    parser.add_argument(
+        "--peers", type=_names([peer.name for peer in PEERS]), help="only these peers, separated by commas"
+    )
+    parser.add_argument(
+        "--scenarios",
+        type=_names([scenario.name for scenario in SCENARIOS]),
+        help="only these scenarios, separated by commas",
+    )
+    parser.add_argument(
+        "--probes",
+        type=_names(list(probes.PROBES)),
+        help="only these probes, separated by commas; --no-probes for none",
+    )
     parser.add_argument("--no-probes", action="store_true", help="the scenarios alone")
     parser.add_argument("--no-scenarios", action="store_true", help="the probes alone")
     parser.add_argument("--plot", type=Path, help="draw the ratios into this SVG file; needs matplotlib")
@@ -83,7 +93,7 @@ def _names(known: Sequence[str]) -> Any:
     def names(text: str) -> list[str]:
         wanted = text.split(",")
         if wrong := [name for name in wanted if name not in known]:
-            raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not one of {', '.join(known)}")
         return wanted
 
     return names
@@ -106,13 +116,13 @@ def plan(given: argparse.Namespace) -> Plan:
 
 
 def prepare(data: Path, scratch: Path, owners: Mapping[str, int]) -> Place:
-    """Compile, make the mail that is missing and write the password file."""
+    """Compile the programs, make missing mail and write the password file."""
     load.compile_programs(data)
     user = mail_user()
     everybody = mail.build(data / "mail", owners, user, say)
     passwords = scratch / "passwords"
     passwords.write_text("".join(f"{owner}:{{PLAIN}}{mail.PASSWORD}\n" for owner in everybody))
-    # The yardsticks would read 100,000 files before their greeting.
+    # floor.py and ideal.c would read 100,000 files before their greeting.
     letters = "".join(mail.SETS[name].letter for name in owners if name != "huge")
     return Place(data / "mail", letters, passwords, scratch, data, user)
 
@@ -128,7 +138,7 @@ def start(chosen: Sequence[Peer], place: Place, cores: set[int] | None, stack: E
 
 
 def measure(wanted: Plan, up: Sequence[Running], generator: load.LoadGenerator) -> tuple[Answers, list[str]]:
-    """Every answer, and a line for each run in which something was wrong."""
+    """Run the scenarios; return every result, and a line for each run with an error."""
     answers: Answers = {scenario.name: {peer.name: [] for peer in up} for scenario in wanted.scenarios}
     faults = []
     for mail_set in wanted.owners:
@@ -158,7 +168,7 @@ def fault(what: str, answer: load.Answer) -> list[str]:
 
 
 def probe(given: argparse.Namespace, rounds: int, setting: probes.Setting) -> dict[str, list[float]]:
-    """What the probes found, a figure for each round, by the names of the goals and of what the remarks tell."""
+    """Run the probes; return a figure for each round, by the names of goals and of figures in remarks."""
     figures: dict[str, list[float]] = {goal.name: [] for goal in goals.PROBED}
     chosen = given.probes or list(probes.PROBES)
     once = probes.ONCE_IF_QUICK if given.quick else probes.ONCE
@@ -173,7 +183,7 @@ def probe(given: argparse.Namespace, rounds: int, setting: probes.Setting) -> di
 
 
 def interpreter() -> str:
-    """Which Python runs all this, and whether it says of itself that it was built to be quick."""
+    """Return the version of Python, and whether it was built with optimizations."""
     optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
     said = "configured" if optimised else "not configured"
     return f"{platform.python_version()} at {sys.base_prefix}, {said} with --enable-optimizations"
@@ -195,13 +205,15 @@ def machine() -> dict[str, str]:
 
 @contextmanager
 def alone(data: Path) -> Iterator[None]:
-    """Nobody else measures in the folder meanwhile: they would meet in the maildrops. Raises LoadFailed."""
+    """Lock the folder: two benchmarks would use the same maildrops. Raises LoadFailed if another one runs."""
     data.mkdir(parents=True, exist_ok=True)
     with (data / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise load.LoadFailed(f"another benchmark is at work in {data}: wait for it, or give --data") from None
+            raise load.LoadFailed(
+                f"another benchmark runs in {data}: wait for it, or give another folder with --data"
+            ) from None
         yield
 
 
@@ -221,7 +233,7 @@ def benchmark(given: argparse.Namespace) -> int:
         scratch.chmod(0o755)  # Dovecot's processes are not root
         place = prepare(data, scratch, wanted.owners)
         generator = load.LoadGenerator(data, load_cores, wanted.owners)
-        with ExitStack() as peers:  # they have left when the probes begin
+        with ExitStack() as peers:  # these have ended when the probes begin
             up = start(chosen if wanted.scenarios else [], place, server_cores, peers)
             answers, faults = measure(wanted, up, generator)
         figures = probe(given, wanted.rounds, probes.Setting(place, server_cores, load_cores, given.quick))
@@ -234,7 +246,7 @@ def benchmark(given: argparse.Namespace) -> int:
     reached = [*report.reached(tables), *((goal, goals.middle(figures, goal)) for goal in goals.PROBED)]
     print("goals", *goals.lines(reached, goals.remarks(figures)), "", sep="\n")
     if given.plot:
-        import plot  # matplotlib is an extra of its own
+        import plot  # matplotlib is a separate extra
 
         plot.ratios(tables, given.plot)
         print(f"plot: {given.plot}")
@@ -267,7 +279,7 @@ def main() -> int:
         say("the benchmarks need a C compiler for their load generator: apt-get install gcc libc6-dev")
         return 2
     descriptors.take()  # for the servers too: they inherit it
-    # A polite end is an end like Ctrl-C: the servers are ended on the way out.
+    # SIGTERM is handled like Ctrl-C: the servers are stopped before the exit.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with alone(given.data):
@@ -276,7 +288,7 @@ def main() -> int:
         say(str(error))
         return 1
     except KeyboardInterrupt:
-        say("interrupted; the servers are ended")
+        say("interrupted; the servers were stopped")
         return 130
 
 

@@ -1,4 +1,4 @@
-"""What is measured: each scenario is one row of a table, with the figure that is compared and the goal it has."""
+"""The scenarios: each is one table, with the figure that is compared and its goal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from peers import FLOOR, OURS, RIVAL
 
 
 class Against(NamedTuple):
-    """What shall be reached: a ratio to *peer*, or, where that is ourselves, the figure."""
+    """A goal: a ratio to *peer*, or the figure itself if *peer* is geventpop3."""
 
     peer: str
-    by_cpu: bool  # CPU time for a session, which a disturbed machine falsifies less, instead of the figure
+    by_cpu: bool  # compares CPU time for a session, which other load on the machine changes less, instead of the figure
     goal: Goal
 
 
@@ -39,20 +39,20 @@ class Scenario(NamedTuple):
     options: tuple[str, ...] = ()
     goals: tuple[Against, ...] = ()
     peers: frozenset[str] | None = None  # None: all; the others would take minutes
-    once: bool = False  # measures memory: goes first, before the others leave the server room to reuse
+    once: bool = False  # measures memory: runs first, before other scenarios leave free memory to reuse
     quick: bool = True  # part of the quick run
 
     def value(self, answer: Mapping[str, Any]) -> float | None:
-        """The figure out of popload's *answer*; None where the run was too short to have one."""
+        """Return the figure in popload's *answer*; None if the run was too short."""
         found: Any = answer
         for step in self.figure.split("."):
-            if step not in found or found.get("n") == 0:  # a histogram of nothing has zeros for figures
+            if step not in found or found.get("n") == 0:  # an empty histogram has zeros for figures
                 return None
             found = found[step]
         return float(found) * self.scale
 
     def ratio(self, ours: float, theirs: float) -> float | None:
-        """Above 1: ours is so many times better."""
+        """Return how many times better geventpop3 is; above 1 is better."""
         better, worse = (ours, theirs) if self.higher_is_better else (theirs, ours)
         return better / worse if min(better, worse) > 0 else None
 

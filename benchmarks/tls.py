@@ -1,6 +1,6 @@
-"""CPU time that a server takes to send a MB over TLS: ours by RETR, and openssl's own ``s_server -WWW`` by GET.
+"""The CPU time for a MB over TLS: of geventpop3 for RETR, and of openssl's ``s_server -WWW`` for GET.
 
-About as many octets, the same certificate, protocol version and cipher; the client is the same too, and waits for
+The number of octets, certificate, protocol version and cipher are about the same; so is the client, which waits for
 nothing else.
 """
 
@@ -22,11 +22,11 @@ LARGE = "l00000"
 MESSAGES = 20
 BUFFER = 1 << 18
 READY_WITHIN = 10.0  # seconds
-PATIENCE = 60.0  # seconds that one read may take
+PATIENCE = 60.0  # maximum seconds of one read
 
 
 def make_certificate(folder: Path) -> Path:
-    """Key and certificate for localhost, in one file of PEM."""
+    """Make a key and certificate for localhost in one PEM file."""
     path = folder / "bench.pem"
     if not path.exists():
         key, certificate = folder / "bench.key", folder / "bench.crt"
@@ -59,7 +59,7 @@ def connect(port: int, tls: ssl.SSLContext, session: ssl.SSLSession | None = Non
 
 
 def read_to(sock: ssl.SSLSocket, last: bytes) -> int:
-    """Octets that were read, up to *last* at their end; with no *last* to the end of all."""
+    """Read to *last*, or to the end without *last*; return the number of octets."""
     buffer, kept, octets = bytearray(BUFFER), b"", 0
     view = memoryview(buffer)
     while not last or not kept.endswith(last):
@@ -82,10 +82,10 @@ def login(sock: ssl.SSLSocket, password: str) -> None:
 
 
 def retrieve(port: int, pid: int, certificate: Path, password: str) -> float:
-    """Seconds of CPU for a MB of RETR, over one session."""
+    """Return the seconds of CPU time for a MB of RETR, over one session."""
     with connect(port, context(certificate)) as sock:
         login(sock, password)
-        _fetch(sock, 2)  # what was read once is in the page cache, and what was imported is there
+        _fetch(sock, 2)  # now the file is in the page cache, and all modules are imported
         before = cpu(pid)
         octets = _fetch(sock, MESSAGES)
         return (cpu(pid) - before) / (octets / 1e6)
@@ -100,7 +100,7 @@ def _fetch(sock: ssl.SSLSocket, messages: int) -> int:
 
 
 def resumed(port: int, certificate: Path, tries: int = 5) -> float:
-    """Share of *tries* handshakes that went on where an earlier one had ended."""
+    """Return the share of resumed handshakes in *tries*."""
     tls = context(certificate)
     went_on, session = 0, None
     for number in range(tries + 1):
@@ -115,7 +115,7 @@ def resumed(port: int, certificate: Path, tries: int = 5) -> float:
 
 @contextmanager
 def s_server(place: Place, certificate: Path) -> Iterator[tuple[int, int]]:
-    """openssl's server for the files of a folder, here one of as many octets as the messages have: port and process."""
+    """Run openssl's server for a file of as many octets as the messages; yield port and process."""
     served = place.scratch / "bulk"
     with served.open("wb") as bulk:
         for path in sorted((place.maildirs / LARGE / "cur").iterdir())[:MESSAGES]:
@@ -153,7 +153,7 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def download(port: int, pid: int, certificate: Path) -> float:
-    """Seconds of CPU for a MB of a file, over one connection."""
+    """Return the seconds of CPU time for a MB of a file, over one connection."""
     tls = context(certificate)
     _get(port, tls)
     before = cpu(pid)
@@ -166,5 +166,5 @@ def _get(port: int, tls: ssl.SSLContext) -> int:
         sock.sendall(b"GET /bulk HTTP/1.0\r\n\r\n")
         try:
             return read_to(sock, b"")
-        except ssl.SSLEOFError:  # it ends the connection without saying so in TLS
+        except ssl.SSLEOFError:  # it ends the connection without close_notify
             raise ConnectionError("openssl s_server cut the file off") from None

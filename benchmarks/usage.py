@@ -1,4 +1,4 @@
-"""What a server's processes have used, as the system tells it: CPU time and memory."""
+"""The CPU time and memory of a server's processes, from the system's accounting."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SCHEDULED = 2  # clock_getcpuclockid(3): of a process, in nanoseconds
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU time, user and system, of all the threads that a process has or had; raises OSError."""
+    """Return the seconds of CPU time, user and system, of all past and present threads of a process. Raises OSError."""
     return time.clock_gettime(~pid << 3 | SCHEDULED)
 
 
 def cpu_of_children(pid: int) -> dict[int, float]:
-    """Seconds of CPU time of each process that *pid* forked, and of those they forked; by process."""
+    """Return the seconds of CPU time of each descendant of *pid*, by process id."""
     tick = os.sysconf("SC_CLK_TCK")
     found = {}
     for child, _ in descendants(pid):
@@ -27,8 +27,8 @@ def cpu_of_children(pid: int) -> dict[int, float]:
 
 
 def memory(pid: int) -> int:
-    """Octets of memory that are the process's own, and its part of what it shares (PSS); raises OSError."""
+    """Return the octets of the process's own memory and its part of shared memory (PSS). Raises OSError."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
-    raise OSError("this kernel does not tell the memory of a process")
+    raise OSError("this kernel does not report the memory of a process (PSS)")

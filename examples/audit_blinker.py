@@ -1,4 +1,4 @@
-"""An audit trail of plain blinker subscribers, on a server that knows nothing of them.
+"""An audit trail by plain blinker receivers, which are connected to a server's events without its help.
 
 python examples/audit_blinker.py          # and then, in another terminal:
 curl -u alice:sesame pop3://127.0.0.1:1110/1
@@ -20,25 +20,25 @@ def logged_in(pop3d, event):
 
 
 def refused(pop3d, event):
-    name, mechanism = event.args  # the name is what the client sent: %r lets no line end of it into the log
+    name, mechanism = event.args  # %r escapes line ends in the name, which the client sent
     log.warning("client %d: %r was refused by %s from %s", event.client.id, name, mechanism, event.client.peer[0])
 
 
 def commanded(pop3d, event):
-    command = event.args[0]
+    command = event.command_summary
     answer = {True: "+OK", False: "-ERR", None: "silence"}[command.positive]
     log.info("client %d: %r %s", event.client.id, f"{command.verb} {command.argument}".strip(), answer)
 
 
 def ended(pop3d, event):
-    session = event.args[0]
+    session = event.session_summary
     log.info("client %d: %d read, %d removed, %s", event.client.id, session.retrieved, session.removed, session.reason)
 
 
 def watch(pop3d):
-    """Connect to the events of *pop3d*; without ``sender`` it would be those of every server in this process.
+    """Connect to the events of *pop3d*; without ``sender`` the events of every server in this process would arrive.
 
-    blinker keeps a weak reference, so connect what stays: functions of a module, not lambdas.
+    blinker keeps weak references: connect functions of a module, not lambdas, which would be deleted.
     """
     events.authenticated.connect(logged_in, sender=pop3d)
     events.authentication_failed.connect(refused, sender=pop3d)

@@ -1,4 +1,4 @@
-"""A Flask application whose users read their notifications in a mail client: web and POP3 in one process.
+"""A Flask application that also serves its users' notifications to mail clients: web and POP3 in one process.
 
     pip install flask
     python examples/flask_inbox.py            # and then, in another terminal:
@@ -6,11 +6,11 @@
     curl -u alice:sesame http://127.0.0.1:8080/notifications --json '{"subject": "Build", "text": "It passed."}'
     curl -u alice:sesame pop3://127.0.0.1:1110/2     # message 1 is the welcome
 
-What a mail client removes is gone from the web page. Other ports: ``flask_inbox.py WEB_PORT POP3_PORT``. With
-``flask run`` or gunicorn the server is started in another way: see docs/embedding.md.
+What a mail client removes disappears from the web page. Other ports: ``flask_inbox.py WEB_PORT POP3_PORT``. With
+``flask run`` or gunicorn the server is started differently: see docs/embedding.md.
 """
 
-# ruff: noqa: E402  what uses sockets is imported after the patch
+# ruff: noqa: E402  modules that use sockets are imported after the patch
 from gevent import monkey
 
 monkey.patch_all()
@@ -52,22 +52,22 @@ class Notification(NamedTuple):
 
 
 class Users(Authenticator):
-    """They log in with the same password on the web and by POP3."""
+    """The users; each has one password for the web and for POP3."""
 
     def __init__(self, passwords: dict[str, str]) -> None:
         self._hashes = {name: generate_password_hash(password) for name, password in passwords.items()}
         self._nobody = generate_password_hash("")
 
     def authenticate(self, name: str, password: str) -> str | None:
-        # An unknown name costs a hash too, so that the time does not tell who exists.
+        # An unknown name costs a hash too: the response time must not reveal which names exist.
         stored = self._hashes.get(name, self._nobody)
-        # Octets that are not UTF-8 arrive as surrogates, which cannot be hashed and are in nobody's password.
+        # Octets that are not UTF-8 arrive as surrogates; they cannot be hashed, and no password contains them.
         matches = check_password_hash(stored, password.encode("utf-8", "backslashreplace").decode())
         return name if matches and name in self._hashes else None
 
 
 class Notifications(Store):
-    """Everybody's notifications: what the web page shows is what is in the maildrop."""
+    """The notifications of all users, for the web page and for the maildrops."""
 
     def __init__(self) -> None:
         self._by_owner: dict[str, dict[str, Notification]] = {}
@@ -78,9 +78,9 @@ class Notifications(Store):
         return self._by_owner.setdefault(owner, {})
 
     def add(self, owner: str, subject: str, text: str) -> None:
-        """Raises ValueError for what cannot be in a message."""
+        """Add a notification. Raises ValueError if its text cannot be in a message."""
         now = datetime.now(UTC)
-        # A unique-id is never used again, not even after a restart, which begins to count anew.
+        # A unique-id is never reused, not even after a restart, which restarts the counter.
         unique_id = f"{now:%Y%m%d%H%M%S%f}.{next(self._serials)}"
         message = EmailMessage(policy=SMTP)
         message["From"] = "Notifications <notifications@example.org>"
@@ -104,9 +104,9 @@ class Notifications(Store):
 
 
 class NotificationDrop(Maildrop):
-    """One POP3 session with somebody's notifications."""
+    """One POP3 session's view of a user's notifications."""
 
-    blocking: frozenset[str] = frozenset()  # all is in memory: no method waits, so none needs a thread
+    blocking: frozenset[str] = frozenset()  # all data is in memory: no method blocks, so none needs a thread
 
     def __init__(self, store: Notifications, owner: str) -> None:
         self._store = store
@@ -137,11 +137,11 @@ notifications.add("alice", "Welcome", "Read this in your mail client.")
 
 
 def logged_in() -> str:
-    """The user of this request; without one the request ends here."""
+    """Return the user of this request, or end the request with status 401."""
     name: str | None = None
     given = request.authorization
     if given is not None and given.type == "basic":
-        # Hashing takes tens of milliseconds: in a thread, so that no other request and no session waits for it.
+        # Hashing takes tens of milliseconds: a thread does it, so that other requests and sessions do not wait.
         credentials = (given.username or "", given.password or "")
         name = gevent.get_hub().threadpool.apply(users.authenticate, credentials)
     if name is None:
@@ -158,7 +158,7 @@ def page() -> str:
 @app.post("/notifications")
 def notify() -> tuple[str, int]:
     name = logged_in()
-    # JSON alone: a form on somebody else's page cannot send it.
+    # JSON only: a form on another site's page cannot send it.
     match request.get_json():
         case {"subject": str(subject), "text": str(text)}:
             pass

@@ -1,4 +1,4 @@
-"""A plugin that turns away some names, at USER, APOP and AUTH: the application behind it checks no password of theirs.
+"""A plugin that refuses some names at USER, APOP and AUTH, before the application checks their passwords.
 
 python examples/plugin_bouncer.py mallory trudy          # and then, in another terminal:
 curl -u mallory:sesame pop3://127.0.0.1:1110/
@@ -13,9 +13,9 @@ from geventpop3.stores.memory import MemoryStore
 
 
 class Bouncer(Plugin):
-    """Turns away who is on the list and closes; the list may change while it runs.
+    """A plugin that refuses the names on a list and closes the session; the list may change while the server runs.
 
-    It compares names as the client sent them. The name is empty where an OAuth token alone says who it is.
+    It compares names as the client sent them. The name is empty if only an OAuth token identifies the user.
     """
 
     priority = -10  # before other plugins
@@ -24,19 +24,19 @@ class Bouncer(Plugin):
         self.names = set(names)
         self.turned_away = 0
 
-    @handles("cmd_user", "cmd_apop", "credentials")  # the last one: AUTH, whose mechanism has told the name
+    @handles("cmd_user", "cmd_apop", "credentials")  # the last one is for AUTH: the mechanism has received the name
     def look(self, pop3d, event):
-        # What comes behind a plugin sees the arguments as the plugin leaves them.
+        # Later plugins and listeners receive the arguments as this plugin leaves them.
         if "".join(event.args[:1]) not in self.names:
             return EAT_NONE
         self.turned_away += 1
         event.reply = err("not tonight", code="AUTH")
-        event.client.disconnect()  # once the reply is out
+        event.client.disconnect()  # after the reply is sent
         return EAT_ALL
 
 
 class Friends(Authenticator):
-    """Everybody who knows the word."""
+    """Accept every user who knows the password."""
 
     def authenticate(self, name, password):
         return name if ClearSecret(b"sesame").matches(password.encode("utf-8", "surrogateescape")) else None

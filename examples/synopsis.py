@@ -4,7 +4,7 @@ from geventpop3 import POP3Server, err, multiline, ok
 from geventpop3.auth import ClearSecret
 
 USERS = {"alice": ClearSecret(b"sesame")}
-NOBODY = ClearSecret(b"").decoy()  # so that an unknown name is answered like a wrong password
+NOBODY = ClearSecret(b"").decoy()  # an unknown name gets the same reply as a wrong password
 MAIL = {"alice": {"a1": b"Subject: hello\r\n\r\nHello, Alice.\r\n", "a2": b"Subject: lunch\r\n\r\n.. at noon?\r\n"}}
 COMMANDS = ("user", "pass", "stat", "list", "uidl", "retr", "dele", "noop", "rset", "quit")
 pop3d = POP3Server(port=1110, hostname="pop.example.org")
@@ -14,7 +14,7 @@ pop3d.on("connection", "disconnected")(lambda pop3d, event: print(event.name, *e
 @pop3d.on(*(f"cmd_{command}" for command in COMMANDS))
 def answer(pop3d, event):
     data = event.client.data
-    mail = data.get("mail", {})  # what is not marked as deleted: message-number to (unique-id, message)
+    mail = data.get("mail", {})  # messages that are not marked as deleted: message-number to (unique-id, message)
     match event.name, event.args:
         case "cmd_user", [name]:
             data["name"] = name
@@ -52,7 +52,7 @@ def answer(pop3d, event):
             for n in data.get("all", {}).keys() - mail.keys():
                 MAIL[event.client.owner].pop(data["all"][n][0], None)
             return ok("goodbye")
-    return err("no such message, or not what this command takes")
+    return err("no such message, or an invalid argument")
 
 
 if __name__ == "__main__":

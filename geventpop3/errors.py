@@ -32,41 +32,41 @@ class Refusal(PopError):
     *detail* is for the log alone (a path, an errno text) and is never sent.
     """
 
-    default_text = "refused"
+    default_text: str = "refused"
     default_code: str | None = None
 
     def __init__(self, text: str | None = None, code: str | None = None, *, detail: str | None = None) -> None:
-        self.text = self.default_text if text is None else text
-        self.code = self.default_code if code is None else code
-        self.detail = detail
+        self.text: str = self.default_text if text is None else text
+        self.code: str | None = self.default_code if code is None else code
+        self.detail: str | None = detail
         super().__init__(self.text)
 
 
 class AuthenticationFailed(Refusal):
     """Wrong credentials; the text is the same for an unknown user (RFC 3206 section 6: ``[AUTH]``)."""
 
-    default_text = "authentication failed"
-    default_code = "AUTH"
+    default_text: str = "authentication failed"
+    default_code: str | None = "AUTH"
 
 
 class MaildropLocked(Refusal):
     """Exclusive-access lock held by another session (RFC 1939 section 4, RFC 2449 section 8.1.2)."""
 
-    default_text = "the maildrop is in use by another session"
-    default_code = "IN-USE"
+    default_text: str = "the maildrop is in use by another session"
+    default_code: str | None = "IN-USE"
 
 
 class NoSuchMessage(Refusal):
     """A message-number out of range, or of a message that is marked as deleted (RFC 1939 section 5)."""
 
-    default_text = "no such message"
+    default_text: str = "no such message"
 
 
 class StoreUnavailable(Refusal):
     """Store or back end that cannot answer now (RFC 3206 section 4: ``[SYS/TEMP]``)."""
 
-    default_text = "the maildrop is not available now, try again later"
-    default_code = "SYS/TEMP"
+    default_text: str = "the maildrop is not available now, try again later"
+    default_code: str | None = "SYS/TEMP"
 
 
 class RemovalIncomplete(StoreUnavailable):
@@ -81,8 +81,8 @@ class RemovalIncomplete(StoreUnavailable):
 class StoreBroken(Refusal):
     """Store that needs repair (RFC 3206 section 4: ``[SYS/PERM]``)."""
 
-    default_text = "the maildrop is damaged, ask your postmaster"
-    default_code = "SYS/PERM"
+    default_text: str = "the maildrop is damaged, ask your postmaster"
+    default_code: str | None = "SYS/PERM"
 
 
 class StoreMistake(PopError):

@@ -28,6 +28,7 @@ def plain_host(host: str) -> str:
 
 
 @lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Return whether *host* is this machine: a loopback address or ``localhost`` (RFC 6761 section 6.3).
 

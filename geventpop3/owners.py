@@ -38,14 +38,14 @@ def canonical_name(name: str, case: UsernameCase) -> str:
 def canonical_owner(owner: str, case: UsernameCase) -> str:
     """Return the canonical form of *owner*. Raises StoreBroken if no maildrop can have this name."""
     if not isinstance(owner, str):
-        raise HandedOverError(f"an authenticator returned a {type(owner).__name__}; expected an owner, or None")
+        raise HandedOverError(f"an authenticator returned a {type(owner).__name__}: return the owner as a str, or None")
     if not owner:
-        raise _no_maildrop(owner, "empty")
+        raise _invalid_owner(owner, "empty")
     if owner.isascii():
         if not owner.isprintable():
-            raise _no_maildrop(owner, "control characters")
+            raise _invalid_owner(owner, "control characters")
     elif any(unicodedata.category(character) in _UNUSABLE for character in owner):
-        raise _no_maildrop(owner, "control characters, or octets that are not UTF-8")
+        raise _invalid_owner(owner, "control characters, or octets that are not UTF-8")
     return canonical_name(owner, case)
 
 
@@ -62,5 +62,5 @@ def _canonical(name: str, case: UsernameCase) -> str:
     return unicodedata.normalize("NFC", local + at + lowered)
 
 
-def _no_maildrop(owner: str, reason: str) -> StoreBroken:
+def _invalid_owner(owner: str, reason: str) -> StoreBroken:
     return StoreBroken("no maildrop can have this name", detail=f"owner {owner[:_SHOWN]!r}: {reason}")

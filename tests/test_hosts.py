@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geventpop3.hosts import Networks, address_key, is_loopback, parse_ip
+from geventpop3.hosts import Networks, address_key, is_loopback, parse_ip, plain_host
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,21 @@ def test_a_network_of_ipv6_is_none_of_ipv4() -> None:
     assert address in Networks(["::/0"])
     assert address not in Networks(["::ffff:0:0/96"])
     assert address not in Networks(["0.0.0.0/0"])
+
+
+@pytest.mark.parametrize(
+    ("host", "plain"),
+    [
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:1", "::ffff:1"),
+    ],
+)
+def test_a_peer_of_ipv4_is_shown_in_that_form(host: str, plain: str) -> None:
+    assert plain_host(host) == plain
+
+
+def test_what_is_no_network_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"192\.0\.2\.0/33"):
+        Networks(["192.0.2.0/33"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
+import sizes
 
 PACKAGE = Path(__file__).parent.parent / "geventpop3"
 ROOT = "__init__"  # geventpop3/__init__.py: the public names, on top of what they are taken from
@@ -36,13 +37,25 @@ LAYERS = {
 # The imports within a package that are still part of a circle: each module, and those of its circle that it imports.
 # None is added; one that is gone is taken out.
 CIRCLES: dict[str, set[str]] = {}
+# Classes that are still too long, with their lines, rounded up. None is added or grows; one that is gone is taken out.
+TOO_LONG: dict[str, int] = {}
+# Public names that several modules define with one meaning.
+ONE_MEANING = {
+    "Watch": "pipeline/ has the interface, server/ implements it",
+    "add_parser": "each subcommand of cli/ is a module with these two functions",
+    "command": "each subcommand of cli/ is a module with these two functions",
+    "serve": "both are public: testing/ serves an application in a thread, workers/ in processes",
+}
+# Public names that still have several meanings, each of which is to keep one. None is added.
+SEVERAL_MEANINGS: set[str] = set()
 # Lower, and yet out of sight: the pipeline knows Reply, not POP3, and nothing of maildrops.
 UNSEEN = {"pipeline": {"protocol", "auth", "stores"}}
 CORE = {name for name, layer in LAYERS.items() if layer <= 3}
 # Sockets are the server's. The test kit is a client: it plays dialogues over a plain socket from the test's own thread.
+# Its double makes certificates of its own, and contexts that trust them.
 SOCKETS = {"socket", "ssl", "gevent.socket", "gevent.server", "gevent.ssl", "gevent.baseserver"}
 # What is assembled may trust an authority of its own: a context, and no connection.
-SOCKETS_OF = {"server": SOCKETS, "testing": {"socket"}, "cli": {"ssl"}}
+SOCKETS_OF = {"server": SOCKETS, "testing": {"socket", "ssl"}, "cli": {"ssl"}}
 LOOPS = {"gevent", "select", "selectors", "asyncio"}
 # The control of a test double is HTTP, served by the standard library beside the hub that serves POP3.
 HTTP = {"http.server", "socketserver"}
@@ -230,6 +243,29 @@ def test_a_planted_breach_is_found(path: str, source: str) -> None:
 )
 def test_an_import_from_below_is_allowed(path: str, source: str) -> None:
     assert breaches(PurePosixPath(path), source) == []
+
+
+def test_no_class_is_too_long() -> None:
+    found = sizes.large_classes(sizes.sources())
+    assert {name: lines for name, lines in found.items() if lines > TOO_LONG.get(name, 0)} == {}
+    assert TOO_LONG.keys() == found.keys(), "an entry that is not needed any more"
+
+
+def test_no_public_name_has_two_meanings() -> None:
+    found = sizes.shared_names(sizes.sources())
+    assert {name: paths for name, paths in found.items() if name not in {*ONE_MEANING, *SEVERAL_MEANINGS}} == {}
+    assert {*ONE_MEANING, *SEVERAL_MEANINGS} == found.keys(), "an entry that is not needed any more"
+
+
+def test_a_planted_long_class_and_a_planted_second_meaning_are_found() -> None:
+    body = "    x = 1\n" * sizes.LARGE
+    planted = {
+        "a.py": f"class Long:\n{body}\nclass Short:\n{body.removesuffix('    x = 1' + chr(10))}",
+        "b.py": "try:\n    def twice(): ...\nexcept ImportError:\n    pass\ndef _twice(): ...\nclass Once: ...\n",
+        "c/d.py": "if True:\n    def twice(): ...\ndef _twice(): ...\n",
+    }
+    assert sizes.large_classes(planted) == {"a.py:Long": sizes.LARGE + 1}
+    assert sizes.shared_names(planted) == {"twice": {"b.py", "c/d.py"}}
 
 
 def test_the_package_itself_is_names_only() -> None:

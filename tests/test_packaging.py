@@ -79,6 +79,15 @@ def test_the_licence_comes_along(built: Built) -> None:
     assert built.metadata.metadata["License"] == (ROOT / "LICENSE").read_text("utf-8").split()[0] == "MIT"
 
 
+def test_the_description_is_readme_without_what_an_index_cannot_show(built: Built) -> None:
+    described = built.metadata.metadata.get_payload()
+    assert re.findall(r"!\[|\]\((?!https://|#)", described) == []
+    assert "[docs/testing.md](docs/testing.md)" in (ROOT / "README.md").read_text("utf-8")
+    assert "docs/testing.md" in described
+    assert described.startswith("# geventpop3\n")
+    assert "```python\n" in described
+
+
 def test_tests_are_not_packaged(built: Built) -> None:
     assert [path.name for path in built.library.iterdir()] == ["geventpop3"]
 

@@ -1,6 +1,6 @@
-"""What README and the pages in docs/ show works as it stands there, and what they name exists.
+"""Code in README and the pages in docs/ works as it stands there, and the names in them exist.
 
-docs/testing.md is the business of tests/testing/test_testing_docs.py, but for its links and names.
+tests/testing/test_testing_docs.py checks the dialogues of docs/testing.md, tests/test_documents.py language and links.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
+from xml.etree import ElementTree
 
 import pytest
+import required
 
 from geventpop3 import POP3Server, ok
 from geventpop3.auth.passwd import set_password
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.pipeline.events import CATALOGUE, SessionSummary
 from geventpop3.plugins import AccessLog
 from geventpop3.server.limits import Limits
@@ -40,7 +42,9 @@ from geventpop3.testing import play, play_over_socket, serve
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+APPLICATIONS = ROOT / "docs" / "applications.md"
+INSTALL = ROOT / "docs" / "install.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 SECONDS = 120
 
 
@@ -70,6 +74,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (tmp_path / "mail" / user / part).mkdir(parents=True)
         (tmp_path / "mail" / user / "new" / "1.hello").write_bytes(b"Subject: hello\n\nHello.\n")
         set_password(tmp_path / "users", user, "{PLAIN}sesame")
+    (tmp_path / "note.py").write_text(block("python", "The kettle"), "utf-8")  # as README says
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "note", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -77,7 +84,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 CODE = [
     pytest.param(code, id=f"{page.stem}-{number}")
     for page in PAGES
-    if page.name != "testing.md"
+    if page.name not in ("testing.md", "CONTRIBUTING.md")
     for number, code in enumerate(blocks(page, "python"), 1)
 ]
 
@@ -87,11 +94,54 @@ def test_a_block_of_python_can_be_imported(code: str, site: Path) -> None:
     assert len(run(code)) > 2
 
 
-# README's examples do what README says
+# Examples do what their page says
+
+
+def doors() -> dict[str, list[str]]:
+    """The lines of README's sections that are not empty, by heading, without the first and the last section."""
+    sections = re.split(r"^## (.+)$", README.read_text("utf-8"), flags=re.MULTILINE)
+    found = dict(zip(sections[1::2], sections[2::2], strict=True))
+    return {heading: [line for line in text.splitlines() if line] for heading, text in list(found.items())[1:-1]}
+
+
+def test_readme_has_four_doors_of_fifteen_lines() -> None:
+    assert len(doors()) == 4
+    assert {heading: len(lines) for heading, lines in doors().items() if len(lines) > 15} == {}
+
+
+def test_the_picture_of_readme_is_drawn_for_light_and_dark_pages() -> None:
+    (picture,) = re.findall(r"!\[.+\]\((.+\.svg)\)", README.read_text("utf-8"))
+    drawn = ElementTree.parse(ROOT / picture).getroot()
+    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "prefers-color-scheme: dark" in "".join(drawn.itertext())
+
+
+def test_the_application_of_readme_serves_its_message_and_keeps_it() -> None:
+    with serve(run(block("python", "The kettle"))["pop3d"]) as address:
+        play_over_socket(
+            address,
+            """
+            S: +OK ...
+            C: USER alice
+            S: +OK ...
+            C: PASS sesame
+            S: +OK 1 message (35 octets)
+            C: DELE 1
+            S: -ERR this maildrop is read-only
+            C: QUIT
+            S: +OK ...
+            S: <closed>
+            """,
+        )
+
+
+def test_the_test_of_readme_passes(site: Path) -> None:
+    (site / "test_shown.py").write_text(block("python", "def test_my_client"), "utf-8")
+    assert "1 passed" in pytest_in(site)
 
 
 def test_the_framework_is_a_whole_server_that_asks_for_a_password() -> None:
-    with serve(run(block("python", "NOTE = "))["pop3d"]) as address:
+    with serve(run(block("python", "NOTE = ", APPLICATIONS))["pop3d"]) as address:
         box = poplib.POP3(*address, timeout=SECONDS)
         box.user("anybody")
         box.pass_("sesame")
@@ -117,12 +167,12 @@ def test_the_framework_is_a_whole_server_that_asks_for_a_password() -> None:
 
 
 def test_the_framework_fits_on_a_screen() -> None:
-    lines = [line for line in block("python", "NOTE = ").splitlines() if line]
+    lines = [line for line in block("python", "NOTE = ", APPLICATIONS).splitlines() if line]
     assert len(lines) <= 25
 
 
 def test_a_listener_overrides_a_command_of_the_service(site: Path) -> None:
-    with serve(run(block("python", "def keep"))["pop3d"]) as address:
+    with serve(run(block("python", "def keep", APPLICATIONS))["pop3d"]) as address:
         for name, reply in (("archive", "-ERR this maildrop is read-only"), ("alice", "+OK ...")):
             play_over_socket(
                 address,
@@ -145,7 +195,7 @@ def test_a_listener_overrides_a_command_of_the_service(site: Path) -> None:
 def test_the_plugin_turns_away_whom_it_should() -> None:
     pop3d = POP3Server()
     pop3d.on("cmd_user")(lambda pop3d, event: ok("send PASS"))
-    run(block("python", "class Curfew"))["install"](pop3d)
+    run(block("python", "class Curfew", APPLICATIONS))["install"](pop3d)
     pop3d.plugin_get("curfew").closed.add("mallory")
     try:
         play(pop3d, "S: +OK ...\nC: USER alice\nS: +OK send PASS")
@@ -160,7 +210,7 @@ def plain(name: str) -> str:
 
 @pytest.mark.parametrize("name", ["mallory", "alice"])
 def test_plugins_that_turn_away_a_name_do_so_at_auth_too(name: str) -> None:
-    curfew = run(block("python", "class Curfew"))["Curfew"]()
+    curfew = run(block("python", "class Curfew", APPLICATIONS))["Curfew"]()
     curfew.closed.add("mallory")
     closed = run(block("python", "class Closed", ROOT / "docs" / "plugins.md"))["Closed"]()
     for plugin, refusal in ((curfew, "come back tomorrow\nS: <closed>"), (closed, "this account is closed")):
@@ -177,7 +227,7 @@ def test_plugins_that_turn_away_a_name_do_so_at_auth_too(name: str) -> None:
 
 
 def test_the_subscriber_is_told_of_a_session(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = run(block("python", "def watch"))
+    shown = run(block("python", "def watch", APPLICATIONS))
     pop3d = POP3Server()
     shown["watch"](pop3d)
     try:
@@ -187,11 +237,18 @@ def test_the_subscriber_is_told_of_a_session(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "None 0 0\n"
 
 
+def pytest_in(folder: Path) -> str:
+    """Run the tests in *folder* and return what pytest prints."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "--rootdir", str(folder)]
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 def test_the_tests_pass(tmp_path: Path) -> None:
-    (tmp_path / "test_shown.py").write_text(block("python", "def test_my_client"), "utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "--rootdir", str(tmp_path)]
-    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=SECONDS)
-    assert "2 passed" in done.stdout, done.stdout
+    shown = block("python", "def test_my_client_empties", ROOT / "docs" / "testing.md")
+    (tmp_path / "test_shown.py").write_text(shown, "utf-8")
+    assert "2 passed" in pytest_in(tmp_path)
 
 
 # The command line
@@ -213,7 +270,7 @@ def options() -> dict[str, set[str]]:
     """The options of each command."""
     return {
         command: set(re.findall(r"--[a-z][a-z-]+", help_of(command).partition("examples:")[0]))
-        for command in ("serve", "check", "passwd", "demo", "double")
+        for command in ("serve", "check", "passwd", "demo", "double", "record", "replay")
     }
 
 
@@ -279,8 +336,52 @@ def test_the_quick_start_of_the_server_works(tmp_path: Path) -> None:
         box.quit()
 
 
+def curl(line: str, port: int) -> str:
+    """Return what a *line* of a page, a command of curl, prints at another *port*; a password is added."""
+    required.program("curl")
+    line = re.sub(r":1\d+/", f":{port}/", re.sub(r"-u (\w+) ", r"-u \1:sesame ", line))
+    return subprocess.run(
+        shlex.split(line, comments=True), capture_output=True, text=True, check=True, timeout=SECONDS
+    ).stdout
+
+
+def curl_lines(page: Path, heading: str) -> list[str]:
+    """The commands of curl in the section of *page* under *heading*."""
+    section = re.split(rf"^## {heading}$", page.read_text("utf-8"), flags=re.MULTILINE)[1].partition("\n## ")[0]
+    return re.findall(r"(?:^|`)(curl [^`\n]+)", section, re.MULTILINE)
+
+
+HELLO = "Subject: hello\n\nHello, Alice.\n"
+
+
+@pytest.mark.client
+def test_the_lines_for_curl_print_what_the_pages_say(tmp_path: Path) -> None:
+    (reads,) = curl_lines(README, "Write an application")
+    with serve(run(block("python", "The kettle"))["pop3d"]) as address:
+        assert curl(reads, address.port).endswith("The kettle is on.\n")
+    (reads,) = curl_lines(APPLICATIONS, "Every command by hand")
+    with serve(run(block("python", "NOTE = ", APPLICATIONS))["pop3d"]) as address:
+        assert curl(reads.replace(":sesame", ""), address.port).endswith("The kettle is on.\n")
+    (first,) = curl_lines(README, "Run a mail server")
+    lists, second = curl_lines(INSTALL, "A first server")
+    with followed(block("sh", "geventpop3 passwd"), tmp_path) as (port,):
+        assert curl(lists, port) == "1 33\n"
+        assert curl(first, port) == curl(second, port) == HELLO
+
+
+@pytest.mark.client
+def test_the_lines_for_curl_and_tls_work(site: Path) -> None:
+    from_the_start, after_stls = curl_lines(INSTALL, "TLS")
+    with followed(block("sh", "openssl req", INSTALL), site) as ports:
+        trusting = ssl.create_default_context(cafile=site / "pop.pem")
+        clear, secure = sorted(ports, key=lambda port: speaks_tls(port, trusting))
+        assert curl(from_the_start, secure) == curl(after_stls, clear) == "1 26\n"
+
+
+@pytest.mark.client
 def test_the_lines_for_tls_work(site: Path) -> None:
-    with followed(block("sh", "openssl req"), site) as ports:
+    required.program("openssl")
+    with followed(block("sh", "openssl req", INSTALL), site) as ports:
         trusting = ssl.create_default_context(cafile=site / "pop.pem")
         clear, secure = sorted(ports, key=lambda port: speaks_tls(port, trusting))
         after_stls = poplib.POP3("localhost", clear, timeout=SECONDS)
@@ -306,7 +407,7 @@ def test_who_is_not_in_the_password_file_is_looked_for_in_the_database(site: Pat
     with closing(sqlite3.connect(site / "customers.db")) as database, database:
         database.execute("CREATE TABLE customers (name, secret, owner)")
         database.execute("INSERT INTO customers VALUES ('al', '{PLAIN}other', 'alice')")
-    pop3d = run(block("python", "Chain(["))["pop3d"]
+    pop3d = run(block("python", "Chain([", APPLICATIONS))["pop3d"]
     try:
         for name, password in (("alice", "sesame"), ("al", "other")):
             play(
@@ -336,10 +437,11 @@ def test_what_the_configuration_file_names_is_made_before() -> None:
         assert f" {settings['maildir'].format(user='alice')}/{part}" in made
 
 
-def test_the_examples_share_a_port_and_who_follows_them_is_told_so_after_the_first() -> None:
-    text = README.read_text("utf-8")
-    first, second, *_ = (found.start() for found in re.finditer("--listen 127.0.0.1:1110|port=1110", text))
-    assert first < text.index("All examples on this page listen at port 1110") < second
+def test_a_page_whose_examples_share_a_port_says_so_before_the_first() -> None:
+    for page in (README, APPLICATIONS):
+        text = page.read_text("utf-8")
+        first, *_, last = (found.start() for found in re.finditer("--listen 127.0.0.1:1110|port=1110", text))
+        assert text.index("All examples on this page listen at port 1110") < first < last
 
 
 def test_the_configuration_file_is_one() -> None:
@@ -352,17 +454,11 @@ def test_the_configuration_file_is_one() -> None:
 def test_the_configuration_file_is_understood(tmp_path: Path) -> None:
     shown = block("toml", "max-sessions", ROOT / "docs/operating.md")
     (tmp_path / "shown.toml").write_text(shown, "utf-8")
-    settings = load({}, {}, str(tmp_path / "shown.toml"))
+    settings = load_settings({}, {}, str(tmp_path / "shown.toml"))
     assert settings.max_sessions == 2000
 
 
 # Names
-
-
-def test_every_link_leads_somewhere() -> None:
-    for page in PAGES:
-        for link in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
-            assert link.startswith("https://") or (page.parent / link.partition("#")[0]).exists(), f"{page}: {link}"
 
 
 def test_every_file_that_is_named_exists() -> None:

@@ -189,7 +189,9 @@ class FunctionAuthenticator(Authenticator):
         if isinstance(answer, str) and answer:
             return answer
         what = "an empty string" if answer == "" else f"a {type(answer).__name__}"
-        raise HandedOverError(f"an authenticator's function returned {what}; expected an owner, True, False or None")
+        raise HandedOverError(
+            f"an authenticator's function returned {what}: return the owner as a str, True, False or None"
+        )
 
     def answers_at_once(self) -> bool:
         return self.at_once

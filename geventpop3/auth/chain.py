@@ -32,10 +32,10 @@ from geventpop3.errors import ConfigError, StoreUnavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 
-COVER_SECONDS = 1.0
+IMITATION_SECONDS = 1.0
 """Seconds for a look-up that only makes all names take the same time; a slower back end is passed over."""
 
-COVER_PAUSE_SECONDS = 60.0
+IMITATION_PAUSE_SECONDS = 60.0
 """Seconds from that look-up's start to the next. Meanwhile answers for unknown names show that the back end is down."""
 
 
@@ -48,7 +48,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         self._slow: dict[int, float] = {}
         """Start times of look-ups made for their time alone that have not succeeded, by the back end's ``id``."""
         if not self.members:
-            raise ConfigError("a chain needs a back end")
+            raise ConfigError("a chain needs at least one back end")
 
     def authenticate(self, name: str, password: str) -> str | None:
         without_a_say = []
@@ -119,7 +119,7 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
             known, secret = self._secret_of(member, name)
             if known or secret is not None:
                 for other in members:
-                    self._cover(other, name)
+                    self._imitate_look_up(other, name)
                 return secret
         return None
 
@@ -127,12 +127,12 @@ class Chain(SecretAuthenticator, TokenAuthenticator):
         known = self._ask(member, member.knows, name)
         return known, self._ask(member, member.secret, name) if isinstance(member, SecretAuthenticator) else None
 
-    def _cover(self, member: Authenticator, name: str) -> None:
+    def _imitate_look_up(self, member: Authenticator, name: str) -> None:
         """Ask *member* only for the time that it takes, unless it did not answer lately: that would delay the login."""
         begin, now = self._slow.get(id(member)), monotonic()
-        if begin is not None and COVER_SECONDS <= now - begin < COVER_PAUSE_SECONDS:
+        if begin is not None and IMITATION_SECONDS <= now - begin < IMITATION_PAUSE_SECONDS:
             return
-        if begin is None or now - begin >= COVER_PAUSE_SECONDS:
+        if begin is None or now - begin >= IMITATION_PAUSE_SECONDS:
             self._slow[id(member)] = now
         try:
             self._secret_of(member, name)

@@ -51,21 +51,21 @@ class Directory(Protocol):
     def bind(self, dn: str, password: bytes) -> bool:
         """Return whether a simple bind succeeds (RFC 4511 section 4.2)."""
 
-    def search(self, base: str, matching: str, attribute: str | None) -> list[Entry]:
+    def search(self, base: str, matching: str, attribute: str | None) -> list[LdapEntry]:
         """Return at most two of the entries below *base* that the filter *matching* selects (RFC 4511 section 4.5)."""
 
     def read(self, dn: str, attribute: str) -> list[bytes]:
         """Return the values of an attribute of one entry; none if it is not there or may not be read."""
 
 
-class Entry(NamedTuple):
+class LdapEntry(NamedTuple):
     """An entry that was found, with the values of the requested attribute."""
 
     dn: str
     values: list[bytes]
 
 
-class Unreachable(Exception):
+class DirectoryFailed(Exception):
     """The error of a server that cannot tell; its text is for the log."""
 
 
@@ -96,7 +96,7 @@ class UserDn:
     username_case: UsernameCase = "domain"
 
     def __post_init__(self) -> None:
-        _expect_name(self.template, "the template of DNs")
+        _check_placeholder(self.template, "the template of DNs")
 
     def knows(self, _directory: Directory, _name: str) -> bool | None:
         return None
@@ -131,10 +131,10 @@ class UserSearch:
     username_case: UsernameCase = "domain"
 
     def __post_init__(self) -> None:
-        _expect_name(self.filter, "the filter")
+        _check_placeholder(self.filter, "the filter")
         _check_filter(self.filter.replace("{name}", "name"))
         if not self.bind_dn or not self.bind_password:
-            raise ConfigError("LDAP: the service account that searches needs a DN and a password")
+            raise ConfigError("LDAP: the service account needs a DN and a password")
 
     def knows(self, directory: Directory, name: str) -> bool | None:
         return bool(self._entries(directory, name))
@@ -151,15 +151,15 @@ class UserSearch:
         directory.bind(f"cn={secrets.token_hex(16)},{self.base}", password)
         return None
 
-    def _entries(self, directory: Directory, name: str) -> list[Entry]:
+    def _entries(self, directory: Directory, name: str) -> list[LdapEntry]:
         if not directory.bind(self.bind_dn, self.bind_password.encode("utf-8")):
-            raise Unreachable(f"the service account {self.bind_dn} is refused")
+            raise DirectoryFailed(f"the bind of the service account {self.bind_dn} was refused")
         entries = directory.search(self.base, self.filter.replace("{name}", escape_filter(name)), self.owner_attribute)
         if len(entries) > 1:
-            log.error("LDAP: more than one entry for %a; nobody can log in so", name)
+            log.error("LDAP: login of %a refused: the search finds more than one entry", name)
         return entries
 
-    def _owner(self, entry: Entry, name: str) -> str | None:
+    def _owner(self, entry: LdapEntry, name: str) -> str | None:
         if self.owner_attribute is None:
             return name
         return _owner(entry.values, self.owner_attribute, name, self.username_case)
@@ -191,7 +191,7 @@ class LdapAuthenticator(Authenticator):
         self._seconds = seconds
         self._servers = tuple(_server(url) for url in ([urls] if isinstance(urls, str) else urls))
         if not self._servers:
-            raise ConfigError("LDAP: no server")
+            raise ConfigError("LDAP: give the URL of at least one server")
         self._starts_tls = not allow_plaintext
         secured = ("ldap", "ldaps") if self._starts_tls else ("ldaps",)
         if context is None and any(server.scheme in secured for server in self._servers):
@@ -218,12 +218,12 @@ class LdapAuthenticator(Authenticator):
         for server in self._servers:
             session = None
             try:
-                session = Session(server, self._context, self._seconds, self._starts_tls)
+                session = LdapSession(server, self._context, self._seconds, self._starts_tls)
                 if self._users.log_in(session, name, password) is not None:
-                    raise Unreachable("it lets in a name that nobody has, with any password")
+                    raise DirectoryFailed("it accepts a random name with a random password")
                 if session.result == INVALID_DN_SYNTAX:
-                    raise Unreachable("it says that the DN of the bind is malformed: is the template right?")
-            except Unreachable as error:
+                    raise DirectoryFailed("it reports a malformed bind DN: check the template")
+            except DirectoryFailed as error:
                 troubles.append(f"{server.url}: {error}")
             finally:
                 if session is not None:
@@ -231,30 +231,30 @@ class LdapAuthenticator(Authenticator):
         if len(troubles) == len(self._servers):
             raise ConfigError(f"LDAP: {'; '.join(troubles)}")
         for trouble in troubles:
-            log.warning("LDAP: %s; another server answers", trouble)
+            log.warning("LDAP: %s; another server is used", trouble)
 
     def close(self) -> None:
         """Close the calling thread's connection; its next login opens another."""
-        session: Session | None = getattr(self._local, "session", None)
+        session: LdapSession | None = getattr(self._local, "session", None)
         self._local.session = None
         if session is not None:
             session.close()
 
     def _ask(self, question: Callable[[Directory], T]) -> T:
         """Return the answer of the first server that has one; a stale kept connection is opened again first."""
-        session: Session | None = getattr(self._local, "session", None)
+        session: LdapSession | None = getattr(self._local, "session", None)
         if session is not None and session.is_ours() and time.monotonic() - session.used < IDLE_SECONDS:
             try:
                 return question(session)
-            except Unreachable as error:
-                log.info("LDAP: the connection is opened anew: %s", error)
+            except DirectoryFailed as error:
+                log.info("LDAP: the connection was lost and is opened again: %s", error)
         troubles = []
         for server in self._servers:
             self.close()
             try:
-                session = self._local.session = Session(server, self._context, self._seconds, self._starts_tls)
+                session = self._local.session = LdapSession(server, self._context, self._seconds, self._starts_tls)
                 answer = question(session)
-            except Unreachable as error:
+            except DirectoryFailed as error:
                 troubles.append(f"{server.url}: {error}")
                 continue
             if troubles:
@@ -273,7 +273,7 @@ class _Server(NamedTuple):
     port: int | None
 
 
-class Session:
+class LdapSession:
     """A connection of ldap3's; all errors of its operations become Unreachable."""
 
     _connection: Any = None
@@ -310,7 +310,7 @@ class Session:
             self._do(self._connection.open, read_server_info=False)
             if starts_tls and server.scheme == "ldap":
                 self._do(self._connection.start_tls, read_server_info=False)
-        except Unreachable:
+        except DirectoryFailed:
             self.close()
             raise
 
@@ -322,30 +322,30 @@ class Session:
     def bind(self, dn: str, password: bytes) -> bool:
         try:
             self._do(self._connection.rebind, dn, password, read_server_info=False)
-        except Unreachable as error:
+        except DirectoryFailed as error:
             # The error is logged, and its text may hold the password, which ldap3 had.
-            raise Unreachable(str(error).replace(password.decode("utf-8"), "****")) from None
+            raise DirectoryFailed(str(error).replace(password.decode("utf-8"), "****")) from None
         finally:
             self._connection.password = self._connection.request = None
         result = self._connection.result
         if result["result"] in REFUSALS:
-            log.debug("LDAP: a bind is refused: %s", result["description"])
+            log.debug("LDAP: bind refused: %s", result["description"])
         elif result["result"] != SUCCESS:
-            raise Unreachable(_said("a bind", result))
+            raise DirectoryFailed(_result_text("a bind", result))
         return bool(result["result"] == SUCCESS)
 
-    def search(self, base: str, matching: str, attribute: str | None) -> list[Entry]:
+    def search(self, base: str, matching: str, attribute: str | None) -> list[LdapEntry]:
         entries = self._entries(base, matching, self._ldap3.SUBTREE, attribute)
         result = self._connection.result
         if result["result"] != SUCCESS and not (result["result"] == SIZE_LIMIT_EXCEEDED and len(entries) == 2):
-            raise Unreachable(_said(f"the search below {base}", result))
+            raise DirectoryFailed(_result_text(f"the search below {base}", result))
         return entries
 
     def read(self, dn: str, attribute: str) -> list[bytes]:
         entries = self._entries(dn, "(objectClass=*)", self._ldap3.BASE, attribute)
         result = self._connection.result
         if result["result"] not in (SUCCESS, NO_SUCH_OBJECT):
-            raise Unreachable(_said("the reading of an entry", result))
+            raise DirectoryFailed(_result_text("the search of one entry", result))
         return [value for entry in entries for value in entry.values]
 
     def is_ours(self) -> bool:
@@ -361,12 +361,12 @@ class Session:
         # Its thread has ended. ldap3's connection refers to itself, so its socket would stay open for a while.
         self.close()
 
-    def _entries(self, base: str, matching: str, scope: str, attribute: str | None) -> list[Entry]:
+    def _entries(self, base: str, matching: str, scope: str, attribute: str | None) -> list[LdapEntry]:
         attributes = None if attribute is None else [attribute]
         dereference = self._ldap3.DEREF_NEVER
         self._do(self._connection.search, base, matching, scope, dereference, attributes, size_limit=2)
         return [
-            Entry(answer["dn"], [] if attribute is None else answer["raw_attributes"].get(attribute) or [])
+            LdapEntry(answer["dn"], [] if attribute is None else answer["raw_attributes"].get(attribute) or [])
             for answer in self._connection.response
             if answer["type"] == "searchResEntry"
         ]
@@ -377,7 +377,7 @@ class Session:
             method(*args, **options)
         except Exception as error:
             # Not only ldap3's own errors: malformed octets can make its decoder raise anything.
-            raise Unreachable(f"{type(error).__name__}: {error}") from error
+            raise DirectoryFailed(f"{type(error).__name__}: {error}") from error
 
 
 def escape_dn(value: str) -> str:
@@ -401,9 +401,9 @@ def escape_filter(value: str) -> str:
     )
 
 
-def _expect_name(template: str, what: str) -> None:
+def _check_placeholder(template: str, what: str) -> None:
     if "{name}" not in template:
-        raise ConfigError(f"LDAP: {what} has no {{name}}, where the user's name goes")
+        raise ConfigError(f"LDAP: {what} must contain the placeholder {{name}} for the user name")
 
 
 def _check_filter(matching: str) -> None:
@@ -411,7 +411,7 @@ def _check_filter(matching: str) -> None:
     try:
         from_search.parse_filter(matching, None, False, False, None, False)
     except _ldap3().core.exceptions.LDAPExceptionError as error:
-        raise ConfigError(f"LDAP: {matching} is no filter: {error}") from None
+        raise ConfigError(f"LDAP: {matching} is not a search filter: {error}") from None
 
 
 def _server(url: str) -> _Server:
@@ -419,7 +419,7 @@ def _server(url: str) -> _Server:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"LDAP: {url} is no URL") from None
+        raise ConfigError(f"LDAP: {url} is not a URL") from None
     has_more = parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc
     if parts.scheme not in ("ldap", "ldaps", "ldapi") or not parts.netloc or has_more:
         raise ConfigError(f"LDAP: {url} is not ldaps://host, ldap://host or ldapi://%2Fpath, with :port where needed")
@@ -446,12 +446,16 @@ def _owner(values: list[bytes], attribute: str, name: str, case: UsernameCase) -
         return same[0]
     if len(texts) == 1 and is_name(texts[0]):
         return texts[0]
-    log.error("LDAP: the entry of %a shows no usable %s, or several; nobody can log in so", name, attribute)
+    log.error(
+        "LDAP: login of %a refused: the attribute %s of its entry is missing, unusable or has several values",
+        name,
+        attribute,
+    )
     return None
 
 
-def _said(what: str, result: Any) -> str:
-    return f"{what} has the result {result['result']}, {result['description']}"
+def _result_text(what: str, result: Any) -> str:
+    return f"{what} returned the result {result['result']}, {result['description']}"
 
 
 def _ldap3() -> Any:

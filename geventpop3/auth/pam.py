@@ -35,7 +35,7 @@ REFUSALS = frozenset({6, 7, 10, 11, 12, 13, 16, 17, CONVERSATION_ERROR, 27})
 NEW_AUTHTOK_REQD, ACCT_EXPIRED, CRED_EXPIRED, CRED_ERR, CONV_ERR (a module's prompt that no POP3 client can answer) and
 AUTHTOK_EXPIRED. All others mean that PAM cannot tell."""
 
-QUIET_AND_NO_EMPTY_PASSWORDS = 0x8000 | 0x0001
+AUTHENTICATE_FLAGS = 0x8000 | 0x0001
 """PAM_SILENT and PAM_DISALLOW_NULL_AUTHTOK."""
 
 USER_ITEM = 2
@@ -67,7 +67,7 @@ class PamAuthenticator(Authenticator):
         _library()
         folders = FOLDERS if folder is None else (os.fspath(folder),)
         if not any(os.path.isfile(os.path.join(each, service)) for each in folders):
-            raise ConfigError(f"PAM: there is no {os.path.join(folders[0], service)}")
+            raise ConfigError(f"PAM: the service has no file {os.path.join(folders[0], service)}")
         self._service = os.fsencode(service)
         self._folder = None if folder is None else os.fsencode(folder)
         self._refusal_seconds = refusal_seconds
@@ -91,22 +91,24 @@ class PamAuthenticator(Authenticator):
         except StoreUnavailable as error:
             raise ConfigError(f"{error.detail}") from None
         if owner is not None:
-            raise ConfigError(f"PAM: the service {os.fsdecode(self._service)} lets in a name that nobody has")
+            raise ConfigError(
+                f"PAM: the service {os.fsdecode(self._service)} accepts a random name with a random password"
+            )
 
     def _log_in(self, name: bytes, password: bytes) -> str | None:
         library = _library()
         handle = ctypes.c_void_p()
         # PAM calls these until pam_end, so they must live as long.
-        conversation = _Conversation(_Converse(_answering(password)), None)
+        conversation = _Conversation(_Converse(_conversation_function(password)), None)
         delay = _Delay(_no_delay)
         code = library.pam_start_confdir(
             self._service, name, ctypes.byref(conversation), self._folder, ctypes.byref(handle)
         )
         if code != SUCCESS:
-            raise unavailable(f"PAM: it cannot start: result {code}")
+            raise unavailable(f"PAM: pam_start failed with result {code}")
         try:
             library.pam_set_item(handle, FAIL_DELAY_ITEM, delay)
-            flags = QUIET_AND_NO_EMPTY_PASSWORDS
+            flags = AUTHENTICATE_FLAGS
             code = library.pam_authenticate(handle, flags) or library.pam_acct_mgmt(handle, flags)
             if code == SUCCESS:
                 return _user(library, handle)
@@ -146,7 +148,7 @@ def _no_delay(_code: int, _microseconds: int, _data: object) -> None:
     """Do nothing; PAM calls this instead of sleeping."""
 
 
-def _answering(password: bytes) -> Callable[[int, Any, Any, object], int]:
+def _conversation_function(password: bytes) -> Callable[[int, Any, Any, object], int]:
     """Return a PAM conversation function: it answers hidden prompts with the password, and messages with nothing."""
 
     def converse(count: int, messages: Any, responses: Any, _data: object) -> int:
@@ -171,7 +173,7 @@ def _user(library: ctypes.CDLL, handle: ctypes.c_void_p) -> str | None:
     user = ctypes.cast(item, ctypes.c_char_p).value if code == SUCCESS else None
     name = (user or b"").decode("utf-8", "replace")
     if not is_name(name):
-        raise unavailable("PAM: it shows no usable name of the user")
+        raise unavailable("PAM: it returned no usable user name")
     return name
 
 

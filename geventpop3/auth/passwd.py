@@ -43,18 +43,18 @@ log = logging.getLogger("geventpop3.auth")
 RACY_SECONDS = 2
 """Seconds after a change in which the file may change again within one tick of its time stamp."""
 
-COMPLAINTS = 20
+MAX_LOGGED_ERRORS = 20
 """Maximum number of bad lines of one file that are logged each time it is read."""
 
-COSTS = 4
+MAX_COSTS = 4
 """Number of different costs above which a warning is logged, because each failed login pays them all."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-QUICK = (ClearSecret, DigestSecret)
+QUICK_SECRETS = (ClearSecret, DigestSecret)
 """Secrets that are checked in microseconds."""
 
-RESTRICTING = frozenset(
+RESTRICTING_FIELDS = frozenset(
     {
         "allow_nets",
         "allow_real_nets",
@@ -172,10 +172,10 @@ class PasswordFile(SecretAuthenticator):
         table = self._table
         try:
             if table.is_settled and table.stamp == _stamp(os.stat(self.path)):
-                self._mended()
+                self._log_recovery()
                 return table
         except OSError as error:
-            self._complain(error)
+            self._log_failure(error)
             return table
         try:
             self._turn.pop()
@@ -183,23 +183,23 @@ class PasswordFile(SecretAuthenticator):
             return table
         try:
             self._table = table = self._threads.wait(_read, self.path, self._table, self.username_case)
-            self._mended()
+            self._log_recovery()
         except OSError as error:
-            self._complain(error)
+            self._log_failure(error)
         finally:
             self._turn.append(None)
         return table
 
-    def _complain(self, error: OSError) -> None:
+    def _log_failure(self, error: OSError) -> None:
         trouble = error.strerror or str(error)
         if trouble != self._trouble:
             self._trouble = trouble
-            log.error("%s: %s; what was read last stays in force", self.path, trouble)
+            log.error("%s: %s; the content that was read last stays in force", self.path, trouble)
 
-    def _mended(self) -> None:
+    def _log_recovery(self) -> None:
         if self._trouble is not None:
             self._trouble = None
-            log.info("%s: can be read again", self.path)
+            log.info("%s: the file can be read again", self.path)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:
@@ -222,9 +222,13 @@ def _read(path: str, before: _Table | None, case: UsernameCase) -> _Table:
     for secret in users.values():
         if secret.cost not in decoys:
             decoys[secret.cost] = secret.decoy()
-    slow = [decoy for decoy in decoys.values() if not isinstance(decoy, QUICK)]
-    if len(slow) > COSTS:
-        log.warning("%s: %d different password costs, and a failed login pays them all", path, len(slow))
+    slow = [decoy for decoy in decoys.values() if not isinstance(decoy, QUICK_SECRETS)]
+    if len(slow) > MAX_COSTS:
+        log.warning(
+            "%s: the passwords have %d different hash costs; each failed login computes all of them, so use fewer",
+            path,
+            len(slow),
+        )
     # The first reading is logged at DEBUG only, because the server may still fail to start; an empty file is a warning.
     level = logging.WARNING if not octets.strip() else logging.DEBUG if before is None else logging.INFO
     log.log(level, "password file %s: %d user%s", path, len(users), "" if len(users) == 1 else "s")
@@ -263,17 +267,17 @@ def _parse(path: str, octets: bytes, case: UsernameCase) -> dict[str, PasswordSe
         if name in users:
             line_before, spelling_before = first[name]
             if spelling == spelling_before:
-                text = f"the user of line {line_before} again; the first line counts"
+                text = f"this user is in line {line_before} already; the first line is used"
                 complaints.append((logging.WARNING, number, text))
             else:
-                text = f"the user of line {line_before} in another spelling (username-case is {case})"
-                complaints.append((logging.ERROR, number, f"{text}; the first line counts, rename or remove one"))
+                text = f"this user is in line {line_before} in another spelling (username-case is {case})"
+                complaints.append((logging.ERROR, number, f"{text}; the first line is used, rename or remove one"))
             continue
         users[name], first[name] = secret, (number, spelling)
-    for level, number, text in complaints[:COMPLAINTS]:
+    for level, number, text in complaints[:MAX_LOGGED_ERRORS]:
         log.log(level, "%s line %d: %s", path, number, text)
-    if len(complaints) > COMPLAINTS:
-        log.error("%s: %d more lines like these", path, len(complaints) - COMPLAINTS)
+    if len(complaints) > MAX_LOGGED_ERRORS:
+        log.error("%s: %d more lines with errors", path, len(complaints) - MAX_LOGGED_ERRORS)
     return users
 
 
@@ -288,24 +292,24 @@ def _parse_line(line: bytes) -> tuple[str, PasswordSecret]:
     except UnicodeDecodeError:
         raise ConfigError("not UTF-8") from None
     if len(fields) < 2:
-        raise ConfigError("no colon after the user's name")
+        raise ConfigError("no colon after the user name")
     check_name(fields[0])
     secret = parse_secret(fields[1])
     extra = fields[7].split() if len(fields) == 8 else []
     for field in extra:
-        if (key := field.partition("=")[0]) in RESTRICTING:
-            raise ConfigError(f"the extra field {key} restricts this login, which is not supported")
+        if (key := field.partition("=")[0]) in RESTRICTING_FIELDS:
+            raise ConfigError(f"the extra field {key} restricts this login, and such restrictions are not supported")
     return fields[0], secret
 
 
 def check_name(name: str) -> None:
     """Raise ConfigError if *name* cannot be a user's name in a password file."""
     if not name:
-        raise ConfigError("the user's name is empty")
+        raise ConfigError("the user name is empty")
     if ":" in name or name.startswith("#"):
-        raise ConfigError("a user's name holds no colon and does not begin with #")
+        raise ConfigError("a user name must not contain a colon or begin with #")
     if not name.isprintable() or name != name.strip():
-        raise ConfigError("a user's name holds no control characters and no blanks at its ends")
+        raise ConfigError("a user name must not contain control characters, or begin or end with a blank")
 
 
 def set_password(path: str | os.PathLike[str], name: str, field: str) -> bool:
@@ -327,9 +331,7 @@ def set_password(path: str | os.PathLike[str], name: str, field: str) -> bool:
                 rest = line[: len(line) - len(end)].split(b":", 2)[2:]
                 return [*lines[:i], b":".join([key, value, *rest]) + end, *lines[i + 1 :]]
         if (number := _line_of_spelling(lines, name)) is not None:
-            raise ConfigError(
-                f"{os.fspath(path)}: the name of line {number} is {name!r} in another spelling: give that one"
-            )
+            raise ConfigError(f"{os.fspath(path)}: line {number} has this user in another spelling: give {name!r}")
         is_new = True
         if lines and not lines[-1].endswith(b"\n"):
             lines = [*lines[:-1], lines[-1] + b"\n"]

@@ -39,11 +39,11 @@ def saslprep(text: str, *, stored: bool = False) -> str:
     if any(is_of_table(c) for is_of_table in _PROHIBITED for c in characters):
         raise ValueError("a prohibited character")
     if stored and any(map(stringprep.in_table_a1, characters)):
-        raise ValueError("a character that is not of Unicode 3.2")
+        raise ValueError("a character that is not in Unicode 3.2")
     if any(map(stringprep.in_table_d1, characters)):
         # RFC 3454 section 6: "If a string contains any RandALCat character, the string MUST NOT contain any LCat
         # character." Both ends must be RandALCat characters.
         ends = stringprep.in_table_d1(prepared[0]) and stringprep.in_table_d1(prepared[-1])
         if not ends or any(map(stringprep.in_table_d2, characters)):
-            raise ValueError("text of both directions")
+            raise ValueError("a mix of left-to-right and right-to-left text")
     return prepared

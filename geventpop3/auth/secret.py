@@ -142,7 +142,9 @@ class ScramSecret(PasswordSecret):
         """
         prepared = _prepared(password)
         if prepared is None:
-            raise ConfigError("SCRAM cannot use this password: it is empty, not UTF-8, or SASLprep forbids a character")
+            raise ConfigError(
+                "SCRAM cannot use this password: it is empty, not UTF-8, or contains a character that SASLprep forbids"
+            )
         salt = os.urandom(SCRAM_SALT_OCTETS) if salt is None else salt
         return cls(hash_name, salt, iterations, *_scram_keys(hash_name, prepared, salt, iterations))
 
@@ -158,12 +160,12 @@ class ScramSecret(PasswordSecret):
         try:
             salt, stored_key, server_key = (binascii.a2b_base64(found[i], strict_mode=True) for i in (3, 4, 5))
         except ValueError:
-            raise ConfigError("not a whole SCRAM secret: bad base64") from None
+            raise ConfigError("not a SCRAM secret: bad base64") from None
         size = hashlib.new(SCRAM_HASHES[hash_name]).digest_size
         if len(stored_key) != size or len(server_key) != size:
-            raise ConfigError("not a whole SCRAM secret: its keys are not as long as the digests of its hash function")
+            raise ConfigError("not a SCRAM secret: the length of its keys is not that of its hash function")
         if iterations > SCRAM_ITERATIONS_MOST:
-            raise ConfigError("the iteration count is beyond what one login may take")
+            raise ConfigError("the iteration count is above the limit for one login")
         return cls(hash_name, salt, iterations, stored_key, server_key)
 
     @property

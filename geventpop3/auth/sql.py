@@ -33,10 +33,10 @@ from geventpop3.forks import leave_to_parent
 
 log = logging.getLogger("geventpop3.auth")
 
-COSTS = 16
+MAX_COSTS = 16
 """Maximum number of different costs that a failed login pays."""
 
-SURVEYED = 1000
+SURVEY_BATCH = 1000
 """Rows of a survey fetched at a time."""
 
 OWNER_COLUMN = 1
@@ -45,7 +45,7 @@ MARKERS = {"qmark": "?", "numeric": ":1", "named": ":name", "format": "%s", "pyf
 """Placeholder of the name in each of PEP 249's parameter styles."""
 
 
-class Connection(Protocol):
+class DatabaseConnection(Protocol):
     """The methods of a DB-API connection that are used here."""
 
     def cursor(self) -> Any:
@@ -58,7 +58,7 @@ class Connection(Protocol):
         """Release the connection."""
 
 
-class _Kept:
+class _ThreadConnection:
     """The connection of one thread. It is closed at the latest when its thread has ended: a database counts them.
 
     A forked child has a copy, which it neither uses nor closes: a driver that closes ends the session at the server.
@@ -66,8 +66,8 @@ class _Kept:
 
     __slots__ = ("_process", "connection")
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection: Connection | None = connection
+    def __init__(self, connection: DatabaseConnection) -> None:
+        self.connection: DatabaseConnection | None = connection
         self._process = os.getpid()
 
     def is_ours(self) -> bool:
@@ -112,18 +112,18 @@ class SqlAuthenticator(SecretAuthenticator):
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Callable[[], DatabaseConnection],
         query: str,
         *,
         survey: str | None = None,
         paramstyle: str | None = None,
     ) -> None:
         if paramstyle is not None and paramstyle not in MARKERS:
-            raise ConfigError(f"unknown paramstyle {paramstyle!a}, PEP 249 knows {', '.join(MARKERS)}")
+            raise ConfigError(f"unknown paramstyle {paramstyle!a}: give one of PEP 249, {', '.join(MARKERS)}")
         self._connect = connect
         self._pieces = _split(query)
         if len(self._pieces) == 1:
-            raise ConfigError("the query has no :name, where the user's name goes")
+            raise ConfigError("the query must contain the placeholder :name for the user name")
         self._paramstyle = paramstyle
         self._local = threading.local()
         self._threads: Threads = CALLING_THREAD
@@ -136,9 +136,9 @@ class SqlAuthenticator(SecretAuthenticator):
 
     def authenticate(self, name: str, password: str) -> str | None:
         user = self._threads.wait(self._find, name)
-        return self._threads.compute(self._owner_if_right, user, password)
+        return self._threads.compute(self._owner_if_password_matches, user, password)
 
-    def _owner_if_right(self, user: _User | None, password: str) -> str | None:
+    def _owner_if_password_matches(self, user: _User | None, password: str) -> str | None:
         paid = None if user is None else user.secret.cost
         for octets in spellings(password):
             if user is not None and user.secret.matches(octets) and octets:
@@ -167,17 +167,15 @@ class SqlAuthenticator(SecretAuthenticator):
         except ConfigError:
             raise
         except Exception as error:
-            raise ConfigError(f"the query fails: {_text(error)}") from error
+            raise ConfigError(f"the query failed: {_text(error)}") from error
         finally:
             self.close()
         if columns is not None and columns > OWNER_COLUMN + 1:
             raise ConfigError(
-                f"the query finds {columns} columns: the secret is the first, the owner may be the second"
+                f"the query returns {columns} columns: select the secret, and optionally the owner as the second column"
             )
         if rows and rows[0][0] is not None:
-            raise ConfigError(
-                "the query finds a row for a name that nobody has: is :name compared with the name's column?"
-            )
+            raise ConfigError("the query returns a row for a random name: compare :name with the column of names")
 
     def answers_at_once(self) -> bool:
         return self._threads is not CALLING_THREAD
@@ -199,7 +197,7 @@ class SqlAuthenticator(SecretAuthenticator):
 
     def close(self) -> None:
         """Close the calling thread's connection; its next login opens another."""
-        kept: _Kept | None = getattr(self._local, "kept", None)
+        kept: _ThreadConnection | None = getattr(self._local, "kept", None)
         self._local.kept = None
         if kept is not None:
             kept.close()
@@ -210,51 +208,54 @@ class SqlAuthenticator(SecretAuthenticator):
             return None
         try:
             if len(rows) > 1:
-                raise ConfigError("the query finds more than one row")
+                raise ConfigError("the query returns more than one row")
             user = _user(name, rows[0])
         except ConfigError as error:
-            log.error("user %a: %s; nobody can log in so", name, error)
+            log.error("login of user %a refused: %s", name, error)
             return None
-        self._learn(user.secret)
+        self._add_decoy(user.secret)
         return user
 
-    def _learn(self, secret: PasswordSecret) -> None:
-        if secret.cost in self._decoys or len(self._decoys) >= COSTS:
+    def _add_decoy(self, secret: PasswordSecret) -> None:
+        if secret.cost in self._decoys or len(self._decoys) >= MAX_COSTS:
             return
         # A new table, because other threads may be reading the old one.
         self._decoys = {**self._decoys, secret.cost: secret.decoy()}
-        if len(self._decoys) == COSTS:
-            log.warning("%d different password costs; a failed login does not pay more of them", COSTS)
+        if len(self._decoys) == MAX_COSTS:
+            log.warning(
+                "the passwords have %d different hash costs; failed logins do not imitate more of them, so use fewer",
+                MAX_COSTS,
+            )
 
     def _read_survey(self, survey: str) -> None:
         try:
             with closing(self._opened().cursor()) as cursor:
                 cursor.execute(survey)
-                while rows := cursor.fetchmany(SURVEYED):
+                while rows := cursor.fetchmany(SURVEY_BATCH):
                     for row in rows:
                         if row[0] is not None:
-                            self._learn_kind(row[0])
+                            self._add_decoy_of_field(row[0])
         except Exception as error:
-            raise ConfigError(f"the survey of the secrets failed: {_text(error)}") from error
+            raise ConfigError(f"the query of all secrets failed: {_text(error)}") from error
         finally:
             self.close()
 
-    def _learn_kind(self, field: object) -> None:
+    def _add_decoy_of_field(self, field: object) -> None:
         try:
-            self._learn(parse_secret(_string(field)))
+            self._add_decoy(parse_secret(_string(field)))
         except ConfigError as error:
-            log.error("a secret of the survey: %s; nobody can log in so", error)
+            log.error("a secret cannot be used, its user cannot log in: %s", error)
 
     def _ask(self, name: str) -> Sequence[Sequence[Any]]:
         """Return at most two rows. A kept connection may have gone stale: then another is tried."""
         if not is_name(name):
             return ()
-        kept: _Kept | None = getattr(self._local, "kept", None)
+        kept: _ThreadConnection | None = getattr(self._local, "kept", None)
         if kept is not None and kept.connection is not None and kept.is_ours():
             try:
                 return self._look_up(kept.connection, name)
             except Exception as error:  # noqa: BLE001  # PEP 249: each module has an Error of its own
-                log.info("the connection to the database is opened anew: %s", _text(error))
+                log.info("the connection to the database was lost and is opened again: %s", _text(error))
                 self.close()
         try:
             return self._look_up(self._opened(), name)
@@ -264,15 +265,15 @@ class SqlAuthenticator(SecretAuthenticator):
             self.close()
             raise unavailable(_text(error)) from error
 
-    def _opened(self) -> Connection:
+    def _opened(self) -> DatabaseConnection:
         connection = self._connect()
-        self._local.kept = _Kept(connection)
+        self._local.kept = _ThreadConnection(connection)
         return connection
 
-    def _look_up(self, connection: Connection, name: str) -> Sequence[Sequence[Any]]:
+    def _look_up(self, connection: DatabaseConnection, name: str) -> Sequence[Sequence[Any]]:
         return self._execute(connection, name)[0]
 
-    def _execute(self, connection: Connection, name: str) -> tuple[Sequence[Sequence[Any]], int | None]:
+    def _execute(self, connection: DatabaseConnection, name: str) -> tuple[Sequence[Sequence[Any]], int | None]:
         """Return at most two rows, and the number of their columns if the driver tells it."""
         style = self._paramstyle or _paramstyle_of(connection)
         count = len(self._pieces) - 1
@@ -308,7 +309,7 @@ def _split(query: str) -> list[str]:
     return pieces
 
 
-def _paramstyle_of(connection: Connection) -> str:
+def _paramstyle_of(connection: DatabaseConnection) -> str:
     """Return the style of the connection's module; its class may be in a submodule or derived from another driver's."""
     for kind in type(connection).__mro__:
         name = kind.__module__
@@ -317,7 +318,7 @@ def _paramstyle_of(connection: Connection) -> str:
             if style in MARKERS:
                 return str(style)
             name = name.rpartition(".")[0]
-    raise ConfigError(f"a {type(connection).__name__} does not show its module's paramstyle: give it")
+    raise ConfigError(f"a {type(connection).__name__} does not tell the paramstyle of its module: give paramstyle")
 
 
 def _user(name: str, row: Sequence[Any]) -> _User:
@@ -338,7 +339,7 @@ def _string(value: object) -> str:
             return bytes(value).decode("utf-8")
         except UnicodeDecodeError:
             raise ConfigError("a column is not UTF-8") from None
-    raise ConfigError("a column is no text")
+    raise ConfigError("a column is not text")
 
 
 def _text(error: Exception) -> str:

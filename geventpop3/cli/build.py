@@ -14,15 +14,15 @@ from typing import Any, TypeAlias
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.cli.build_authenticators import make_authenticator
-from geventpop3.cli.hints import binding, reading
+from geventpop3.cli.hints import bind_errors, file_errors
 from geventpop3.cli.settings import NAMES, Settings
 from geventpop3.cli.tables import Key, read_table
-from geventpop3.cli.trial import within_seconds
+from geventpop3.cli.trial import run_with_timeout
 from geventpop3.cli.values import count, count_or_off, delay, delays, duration, networks
 from geventpop3.errors import ConfigError
 from geventpop3.plugins.access_log import AccessLog
 from geventpop3.plugins.limits import LoginLimits, RedisLedger, Rules
-from geventpop3.server.acceptor import bind
+from geventpop3.server.acceptor import listening_socket
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.server import POP3Server
@@ -53,9 +53,9 @@ def make_server(
     tls = _certificates(settings)
     authenticator = authenticator or make_authenticator(settings, check=check)
     store = make_store(settings)
-    with settings.blamed("proxy"):
+    with settings.errors_of("proxy"):
         proxies = TrustedProxies(settings.proxy) if settings.proxy else None
-    with settings.blamed("limits"):
+    with settings.errors_of("limits"):
         limits = None if settings.limits is None else make_limits(settings.limits, check=check)
     service = MaildropService(
         store,
@@ -99,7 +99,7 @@ def make_store(settings: Settings) -> MaildirStore:
     That directory is never made: if it is missing, its name is misspelt or its file system is not mounted. The maildirs
     and the directories between may be made later. Only the right to search it is needed.
     """
-    with settings.blamed("maildir"):
+    with settings.errors_of("maildir"):
         store = MaildirStore(
             settings.maildir,
             threads_for=settings.store_threads_for,
@@ -107,7 +107,7 @@ def make_store(settings: Settings) -> MaildirStore:
             durable=settings.durable,
             create=settings.create_maildirs,
         )
-        with reading(store.fixed, f"mkdir -p {shlex.quote(store.fixed)}"):
+        with file_errors(store.fixed, f"mkdir -p {shlex.quote(store.fixed)}"):
             os.stat(os.path.join(store.fixed, "."))
         return store
 
@@ -117,13 +117,13 @@ def listening(settings: Settings) -> Listening:
     with contextlib.ExitStack() as opened:
         bound: dict[str, list[Any]] = {"listen": [], "tls_listen": []}
         for name, texts in (("listen", settings.listen), ("tls_listen", settings.tls_listen)):
-            with binding(settings, name):
-                bound[name] += [opened.enter_context(bind(parse_address(text))) for text in texts]
+            with bind_errors(settings, name):
+                bound[name] += [opened.enter_context(listening_socket(parse_address(text))) for text in texts]
         opened.pop_all()
         return bound["listen"], bound["tls_listen"]
 
 
-def nowhere(_settings: Settings) -> Listening:
+def no_sockets(_settings: Settings) -> Listening:
     """Return no sockets, for a server that is made only to check the settings."""
     return [], []
 
@@ -133,27 +133,29 @@ def _fake_salt_key(settings: Settings) -> bytes | None:
     path = settings.fake_salt_key_file
     if path is None:
         return None
-    with settings.blamed("fake_salt_key_file"), reading(path, f"head -c 32 /dev/urandom > {shlex.quote(path)}"):
+    with settings.errors_of("fake_salt_key_file"), file_errors(path, f"head -c 32 /dev/urandom > {shlex.quote(path)}"):
         with open(path, "rb") as file:
             octets = file.read(FAKE_SALT_KEY_OCTETS.stop)
         if len(octets) not in FAKE_SALT_KEY_OCTETS:
             bounds = f"{FAKE_SALT_KEY_OCTETS.start} to {FAKE_SALT_KEY_OCTETS.stop - 1}"
-            raise ConfigError(f"{path}: not {bounds} random octets, as 'head -c 32 /dev/urandom' makes them")
+            raise ConfigError(f"{path}: must contain {bounds} random octets, as 'head -c 32 /dev/urandom' makes them")
         return octets
 
 
 def _certificates(settings: Settings) -> Certificates | None:
     certificates, keys = settings.tls_cert, settings.tls_key
     if keys and len(keys) != len(certificates):
-        with settings.blamed("tls_key"):
-            raise ConfigError(f"there are {len(keys)} keys for {len(certificates)} certificates")
+        with settings.errors_of("tls_key"):
+            raise ConfigError(
+                f"there are {len(keys)} keys for {len(certificates)} certificates: give a key for each, or none"
+            )
     if not certificates:
         for name, value in (("tls_listen", settings.tls_listen), ("tls_client_ca", settings.tls_client_ca)):
             if value:
-                with settings.blamed(name):
-                    raise ConfigError("needs a certificate, tls-cert")
+                with settings.errors_of(name):
+                    raise ConfigError("needs a certificate: add tls-cert")
         return None
-    with settings.blamed("tls_cert"):
+    with settings.errors_of("tls_cert"):
         return Certificates(
             zip(certificates, keys or [None] * len(certificates), strict=True), client_ca=settings.tls_client_ca
         )
@@ -185,8 +187,8 @@ def make_limits(content: Mapping[str, Any], *, check: bool = False) -> LoginLimi
     redis, key = given.pop("redis", None), given.pop("key", None)
     prefix = {"prefix": given.pop("prefix")} if "prefix" in given else {}
     if redis is None and prefix:
-        raise ConfigError("prefix: is for the keys in Redis, so redis must be given")
+        raise ConfigError("prefix: has no effect without redis: add redis, or remove prefix")
     ledger = None if redis is None else RedisLedger(redis.read(), **prefix)
     if check and ledger is not None:
-        within_seconds("redis", ledger.check)
+        run_with_timeout("redis", ledger.check)
     return LoginLimits(Rules(**given), ledger, key=None if key is None else key.read().encode("utf-8"))

@@ -25,10 +25,10 @@ from geventpop3.auth.oauth.verifiers import IntrospectionVerifier, JwtVerifier, 
 from geventpop3.auth.pam import PamAuthenticator
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import MARKERS, SqlAuthenticator
-from geventpop3.cli.hints import reading
+from geventpop3.cli.hints import file_errors
 from geventpop3.cli.settings import NAMES, Settings
 from geventpop3.cli.tables import Key, read_table
-from geventpop3.cli.trial import masked, secrets_of, within_seconds
+from geventpop3.cli.trial import masked, run_with_timeout, secrets_of
 from geventpop3.cli.values import delay, did_you_mean, duration, one_of, switch, table, text, texts
 from geventpop3.errors import ConfigError
 from geventpop3.owners import UsernameCase
@@ -38,7 +38,7 @@ Given = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Builder:
     """One way to build a back end."""
 
     build: Callable[[Given], Authenticator]
@@ -56,15 +56,15 @@ def make_authenticator(settings: Settings, *, check: bool = False) -> Authentica
     members: list[Authenticator] = []
     case = settings.username_case
     if settings.passwords is not None:
-        with settings.blamed("passwords"):
+        with settings.errors_of("passwords"):
             members.append(_passwords({"path": settings.passwords, "username_case": case}))
-    with settings.blamed("authenticator"):
+    with settings.errors_of("authenticator"):
         for number, content in enumerate(settings.authenticator, 1):
-            members.append(_member(number, content, case, check=check))
+            members.append(_make_back_end(number, content, case, check=check))
     return members[0] if len(members) == 1 else Chain(members)
 
 
-def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, check: bool) -> Authenticator:
+def _make_back_end(number: int, content: Mapping[str, Any], case: UsernameCase, *, check: bool) -> Authenticator:
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         given, hint = "", ""
@@ -72,7 +72,7 @@ def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, chec
             given, hint = f", not {kind!r}", did_you_mean(kind, KINDS)
         raise ConfigError(f"number {number}: its kind must be one of {', '.join(KINDS)}{given}{hint}")
     keys = {key: value for key, value in content.items() if key != "kind"}
-    way = _way(KINDS[kind], {key.replace("-", "_") for key in keys})
+    way = _select_builder(KINDS[kind], {key.replace("-", "_") for key in keys})
     secrets: list[str] = []
 
     def build() -> Authenticator:
@@ -84,7 +84,7 @@ def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, chec
         return back_end
 
     try:
-        return within_seconds("", build) if check else build()
+        return run_with_timeout("", build) if check else build()
     except ConfigError as error:
         text = str(error)
     except OSError as error:
@@ -93,14 +93,14 @@ def _member(number: int, content: Mapping[str, Any], case: UsernameCase, *, chec
     raise ConfigError(f"number {number} ({kind}): {masked(text, secrets)}")
 
 
-def _way(ways: Sequence[Way], given: set[str]) -> Way:
+def _select_builder(ways: Sequence[Builder], given: set[str]) -> Builder:
     """Return the way that has most of the given keys."""
     return max(ways, key=lambda way: len(given & {*way.keys, *(f"{name}_file" for name in way.keys)}))
 
 
 def _passwords(given: Given) -> Authenticator:
     path = given["path"]
-    with reading(path, f"geventpop3 passwd {shlex.quote(path)} USER"):
+    with file_errors(path, f"geventpop3 passwd {shlex.quote(path)} USER"):
         return PasswordFile(**given)
 
 
@@ -134,9 +134,11 @@ def _sql(given: Given) -> Authenticator:
     try:
         module = importlib.import_module(name)
     except ImportError:
-        raise ConfigError(f"the module {name} cannot be imported: install it where geventpop3 is") from None
+        raise ConfigError(
+            f"the module {name} cannot be imported: install it in the environment of geventpop3"
+        ) from None
     if not callable(getattr(module, "connect", None)):
-        raise ConfigError(f"the module {name} is none of PEP 249: it has no connect")
+        raise ConfigError(f"the module {name} has no function connect: give a database module of PEP 249")
     arguments = dict(given.pop("connect", {}))
     if "password" in given:
         arguments["password"] = given.pop("password").read()
@@ -153,9 +155,9 @@ def _jwt(given: Given) -> Authenticator:
         try:
             keys = json.load(file)
         except ValueError:
-            raise ConfigError(f"{path}: no JSON") from None
+            raise ConfigError(f"{path}: not JSON") from None
     if not isinstance(keys, dict):
-        raise ConfigError(f"{path}: no JWK Set")
+        raise ConfigError(f"{path}: not a JWK Set")
     return JwtVerifier(keys=keys, **given)
 
 
@@ -178,7 +180,7 @@ def _context(given: Given) -> Given:
     try:
         return {"context": ssl.create_default_context(cafile=path)}
     except ssl.SSLError:
-        raise ConfigError(f"ca: {path}: no certificates in PEM") from None
+        raise ConfigError(f"ca: {path}: contains no certificate in PEM form") from None
     except OSError as error:
         raise ConfigError(f"ca: {path}: {error.strerror}") from None
 
@@ -221,18 +223,18 @@ _JWT = {
     **_CLAIMS,
 }
 
-KINDS: Mapping[str, Sequence[Way]] = {
-    "passwords": (Way(_passwords, {"path": NEEDED}, compares_names=True),),
+KINDS: Mapping[str, Sequence[Builder]] = {
+    "passwords": (Builder(_passwords, {"path": NEEDED}, compares_names=True),),
     "ldap": (
-        Way(_ldap_by_dn, {"template": NEEDED, **_LDAP}, compares_names=True),
-        Way(
+        Builder(_ldap_by_dn, {"template": NEEDED, **_LDAP}, compares_names=True),
+        Builder(
             _ldap_by_search,
             {"base": NEEDED, "filter": NEEDED, "bind_dn": NEEDED, "bind_password": NEEDED_SECRET, **_LDAP},
             compares_names=True,
         ),
     ),
     "sql": (
-        Way(
+        Builder(
             _sql,
             {
                 "module": Key(_module, is_needed=True),
@@ -244,11 +246,11 @@ KINDS: Mapping[str, Sequence[Way]] = {
             },
         ),
     ),
-    "pam": (Way(_pam, {"service": Key(), "folder": Key(), "refusal_seconds": Key(delay)}),),
+    "pam": (Builder(_pam, {"service": Key(), "folder": Key(), "refusal_seconds": Key(delay)}),),
     "oauth": (
-        Way(_jwt, {"keys": NEEDED, **_JWT, **_ENDPOINT}, compares_names=True),
-        Way(_jwt, {"jwks": NEEDED, **_JWT}, compares_names=True),
-        Way(
+        Builder(_jwt, {"keys": NEEDED, **_JWT, **_ENDPOINT}, compares_names=True),
+        Builder(_jwt, {"jwks": NEEDED, **_JWT}, compares_names=True),
+        Builder(
             _introspection,
             {
                 "url": NEEDED,

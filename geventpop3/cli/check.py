@@ -13,12 +13,12 @@ from typing import Any
 
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.passwd import PasswordFile
-from geventpop3.cli.build import make_server, make_store, nowhere
+from geventpop3.cli.build import make_server, make_store, no_sockets
 from geventpop3.cli.build_authenticators import make_authenticator
 from geventpop3.cli.build_workers import check_processes
-from geventpop3.cli.hints import say, who
-from geventpop3.cli.settings import Settings, load
-from geventpop3.cli.trial import within_seconds
+from geventpop3.cli.hints import print_line, process_user
+from geventpop3.cli.settings import Settings, load_settings
+from geventpop3.cli.trial import run_with_timeout
 from geventpop3.errors import ConfigError, Refusal
 from geventpop3.owners import UsernameCase, canonical_name
 
@@ -27,38 +27,38 @@ log = logging.getLogger("geventpop3.cli")
 
 def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     """Add ``check`` to the *commands* of a parser; *layout* is that of its help."""
-    about = "check a configuration file and all it names, without serving"
+    about = "check a configuration file and the files and servers that it names, without serving"
     parser = commands.add_parser("check", help=about, **layout)
-    parser.add_argument("file", metavar="CONFIG", help="a configuration file in TOML")
-    about = (
-        "look, too, whether a back end knows this user, and at the Maildir as the first login would; changes nothing"
-    )
+    parser.add_argument("file", metavar="CONFIG", help="configuration file in TOML")
+    about = "also check that a back end knows this user, and that a login could use the Maildir; changes nothing"
     parser.add_argument("--login", metavar="USER", help=about)
-    parser.add_argument("--offline", action="store_true", help="ask no other servers, as LDAP, OAuth or Redis")
+    parser.add_argument(
+        "--offline", action="store_true", help="do not query other servers, such as LDAP, OAuth or Redis"
+    )
     parser.set_defaults(run=command)
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Build everything that serving needs and query the servers that logins need, without listening."""
-    settings = load({}, {}, arguments.file)
+    settings = load_settings({}, {}, arguments.file)
     logging.basicConfig(format="%(levelname)s: %(message)s", level="WARNING")
     errors = _ErrorCount()
     logging.getLogger("geventpop3").addHandler(errors)
     try:
         check_processes(settings)
         authenticator = make_authenticator(settings, check=not arguments.offline)
-        make_server(settings, nowhere, authenticator=authenticator, check=not arguments.offline)
+        make_server(settings, no_sockets, authenticator=authenticator, check=not arguments.offline)
     finally:
         logging.getLogger("geventpop3").removeHandler(errors)
-    for complaint in hidden_maildirs(settings):
+    for complaint in unreachable_maildirs(settings):
         log.warning("%s", complaint)
     if arguments.login is not None:
         name = canonical_name(arguments.login, settings.username_case)
-        say(check_maildir(settings, name))
+        print_line(check_maildir(settings, name))
         check_known(authenticator, name, offline=arguments.offline)
     if errors.count:
-        raise ConfigError(f"{arguments.file}: not in order: it would be served in spite of the errors above")
-    return say(f"{arguments.file}: in order")
+        raise ConfigError(f"{arguments.file}: has the errors above, although the server would start")
+    return print_line(f"{arguments.file}: no errors")
 
 
 def check_maildir(settings: Settings, owner: str) -> str:
@@ -67,12 +67,12 @@ def check_maildir(settings: Settings, owner: str) -> str:
     Raises ConfigError that lists all that would fail.
     """
     store = make_store(settings)
-    with settings.blamed("maildir"), _as_worker(settings):
+    with settings.errors_of("maildir"), _as_worker(settings):
         found = store.examine(owner)
         if found.complaints:
-            raise ConfigError(f"the Maildir of {owner}, for {who()}: {'; '.join(found.complaints)}")
-        missing = "; the first login makes what is missing" if found.missing else ""
-        return f"the Maildir of {owner}, for {who()}: {found.path}{missing}"
+            raise ConfigError(f"the Maildir of {owner}, as {process_user()}: {'; '.join(found.complaints)}")
+        missing = "; the first login creates what is missing" if found.missing else ""
+        return f"the Maildir of {owner}, as {process_user()}: {found.path}{missing}"
 
 
 def check_known(authenticator: Authenticator, name: str, *, offline: bool = False) -> None:
@@ -83,11 +83,11 @@ def check_known(authenticator: Authenticator, name: str, *, offline: bool = Fals
     if offline and not isinstance(authenticator, PasswordFile):
         return
     try:
-        known = within_seconds("", lambda: authenticator.knows(name))
+        known = run_with_timeout("", lambda: authenticator.knows(name))
     except Refusal as refusal:
-        raise ConfigError(f"nobody can tell whether there is a user {name!r}: {refusal}") from None
+        raise ConfigError(f"no back end can tell whether the user {name!r} exists: {refusal}") from None
     if known is False:
-        raise ConfigError(f"no login: there is no user {name!r} in the password file or any other back end")
+        raise ConfigError(f"the user {name!r} is unknown to the password file and every other back end")
 
 
 class _ErrorCount(logging.Handler):
@@ -126,24 +126,25 @@ def _as_worker(settings: Settings) -> Iterator[None]:
         os.setgroups(groups)
 
 
-LISTED = 20
+MAX_LISTED = 20
 """Maximum number of folders that are named; the others are only counted."""
 
 
-def hidden_maildirs(settings: Settings) -> Iterator[str]:
+def unreachable_maildirs(settings: Settings) -> Iterator[str]:
     """Yield a line for each folder below the template that ``username-case`` hides, with the remedy."""
     case = settings.username_case
     count = 0
-    for path, wanted in _hidden(os.path.abspath(settings.maildir), case):
+    for path, wanted in _unreachable_paths(os.path.abspath(settings.maildir), case):
         count += 1
-        if count <= LISTED:
-            todo = f"is there too: move the mail there, or delete {path}" if os.path.lexists(wanted) else "is its name"
-            yield f"{path}: no login reaches it, because username-case is {case}: {wanted} {todo}"
-    if count > LISTED:
-        yield f"{count - LISTED} more folders like these"
+        if count <= MAX_LISTED:
+            merge = f"move the mail to {wanted}, which exists too, or delete {path}"
+            todo = merge if os.path.lexists(wanted) else f"rename it to {wanted}"
+            yield f"{path}: no login uses it, because username-case is {case}: {todo}"
+    if count > MAX_LISTED:
+        yield f"{count - MAX_LISTED} more folders like these"
 
 
-def _hidden(template: str, case: UsernameCase) -> Iterator[tuple[str, str]]:
+def _unreachable_paths(template: str, case: UsernameCase) -> Iterator[tuple[str, str]]:
     """Yield each folder that no login can reach, with the path that logins use instead."""
     paths = [os.sep]
     for part in template.split(os.sep)[1:]:

@@ -22,11 +22,11 @@ from typing import Any
 
 from geventpop3.auth.passwd import PasswordFile, set_password
 from geventpop3.auth.schemes import hash_password
-from geventpop3.cli.hints import say
+from geventpop3.cli.hints import print_line
 from geventpop3.cli.serve import run
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError
-from geventpop3.server.acceptor import bind
+from geventpop3.server.acceptor import listening_socket
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.server import POP3Server
 
@@ -41,7 +41,7 @@ _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhg
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The maildrop that ``prepare`` made or found."""
+    """The maildrop that ``make_demo`` made or found."""
 
     template: str
     """Path template of the maildrops, as MaildirStore takes it."""
@@ -51,7 +51,7 @@ class Demo:
     messages: int
 
 
-def prepare(folder: str | os.PathLike[str], messages: int = MESSAGES) -> Demo:
+def make_demo(folder: str | os.PathLike[str], messages: int = MESSAGES) -> Demo:
     """Make what is missing in *folder* and return its description. Raises ConfigError."""
     root = Path(folder).absolute()
     maildir = root / "maildir" / USER
@@ -78,7 +78,7 @@ def instructions(demo: Demo, address: tuple[str, int] | str) -> str:
     """Return commands for another terminal, ready to copy, for a server that listens at *address*."""
     password = demo.password or "PASSWORD"
     what = f"{demo.messages} message{'' if demo.messages == 1 else 's'}"
-    secret = f"password {password}" if demo.password else f"the password that {demo.passwords} has for her"
+    secret = f"password {password}" if demo.password else f"the password in {demo.passwords}"
     if isinstance(address, str):
         return f"Serving {what} of {USER} ({secret}) at unix:{address}\nCtrl-C stops it."
     host, port = address
@@ -172,12 +172,14 @@ def _deliver(maildir: Path, number: int, message: bytes) -> None:
 
 def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     """Add ``demo`` to the *commands* of a parser; *layout* is that of its help."""
-    parser = commands.add_parser("demo", help="make a maildrop of real messages and serve it", **layout)
-    parser.add_argument("folder", metavar="DIR", help="where; what is in it already stays")
-    about = "where to listen; default 127.0.0.1:1110, or any free port"
+    parser = commands.add_parser("demo", help="create a maildrop with sample messages and serve it", **layout)
+    parser.add_argument("folder", metavar="DIR", help="directory of the maildrop; existing files stay")
+    about = "address to listen at; default 127.0.0.1:1110, or a free port if that is in use"
     parser.add_argument("--listen", metavar="HOST:PORT", help=about)
-    parser.add_argument("--messages", metavar="N", default=str(MESSAGES), help=f"how many messages; default {MESSAGES}")
-    parser.add_argument("--trace", action="store_true", help="log the dialogue of every session, passwords masked")
+    parser.add_argument(
+        "--messages", metavar="N", default=str(MESSAGES), help=f"number of messages; default {MESSAGES}"
+    )
+    parser.add_argument("--trace", action="store_true", help="log the dialogue of every session, with passwords masked")
     parser.set_defaults(run=command)
 
 
@@ -185,22 +187,22 @@ def command(arguments: argparse.Namespace) -> int:
     if not (arguments.messages.isascii() and arguments.messages.isdigit() and len(arguments.messages) < 7):
         raise ConfigError(f"--messages: {arguments.messages!r} is not a whole number below 1,000,000")
     flags = {"listen": None if arguments.listen is None else [arguments.listen]}
-    demo = prepare(arguments.folder, int(arguments.messages))
+    demo = make_demo(arguments.folder, int(arguments.messages))
     given = {"maildir": demo.template, "passwords": demo.passwords, "trace": arguments.trace, **flags}
-    settings = load(given, {})
+    settings = load_settings(given, {})
     if arguments.listen is None and _is_taken(settings.listen[0]):
-        say(f"{settings.listen[0]} is taken, so this is another port.")
+        print_line(f"{settings.listen[0]} is in use, so another port was selected.")
         settings = dataclasses.replace(settings, listen=("127.0.0.1:0",))
 
     def ready(pop3d: POP3Server) -> None:
-        say(instructions(demo, pop3d.getsockname()))
+        print_line(instructions(demo, pop3d.getsockname()))
 
     return run(settings, ready)
 
 
 def _is_taken(text: str) -> bool:
     try:
-        bind(parse_address(text)).close()
+        listening_socket(parse_address(text)).close()
     except OSError as error:
         return error.errno == errno.EADDRINUSE
     return False

@@ -13,15 +13,15 @@ from geventpop3.cli.settings import Settings
 from geventpop3.errors import ConfigError
 
 _OF_ADDRESSES = {
-    errno.EADDRINUSE: "; another program listens there, stop it or choose another address",
+    errno.EADDRINUSE: "; another program listens at this address: stop it or choose another address",
     errno.EADDRNOTAVAIL: "; no network interface of this machine has this address",
 }
 
 
 @contextmanager
-def binding(settings: Settings, name: str) -> Iterator[None]:
+def bind_errors(settings: Settings, name: str) -> Iterator[None]:
     """Convert an OSError of ``bind`` into a ConfigError with advice that names the setting."""
-    with settings.blamed(name):
+    with settings.errors_of(name):
         try:
             yield
         except OSError as error:
@@ -29,7 +29,7 @@ def binding(settings: Settings, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def reading(path: str, how_to_make: str) -> Iterator[None]:
+def file_errors(path: str, how_to_make: str) -> Iterator[None]:
     """Convert a ConfigError or OSError into a ConfigError with advice about the file *path*."""
     try:
         yield
@@ -39,7 +39,7 @@ def reading(path: str, how_to_make: str) -> Iterator[None]:
         raise ConfigError(f"{path}: {error.strerror}{_of_file(path, how_to_make)}") from None
 
 
-def who() -> str:
+def process_user() -> str:
     """Return the user of this process, for messages."""
     try:
         return f"the user {pwd.getpwuid(os.geteuid()).pw_name}"
@@ -51,20 +51,21 @@ def _of_address(error: OSError) -> str:
     if error.errno != errno.EACCES:
         return _OF_ADDRESSES.get(error.errno or 0, "")
     is_path = str(error.filename).startswith("unix:")
-    return f"; {'its folder must be writable' if is_path else 'a port below 1024 needs rights'}, and this is {who()}"
+    need = "its directory must be writable" if is_path else "a port below 1024 needs root or CAP_NET_BIND_SERVICE"
+    return f"; {need}, and this process runs as {process_user()}"
 
 
 def _of_file(path: str, how_to_make: str) -> str:
     try:
         os.stat(path)
     except FileNotFoundError:
-        return f"; to make it: {how_to_make}"
+        return f"; create it with: {how_to_make}"
     except OSError:
-        return f"; this is {who()}"
-    return "" if os.access(path, os.R_OK) else f"; {who()} must be able to read it"
+        return f"; this process runs as {process_user()}"
+    return "" if os.access(path, os.R_OK) else f"; {process_user()} must be able to read it"
 
 
-def say(text: str) -> int:
+def print_line(text: str) -> int:
     """Write a line to standard output and flush it; return the exit status of success."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

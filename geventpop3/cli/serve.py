@@ -16,7 +16,7 @@ import gevent
 
 from geventpop3.cli.build import listening, make_server
 from geventpop3.cli.build_workers import check_alone, serve_with_workers
-from geventpop3.cli.settings import CONFIG, Setting, Settings, flag, load, settings, variable
+from geventpop3.cli.settings import CONFIG, Setting, Settings, flag, load_settings, settings, variable
 from geventpop3.protocol.connection import AUTOLOGOUT_SECONDS
 from geventpop3.server.server import POP3Server
 
@@ -33,27 +33,27 @@ examples:
 
 Each option is also a key of the configuration file, and an environment variable
 GEVENTPOP3_..., in which several addresses are separated by blanks. The command line
-goes before the environment, that before the file. /etc/geventpop3.toml may say:
+overrides the environment, and the environment overrides the file. An example of the file:
 
   listen = ["127.0.0.1:110", "[::1]:110"]
   maildir = "/srv/mail/{user}"
   passwords = "/etc/pop3.passwd"
   max-sessions = 2000
 
-LDAP, SQL, PAM and OAuth ([[authenticator]] tables) and limits on logins ([limits]) can be
-set in the file alone. "geventpop3 check FILE" looks whether it would work.
+LDAP, SQL, PAM and OAuth ([[authenticator]] tables) and login limits ([limits]) can be set
+only in the file. "geventpop3 check FILE" checks the file.
 
-SIGTERM or Ctrl-C ends it: running replies are finished, the other sessions are told.
-With --workers SIGTERM lets sessions end by themselves first, and SIGHUP reloads."""
+SIGTERM or Ctrl-C stops the server: it finishes running replies and notifies other sessions.
+With --workers, SIGTERM first waits for the sessions to end, and SIGHUP reloads the settings."""
 
 
 def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     """Add ``serve`` to the *commands* of a parser; *layout* is that of its help."""
     parser = commands.add_parser("serve", help="serve Maildirs", epilog=NOTES, **layout)
     for field, of in settings():
-        if not of.is_in_file_alone:
+        if not of.is_table:
             _add_setting(parser, field, of)
-    parser.add_argument("--config", metavar="FILE", help="a configuration file in TOML [GEVENTPOP3_CONFIG]")
+    parser.add_argument("--config", metavar="FILE", help="configuration file in TOML [GEVENTPOP3_CONFIG]")
     parser.set_defaults(run=command)
 
 
@@ -61,7 +61,7 @@ def _add_setting(parser: argparse.ArgumentParser, field: dataclasses.Field[Any],
     about = f"{of.help} [{variable(field.name)}]"
     default = field.default
     if default is dataclasses.MISSING:
-        about += "; must be given"
+        about += "; required"
     elif default not in (None, ()) and not of.is_switch:
         about += f"; default {default[0] if of.is_repeatable else default}"
     more: dict[str, Any] = {"metavar": of.metavar}
@@ -74,7 +74,7 @@ def _add_setting(parser: argparse.ArgumentParser, field: dataclasses.Field[Any],
 
 def command(arguments: argparse.Namespace) -> int:
     path = arguments.config or os.environ.get(CONFIG) or None
-    reload = partial(load, vars(arguments), os.environ, path)
+    reload = partial(load_settings, vars(arguments), os.environ, path)
     settings = reload()
     if settings.workers is not None:
         _log_to_stderr(settings)
@@ -114,9 +114,7 @@ def _log_to_stderr(settings: Settings) -> None:
 
 def _warn(settings: Settings) -> None:
     if settings.autologout < AUTOLOGOUT_SECONDS:
-        log.warning(
-            "autologout after %g seconds: RFC 1939 asks for at least %d", settings.autologout, AUTOLOGOUT_SECONDS
-        )
+        log.warning("autologout is %g seconds: RFC 1939 requires at least %d", settings.autologout, AUTOLOGOUT_SECONDS)
 
 
 def _raise_descriptor_limit() -> None:
@@ -125,4 +123,4 @@ def _raise_descriptor_limit() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:
-        log.warning("the limit of open files stays at %d: %s", soft, error)
+        log.warning("the limit of open files cannot be raised, it stays at %d: %s", soft, error)

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.cli import values
-from geventpop3.cli.tables import by_name, shown
+from geventpop3.cli.tables import by_name, file_key
 from geventpop3.cli.values import Check, did_you_mean
 from geventpop3.errors import ConfigError
 from geventpop3.owners import USERNAME_CASES
@@ -49,13 +49,13 @@ class Setting:
     metavar: str | None = None
     is_repeatable: bool = False
     is_switch: bool = False
-    is_in_file_alone: bool = False
+    is_table: bool = False
 
 
 def _addresses(value: Any) -> tuple[str, ...]:
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not given or not all(isinstance(each, str) for each in given):
-        raise ConfigError(f"{values.shown(value)} is not HOST:PORT or a list of them, such as 127.0.0.1:1110")
+        raise ConfigError(f"{values.described(value)} is not HOST:PORT or a list of them, such as 127.0.0.1:1110")
     for each in given:
         parse_address(each)
     return tuple(given)
@@ -106,11 +106,11 @@ def _several(about: str, check: Check, metavar: str, default: tuple[str, ...] = 
 
 def _in_file(about: str, check: Check, default: Any) -> Any:
     """Return a field for a table; its content may be secret and is not shown."""
-    return _field(Setting(about, check, is_in_file_alone=True), default)
+    return _field(Setting(about, check, is_table=True), default)
 
 
 def _field(of: Setting, default: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"setting": of}, repr=not of.is_in_file_alone)
+    return dataclasses.field(default=default, metadata={"setting": of}, repr=not of.is_table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,160 +118,174 @@ class Settings:
     """The settings of ``geventpop3 serve``; ``origins`` has the source of each setting that was given."""
 
     listen: tuple[str, ...] = _several(
-        "where to listen, may be given several times: 127.0.0.1:1110 or [::1]:1110 for this machine alone, 0.0.0.0:110 "
-        "for every IPv4 address, [::]:110 for every IPv6 address, unix:/run/pop3.sock; the host must be given, port 0 "
-        "is any free one",
+        "address to listen at, may be given several times. 127.0.0.1:1110 or [::1]:1110: this machine alone; "
+        "0.0.0.0:110: every IPv4 address; [::]:110: every IPv6 address; unix:/run/pop3.sock: a Unix socket. "
+        "The host is required; port 0 selects a free port",
         _addresses,
         "HOST:PORT",
         ("127.0.0.1:1110",),
     )
     tls_listen: tuple[str, ...] = _several(
-        "where to listen with TLS from the start, as on port 995, may be given several times", _addresses, "HOST:PORT"
+        "address to listen at with TLS from the first octet, as on port 995, may be given several times",
+        _addresses,
+        "HOST:PORT",
     )
     tls_cert: tuple[str, ...] = _several(
-        "a certificate chain in PEM; with it STLS is offered too. Several may be given: the first is the default, "
-        "the others are chosen by the name that a client asks for. Changed files are noticed",
+        "certificate chain in PEM; it enables STLS too. May be given several times: the first is the default, "
+        "the others are selected by the server name (SNI) that the client sends. Changed files are reloaded",
         values.texts,
         "FILE",
     )
     tls_key: tuple[str, ...] = _several(
-        "the private key of each certificate, in the same order; none if they are in the certificates' files",
+        "private key of each certificate, in the same order; not needed if the certificates' files contain the keys",
         values.texts,
         "FILE",
     )
     tls_client_ca: str | None = _text(
-        "who signs clients' certificates, in PEM: clients may show one, and log in by it", "FILE"
+        "certificate authorities of client certificates, in PEM; clients may send a certificate and log in with it",
+        "FILE",
     )
     proxy: tuple[str, ...] = _several(
-        "a network of trusted proxies, whose connections begin with a PROXY header, may be given several times",
+        "network of trusted proxies, whose connections must begin with a PROXY header, may be given several times",
         values.networks,
         "NETWORK",
     )
     auth: tuple[str, ...] = _several(
-        "a SASL mechanism to offer, may be given several times (default: all that the passwords allow)",
+        "SASL mechanism to offer, may be given several times (default: all that the stored passwords allow)",
         _mechanisms,
         "MECHANISM",
     )
     maildir: str = _text(
-        "where the maildrops are: a path with {user}, or with {local} and {domain} of user@domain, "
+        "path of the maildrops, with the placeholder {user}, or with {local} and {domain} of user@domain, "
         "such as '/srv/mail/{user}'",
         "DIR/{user}",
         dataclasses.MISSING,
     )
     durable: bool = _switch(
-        "have removals on the disk before QUIT is answered, so that a power cut undoes none; on by default", True
+        "write removals to the disk before QUIT is answered, so that a power failure does not undo them; on by default",
+        True,
     )
-    create_maildirs: bool = _switch("make the Maildir of a user who has none, at the login")
+    create_maildirs: bool = _switch("create a missing Maildir at login")
     passwords: str | None = _text(
-        "the password file; edit it with 'geventpop3 passwd', also while it is served. Must be given, unless the "
-        "configuration file has [[authenticator]] tables, which are asked after it",
+        "password file; 'geventpop3 passwd' edits it, also while the server runs. Required unless the configuration "
+        "file has [[authenticator]] tables, which are queried after it",
         "FILE",
     )
     authenticator: tuple[Mapping[str, Any], ...] = _in_file(
-        "back ends that know users, in the order in which they are asked", values.tables, ()
+        "authentication back ends, in the order in which they are queried", values.tables, ()
     )
     limits: Mapping[str, Any] | None = _in_file("limits on logins", values.table, None)
-    hostname: str | None = _text("the name in the greeting (default: this machine's)", "NAME", check=values.hostname)
+    hostname: str | None = _text(
+        "host name in the greeting (default: the name of this machine)", "NAME", check=values.hostname
+    )
     allow_plaintext: bool = _switch(
-        "let clients log in with a clear-text password over connections that others can read; without it only "
-        "from this machine"
+        "allow clear-text passwords over connections without TLS; without this option only connections from this "
+        "machine may use them"
     )
     autologout: float = _number(
-        "end a session after so many seconds without a command; RFC 1939 asks for at least 600",
+        "end a session after this time without a command; RFC 1939 requires at least 600",
         values.seconds,
         "SECONDS",
         _DEFAULTS.autologout,
     )
     login_deadline: float = _number(
-        "end a connection that has not logged in after so many seconds",
-        values.seconds,
-        "SECONDS",
-        _DEFAULTS.login_deadline,
+        "end a connection that has not logged in after this time", values.seconds, "SECONDS", _DEFAULTS.login_deadline
     )
-    max_sessions: int = _number("so many sessions at once", values.count, "N", _DEFAULTS.max_sessions)
+    max_sessions: int = _number("maximum concurrent sessions", values.count, "N", _DEFAULTS.max_sessions)
     max_sessions_per_address: int | None = _number(
-        "so many sessions at once from one IPv4 address or one IPv6 /64 (default: no bound but --max-sessions)",
+        "maximum concurrent sessions from one IPv4 address or one IPv6 /64 network (default: --max-sessions)",
         values.count,
         "N",
     )
     lock: Literal["exclusive", "none"] = _text(
-        "exclusive: one session at a time into a maildrop, as RFC 1939 has it; none: any number",
+        "exclusive: one session at a time for each maildrop, as RFC 1939 requires; none: any number of sessions",
         "exclusive|none",
         "exclusive",
         values.one_of("exclusive", "none"),
     )
     expire: int | Literal["never"] | None = _number(
-        "days that the site keeps mail, as CAPA tells, or never if none is removed but by its owner; "
-        "at 0 QUIT removes what was fetched (default: nothing is told)",
+        "days that the site keeps mail, announced in CAPA (EXPIRE); never: only its owner removes mail; "
+        "0: QUIT removes the retrieved messages (default: not announced)",
         values.days,
         "DAYS|never",
     )
-    login_delay: int = _number("a user may log in once in so many seconds (0: at any time)", values.whole, "SECONDS", 0)
+    login_delay: int = _number("minimum time between two logins of a user (0: none)", values.whole_number, "SECONDS", 0)
     utf8_messages: str = _text(
-        "what becomes of a message whose header is UTF-8 where the client has not asked for UTF-8 mode",
+        "messages with UTF-8 in the header, for clients that have not enabled UTF-8 mode: sent as is, refused, "
+        "or converted to ASCII headers",
         "|".join(POLICIES),
         "as-is",
         values.one_of(*POLICIES),
     )
     language: str = _text(
-        "the language of who asks for 'LANG *': " + ", ".join(LANGUAGES), "TAG", DEFAULT, values.one_of(*LANGUAGES)
+        "language of replies to clients that send 'LANG *': " + ", ".join(LANGUAGES),
+        "TAG",
+        DEFAULT,
+        values.one_of(*LANGUAGES),
     )
     username_case: Literal["domain", "lower", "keep"] = _text(
-        "how names of users are compared: 'domain': the domain behind the last @ without case (RFC 5321), the rest "
-        "with case; 'lower': the whole name without case; 'keep': the whole name with case. A part that is compared "
-        "without case is in lower case from then on",
+        "comparison of user names. 'domain': the domain after the last @ ignores case (RFC 5321), the rest does not; "
+        "'lower': the whole name ignores case; 'keep': the whole name is case-sensitive. A part that ignores case is "
+        "converted to lower case",
         "|".join(USERNAME_CASES),
         "domain",
         values.one_of(*USERNAME_CASES),
     )
-    max_tries: int = _number("close a connection after so many failed logins", values.count, "N", 3)
+    max_tries: int = _number("maximum failed logins of a connection; then it is closed", values.count, "N", 3)
     auth_threads: int | None = _number(
-        "threads that check passwords (default: one for each processor)", values.count, "N"
+        "number of threads that check passwords (default: one for each processor)", values.count, "N"
     )
     waiting_threads: int = _number(
-        "threads of each back end that asks others and waits for them", values.count, "N", WAITING_THREADS
+        "number of threads for each back end that queries other servers, such as LDAP",
+        values.count,
+        "N",
+        WAITING_THREADS,
     )
     fake_salt_key_file: str | None = _text(
-        "a file with at least 16 random octets, of which the salts are made that SCRAM shows for unknown names "
-        "(default: a random key, which changes at a restart and tells by it which names are unknown)",
+        "file with at least 16 random octets, the key of the salts that SCRAM sends for unknown names. The default "
+        "is a random key; it changes at a restart, and the changed salts reveal which names are unknown",
         "FILE",
     )
-    store_threads: int = _number("threads that read maildrops, for each file system", values.count, "N", STORE_THREADS)
+    store_threads: int = _number(
+        "number of threads for each file system that read maildrops", values.count, "N", STORE_THREADS
+    )
     store_threads_for: Literal["auto", "always", "never"] = _text(
-        "auto: read maildrops in threads where that may wait, as on network file systems; always: read all of them "
-        "there; never: only where much is to be read",
+        "auto: read maildrops in threads if their file system may block, such as a network file system; "
+        "always: read all maildrops in threads; never: use threads only for large maildrops",
         "|".join(THREADS_FOR),
         "auto",
         values.one_of(*THREADS_FOR),
     )
     workers: int | None = _number(
-        "serve in so many processes, and restart them at SIGHUP without a session noticing; needs "
-        "geventpop3[workers] (default: this process serves)",
+        "number of worker processes; SIGHUP restarts them without interrupting sessions; needs "
+        "geventpop3[workers] (default: no workers, this process serves)",
         values.count,
         "N",
     )
-    user: str | None = _text("whom the workers become once the ports are bound", "NAME")
-    group: str | None = _text("the group that the workers become (default: the user's own)", "NAME")
-    pid_file: str | None = _text("where the number of the workers' parent is written", "FILE")
+    user: str | None = _text("user of the workers, set after the ports are bound", "NAME")
+    group: str | None = _text("group of the workers (default: the user's primary group)", "NAME")
+    pid_file: str | None = _text("file for the process id of the workers' parent", "FILE")
     graceful_timeout: int = _number(
-        "seconds that a worker which leaves lets its sessions go on", values.count, "SECONDS", 30
+        "maximum time that a stopping worker waits for its sessions to end", values.count, "SECONDS", 30
     )
-    trace: bool = _switch("log the dialogue of every session, passwords masked")
-    log_level: str = _text("how much to log: " + ", ".join(LOG_LEVELS), "LEVEL", "info", values.one_of(*LOG_LEVELS))
+    trace: bool = _switch("log the dialogue of every session, with passwords masked")
+    log_level: str = _text(
+        "minimum level of log messages: " + ", ".join(LOG_LEVELS), "LEVEL", "info", values.one_of(*LOG_LEVELS)
+    )
 
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @contextmanager
-    def blamed(self, name: str) -> Iterator[None]:
+    def errors_of(self, name: str) -> Iterator[None]:
         """Convert a ConfigError or OSError into a ConfigError that names the setting and its source."""
         try:
             yield
         except ConfigError as error:
-            raise _blame(name, str(error), self.origins.get(name, "the default")) from None
+            raise _setting_error(name, str(error), self.origins.get(name, "the default")) from None
         except OSError as error:
             text = error.strerror or str(error)
             text = text if error.filename is None else f"{error.filename}: {text}"
-            raise _blame(name, text, self.origins.get(name, "the default")) from None
+            raise _setting_error(name, text, self.origins.get(name, "the default")) from None
 
 
 def settings() -> Iterator[tuple[dataclasses.Field[Any], Setting]]:
@@ -295,7 +309,7 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str | None = None) -> Settings:
+def load_settings(flags: Mapping[str, object], environment: Mapping[str, str], path: str | None = None) -> Settings:
     """Return the settings given on the command line, in the environment and in the TOML file *path*.
 
     *flags*: text, a list of texts or a bool, by name of the setting; None if not given. Raises ConfigError.
@@ -307,29 +321,29 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
     for field, of in settings():
         name = field.name
         given: object
-        spoken, variables = ({}, {}) if of.is_in_file_alone else (flags, environment)
-        if spoken.get(name) is not None:
-            given, origins[name] = spoken[name], flag(name)
+        given_flags, variables = ({}, {}) if of.is_table else (flags, environment)
+        if given_flags.get(name) is not None:
+            given, origins[name] = given_flags[name], flag(name)
             given = of.read(given) if isinstance(given, str) else given
         elif variables.get(variable(name)):
             given, origins[name] = of.read(variables[variable(name)]), variable(name)
         elif name in in_file:
             given, origins[name] = in_file[name], cast("str", path)
         elif field.default is dataclasses.MISSING:
-            raise ConfigError(f"{shown(name)}: {_below_a_table(name, in_file, path) or _must_be_given(name)}")
+            raise ConfigError(f"{file_key(name)}: {_misplaced_key_advice(name, in_file, path) or _required_text(name)}")
         else:
             continue
         try:
             values[name] = of.check(given)
         except ConfigError as error:
-            raise _blame(name, str(error), origins[name]) from None
+            raise _setting_error(name, str(error), origins[name]) from None
     if "passwords" not in values and "authenticator" not in values:
-        if hint := _below_a_table("passwords", in_file, path):
+        if hint := _misplaced_key_advice("passwords", in_file, path):
             raise ConfigError(f"passwords: {hint}")
-        raise ConfigError(f"passwords: {_must_be_given('passwords')}, or else [[authenticator]] tables in that file")
+        raise ConfigError(f"passwords: {_required_text('passwords')}, or else [[authenticator]] tables in that file")
     made = Settings(**values, origins=origins)
     plain, tls = map(parse_address, made.listen), map(parse_address, made.tls_listen)
-    with made.blamed("tls_listen" if made.tls_listen else "listen"):
+    with made.errors_of("tls_listen" if made.tls_listen else "listen"):
         check_distinct(plain, tls)
     return made
 
@@ -337,12 +351,12 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], path: str 
 def _check_variables(environment: Mapping[str, str]) -> None:
     """Raise ConfigError for a variable with our prefix that is unknown, or whose setting is a table."""
     variables = {variable(field.name): of for field, of in settings()}
-    known = [CONFIG, *(name for name, of in variables.items() if not of.is_in_file_alone)]
+    known = [CONFIG, *(name for name, of in variables.items() if not of.is_table)]
     for name, value in environment.items():
         if not name.startswith(PREFIX) or name in known or not value:
             continue
         if name in variables:
-            raise ConfigError(f"{name}: a table is in the configuration file alone")
+            raise ConfigError(f"{name}: a table cannot be given in a variable: write it in the configuration file")
         if _KUBERNETES.fullmatch(name.removeprefix(PREFIX)) is None:
             raise ConfigError(f"{name!a}: unknown environment variable{did_you_mean(name, known, PREFIX)}")
 
@@ -360,7 +374,9 @@ def _read_file(path: str) -> dict[str, object]:
     except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
         is_twice = str(error).startswith(("Cannot overwrite", "Cannot declare"))
         hint = (
-            "a key is written once in its table" if is_twice else "texts are in quotes; numbers, true and false are not"
+            "write each key once in its table"
+            if is_twice
+            else "write strings in quotes; numbers, true and false without quotes"
         )
         raise ConfigError(f"{path}: not TOML: {error}; {hint}") from None
     try:
@@ -369,21 +385,20 @@ def _read_file(path: str) -> dict[str, object]:
         raise ConfigError(f"{error} (from {path})") from None
 
 
-def _below_a_table(name: str, in_file: Mapping[str, object], path: str | None) -> str:
+def _misplaced_key_advice(name: str, in_file: Mapping[str, object], path: str | None) -> str:
     """Return advice if the file has the setting inside a table, otherwise an empty text."""
     for table, content in in_file.items():
         is_list = isinstance(content, list)
         for each in cast("list[object]", content) if is_list else [content]:
             if isinstance(each, dict) and name in {key.replace("-", "_") for key in each}:
                 header = f"[[{table}]]" if is_list else f"[{table}]"
-                where = f"stands below {header} in {path}, and is part of that table there"
-                return f"{where}: it belongs above the first table"
+                return f"is part of the table {header} in {path}: move it above the first table"
     return ""
 
 
-def _must_be_given(name: str) -> str:
+def _required_text(name: str) -> str:
     return f"must be given, by {flag(name)}, {variable(name)} or the configuration file"
 
 
-def _blame(name: str, text: str, origin: str) -> ConfigError:
-    return ConfigError(f"{shown(name)}: {text} (from {origin})")
+def _setting_error(name: str, text: str, origin: str) -> ConfigError:
+    return ConfigError(f"{file_key(name)}: {text} (from {origin})")

@@ -50,7 +50,7 @@ class KeptSecret:
         # Some editors begin a file with a byte order mark.
         line = octets.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
         if not line or len(octets) > SECRET_OCTETS or any(octet in line for octet in b"\0\r\n"):
-            raise ConfigError(f"{self._path}: not one line with a secret and nothing else")
+            raise ConfigError(f"{self._path}: must contain the secret in one line and nothing else")
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError:
@@ -66,17 +66,17 @@ def read_table(content: Mapping[str, Any], keys: Mapping[str, Key], outside: Col
     values: dict[str, Any] = {}
     for source, given in by_name(content, sources, outside).items():
         name = sources[source]
-        with about(source):
+        with errors_about(source):
             if name in values:
-                raise ConfigError(f"give {shown(name)} or {shown(name)}-file, not both")
+                raise ConfigError(f"give {file_key(name)} or {file_key(name)}-file, not both")
             if not keys[name].is_secret:
                 values[name] = keys[name].check(given)
             else:
                 values[name] = KeptSecret(secret(given)) if source == name else KeptSecret(path=text(given))
     for name, key in keys.items():
         if key.is_needed and name not in values:
-            hint = f", or {shown(name)}-file" if key.is_secret else ""
-            raise ConfigError(f"{shown(name)} must be given{hint}")
+            hint = f", or {file_key(name)}-file" if key.is_secret else ""
+            raise ConfigError(f"{file_key(name)} must be given{hint}")
     return values
 
 
@@ -87,23 +87,23 @@ def by_name(content: Mapping[str, Any], known: Collection[str], outside: Collect
         name = key.replace("-", "_")
         if name not in known:
             if name in outside:
-                raise ConfigError(f"{key!a}: unknown key here: it belongs above the first table")
-            raise ConfigError(f"{key!a}: unknown key{did_you_mean(shown(name), map(shown, known))}")
+                raise ConfigError(f"{key!a}: unknown key in a table: move it above the first table")
+            raise ConfigError(f"{key!a}: unknown key{did_you_mean(file_key(name), map(file_key, known))}")
         if name in values:
-            raise ConfigError(f"{shown(name)}: is there twice, with - and with _")
+            raise ConfigError(f"{file_key(name)}: is given twice, with - and with _")
         values[name] = value
     return values
 
 
 @contextmanager
-def about(name: str) -> Iterator[None]:
+def errors_about(name: str) -> Iterator[None]:
     """Put *name* before the text of a ConfigError."""
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(f"{shown(name)}: {error}") from None
+        raise ConfigError(f"{file_key(name)}: {error}") from None
 
 
-def shown(name: str) -> str:
+def file_key(name: str) -> str:
     """Return a name as it is written in the file."""
     return name.replace("_", "-")

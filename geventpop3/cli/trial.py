@@ -21,7 +21,7 @@ _IN_ADDRESS = re.compile(r"(?:password|passwd|pwd)\s*=\s*'?([^\s';&]+)|://[^/@\s
 """A secret in a connection text: ``password=sesame``, ``postgresql://bob:sesame@host``."""
 
 
-def within_seconds(what: str, function: Callable[[], T]) -> T:
+def run_with_timeout(what: str, function: Callable[[], T]) -> T:
     """Run *function* in a thread of its own and return its result.
 
     Raises its error, or ConfigError if it takes too long; its thread then runs on until the process ends.

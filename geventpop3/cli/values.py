@@ -21,21 +21,21 @@ Check = Callable[[Any], Any]
 def text(value: Any) -> str:
     """Return the text unless it is empty."""
     if isinstance(value, str):
-        return _some(value, f"{shown(value)} ")
-    raise ConfigError(f"{shown(value)} is not a text" + (": write it in quotes" if _is_number(value) else ""))
+        return _check_text(value, f"{described(value)} ")
+    raise ConfigError(f"{described(value)} is not a string" + (": write it in quotes" if _is_number(value) else ""))
 
 
 def secret(value: Any) -> str:
     """Return a text that the error does not repeat."""
     if isinstance(value, str):
-        return _some(value, "")
-    raise ConfigError(f"is not a text, but {kind(value)}")
+        return _check_text(value, "")
+    raise ConfigError(f"is not a string, but {kind(value)}")
 
 
 def hostname(value: Any) -> str:
     """Return the name of a host."""
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", value) is None:
-        raise ConfigError(f"{shown(value)} is not the name of a host")
+        raise ConfigError(f"{described(value)} is not a host name")
     return value
 
 
@@ -43,35 +43,35 @@ def switch(value: Any) -> bool:
     """Return a boolean."""
     if not isinstance(value, bool):
         hint = ": write it without quotes" if value in ("true", "false") else ""
-        raise ConfigError(f"{shown(value)} is neither true nor false{hint}")
+        raise ConfigError(f"{described(value)} is neither true nor false{hint}")
     return value
 
 
 def seconds(value: Any) -> float:
     """Return the seconds of a deadline, at least 1."""
     if not _is_number(value) or not 1 <= value < math.inf:
-        raise _no_number(value, "is not a number of seconds, at least 1")
+        raise _number_error(value, "is not a number of seconds, at least 1")
     return cast("float", value)
 
 
 def duration(value: Any) -> float:
     """Return seconds, more than 0."""
     if not _is_number(value) or not 0 < value < math.inf:
-        raise _no_number(value, "is not a number of seconds, more than 0")
+        raise _number_error(value, "is not a number of seconds, more than 0")
     return cast("float", value)
 
 
 def delay(value: Any) -> float:
     """Return seconds, 0 or more."""
     if not _is_number(value) or not 0 <= value < math.inf:
-        raise _no_number(value, "is not a number of seconds, 0 or more")
+        raise _number_error(value, "is not a number of seconds, 0 or more")
     return cast("float", value)
 
 
 def delays(value: Any) -> tuple[float, ...]:
     """Return a sequence of delays in seconds, which may be empty."""
     if not isinstance(value, list):
-        raise ConfigError(f"{shown(value)} is not a list of seconds, such as [0, 1, 2.5]")
+        raise ConfigError(f"{described(value)} is not a list of seconds, such as [0, 1, 2.5]")
     return tuple(map(delay, value))
 
 
@@ -85,7 +85,7 @@ def count_or_off(value: Any) -> int | None:
     return None if value is False else _whole(value, 1, "is neither a whole number, at least 1, nor false")
 
 
-def whole(value: Any) -> int:
+def whole_number(value: Any) -> int:
     """Return a whole number, 0 or more."""
     return _whole(value, 0, "is not a whole number, 0 or more")
 
@@ -101,7 +101,7 @@ def one_of(*names: str) -> Check:
     def check(value: Any) -> str:
         if value not in names:
             hint = did_you_mean(value, names) if isinstance(value, str) else ""
-            raise ConfigError(f"{shown(value)} is not one of {', '.join(names)}{hint}")
+            raise ConfigError(f"{described(value)} is not one of {', '.join(names)}{hint}")
         return cast("str", value)
 
     return check
@@ -111,7 +111,7 @@ def texts(value: Any) -> tuple[str, ...]:
     """Return the texts of a list, or a single text as a tuple."""
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not given:
-        raise ConfigError(f"{shown(value)} is not a text or a list of them")
+        raise ConfigError(f"{described(value)} is not a string or a list of strings")
     return tuple(map(text, given))
 
 
@@ -137,49 +137,56 @@ def tables(value: Any) -> tuple[Mapping[str, Any], ...]:
     """Return a list of TOML tables, in their order."""
     if isinstance(value, dict):
         raise ConfigError(
-            "is one table, not a list of them: it begins with [[authenticator]], two brackets on both sides"
+            "is one table, not a list of tables: begin it with [[authenticator]], two brackets on both sides"
         )
     if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
-        raise ConfigError("is not a list of tables, each of which begins with [[authenticator]]")
+        raise ConfigError("is not a list of tables: begin each with [[authenticator]]")
     return tuple(value)
 
 
 # Error texts
 
 
-def shown(value: Any) -> str:
+def described(value: Any) -> str:
     """Return a value as in the file, with its kind for a text or list; of a table only the kind."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
         return kind(value)
     if isinstance(value, (str, list)):
-        return f"the {'text' if isinstance(value, str) else 'list'} {value!r}"
+        return f"the {'string' if isinstance(value, str) else 'list'} {value!r}"
     return str(value)
 
 
 def kind(value: Any) -> str:
     """Return the kind of a value that must not be repeated."""
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a table"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "a table",
+    }
     return names.get(type(value), "a date or a time")
 
 
-def _no_number(value: Any, complaint: str) -> ConfigError:
+def _number_error(value: Any, complaint: str) -> ConfigError:
     is_quoted = isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value) is not None
-    return ConfigError(f"{shown(value)} {complaint}" + (": write it without quotes" if is_quoted else ""))
+    return ConfigError(f"{described(value)} {complaint}" + (": write it without quotes" if is_quoted else ""))
 
 
 def _whole(value: Any, least: int, complaint: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise _no_number(value, complaint)
+        raise _number_error(value, complaint)
     return value
 
 
-def _some(value: str, name: str) -> str:
+def _check_text(value: str, name: str) -> str:
     if not value:
         raise ConfigError(f"{name}is empty")
     if "\0" in value:
-        raise ConfigError(f"{name}holds NUL")
+        raise ConfigError(f"{name}contains NUL")
     return value
 
 

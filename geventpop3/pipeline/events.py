@@ -25,6 +25,7 @@ __all__ = ["Event", "EventSignal", "CommandSummary", "SessionSummary", "CATALOGU
 logger = logging.getLogger("geventpop3.pipeline")
 
 _Receiver = TypeVar("_Receiver", bound=Callable[..., Any])
+_Summary = TypeVar("_Summary", CommandSummary, SessionSummary)
 
 _generations = itertools.count(1)
 
@@ -108,12 +109,12 @@ class Event:
         raw: bytes = b"",
         secret_from: int | None = None,
     ) -> None:
-        self.name = name
-        self.client = client
+        self.name: str = name
+        self.client: ClientInterface | MaybeNone = client
         self.args: list[Any] = [] if args is None else args
-        self.raw = raw
-        self.secret_from = secret_from
-        self.eaten = False
+        self.raw: bytes = raw
+        self.secret_from: int | None = secret_from
+        self.eaten: bool = False
         self.reference: str | None = None
         self._reply: Reply | None = None
 
@@ -143,6 +144,22 @@ class Event:
     def argument(self) -> str:
         """All arguments as one str, joined by single blanks."""
         return " ".join(map(str, self.args))
+
+    @property
+    def session_summary(self) -> SessionSummary:
+        """Summary of the session, in ``session_finished``. Raises PipelineError in any other event."""
+        return self._summary(SessionSummary, "session_finished")
+
+    @property
+    def command_summary(self) -> CommandSummary:
+        """Summary of the command, in ``command_finished``. Raises PipelineError in any other event."""
+        return self._summary(CommandSummary, "command_finished")
+
+    def _summary(self, kind: type[_Summary], event: str) -> _Summary:
+        summary = self.args[0] if self.args else None
+        if not isinstance(summary, kind):
+            raise PipelineError(f"{self.name!r} has no {kind.__name__}: {event!r} has one")
+        return summary
 
     def __repr__(self) -> str:
         # A plugin may have moved the secret to another index, so an event with a secret shows no argument at all.

@@ -1,4 +1,4 @@
-"""Failures of plugins and listeners: the log line with a reference id, and the reply that carries the id.
+"""Failures of plugins and listeners: their reply, their Eat code, and a log line with a reference id.
 
 No line shows an argument or an octet of an event. At an event with a secret, the text of an exception may quote that
 secret ("invalid literal for int(): 'sesame'"): then only the type and the place of the exception are logged.
@@ -9,13 +9,20 @@ from __future__ import annotations
 import logging
 import secrets
 import traceback
+from collections.abc import Callable
 
 from geventpop3.errors import ConfigError, HandedOverError, Refusal, ResponseCode
-from geventpop3.pipeline.events import Event, discard
+from geventpop3.pipeline.events import Event, answer_once, discard
 from geventpop3.pipeline.interfaces import name_of_session
+from geventpop3.pipeline.listeners import Listener, Subscriber
+from geventpop3.pipeline.names import RESPONSE
+from geventpop3.pipeline.pipeline import Slot
+from geventpop3.pipeline.plugin import EAT_ALL, EAT_NONE, Eat
 from geventpop3.wire.replies import Reply, err
 
 logger = logging.getLogger("geventpop3.pipeline")
+
+_PLUGIN_ERROR = "plugin_error"
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -49,6 +56,51 @@ def log_failure(event: Event, who: str, exception: BaseException) -> str:
         causes = _without_secrets(exception)
         logger.error("%s failed at %s, reference %s: %s\n%s", who, title(event), reference, causes, trace.rstrip())
     return reference
+
+
+def plugin_raised(
+    event: Event, slot: Slot, exception: BaseException, emit: Callable[[Event], None], *, only_reports: bool
+) -> Eat:
+    """Return the Eat code that an exception of a plugin stands for; a Refusal is the reply wherever there can be one.
+
+    *only_reports*: the event cannot be answered (``EventSignal.only_reports``).
+    """
+    if isinstance(exception, Refusal) and not only_reports:
+        if exception.detail is not None:
+            logger.warning("plugin %r refused %s: %s", slot.alias, title(event), exception.detail)
+        event.reply = err(exception.text, exception.code)
+        return EAT_NONE if event.name == RESPONSE else EAT_ALL
+    reference = plugin_failed(event, slot.alias, exception, emit)
+    if not slot.plugin.fail_closed or only_reports:
+        return EAT_NONE
+    event.reply = internal_error(reference)
+    return EAT_NONE if event.name == RESPONSE else EAT_ALL
+
+
+def plugin_failed(event: Event, alias: str, exception: BaseException, emit: Callable[[Event], None]) -> str:
+    """Log a plugin's failure and emit ``plugin_error``; return its reference id."""
+    reference = log_failure(event, f"plugin {alias!r}", exception)
+    event.reference = event.reference or reference
+    if event.name != _PLUGIN_ERROR:
+        # The exception may quote the secret, so the report is as secret as the event.
+        secret_from = None if event.secret_from is None else 0
+        emit(Event(_PLUGIN_ERROR, event.client, [exception, alias, event.name], b"", secret_from))
+    return reference
+
+
+def listener_failed(
+    event: Event, receiver: Listener | Subscriber, exception: BaseException, isolated: tuple[type[BaseException], ...]
+) -> None:
+    """Log a listener's failure; answer the event with it, unless plain blinker code connected the receiver."""
+    if isinstance(receiver, Listener) and isinstance(exception, Refusal):
+        if exception.detail is not None:
+            logger.warning("%s refused %s: %s", receiver, title(event), exception.detail)
+        answer_once(event, err(exception.text, exception.code), isolated)
+        return
+    reference = log_failure(event, str(receiver), exception)
+    if isinstance(receiver, Listener):
+        event.reference = event.reference or reference
+        answer_once(event, internal_error(reference), isolated)
 
 
 def no_eat_code(returned: object, isolated: tuple[type[BaseException], ...]) -> HandedOverError:

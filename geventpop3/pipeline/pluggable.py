@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol
 
-from geventpop3.errors import PipelineError, Refusal
+from geventpop3.errors import PipelineError
 from geventpop3.pipeline.events import (
     CATALOGUE,
     FAILURES,
@@ -22,13 +22,12 @@ from geventpop3.pipeline.events import (
     discard_replaced,
     generation,
 )
-from geventpop3.pipeline.failures import internal_error, log_failure, no_eat_code, title
+from geventpop3.pipeline.failures import listener_failed, no_eat_code, plugin_failed, plugin_raised
 from geventpop3.pipeline.interfaces import ClientInterface
-from geventpop3.pipeline.listeners import Listener, Listeners, Subscriber, calls_of, priority_of
+from geventpop3.pipeline.listeners import Listener, Listeners, calls_of, priority_of
 from geventpop3.pipeline.names import ALL, RESPONSE, Names
 from geventpop3.pipeline.pipeline import Pipeline, Slot
 from geventpop3.pipeline.plugin import (
-    EAT_ALL,
     EAT_CLIENT,
     EAT_NONE,
     EAT_PLUGIN,
@@ -42,11 +41,10 @@ from geventpop3.pipeline.plugin import (
     check_given,
 )
 from geventpop3.pipeline.routes import Route, Routes, Subscriptions
-from geventpop3.wire.replies import Reply, err
+from geventpop3.wire.replies import Reply
 
 logger = logging.getLogger("geventpop3.pipeline")
 
-_PLUGIN_ERROR = "plugin_error"
 _REPLY_WITHDRAWN = "reply_withdrawn"
 
 
@@ -136,7 +134,7 @@ class Pluggable:
                         else:
                             answer_once(event, reply, self._isolated)
                 except self._isolated as failure:  # isolated from the other listeners
-                    self._listener_failed(event, receiver, failure)
+                    listener_failed(event, receiver, failure, self._isolated)
             except BaseException as raised:
                 if not route.only_reports:
                     raise
@@ -156,7 +154,7 @@ class Pluggable:
                 try:
                     receiver.function(self, event)
                 except self._isolated as failure:
-                    self._listener_failed(event, receiver, failure)
+                    listener_failed(event, receiver, failure, self._isolated)
 
     def _respond(self, event: Event) -> Reply | None:
         """Return the reply to send for *event* after the ``response`` hook, or None if it was eaten.
@@ -356,7 +354,7 @@ class Pluggable:
                     if eat is not None and not isinstance(eat, Eat):
                         raise no_eat_code(eat, self._isolated)
                 except self._isolated as failure:  # isolated from the other plugins
-                    eat = self._plugin_raised(route, event, slot, failure)
+                    eat = plugin_raised(event, slot, failure, self._emit, only_reports=route.only_reports)
             except BaseException as raised:
                 if not route.only_reports:
                     raise
@@ -377,42 +375,6 @@ class Pluggable:
         if end is not None:
             raise end
         return eaten
-
-    def _plugin_raised(self, route: Route, event: Event, slot: Slot, exception: BaseException) -> Eat:
-        """Return the Eat code that an exception stands for; a Refusal is the reply wherever there can be one."""
-        if isinstance(exception, Refusal) and not route.only_reports:
-            if exception.detail is not None:
-                logger.warning("plugin %r refused %s: %s", slot.alias, title(event), exception.detail)
-            event.reply = err(exception.text, exception.code)
-            return EAT_NONE if event.name == RESPONSE else EAT_ALL
-        reference = self._plugin_failed(event, slot.alias, exception)
-        if not slot.plugin.fail_closed or route.only_reports:
-            return EAT_NONE
-        event.reply = internal_error(reference)
-        return EAT_NONE if event.name == RESPONSE else EAT_ALL
-
-    def _plugin_failed(self, event: Event, alias: str, exception: BaseException) -> str:
-        """Log and report a plugin's failure; return its reference id."""
-        reference = log_failure(event, f"plugin {alias!r}", exception)
-        event.reference = event.reference or reference
-        if event.name != _PLUGIN_ERROR:
-            # the exception may quote the secret, so the report is as secret as the event
-            secret_from = None if event.secret_from is None else 0
-            self._emit(Event(_PLUGIN_ERROR, event.client, [exception, alias, event.name], b"", secret_from))
-        return reference
-
-    # Results of listeners
-
-    def _listener_failed(self, event: Event, receiver: Listener | Subscriber, failure: BaseException) -> None:
-        if isinstance(receiver, Listener) and isinstance(failure, Refusal):
-            if failure.detail is not None:
-                logger.warning("%s refused %s: %s", receiver, title(event), failure.detail)
-            answer_once(event, err(failure.text, failure.code), self._isolated)
-            return
-        reference = log_failure(event, str(receiver), failure)
-        if isinstance(receiver, Listener):
-            event.reference = event.reference or reference
-            answer_once(event, internal_error(reference), self._isolated)
 
     # Callbacks of the pipeline
 
@@ -446,7 +408,7 @@ class Pluggable:
         try:
             slot.plugin.plugin_unregister(self)
         except self._isolated as failure:  # it is removed nevertheless
-            self._plugin_failed(Event("plugin_unregister"), slot.alias, failure)
+            plugin_failed(Event("plugin_unregister"), slot.alias, failure, self._emit)
 
     def _plugin_joined(self, slot: Slot) -> None:
         self.send_event("plugin_add", slot.alias, slot.plugin)

@@ -55,7 +55,7 @@ class CommandSpec:
 
     def __post_init__(self) -> None:
         if not _VERB.fullmatch(self.verb):
-            raise ValueError("a verb is 1 to 40 upper-case ASCII letters or digits")
+            raise ValueError("a verb must be 1 to 40 upper-case ASCII letters or digits")
         object.__setattr__(self, "event", "cmd_" + self.verb.lower())
         object.__setattr__(self, "moves", bool(self.then) or self.upgrades)
 

@@ -45,7 +45,7 @@ FULL = err("too many connections, try again later", ResponseCode.SYS_TEMP)
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def bind(address: Address, backlog: int = BACKLOG) -> socket.socket:
+def listening_socket(address: Address, backlog: int = BACKLOG) -> socket.socket:
     """Return a listening gevent socket at *address*, a ``(host, port)`` pair or ``("unix", path)``.
 
     The socket file of a server that died is replaced; a socket that still answers, and any other file, is in use.
@@ -116,7 +116,7 @@ def _bind_unix(path: str, backlog: int) -> socket.socket:
 def _remove_stale(path: str) -> None:
     """Remove the socket file that a server left behind when it died.
 
-    Only a socket that refuses a connection is removed. For any other file ``bind`` reports that it is in use.
+    Only a socket that refuses a connection is removed. Any other file is reported as in use.
     """
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):

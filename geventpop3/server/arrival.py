@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from gevent import Timeout
-
-from geventpop3.hosts import plain_host
 from geventpop3.pipeline.interfaces import name_of_session
 from geventpop3.server.client import Client
-from geventpop3.server.proxy import ProxyError, read_header
+from geventpop3.server.proxy import replace_address
 from geventpop3.server.stream import PlainStream
 from geventpop3.server.tls.certificates import accept
 from geventpop3.server.tls.stream import TlsError, TlsStream
@@ -23,7 +20,7 @@ def identify(client: Client) -> Reply | None:
 
     Returns the refusal if this client is not admitted. Raises OSError.
     """
-    refusal = _read_proxy_header(client) if client.environment.trusts_proxy(client.peer[0]) else None
+    refusal = _learn_address(client) if client.environment.trusts_proxy(client.peer[0]) else None
     if refusal is None and client.implicit_tls:
         _start_tls(client)
     return refusal
@@ -56,25 +53,15 @@ def upgrade(client: Client) -> None:
     client.connection.upgraded()
 
 
-def _read_proxy_header(client: Client) -> Reply | None:
-    environment = client.environment
+def _learn_address(client: Client) -> Reply | None:
     client.waiting = True
     try:
-        with Timeout(environment.settings.limits.proxy_deadline, ProxyError("none came in time")):
-            proxied = read_header(client.output.stream)
+        return replace_address(client)
     except OSError as error:
         _note_failure(client, "no PROXY header", error)
         raise
     finally:
         client.waiting = False
-    client.proxied = True
-    client.proxied_tls = proxied.secure
-    if proxied.peer is None or proxied.local is None:
-        return None
-    client.peer, client.local = (plain_host(proxied.peer[0]), proxied.peer[1]), proxied.local
-    client.trace = client.trace.renamed(name_of_session(client))
-    client.summary.address, client.summary.port = client.peer
-    return environment.move_client(client, client.peer[0])
 
 
 def _start_tls(client: Client) -> None:

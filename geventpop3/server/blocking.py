@@ -32,7 +32,7 @@ THREADS = 16
 CALLS_PER_THREAD = 64
 
 
-class Threads:
+class HandlerThreads:
     """A bounded pool of native threads for the functions of an application."""
 
     __slots__ = ("_calls", "_pool")

@@ -21,10 +21,9 @@ from geventpop3.pipeline.interfaces import name_of_session
 from geventpop3.protocol.commands import State
 from geventpop3.protocol.connection import Connection, Response, Want
 from geventpop3.server.environment import Environment
-from geventpop3.server.limits import RECV_OCTETS
-from geventpop3.server.output import Output
+from geventpop3.server.output import OFF, Output, Trace
 from geventpop3.server.stream import Stream
-from geventpop3.server.trace import OFF, LoggingTrace
+from geventpop3.server.trace import LoggingTrace
 from geventpop3.wire.replies import Reply
 from geventpop3.wire.stuffing import stuff
 
@@ -98,7 +97,7 @@ class Client:
             bad_before_login=limits.bad_before_login,
             bad_after_login=limits.bad_after_login,
         )
-        self.trace = LoggingTrace(name_of_session(self)) if settings.trace else OFF
+        self.trace: Trace = LoggingTrace(name_of_session(self)) if settings.trace else OFF
         self.implicit_tls = implicit_tls
         """True on a port where TLS comes before the greeting."""
         self.proxied = False
@@ -294,24 +293,6 @@ class Client:
         """True while QUIT is being answered, which must not be interrupted."""
         return self._answering is not None and self._answering.name == "cmd_quit"
 
-    # Used by the session
-
     def receive(self) -> None:
-        """Write the collected output, then wait for input. Raises OSError."""
-        output = self.output
-        if output.flush():
-            # RFC 1939 section 3 counts from a command, but a client cannot answer before it can read the reply.
-            self._active_at = monotonic()
-            if self._answering is None and (self._notices or self._farewell is not None):
-                return  # they came during the write, when no wait could be woken: send them before the wait
-        output.begin_turn()
-        self.waiting = True
-        try:
-            data = output.stream.recv(RECV_OCTETS)
-        finally:
-            self.waiting = False
-        self.connection.receive_data(data)
-        turn = self._turns.polls.iteration
-        if turn != self._turn:
-            self._turn = turn
-            self._since = monotonic()
+        """Write the collected output, then wait for input. Raises OSError. The session implements it."""
+        raise NotImplementedError

@@ -13,10 +13,16 @@ from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.protocol.commands import CommandSpec
 from geventpop3.server.fairness import Turns
 from geventpop3.server.limits import Limits
-from geventpop3.server.proxy import TrustedProxies
 from geventpop3.server.stream import PlainStream
 from geventpop3.server.tls.certificates import Certificates
 from geventpop3.wire.replies import Reply
+
+
+class Hosts(Protocol):
+    """A set of hosts, such as ``TrustedProxies``."""
+
+    def __contains__(self, host: str, /) -> bool:
+        """Return whether *host* is one of them."""
 
 
 class ServerSettings(Protocol):
@@ -28,7 +34,10 @@ class ServerSettings(Protocol):
     greeting: str
     handle_connects: bool
     tls: Certificates | None
-    proxies: TrustedProxies | None
+
+    @property
+    def proxies(self) -> Hosts | None:
+        """Hosts whose connections begin with a PROXY header."""
 
     def offers_tls(self, client: ClientInterface) -> bool:
         """Return whether STLS is possible for this client now."""

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from gevent import socket
 
 from geventpop3.errors import ConfigError
-from geventpop3.server.acceptor import FULL, Acceptor, bind, prepare
+from geventpop3.server.acceptor import FULL, Acceptor, listening_socket, prepare
 from geventpop3.server.addresses import (
     Address,
     check_distinct,
@@ -68,7 +68,7 @@ class Listening:
         own: list[Acceptor] = []
         for place, implicit_tls in self._places:
             try:
-                sock = place if isinstance(place, socket.socket) else bind(place)
+                sock = place if isinstance(place, socket.socket) else listening_socket(place)
             except OSError:
                 for one in bound:
                     one.close()

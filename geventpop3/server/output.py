@@ -5,13 +5,16 @@ The session's greenlet writes; another greenlet may write between two replies. T
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from gevent.lock import BoundedSemaphore
 
+from geventpop3.protocol.commands import CommandSpec
+from geventpop3.protocol.connection import Rejected
 from geventpop3.server.limits import OUTPUT_OCTETS, SEGMENT_OCTETS, Limits
 from geventpop3.server.stream import Stream
+from geventpop3.wire.replies import Reply
 
 
 class Output:
@@ -106,3 +109,40 @@ class Output:
         finally:
             self._sending = False
             self._ended = monotonic()
+
+
+class Trace:
+    """An observer of a session's dialogue that does nothing; ``LoggingTrace`` logs it.
+
+    Each reply passes it on its way to the output.
+    """
+
+    __slots__ = ()
+
+    def renamed(self, who: str) -> Trace:  # noqa: ARG002 (for subclasses that override it)
+        """Return the trace of the same session under another name."""
+        return self
+
+    def command(self, spec: CommandSpec, args: Sequence[str]) -> None:
+        """Log a command."""
+
+    def rejected(self, rejected: Rejected) -> None:
+        """Log a line that was not a command, or was not allowed; only its size if it may be a password."""
+
+    def reply(self, reply: Reply, event: str = "") -> None:
+        """Log a status line: the reply to the command of *event*, a greeting, a farewell or a notice."""
+
+    def chunk(self, octets: bytes, start: int = 0) -> None:
+        """Collect a part of a body, from the index *start* on; ``end_body`` logs it."""
+
+    def end_body(self) -> None:
+        """Log a body, or its size if it is not shown in full."""
+
+    def challenge(self, data: bytes) -> None:
+        """Log only the size of a challenge, because passwords can be guessed against SCRAM's last one (RFC 5802)."""
+
+    def response(self, octets: int) -> None:
+        """Log only the size of a client's response, because it may be the password itself."""
+
+
+OFF = Trace()

@@ -10,9 +10,14 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from gevent import Timeout
+
 from geventpop3.errors import ConfigError
-from geventpop3.hosts import Networks, parse_ip
+from geventpop3.hosts import Networks, parse_ip, plain_host
+from geventpop3.pipeline.interfaces import name_of_session
+from geventpop3.server.client import Client
 from geventpop3.server.stream import Stream
+from geventpop3.wire.replies import Reply
 
 SIGNATURE_OCTETS = 8
 V1_OCTETS = 107
@@ -57,6 +62,24 @@ class TrustedProxies:
     def __contains__(self, host: str) -> bool:
         address = parse_ip(host)  # None for a unix socket, for example
         return address is not None and address in self._networks
+
+
+def replace_address(client: Client) -> Reply | None:
+    """Read the header of a trusted proxy and replace the client's address by that in the header.
+
+    Returns the refusal if that address is not admitted. Raises OSError: ProxyError without a valid header in time.
+    """
+    environment = client.environment
+    with Timeout(environment.settings.limits.proxy_deadline, ProxyError("none came in time")):
+        proxied = read_header(client.output.stream)
+    client.proxied = True
+    client.proxied_tls = proxied.secure
+    if proxied.peer is None or proxied.local is None:
+        return None
+    client.peer, client.local = (plain_host(proxied.peer[0]), proxied.peer[1]), proxied.local
+    client.trace = client.trace.renamed(name_of_session(client))
+    client.summary.address, client.summary.port = client.peer
+    return environment.move_client(client, client.peer[0])
 
 
 def read_header(stream: Stream) -> Proxied:

@@ -26,7 +26,7 @@ from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.pluggable import Pluggable
 from geventpop3.protocol.commands import COMMANDS, CommandSpec, State
 from geventpop3.server.admission import Clients
-from geventpop3.server.blocking import Threads, Watch
+from geventpop3.server.blocking import HandlerThreads, Watch
 from geventpop3.server.client import Client
 from geventpop3.server.environment import Environment
 from geventpop3.server.fairness import Turns, tick
@@ -111,7 +111,7 @@ class POP3Server(Pluggable):
             raise ConfigError("TLS before the greeting needs certificates")
         self._listening = Listening(places, tls_listen)
         self._turns = Turns()
-        self._threads = Threads()
+        self._threads = HandlerThreads()
         self._life = Life(self._shut_down, self._bury)
         clients = Clients(self.limits)
         self._environment = Environment(

@@ -20,7 +20,7 @@ from geventpop3.server.arrival import identify, turn_away, upgrade
 from geventpop3.server.blocking import HELD_SECONDS
 from geventpop3.server.client import Client
 from geventpop3.server.defaults import default_reply
-from geventpop3.server.limits import OUTPUT_OCTETS
+from geventpop3.server.limits import OUTPUT_OCTETS, RECV_OCTETS
 from geventpop3.wire.replies import Reply, ok
 from geventpop3.wire.stuffing import stuff, stuff_whole, whole
 
@@ -139,6 +139,26 @@ class ClientSession(Client):
             else:
                 self.output.flush()
                 return
+
+    def receive(self) -> None:
+        """Write the collected output, then wait for input. Raises OSError."""
+        output = self.output
+        if output.flush():
+            # RFC 1939 section 3 counts from a command, but a client cannot answer before it can read the reply.
+            self._active_at = monotonic()
+            if self._answering is None and (self._notices or self._farewell is not None):
+                return  # they came during the write, when no wait could be woken: send them before the wait
+        output.begin_turn()
+        self.waiting = True
+        try:
+            data = output.stream.recv(RECV_OCTETS)
+        finally:
+            self.waiting = False
+        self.connection.receive_data(data)
+        turn = self._turns.polls.iteration
+        if turn != self._turn:
+            self._turn = turn
+            self._since = monotonic()
 
     def _part(self) -> None:
         """Write the rest and end the session after the last reply."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from geventpop3.protocol.commands import CommandSpec, redact
 from geventpop3.protocol.connection import Rejected
+from geventpop3.server.output import Trace
 from geventpop3.wire.replies import Reply
 
 log = logging.getLogger("geventpop3.trace")
@@ -24,40 +25,6 @@ LINE_CHARACTERS = 64
 _LOGIN = re.compile(r"(\s*(?:USER|PASS|APOP|AUTH|LOGIN)).*", re.IGNORECASE | re.DOTALL)
 _SECRET = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
 """A word that may be a SASL response in base64, sent where none was expected."""
-
-
-class Trace:
-    """The trace of a session, switched off: no method does anything. ``LoggingTrace`` is the one that logs."""
-
-    __slots__ = ()
-
-    def renamed(self, who: str) -> Trace:  # noqa: ARG002 (for subclasses that override it)
-        """Return the trace of the same session under another name."""
-        return self
-
-    def command(self, spec: CommandSpec, args: Sequence[str]) -> None:
-        """Log a command."""
-
-    def rejected(self, rejected: Rejected) -> None:
-        """Log a line that was not a command, or was not allowed; only its size if it may be a password."""
-
-    def reply(self, reply: Reply, event: str = "") -> None:
-        """Log a status line: the reply to the command of *event*, a greeting, a farewell or a notice."""
-
-    def chunk(self, octets: bytes, start: int = 0) -> None:
-        """Collect a part of a body, from the index *start* on; ``end_body`` logs it."""
-
-    def end_body(self) -> None:
-        """Log a body, or its size if it is not shown in full."""
-
-    def challenge(self, data: bytes) -> None:
-        """Log only the size of a challenge, because passwords can be guessed against SCRAM's last one (RFC 5802)."""
-
-    def response(self, octets: int) -> None:
-        """Log only the size of a client's response, because it may be the password itself."""
-
-
-OFF = Trace()
 
 
 class DialogueTrace(Trace):

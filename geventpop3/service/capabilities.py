@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from geventpop3.pipeline.events import Event
 from geventpop3.service import sasl
+from geventpop3.service.login import allows_clear_text
 from geventpop3.service.session import Capability, Command, Host, Session
 from geventpop3.version import __version__
 from geventpop3.wire.arguments import expect
@@ -21,7 +22,7 @@ def always(_session: Session, _pop3d: Host) -> str:
 
 
 def _user(session: Session, _pop3d: Host) -> str | None:
-    return "" if session.allows_clear_text() and session.site.back_end.checks_passwords() else None
+    return "" if allows_clear_text(session) and session.site.back_end.checks_passwords() else None
 
 
 def _sasl(session: Session, pop3d: Host) -> str | None:

@@ -17,8 +17,7 @@ from geventpop3.service.open_maildrop import Transaction, plural
 from geventpop3.service.session import Command, Host, Session
 from geventpop3.wire.arguments import expect, line_count, message_number
 from geventpop3.wire.replies import Reply, multiline, ok
-from geventpop3.wire.stuffing import count_octets
-from geventpop3.wire.stuffing import top as top_of
+from geventpop3.wire.stuffing import count_octets, top_of
 
 GOODBYE = ok("goodbye")
 

@@ -106,7 +106,7 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "malformed message of PLAIN, which has three fields": "fehlerhafte Nachricht von PLAIN: sie hat drei Felder",
         "malformed message of SCRAM": "fehlerhafte Nachricht von SCRAM",
         "malformed message of XOAUTH2": "fehlerhafte Nachricht von XOAUTH2",
-        "malformed name: an equals sign that is no escape": (
+        "malformed name: an equals sign that begins no escape": (
             "fehlerhafter Name: ein Gleichheitszeichen, das nichts umschreibt"
         ),
         # The maildrop

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from geventpop3.auth.mechanisms import ClearTextRefused, text
 from geventpop3.auth.secret import ClearSecret
 from geventpop3.errors import AuthenticationFailed, Refusal
+from geventpop3.hosts import is_loopback
 from geventpop3.pipeline.events import Event
 from geventpop3.service.open_maildrop import plural
 from geventpop3.service.session import Command, Host, Session
@@ -33,12 +34,13 @@ def user(session: Session, _pop3d: Host, event: Event) -> Reply:
     """Answer USER (RFC 1939 section 7): +OK also for an unknown name."""
     session.name = None
     client = session.client
-    if not session.allows_clear_text():
+    if not allows_clear_text(session):
         # Refused before PASS, so that the client does not send the password.
         raise ClearTextRefused
     if not session.site.back_end.checks_passwords():
         raise Refusal("nobody has a password here, use AUTH")
-    expect(event.args, 1)
+    if len(event.args) != 1:
+        expect(event.args, 1)
     session.name = prepared_name(event.args[0], session)
     session.named_at = session.done_at = client.summary.commands
     return _SEND_PASS
@@ -79,6 +81,16 @@ def apop(session: Session, pop3d: Host, event: Event) -> Reply:
     if owner is None:
         raise reject(session, pop3d, name, "APOP")
     return log_in(session, pop3d, "APOP", owner, name)
+
+
+def allows_clear_text(session: Session) -> bool:
+    """Return whether a password may be sent in clear text: no other host can read it, or the site allows it.
+
+    Behind a proxy no client counts as loopback: "127.0.0.1" may be the far end of another proxy. A proxy on this
+    machine that gives no address may have clients anywhere.
+    """
+    client = session.client
+    return session.site.allow_plaintext or client.secure or (not client.proxied and is_loopback(client.peer[0]))
 
 
 def reject(session: Session, pop3d: Host, name: str, mechanism: str) -> AuthenticationFailed:
@@ -174,7 +186,7 @@ def prepared_name(name: str, session: Session) -> str:
     such a name stays as it is.
     """
     try:
-        return text.name_of(_octets(name))
+        return text.decoded_name(_octets(name))
     except AuthenticationFailed:
         if session.utf8:
             raise
@@ -187,7 +199,7 @@ def prepared_password(password: str, session: Session) -> str:
     Without UTF-8 mode a password is octets (RFC 1939). SASLprep changes a password such as "m²", which may have been
     hashed as typed; users whose clients do not know UTF8 must still be able to log in.
     """
-    return text.password_of(_octets(password)) if session.utf8 else password
+    return text.decoded_password(_octets(password)) if session.utf8 else password
 
 
 def _octets(text: str) -> bytes:

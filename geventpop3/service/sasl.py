@@ -26,7 +26,7 @@ from geventpop3.auth.mechanisms import (
 from geventpop3.auth.secret import SCRAM_ITERATIONS
 from geventpop3.errors import AuthenticationFailed, HandedOverError, Refusal
 from geventpop3.pipeline.events import Event
-from geventpop3.service.login import log_in, reject
+from geventpop3.service.login import allows_clear_text, log_in, reject
 from geventpop3.service.session import Command, Host, Session
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, multiline
@@ -139,7 +139,7 @@ def mechanisms(session: Session, pop3d: Host) -> list[str]:
     # The names are cached by all that they depend on: every CAPA needs them, and they hardly ever change.
     key = (
         site.back_end.secrets(),
-        session.allows_clear_text(),
+        allows_clear_text(session),
         certificate is not None,
         binding is not None,
         tuple(site.mechanisms),
@@ -157,7 +157,7 @@ def context_for(session: Session, pop3d: Host) -> Context:
     return Context(
         mechanisms=site.mechanisms,
         has=back_end.secrets(),
-        clear_text=session.allows_clear_text(),
+        clear_text=allows_clear_text(session),
         hostname=pop3d.hostname,
         certificate=certificate,
         binding=binding,

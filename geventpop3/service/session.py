@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from geventpop3.auth.mechanisms import Mechanism
-from geventpop3.hosts import is_loopback
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.service.backend import BackEnd
@@ -94,15 +93,6 @@ class Session:
         self.utf8 = False
         self.transaction: Transaction | None = None
         """The open maildrop; None outside the TRANSACTION state."""
-
-    def allows_clear_text(self) -> bool:
-        """Return whether a password may be sent in clear text: no other host can read it, or the site allows it.
-
-        Behind a proxy no client counts as loopback: "127.0.0.1" may be the far end of another proxy. A proxy on this
-        machine that gives no address may have clients anywhere.
-        """
-        client = self.client
-        return self.site.allow_plaintext or client.secure or (not client.proxied and is_loopback(client.peer[0]))
 
 
 Command = Callable[[Session, Host, Event], Reply | None]

@@ -46,11 +46,11 @@ class MemoryStore(Store):
         given: object = messages
         if given is not None and not isinstance(given, Mapping):
             kind = type(given).__name__
-            raise TypeError(f"messages is a dict of lists by owner, not {kind}: write {{'alice': [message]}}")
+            raise TypeError(f"messages must be a dict of lists by owner, not {kind}: write {{'alice': [message]}}")
         for owner, contents in (messages or {}).items():
             if isinstance(contents, (bytes, str, Email)):
                 kind = type(contents).__name__
-                raise TypeError(f"the messages of {owner!r} are a {kind}, not a list of messages: write [message]")
+                raise TypeError(f"the messages of {owner!r} must be a list, not a {kind}: write [message]")
             for content in contents:
                 self.deliver(owner, content)
 
@@ -99,7 +99,7 @@ def _octets_of(content: object) -> bytes:
         return content.encode("utf-8", "surrogateescape")
     if isinstance(content, Email):
         return content.as_bytes()
-    raise TypeError(f"a message is bytes, str or an EmailMessage, not {type(content).__name__}")
+    raise TypeError(f"a message must be bytes, str or an EmailMessage, not {type(content).__name__}")
 
 
 class _MemoryMaildrop(Maildrop):

@@ -92,7 +92,7 @@ def _octets(column: Iterable[object]) -> array[int]:
     octets = array("Q")
     for number, each in enumerate(column, 1):
         if not isinstance(each, int) or isinstance(each, bool) or not 0 <= each < 1 << 63:
-            raise StoreMistake(f"message {number} has {each!r:.{_SHOWN}} octets, not an int that is 0 or more")
+            raise StoreMistake(f"message {number} has {each!r:.{_SHOWN}} octets: give an int, 0 or more")
         octets.append(each)
     return octets
 
@@ -113,10 +113,10 @@ def _check(snapshot: Snapshot) -> None:
         if not is_unique_id(unique_id):
             raise StoreMistake(
                 f"message {number} has the unique-id {unique_id[:_SHOWN]!r} of {len(unique_id)} characters:"
-                f" one is made of 1 to {UNIQUE_ID_OCTETS} characters from '!' to '~'"
+                f" a unique-id must have 1 to {UNIQUE_ID_OCTETS} characters from '!' to '~'"
             )
         if unique_id in numbers:
-            raise StoreMistake(f"messages {numbers[unique_id]} and {number} have one unique-id, {unique_id!r}")
+            raise StoreMistake(f"messages {numbers[unique_id]} and {number} have the same unique-id, {unique_id!r}")
         numbers[unique_id] = number
 
 

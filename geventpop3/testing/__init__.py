@@ -3,7 +3,7 @@
 Only ``geventpop3.testing.plugin``, which pytest finds by itself, imports pytest.
 """
 
-from geventpop3.testing.double import Double, DoubleFailed, DoubleMaildrop, Fault, Session
+from geventpop3.testing.double import Double, DoubleFailed, DoubleMaildrop, DoubleMixin, Fault, SessionRecord
 from geventpop3.testing.errors import HandlerFailed
 from geventpop3.testing.play import Application, Mismatch, play, play_over_socket
 from geventpop3.testing.script import WAYS, Dialogue, How, ScriptError, load, parse
@@ -17,8 +17,9 @@ __all__ = [
     "Double",
     "DoubleFailed",
     "DoubleMaildrop",
+    "DoubleMixin",
     "Fault",
-    "Session",
+    "SessionRecord",
     "HandlerFailed",
     "How",
     "Mismatch",

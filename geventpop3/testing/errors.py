@@ -63,4 +63,4 @@ def raise_errors(*errors: list[str]) -> None:
     for one in errors:
         one.clear()
     if found:
-        raise HandlerFailed("\n\n".join(["the server logged errors, which errors='ignore' would allow:", *found]))
+        raise HandlerFailed("\n\n".join(["the server logged errors (errors='ignore' allows them):", *found]))

@@ -34,15 +34,15 @@ class Mismatch(AssertionError):
     """A reply that differs from the dialogue; the text shows the place, the expected and the received lines."""
 
 
-class _Differs(Exception):
+class _Difference(Exception):
     """A difference between replies and dialogue; the text describes it."""
 
 
-class _Turn(NamedTuple):
+class _ClientTurn(NamedTuple):
     """The client's steps of a turn, and the number of all server steps that must have been received after it."""
 
-    says: Sequence[Step]
-    heard: int
+    sends: Sequence[Step]
+    matched: int
 
 
 def play(app: Application, script: str | Path | Dialogue, how: How = "lines", *, peer: tuple[str, int] = PEER) -> None:
@@ -71,16 +71,16 @@ def play_over_socket(
     *timeout*: seconds for each wait for the server. Raises as ``play`` does, and OSError if it cannot connect.
     """
     dialogue = _dialogue(script, how)
-    hearing = _Hearing(dialogue)
+    replies = _ServerReplies(dialogue)
     with _connect(address, timeout) as sock:
         try:
-            _converse(sock, dialogue, how, hearing)
+            _converse(sock, dialogue, how, replies)
         except TimeoutError:
-            raise _mismatch(dialogue, how, hearing, f"nothing came for {timeout:g} seconds") from None
+            raise _mismatch(dialogue, how, replies, f"the server sent nothing for {timeout:g} seconds") from None
         except ConnectionError as error:
-            raise _mismatch(dialogue, how, hearing, f"the connection broke: {error.strerror}") from None
-        except _Differs as difference:
-            raise _mismatch(dialogue, how, hearing, str(difference)) from None
+            raise _mismatch(dialogue, how, replies, f"the connection broke: {error.strerror}") from None
+        except _Difference as difference:
+            raise _mismatch(dialogue, how, replies, str(difference)) from None
 
 
 def made(app: Application) -> POP3Server:
@@ -100,11 +100,11 @@ def _dialogue(script: str | Path | Dialogue, how: How) -> Dialogue:
     elif isinstance(script, str):
         script = parse(script)
     if reason := script.impossible.get(how):
-        raise ValueError(f"{script.name} is not to be played {how}: {reason}")
+        raise ValueError(f"{script.name} cannot be played {how}: {reason}")
     return script
 
 
-def _turns(dialogue: Dialogue, how: How) -> list[_Turn]:
+def _turns(dialogue: Dialogue, how: How) -> list[_ClientTurn]:
     """Return the dialogue cut where the client waits: first the greeting; played whole, only one more turn."""
     cuts = [0]
     for at, step in enumerate(dialogue.steps[1:], 1):
@@ -112,17 +112,17 @@ def _turns(dialogue: Dialogue, how: How) -> list[_Turn]:
             cuts.append(at)
     turns = []
     for start, end in zip(cuts, [*cuts[1:], len(dialogue.steps)], strict=True):
-        says = [step for step in dialogue.steps[start:end] if step.is_client]
-        turns.append(_Turn(says, sum(not step.is_client for step in dialogue.steps[:end])))
+        sends = [step for step in dialogue.steps[start:end] if step.is_client]
+        turns.append(_ClientTurn(sends, sum(not step.is_client for step in dialogue.steps[:end])))
     return turns
 
 
-class _Hearing:
+class _ServerReplies:
     """The octets received from the server, and how far they agree with the dialogue."""
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.steps = [step for step in dialogue.steps if not step.is_client]
-        self.heard = 0  # steps
+        self.matched = 0  # steps
         self.wanted = 0  # steps
         self.received = bytearray()
         self.at = 0
@@ -131,37 +131,37 @@ class _Hearing:
     def listen(self, wanted: int) -> bool:
         """Return whether the first *wanted* steps were received. Raises _Differs if anything else was."""
         self.wanted = wanted
-        while self.heard < wanted:
-            octets = self._length(self.steps[self.heard])
+        while self.matched < wanted:
+            octets = self._length(self.steps[self.matched])
             if octets is None:
                 return False
             self.at += octets
-            self.heard += 1
+            self.matched += 1
         if self.at < len(self.received):
-            raise _Differs("more came")
+            raise _Difference("the server sent more")
         return True
 
     def _length(self, step: Step) -> int | None:
         """Return the number of received octets that are this step, or None if more must be received first."""
         if step.kind is Kind.CLOSED:
             if self.at < len(self.received):
-                raise _Differs("more came")
+                raise _Difference("the server sent more")
             return 0 if self.closed else None
         if step.kind is Kind.OCTETS:
             came = self.received[self.at : self.at + len(step.octets)]
             if not step.octets.startswith(came):
-                raise _Differs("something else came")
+                raise _Difference("the server sent something else")
             return len(came) if len(came) == len(step.octets) else None
         end = self.received.find(b"\r\n", self.at) + 2
         if end < 2:
             return None
         if not _agrees(step, bytes(self.received[self.at : end])):
-            raise _Differs("something else came")
+            raise _Difference("the server sent something else")
         return end - self.at
 
-    def chunks(self, says: Sequence[Step], how: How) -> Iterator[bytes]:
+    def chunks(self, sends: Sequence[Step], how: How) -> Iterator[bytes]:
         """Yield the client's octets as they are sent. Raises _Differs if a digest needs a timestamp that is missing."""
-        said = [self._fill_in(step) for step in says if step.kind is Kind.SAY]
+        said = [self._fill_in(step) for step in sends if step.kind is Kind.SAY]
         if how == "octets":
             for octets in said:
                 for at in range(len(octets)):
@@ -176,7 +176,7 @@ class _Hearing:
             return step.octets
         found = _TIMESTAMP.search(self.received.partition(b"\r\n")[0])
         if found is None:
-            raise _Differs("the greeting has no timestamp")
+            raise _Difference("the greeting has no timestamp for APOP")
         digest = hashlib.md5(found[0] + step.secret, usedforsecurity=False).hexdigest()
         return step.octets + digest.encode("ascii") + b"\r\n"
 
@@ -190,41 +190,41 @@ def _agrees(step: Step, line: bytes) -> bool:
 
 
 def _play_in_memory(pop3d: POP3Server, dialogue: Dialogue, how: How, peer: tuple[str, int]) -> None:
-    hearing = _Hearing(dialogue)
+    replies = _ServerReplies(dialogue)
     turns = _turns(dialogue, how)
-    unsaid = sum(len(turn.says) > 0 for turn in turns)
+    unsent = sum(len(turn.sends) > 0 for turn in turns)
     trouble: str | None = None
 
     def client() -> Iterator[bytes]:
         # A session receives again only after it has sent all its replies.
-        nonlocal unsaid, trouble
+        nonlocal unsent, trouble
         try:
             for turn in turns:
-                chunks = list(hearing.chunks(turn.says, how))
+                chunks = list(replies.chunks(turn.sends, how))
                 yield from chunks[:-1]
-                unsaid -= len(turn.says) > 0
+                unsent -= len(turn.sends) > 0
                 yield from chunks[-1:]
-                if turn.says and turn.says[-1].kind is Kind.END:
+                if turn.sends and turn.sends[-1].kind is Kind.END:
                     return
-                if not hearing.listen(turn.heard):
-                    raise _Differs("no more came, the server waits for the client")
-        except _Differs as difference:
+                if not replies.listen(turn.matched):
+                    raise _Difference("the server sent less and waits for the client")
+        except _Difference as difference:
             trouble = str(difference)
 
     stream = MemoryStream(client())
-    hearing.received = stream.output
+    replies.received = stream.output
     session_over(pop3d, stream, peer, LOCAL).run()
     if trouble is None:
-        hearing.closed = True
+        replies.closed = True
         try:
-            if not hearing.listen(len(hearing.steps)):
-                trouble = "the server closed"
-            elif unsaid and hearing.steps[-1].kind is not Kind.CLOSED:
-                trouble = "the server closed before the client had said all"
-        except _Differs as difference:
+            if not replies.listen(len(replies.steps)):
+                trouble = "the server closed the connection"
+            elif unsent and replies.steps[-1].kind is not Kind.CLOSED:
+                trouble = "the server closed the connection before the client had sent everything"
+        except _Difference as difference:
             trouble = str(difference)
     if trouble is not None:
-        raise _mismatch(dialogue, how, hearing, trouble)
+        raise _mismatch(dialogue, how, replies, trouble)
 
 
 def _connect(address: tuple[str, int] | str, timeout: float) -> socket.socket:
@@ -242,46 +242,46 @@ def _connect(address: tuple[str, int] | str, timeout: float) -> socket.socket:
     return sock
 
 
-def _converse(sock: socket.socket, dialogue: Dialogue, how: How, hearing: _Hearing) -> None:
+def _converse(sock: socket.socket, dialogue: Dialogue, how: How, replies: _ServerReplies) -> None:
     for turn in _turns(dialogue, how):
         try:
-            for chunk in hearing.chunks(turn.says, how):
+            for chunk in replies.chunks(turn.sends, how):
                 sock.sendall(chunk)
-            if turn.says and turn.says[-1].kind is Kind.END:
+            if turn.sends and turn.sends[-1].kind is Kind.END:
                 sock.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
             # The server may close early; its last replies are still to be read.
-            if hearing.steps[-1].kind is not Kind.CLOSED:
+            if replies.steps[-1].kind is not Kind.CLOSED:
                 raise
-        while not hearing.listen(turn.heard):
-            if hearing.closed:
-                raise _Differs("the server closed")
-            _receive(sock, hearing)
-    if hearing.steps[-1].kind is Kind.CLOSED:
+        while not replies.listen(turn.matched):
+            if replies.closed:
+                raise _Difference("the server closed the connection")
+            _receive(sock, replies)
+    if replies.steps[-1].kind is Kind.CLOSED:
         return
     with suppress(OSError):  # the server may have closed already
         sock.shutdown(socket.SHUT_WR)
-    while not hearing.closed:
-        _receive(sock, hearing)
-        hearing.listen(len(hearing.steps))
+    while not replies.closed:
+        _receive(sock, replies)
+        replies.listen(len(replies.steps))
 
 
-def _receive(sock: socket.socket, hearing: _Hearing) -> None:
+def _receive(sock: socket.socket, replies: _ServerReplies) -> None:
     data = sock.recv(65536)
-    hearing.received += data
-    hearing.closed = not data
+    replies.received += data
+    replies.closed = not data
 
 
-def _mismatch(dialogue: Dialogue, how: How, hearing: _Hearing, trouble: str) -> Mismatch:
+def _mismatch(dialogue: Dialogue, how: How, replies: _ServerReplies, trouble: str) -> Mismatch:
     """Return the dialogue up to the difference, then a diff of expected replies and received lines."""
     steps = dialogue.steps
-    if hearing.heard < hearing.wanted:
-        place = steps.index(hearing.steps[hearing.heard])
+    if replies.matched < replies.wanted:
+        place = steps.index(replies.steps[replies.matched])
     else:
-        place = steps.index(hearing.steps[hearing.heard - 1]) + 1 if hearing.heard else 0
+        place = steps.index(replies.steps[replies.matched - 1]) + 1 if replies.matched else 0
     expected = list(takewhile(lambda step: not step.is_client, steps[place:]))[:_SHOWN]
-    came = transcribe(bytes(hearing.received[hearing.at :]))[:_SHOWN]
-    if hearing.closed and len(came) < _SHOWN:
+    came = transcribe(bytes(replies.received[replies.at :]))[:_SHOWN]
+    if replies.closed and len(came) < _SHOWN:
         came.append("S: <closed>")
     lines = [f"{dialogue.name}:{steps[min(place, len(steps) - 1)].number}: {trouble} (played {how})"]
     lines += [f"      {_cut(step.text)}" for step in steps[max(place - _SHOWN, 0) : place]]
@@ -296,7 +296,7 @@ def _diff(expected: Sequence[Step], came: Sequence[str]) -> list[tuple[str, str]
     for line in came:
         above, row = row, [[*row[0], ("+", line)]]
         for at, step in enumerate(expected):
-            if _is(step, line):
+            if _line_matches(step, line):
                 row.append([*above[at], (" ", line)])
             else:
                 ways = (
@@ -318,7 +318,7 @@ def _changes(diff: list[tuple[str, str]]) -> int:
     return changes
 
 
-def _is(step: Step, line: str) -> bool:
+def _line_matches(step: Step, line: str) -> bool:
     """Return whether a line of a transcript is what *step* expects."""
     if step.kind is Kind.CLOSED or not line.startswith("S"):
         return line == step.text
@@ -327,4 +327,4 @@ def _is(step: Step, line: str) -> bool:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} (and so on)"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} (cut)"

@@ -5,21 +5,27 @@ Only this module imports pytest. It does not monkey-patch, and imports the test 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 if TYPE_CHECKING:
-    from geventpop3.testing import Address, Application, Dialogue
+    from geventpop3.testing import Address, Application, Dialogue, Double
 
 Errors = Literal["fail", "ignore"]
 """The effect of the server's own errors, such as an exception of a handler, on the test."""
 
 _WATCHED = pytest.StashKey["list[Address]"]()
 """Running servers whose errors fail a test."""
+
+_DOUBLES = pytest.StashKey["list[Double]"]()
+"""Doubles whose transcripts a failing test shows: those of the test, or those of the session."""
+
+_FAILED = pytest.StashKey[bool]()
+"""True if the test itself has failed, so that its double need not fail it again."""
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +77,64 @@ def pop3_server(pytestconfig: pytest.Config) -> Callable[..., AbstractContextMan
             raise_errors(address.errors)
 
     return serve_and_watch
+
+
+@pytest.fixture
+def pop3_double(request: pytest.FixtureRequest) -> Iterator[Double]:
+    """Serve a POP3 server for this test of a client: ``pop3_double.maildrop("alice", "secret")``; see ``Double``.
+
+    The test fails if a fault it asked for never happened, or if the server logged an error. A failing test shows the
+    transcript of the sessions.
+    """
+    from geventpop3.testing.double import Double
+
+    double = Double().start()
+    request.node.stash[_DOUBLES] = [double]
+    try:
+        yield double
+    finally:
+        double.stop()
+        if not request.node.stash.get(_FAILED, False):
+            double.check()
+
+
+@pytest.fixture(scope="session")
+def pop3_double_factory(pytestconfig: pytest.Config) -> Iterator[Callable[..., Double]]:
+    """Make a double that serves several tests: ``pop3_double_factory(tls="required")``; it ends with the session.
+
+    Each call makes another double with these keywords of ``Double``. ``double.reset()`` makes it ready for the next
+    test, and fails as the end of ``pop3_double`` does.
+    """
+    from geventpop3.testing.double import Double
+
+    doubles = pytestconfig.stash[_DOUBLES] = []
+
+    def make(**options: Any) -> Double:
+        double = Double(**options).start()
+        doubles.append(double)
+        return double
+
+    try:
+        yield make
+    finally:
+        for double in doubles:
+            double.stop()
+        for double in doubles:
+            double.check()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the transcripts of the doubles to the report of a failure."""
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+        for double in [*item.stash.get(_DOUBLES, ()), *item.config.stash.get(_DOUBLES, ())]:
+            if transcript := double.transcript:
+                report.sections.append((f"POP3 sessions ({call.when})", transcript))
+    return report
 
 
 @pytest.hookimpl(trylast=True)

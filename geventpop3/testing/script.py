@@ -107,15 +107,15 @@ def parse(text: str, name: str = "<dialogue>") -> Dialogue:
                 _directive(line, impossible, at_head=not steps)
             elif line:
                 if steps and steps[-1].kind is Kind.CLOSED:
-                    raise ScriptError("nothing can follow S: <closed>")
+                    raise ScriptError("no step can follow S: <closed>")
                 steps.append(_step(line, number, ended=any(step.kind is Kind.END for step in steps)))
         except ScriptError as error:
             raise ScriptError(f"{name}:{number}: {error}") from None
     if not steps:
-        raise ScriptError(f"{name}:1: there is nothing to play")
+        raise ScriptError(f"{name}:1: the script has no steps")
     dialogue = Dialogue(name, tuple(steps), impossible)
     if not dialogue.ways:
-        raise ScriptError(f"{name}:1: no way is left to play it")
+        raise ScriptError(f"{name}:1: every way to play the script is excluded")
     return dialogue
 
 
@@ -128,24 +128,24 @@ def _directive(line: str, impossible: dict[How, str], *, at_head: bool) -> None:
     if known is None and reason is None:
         return  # an ordinary comment
     if known is None:
-        raise ScriptError(f"there is no way {way!r}, only {', '.join(WAYS)}")
+        raise ScriptError(f"unknown way {way!r}: give one of {', '.join(WAYS)}")
     if not reason:
-        raise ScriptError(f"say why: # not {way}: reason")
+        raise ScriptError(f"give a reason: # not {way}: reason")
     if not at_head:
-        raise ScriptError(f"# not {way} belongs before the first step")
+        raise ScriptError(f"# not {way} must be above the first step")
     impossible[known] = reason
 
 
 def _step(line: str, number: int, *, ended: bool) -> Step:
     mark, text = line[:2], line[2:]
     if mark not in ("C:", "C!", "S:", "S!"):
-        raise ScriptError("a line begins with C: C! S: S! or #")
+        raise ScriptError("a line must begin with C: C! S: S! or #")
     if line[0] == "C" and ended:
-        raise ScriptError("the client has ended its input")
+        raise ScriptError("the client cannot send after <end>")
     if text[:1] not in ("", " "):
-        raise ScriptError(f"a blank is missing after {mark}")
+        raise ScriptError(f"add a blank after {mark}")
     if line[-1] == " " or not line.isprintable():
-        raise ScriptError(f"some of this cannot be seen: write {mark[0]}! with a string")
+        raise ScriptError(f"the line has invisible characters: write {mark[0]}! and a string")
     text = text[1:]
     if mark[1] == "!":
         kind = Kind.SAY if mark == "C!" else Kind.OCTETS
@@ -159,7 +159,9 @@ def _client(text: str, number: int, line: str) -> Step:
     if found := _APOP.fullmatch(text):
         return Step(Kind.SAY, found[1].encode("utf-8"), number, line, found[2].encode("utf-8"))
     if _RESERVED.fullmatch(text):
-        raise ScriptError("the client has only <end>; write other text in angle brackets as a string, with C!")
+        raise ScriptError(
+            "unknown client event: only <end> exists; write other text in angle brackets as a string, with C!"
+        )
     return Step(Kind.SAY, text.encode("utf-8") + b"\r\n", number, line)
 
 
@@ -167,7 +169,9 @@ def _server(text: str, number: int, line: str) -> Step:
     if text == "<closed>":
         return Step(Kind.CLOSED, b"", number, line)
     if _RESERVED.fullmatch(text):
-        raise ScriptError("the server has only <closed>; write other text in angle brackets as a string, with S!")
+        raise ScriptError(
+            "unknown server event: only <closed> exists; write other text in angle brackets as a string, with S!"
+        )
     if text.endswith("..."):
         return Step(Kind.BEGINNING, text.removesuffix("...").encode("utf-8"), number, line)
     return Step(Kind.LINE, text.encode("utf-8") + b"\r\n", number, line)
@@ -179,18 +183,18 @@ def _octets(text: str) -> bytes:
     while at < len(text):
         found = _STRING.match(text, at)
         if found is None:
-            raise ScriptError('after ! come strings in a row: "..." or "..." * times')
+            raise ScriptError('after ! give one or more strings: "..." or "..." * times')
         octets += _unescape(found[1].encode("utf-8")) * int(found[2] or 1)
         at = found.end()
     if not octets:
-        raise ScriptError("after ! come some octets")
+        raise ScriptError("give at least one octet after !")
     return bytes(octets)
 
 
 def _unescape(octets: bytes) -> bytes:
     plain = _ESCAPE.sub(b"", octets)
     if b"\\" in plain:
-        raise ScriptError(r"in a string a backslash begins \r \n \t \0 \" \\ or \xHH")
+        raise ScriptError(r"a backslash in a string must begin one of \r \n \t \0 \" \\ or \xHH")
     return _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()) if found[1] else _ESCAPES[found[2]], octets)
 
 

@@ -88,7 +88,7 @@ static PyObject *stuff_whole(PyObject *Py_UNUSED(module), PyObject *const *args,
     char *out;
 
     if (given < 1 || given > 2 || !PyBytes_Check(args[0]) || (given == 2 && !PyBytes_Check(args[1]))) {
-        PyErr_SetString(PyExc_TypeError, "a message, and what goes before it, are bytes");
+        PyErr_SetString(PyExc_TypeError, "the message and its prefix must be bytes");
         return NULL;
     }
     at = content = PyBytes_AS_STRING(args[0]);
@@ -133,7 +133,7 @@ static PyObject *plain_command(PyObject *Py_UNUSED(module), PyObject *const *arg
     PyObject *words;
 
     if (given != 3 || !PyBytes_Check(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "wanted are bytes, where the line begins in them, and its limit");
+        PyErr_SetString(PyExc_TypeError, "the arguments must be bytes, the start of the line, and its limit");
         return NULL;
     }
     start = PyLong_AsSsize_t(args[1]);
@@ -187,7 +187,7 @@ static PyObject *plain_status_line(PyObject *Py_UNUSED(module), PyObject *const 
     char *out;
 
     if (given != 3 || !PyUnicode_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "wanted are whether it is positive, the text, and the limit");
+        PyErr_SetString(PyExc_TypeError, "the arguments must be a truth value, the text, and the limit");
         return NULL;
     }
     positive = PyObject_IsTrue(args[0]);
@@ -217,12 +217,12 @@ static PyObject *plain_status_line(PyObject *Py_UNUSED(module), PyObject *const 
 }
 
 static PyMethodDef methods[] = {
-    {"encode_chunk", encode_chunk, METH_VARARGS, "The same as stuffing.encode_chunk_in_python."},
-    {"stuff_whole", (PyCFunction)(void (*)(void))stuff_whole, METH_FASTCALL, "The same as stuffing.stuff_whole_in_python."},
+    {"encode_chunk", encode_chunk, METH_VARARGS, "Same as stuffing.encode_chunk_in_python."},
+    {"stuff_whole", (PyCFunction)(void (*)(void))stuff_whole, METH_FASTCALL, "Same as stuffing.stuff_whole_in_python."},
     {"plain_command", (PyCFunction)(void (*)(void))plain_command, METH_FASTCALL,
-     "The same as plain.plain_command_in_python."},
+     "Same as fast_path.plain_command_in_python."},
     {"plain_status_line", (PyCFunction)(void (*)(void))plain_status_line, METH_FASTCALL,
-     "The same as plain.plain_status_line_in_python."},
+     "Same as fast_path.plain_status_line_in_python."},
     {NULL, NULL, 0, NULL},
 };
 

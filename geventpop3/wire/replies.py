@@ -49,7 +49,7 @@ class Reply(NamedTuple):
         if status not in ("+OK", "-ERR"):
             is_near = status.strip("+-").upper() in ("OK", "ERR")
             found = f"not with {status!r}" if is_near else f"and these {len(line)} characters do not"
-            raise HandedOverError(f"a reply begins with +OK or -ERR, {found}: ok(), err() and multiline() make replies")
+            raise HandedOverError(f"a reply must begin with +OK or -ERR, {found}: use ok(), err() or multiline()")
         code = None
         if text.startswith("[") and "]" in text:
             code, _, text = text[1:].partition("]")
@@ -104,9 +104,9 @@ def multiline(text: str, body: Iterable[bytes] | bytes | bytearray | memoryview)
         _check_words(text, None)
     given: object = body  # else a type checker considers the checks below unreachable
     if isinstance(given, str):
-        raise HandedOverError("a body is octets or an iterable of chunks of octets, not str: encode it")
+        raise HandedOverError("a body must be bytes or an iterable of bytes, not str: encode it")
     if not isinstance(given, Iterable):
-        raise HandedOverError(f"a body is octets or an iterable of chunks of octets, not {type(given).__name__}")
+        raise HandedOverError(f"a body must be bytes or an iterable of bytes, not {type(given).__name__}")
     return Reply(True, text, None, (bytes(body),) if isinstance(body, (bytes, bytearray, memoryview)) else body)
 
 
@@ -114,12 +114,12 @@ def _check_words(text: object, code: object) -> None:
     """Raise TypeError unless the text and the code of a reply are str."""
     if isinstance(text, (bytes, bytearray)):
         raise TypeError(
-            f"the text of a reply is a str, not {type(text).__name__}: decode it; a body is for multiline()"
+            f"the text of a reply must be a str, not {type(text).__name__}: decode it, or give a body to multiline()"
         )
     if not isinstance(text, str):
-        raise TypeError(f"the text of a reply is a str, not {type(text).__name__}")
+        raise TypeError(f"the text of a reply must be a str, not {type(text).__name__}")
     if code is not None and not isinstance(code, str):
-        raise TypeError(f"the response code of a reply is a str such as 'AUTH', not {type(code).__name__}")
+        raise TypeError(f"the response code of a reply must be a str such as 'AUTH', not {type(code).__name__}")
 
 
 def _utf8(line: str) -> bytes:

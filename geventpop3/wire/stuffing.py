@@ -81,8 +81,8 @@ except ImportError:
 
 def not_octets(chunk: object) -> HandedOverError:
     """Return the error for a chunk of a body that is not bytes; it shows no part of the chunk."""
-    hint = "encode it" if isinstance(chunk, str) else "make bytes of it"
-    return HandedOverError(f"a chunk of a body is bytes, not {type(chunk).__name__}: {hint}")
+    hint = "encode it" if isinstance(chunk, str) else "convert it to bytes"
+    return HandedOverError(f"a chunk of a body must be bytes, not {type(chunk).__name__}: {hint}")
 
 
 class Encoder:
@@ -176,7 +176,7 @@ def count_octets(chunks: Iterable[bytes]) -> int:
     return counter.octets
 
 
-def top(chunks: Iterable[bytes], lines: int) -> Iterator[bytes]:
+def top_of(chunks: Iterable[bytes], lines: int) -> Iterator[bytes]:
     """Yield the beginning of a message: header, blank line, *lines* lines of its body (RFC 1939 section 7, TOP).
 
     The octets are not encoded and always a prefix of the message; a message without a blank line is all header. No

@@ -12,7 +12,7 @@ except ImportError:
 
 from geventpop3.workers.arbiter import inherits
 from geventpop3.workers.beside import Beside
-from geventpop3.workers.serving import aside, bind, identity, serve
+from geventpop3.workers.serving import bind, identity, in_native_thread, serve
 from geventpop3.workers.worker import Worker
 
-__all__ = ["Worker", "Beside", "serve", "bind", "inherits", "identity", "aside"]
+__all__ = ["Worker", "Beside", "serve", "bind", "inherits", "identity", "in_native_thread"]

@@ -19,13 +19,13 @@ from gunicorn.errors import HaltServer
 
 from geventpop3.errors import ConfigError
 from geventpop3.server.addresses import format_address
-from geventpop3.workers.backoff import Patience
+from geventpop3.workers.backoff import Backoff
 
-STOP_PATIENCE = 2.0
+STOP_SECONDS = 2.0
 """Seconds that sessions have to end by themselves when the service ends. Together with the time for running replies
 they are less than the ten seconds after which container engines kill."""
 
-_STOP_LOOK = 0.05
+_STOP_POLL_SECONDS = 0.05
 
 
 def inherits() -> bool:
@@ -48,7 +48,7 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
         self._outdated = 0
         self._ending = False
         self._began: dict[int, float] = {}
-        self._patience = Patience()
+        self._backoff = Backoff()
 
     def start(self) -> None:
         descriptors = self._descriptors or _inherited()
@@ -58,16 +58,16 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
         self.systemd = "LISTEN_FDS" in self.cfg.env_orig
 
     def stop(self, graceful: bool = True) -> None:
-        """Stop the workers; sessions have ``STOP_PATIENCE`` seconds to end, or the full time if a new parent serves."""
+        """Stop the workers; sessions have ``STOP_SECONDS`` seconds to end, or the full time if a new parent serves."""
         self._ending = True
         if graceful and self.reexec_pid == self.master_pid == 0:
             sock.close_sockets(self.LISTENERS, not self.systemd)
             self.LISTENERS = []
             self.kill_workers(signal.SIGTERM)
-            until = time.monotonic() + min(STOP_PATIENCE, self.cfg.graceful_timeout)
+            until = time.monotonic() + min(STOP_SECONDS, self.cfg.graceful_timeout)
             while self.WORKERS and time.monotonic() < until:
                 self.reap_workers()
-                time.sleep(_STOP_LOOK)
+                time.sleep(_STOP_POLL_SECONDS)
             graceful = False
         super().stop(graceful)
 
@@ -82,20 +82,20 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
         try:
             self.app.reload()
         except ConfigError as error:
-            self.log.error("not reloaded, the old configuration stays in force: %s", error)
+            self.log.error("the configuration was not reloaded, the old one stays in force: %s", error)
             return
         self.log.reopen_files()
         self._outdated = self.worker_age
-        self._patience = Patience()  # the new configuration may have removed the cause
+        self._backoff = Backoff()  # the new configuration may have removed the cause
         self.manage_workers()
 
     def manage_workers(self) -> None:
         """Start missing up-to-date workers; then ask the oldest surplus workers to leave."""
         now = time.monotonic()
-        self._mourn(now)
+        self._delay_after_early_exits(now)
         self._leaving &= self.WORKERS.keys()
         current = [worker for pid, worker in self.WORKERS.items() if self._stays(pid) and worker.age > self._outdated]
-        if not self._patience.is_needed(now):
+        if not self._backoff.is_needed(now):
             for _ in range(self.num_workers - len(current)):
                 self.spawn_worker()
         serving = [pid for pid, worker in self.WORKERS.items() if self._stays(pid) and _serves(worker)]
@@ -119,17 +119,17 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn is untyped
                     continue  # the arbiter is stopping anyway
                 if not any(map(_serves, self.WORKERS.values())):
                     raise
-                self.log.error("%s The others serve on; it is tried again.", halt.reason)
+                self.log.error("%s The other workers continue; a new worker is started.", halt.reason)
             else:
                 return
 
-    def _mourn(self, now: float) -> None:
+    def _delay_after_early_exits(self, now: float) -> None:
         """Delay new workers after early exits of workers that were not asked to leave."""
         for pid in self._began.keys() - self.WORKERS.keys():
             began = self._began.pop(pid)
-            seconds = 0.0 if pid in self._leaving else self._patience.lost(now - began, now, self.num_workers)
+            seconds = 0.0 if pid in self._leaving else self._backoff.record_exit(now - began, now, self.num_workers)
             if seconds:
-                self.log.warning("workers end soon after they began; the next one begins in %g seconds", seconds)
+                self.log.warning("workers exit soon after their start; the next one starts in %g seconds", seconds)
 
     def _stays(self, pid: int) -> bool:
         return pid not in self._leaving
@@ -154,7 +154,7 @@ def _inherited() -> Iterable[int]:
         return range(systemd.SD_LISTEN_FDS_START, systemd.SD_LISTEN_FDS_START + count)
     numbers = os.environ.pop("GUNICORN_FD", "")
     if not numbers:
-        raise ConfigError("there is no socket to listen at: give those that bind() makes")
+        raise ConfigError("no listening socket was given: give the sockets that bind() returns")
     return [int(number) for number in numbers.split(",")]
 
 

@@ -20,14 +20,14 @@ from geventpop3.errors import ConfigError
 from geventpop3.server import acceptor
 from geventpop3.server.addresses import parse_address
 from geventpop3.server.server import POP3Server
-from geventpop3.workers.arbiter import STOP_PATIENCE
+from geventpop3.workers.arbiter import STOP_SECONDS
 from geventpop3.workers.serving import bind
 from geventpop3.workers.worker import LAST_SECONDS, imported, log_as_gunicorn
 
 VARIABLE = "GUNICORN_POP3_FD"
 """The environment variable by which an arbiter passes its sockets to the one that replaces it (SIGUSR2)."""
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """Seconds between two checks whether gunicorn has asked the worker to leave."""
 
 
@@ -43,13 +43,13 @@ class Beside:
 
     def __init__(self, app: str | Callable[[], POP3Server], listen: Iterable[str]) -> None:
         if isinstance(listen, str):
-            raise ConfigError(f"{listen!r} is one place: a list of them is wanted, [{listen!r}]")
+            raise ConfigError(f"listen is the string {listen!r}: give a list, [{listen!r}]")
         self._app = app
         self._listen = list(dict.fromkeys(listen))
         for text in self._listen:
             parse_address(text)
         if not self._listen:
-            raise ConfigError("there is no place to listen at")
+            raise ConfigError("listen is empty: give at least one address")
         self._serving: _Serving | None = None
 
     def pre_fork(self, server: Any, worker: Any) -> None:
@@ -70,9 +70,9 @@ class Beside:
         try:
             found = imported(self._app) if isinstance(self._app, str) else self._app()
             if not isinstance(found, POP3Server):
-                raise ConfigError(f"Beside serves a POP3Server, and {self._app!r} is a {type(found).__name__}")
+                raise ConfigError(f"Beside serves a POP3Server, but {self._app!r} is a {type(found).__name__}")
             if found.getsocknames():
-                raise ConfigError("the server is started already: leave that to Beside")
+                raise ConfigError("the server is started already: do not start it, Beside does")
         except ConfigError as error:
             raise _cannot_begin(worker, str(error)) from None
         return found
@@ -91,7 +91,7 @@ class _Listeners:
     def hold(self, beside: Beside, server: Any) -> None:
         """Bind the addresses of *beside* that are not bound, and close those that it no longer has."""
         if self._holder is not None and self._holder[0] is not beside and self._holder[1] is server.cfg:
-            raise HaltServer("one Beside for each gunicorn: its server may listen at several places", 1)
+            raise HaltServer("gunicorn has a Beside already: give that one several addresses", 1)
         begins = self._holder is None
         self._holder = beside, server.cfg
         self._descriptors.update(json.loads(os.environ.pop(VARIABLE, "{}")))
@@ -107,12 +107,12 @@ class _Listeners:
         try:
             # A patched arbiter has an event loop already, and gunicorn's worker makes its own.
             patched = monkey.is_module_patched("threading")
-            found = acceptor.bind(parse_address(text)).detach() if patched else bind([text])[0]
+            found = acceptor.listening_socket(parse_address(text)).detach() if patched else bind([text])[0]
         except OSError as error:
             reason = f"POP3 cannot listen at {error.filename}: {error.strerror}"
             if begins:
                 raise HaltServer(reason, 1) from None
-            server.log.error("%s; it is tried again at the next worker", reason)
+            server.log.error("%s; the next worker tries again", reason)
             return
         os.set_inheritable(found, True)
         self._descriptors[text] = found
@@ -135,20 +135,20 @@ class _Serving:
 
     def __init__(self, worker: Any, pop3d: POP3Server, sockets: list[Any]) -> None:
         if not sockets:
-            raise _cannot_begin(worker, "no socket is there: pre_fork = pop3.pre_fork is wanted in the same file")
+            raise _cannot_begin(worker, "no listening socket was opened: add pre_fork = pop3.pre_fork to the same file")
         log_as_gunicorn(worker.log)
         self._worker = worker
         self._pop3d = pop3d
         left = max(0.0, worker.cfg.graceful_timeout - LAST_SECONDS)
         self._grace = min(pop3d.limits.shutdown_grace, left)
-        self._patience = min(STOP_PATIENCE, left - self._grace)
+        self._drain_seconds = min(STOP_SECONDS, left - self._grace)
         pop3d.start(sockets, shared=True)
         self._leaving = gevent.spawn(self._leave)
 
     def _leave(self) -> None:
         while self._worker.alive:
-            gevent.sleep(LOOK_SECONDS)
-        self._pop3d.drain(self._patience)
+            gevent.sleep(POLL_SECONDS)
+        self._pop3d.drain(self._drain_seconds)
         self._pop3d.shutdown(self._grace)
 
     def end(self) -> None:
@@ -161,10 +161,12 @@ def _check_worker_class(found: type) -> None:
     from gunicorn.workers.ggevent import GeventWorker
 
     if not issubclass(found, GeventWorker):
-        raise HaltServer(f"POP3 needs workers with an event loop: -k gevent, not {found.__name__}", 1)
+        raise HaltServer(
+            f"POP3 needs workers of the class gevent, not {found.__name__}: start gunicorn with -k gevent", 1
+        )
 
 
 def _cannot_begin(worker: Any, text: str) -> SystemExit:
     """Log the operator's mistake in one line; return the exit with the status at which gunicorn gives up."""
-    worker.log.error("a worker cannot begin: %s", text)
+    worker.log.error("the worker cannot start: %s", text)
     return SystemExit(Arbiter.WORKER_BOOT_ERROR)

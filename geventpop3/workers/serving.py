@@ -28,10 +28,10 @@ from geventpop3.server.server import POP3Server
 from geventpop3.workers.arbiter import Arbiter
 from geventpop3.workers.worker import Worker
 
-_MEMORY = "/dev/shm"  # noqa: S108  # gunicorn creates its file there safely and unlinks it at once
+_HEARTBEAT_DIRECTORY = "/dev/shm"  # noqa: S108  # gunicorn creates its file there safely and unlinks it at once
 
 _THREAD_SECONDS = 5.0
-_THREAD_LOOK = 0.0005
+_THREAD_POLL_SECONDS = 0.0005
 """Most seconds that the end of a native thread is waited for, and those between two looks."""
 
 T = TypeVar("T")
@@ -69,13 +69,13 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untype
         self._build = self._renew()
 
 
-def aside(function: Callable[[], T]) -> T:
+def in_native_thread(function: Callable[[], T]) -> T:
     """Call *function* in a native thread and return its result or raise its error.
 
     A hub that it makes is destroyed, so that a forked worker inherits none. The thread has ended, also for the system.
     """
     if monkey.is_module_patched("threading"):
-        raise RuntimeError("a process that is to fork must not be monkey-patched")
+        raise RuntimeError("the process is monkey-patched: workers cannot be forked from it, so do not patch it")
     outcome: list[T] = []
     failed: list[BaseException] = []
 
@@ -114,7 +114,7 @@ def _wait_for_the_end_of_others(before: set[str]) -> None:
     """
     until = time.monotonic() + _THREAD_SECONDS
     while not _native_threads() <= before and time.monotonic() < until:
-        time.sleep(_THREAD_LOOK)
+        time.sleep(_THREAD_POLL_SECONDS)
 
 
 def bind(addresses: Iterable[str]) -> list[int]:
@@ -127,14 +127,14 @@ def bind(addresses: Iterable[str]) -> list[int]:
         bound: list[int] = []
         try:
             for text in addresses:
-                bound.append(acceptor.bind(parse_address(text)).detach())  # noqa: PERF401  # closed if another fails
+                bound.append(acceptor.listening_socket(parse_address(text)).detach())  # noqa: PERF401  # closed if another fails
         except BaseException:
             for descriptor in bound:
                 os.close(descriptor)
             raise
         return bound
 
-    return aside(work)
+    return in_native_thread(work)
 
 
 def serve(
@@ -170,7 +170,7 @@ def serve(
         "errorlog": None,
         "control_socket_disable": True,
         # In memory, so that a sign of life does not wait for a disk.
-        "worker_tmp_dir": _MEMORY if os.path.isdir(_MEMORY) else None,
+        "worker_tmp_dir": _HEARTBEAT_DIRECTORY if os.path.isdir(_HEARTBEAT_DIRECTORY) else None,
         **accounts,
     }
     if pid_file is not None and "GUNICORN_PID" not in os.environ:  # a replacing process (SIGUSR2) writes a second file
@@ -189,20 +189,22 @@ def identity(user: str | None, group: str | None) -> dict[str, Any]:
         try:
             account = pwd.getpwnam(user)
         except KeyError:
-            raise ConfigError(f"there is no user {user!r} on this machine") from None
+            raise ConfigError(f"the user {user!r} does not exist on this machine") from None
         found = {"user": account.pw_uid, "group": account.pw_gid, "initgroups": True}
     if group is not None:
         try:
             found["group"] = grp.getgrnam(group).gr_gid
         except KeyError:
-            raise ConfigError(f"there is no group {group!r} on this machine") from None
+            raise ConfigError(f"the group {group!r} does not exist on this machine") from None
     return found
 
 
 def _check_rights(wanted: dict[str, Any]) -> None:
     own = {"user": os.geteuid(), "group": os.getegid()}
     if os.geteuid() != 0 and any(wanted.get(name, number) != number for name, number in own.items()):
-        raise ConfigError("only root can have workers of another user or group: start as root, or leave them out")
+        raise ConfigError(
+            "only root can start workers of another user or group: start as root, or do not set user and group"
+        )
 
 
 def _check_pid_file(path: str) -> None:
@@ -212,7 +214,7 @@ def _check_pid_file(path: str) -> None:
     except OSError as error:
         raise ConfigError(f"pid file {path}: {error.strerror}") from None
     if pid and pid != os.getpid():
-        raise ConfigError(f"pid file {path}: process {pid} has it: end that one, or name another file")
+        raise ConfigError(f"pid file {path}: in use by process {pid}: stop that process, or name another file")
     folder = os.path.dirname(os.path.abspath(path))
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"pid file {path}: no file can be made in {folder}")
+        raise ConfigError(f"pid file {path}: no file can be created in {folder}")

@@ -52,9 +52,9 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         # For an application that made a hub before the fork, which it should not; without a hub this does nothing.
         gevent.reinit()
         self._leaving = Event()
-        self._in_a_hurry = False
+        self._stops_at_once = False
         self._is_serving = False
-        self._patience = 0.0
+        self._drain_seconds = 0.0
         if os.geteuid() == 0 and self.cfg.uid != 0:
             _leave_groups(self.cfg.uid, self.cfg.gid, initgroups=self.cfg.initgroups)
         super().init_process()
@@ -69,8 +69,8 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
         signal.signal(signal.SIGABRT, self.handle_abort)
         handlers = {
             signal.SIGTERM: self._leaving.set,
-            signal.SIGINT: self._hurry,
-            signal.SIGQUIT: self._hurry,
+            signal.SIGINT: self._stop_at_once,
+            signal.SIGQUIT: self._stop_at_once,
             signal.SIGUSR1: self.log.reopen_files,
         }
         for number in handlers:
@@ -83,7 +83,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
 
     def handle_abort(self, _sig: int, frame: FrameType | None) -> None:
         """Log where the worker hangs and exit: the arbiter got no sign of life. UPDATE survives a crash."""
-        self.log.critical("stuck in:\n%s", "".join(traceback.format_stack(frame)))
+        self.log.critical("the worker does not respond; it is at:\n%s", "".join(traceback.format_stack(frame)))
         self.cfg.worker_abort(self)
         os._exit(1)
 
@@ -94,12 +94,12 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
             found = imported(app.app_uri) if isinstance(app, WSGIApplication) else app.wsgi()
         except ConfigError as error:
             # An operator's mistake is one line, not a traceback; at this status gunicorn gives up or tries again.
-            self.log.error("a worker cannot begin: %s", error)
+            self.log.error("the worker cannot start: %s", error)
             raise SystemExit(arbiter.Arbiter.WORKER_BOOT_ERROR) from None
         if not isinstance(found, POP3Server):
-            raise AppImportError(f"this worker serves a POP3Server, not a {type(found).__name__}")
+            raise AppImportError(f"the application is a {type(found).__name__}: this worker needs a POP3Server")
         self.wsgi = found
-        self._patience = max(0.0, self.cfg.graceful_timeout - found.limits.shutdown_grace - LAST_SECONDS)
+        self._drain_seconds = max(0.0, self.cfg.graceful_timeout - found.limits.shutdown_grace - LAST_SECONDS)
         log_as_gunicorn(self.log)
 
     def run(self) -> None:
@@ -124,11 +124,11 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn is untyped
 
     def _leave(self) -> None:
         self._leaving.wait()
-        self.wsgi.drain(0.0 if self._in_a_hurry else self._patience)
+        self.wsgi.drain(0.0 if self._stops_at_once else self._drain_seconds)
         self.wsgi.shutdown()
 
-    def _hurry(self) -> None:
-        self._in_a_hurry = True
+    def _stop_at_once(self) -> None:
+        self._stops_at_once = True
         self._leaving.set()
         if self._is_serving:
             self.wsgi.shutdown()
@@ -174,9 +174,9 @@ def imported(uri: str) -> Any:
     module, _, name = uri.partition(":")
     name, call, rest = (name or "pop3d").partition("()")
     if not name.isidentifier() or rest:
-        raise AppImportError(f"{uri!r} is neither MODULE:NAME nor MODULE:FUNCTION()")
+        raise AppImportError(f"{uri!r} is not the name of an application: give MODULE:NAME or MODULE:FUNCTION()")
     try:
         found: Any = getattr(import_module(module), name)
     except AttributeError:
-        raise AppImportError(f"there is no {name!r} in {sys.modules[module].__name__!r}") from None
+        raise AppImportError(f"the module {sys.modules[module].__name__!r} has no {name!r}") from None
     return found() if call else found

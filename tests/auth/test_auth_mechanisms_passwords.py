@@ -123,9 +123,10 @@ def test_plain_prepares_both_strings(back_end):
     assert back_end.play("PLAIN", [f"\0\u2168\0{decomposed}\u00a0½ \U0001f511".encode()]).owner == "<IX>"
 
 
-def test_plain_takes_names_and_passwords_as_long_as_the_rfc_asks():
-    # RFC 4616 section 2: "up to and including 255 octets".
-    name, other, password = "n" * 255, "o" * 255, "p" * 255
+@pytest.mark.parametrize("length", [255, 320])
+def test_plain_takes_names_and_passwords_as_long_as_the_rfc_asks_and_as_an_address_can_be(length):
+    # RFC 4616 section 2: "up to and including 255 octets". An address may have 320 (RFC 5321 section 4.5.3.1).
+    name, other, password = "n" * length, "o" * length, "p" * length
     back_end = BackEnd(passwords={name: password}, may_act={(name, other)})
     assert back_end.play("PLAIN", [f"{other}\0{name}\0{password}".encode()]).owner == f"<{other}>"
 

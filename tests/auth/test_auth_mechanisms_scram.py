@@ -31,7 +31,7 @@ STORED = frozenset({scram_secrets("SHA-1"), scram_secrets("SHA-256")})
 CLEAR = frozenset({CLEAR_SECRETS})
 SALT = b"sixteen octets.."
 TEXT = st.text('aZ0 ,=%"\u00ad\u00a0\u0308ü½ß\u2168\ufb01日', min_size=1, max_size=8)
-QUICK = ScramSecret.of(b"pencil", "SHA-256", salt=SALT, iterations=1)
+QUICK_SECRETS = ScramSecret.of(b"pencil", "SHA-256", salt=SALT, iterations=1)
 
 
 def b64(octets):
@@ -70,7 +70,7 @@ class Client:
 
 @pytest.fixture
 def back_end():
-    return BackEnd(secrets={"user": QUICK})
+    return BackEnd(secrets={"user": QUICK_SECRETS})
 
 
 def test_sha_1_example_of_the_rfc():
@@ -260,7 +260,7 @@ def test_first_messages_that_are_malformed(back_end):
 
 
 def test_bad_names_are_refused_before_anybody_is_asked(back_end):
-    for name in [b"us\ner", b"\xff", "\u00ad".encode(), b"x" * 256, b"\t", b"=2C" * 256]:
+    for name in [b"us\ner", b"\xff", "\u00ad".encode(), b"x" * 321, b"\t", b"=2C" * 321]:
         for message in (b"n,,n=%b,r=nonce" % name, b"n,a=%b,n=user,r=nonce" % name):
             with pytest.raises(AuthenticationFailed, match=r"^the name"):
                 back_end.play("SCRAM-SHA-256", [message], has=STORED)
@@ -316,7 +316,7 @@ def test_other_channel_fails(back_end, binding):
 
 def test_client_that_thinks_there_is_no_channel_binding_was_lied_to(back_end):
     client = Client(header=b"y,,")
-    with pytest.raises(CredentialsRejected, match="somebody has hidden it") as caught:
+    with pytest.raises(CredentialsRejected, match="possible downgrade attack") as caught:
         back_end.play("SCRAM-SHA-256", client.steps, **PLUS)
     assert (caught.value.name, caught.value.code) == ("user", "AUTH")
     assert len(back_end.sent) == 1
@@ -345,7 +345,7 @@ def test_unknown_channel_binding_type_fails(back_end, kind):
     ],
 )
 def test_channel_binding_goes_with_plus_alone(back_end, mechanism, header):
-    with pytest.raises(CredentialsRejected, match="-PLUS and with no other"):
+    with pytest.raises(CredentialsRejected, match="channel binding requires a mechanism named -PLUS"):
         back_end.play(mechanism, Client(header=header, binding=BINDING).steps, **PLUS)
 
 
@@ -392,7 +392,7 @@ def test_iteration_counts_of_unknown_names_are_those_that_are_usual_here(back_en
 
 @pytest.mark.parametrize(("has", "derives"), [(CLEAR, False), (CLEAR | STORED, False), (STORED, True)])
 def test_where_some_secrets_are_clear_all_names_cost_the_same(has, derives):
-    back_end = BackEnd(secrets={"user": QUICK, "clear": ClearSecret(b"pencil"), "bare": Secret()})
+    back_end = BackEnd(secrets={"user": QUICK_SECRETS, "clear": ClearSecret(b"pencil"), "bare": Secret()})
     context = {"has": has, "iterations": (1,), "derives": derives}
     shapes = {name: fail(back_end, name, **context) for name in (b"user", b"clear", b"bare", b"no")}
     assert {tuple(asked) for _, asked in shapes.values()} == {(LookUp, Compute)}

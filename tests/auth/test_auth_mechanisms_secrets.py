@@ -62,10 +62,10 @@ KEYS = ",ISNJatDyWzhAPWX16AL4X7wTXCo=,6oafKizM4MRvneHIqLAg4eMIWLU="
         ("{SCRAM-SHA-1}\u0661,c2FsdA==" + KEYS, "not a SCRAM secret"),
         ("{SCRAM-SHA-1}1,c2Fs=A==" + KEYS, "bad base64"),
         ("{SCRAM-SHA-1}1,====" + KEYS, "bad base64"),
-        ("{SCRAM-SHA-1}1,c2FsdA==" + KEYS.replace("=", "A"), "as long as the digests"),
-        ("{SCRAM-SHA-256}1,c2FsdA==" + KEYS, "as long as the digests"),
-        ("{SCRAM-SHA-1}1,c2FsdA==,ISNJatDyWzhAPWX16AL4X7wTXCo=," + "A" * 44, "as long as the digests"),
-        ("{SCRAM-SHA-1}9999999999,c2FsdA==" + KEYS, "beyond what one login may take"),
+        ("{SCRAM-SHA-1}1,c2FsdA==" + KEYS.replace("=", "A"), "the length of its keys"),
+        ("{SCRAM-SHA-256}1,c2FsdA==" + KEYS, "the length of its keys"),
+        ("{SCRAM-SHA-1}1,c2FsdA==,ISNJatDyWzhAPWX16AL4X7wTXCo=," + "A" * 44, "the length of its keys"),
+        ("{SCRAM-SHA-1}9999999999,c2FsdA==" + KEYS, "above the limit"),
     ],
 )
 def test_what_is_not_such_a_text_is_refused_with_words_that_hold_nothing_of_it(field, why):

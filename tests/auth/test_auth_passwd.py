@@ -159,9 +159,9 @@ def test_failed_login_runs_every_cost_of_the_file_once_whoever_it_is(path, hashe
 def schemes_of_all_kinds(monkeypatch):
     """Fields of the password "x", each of another cost."""
     required.module("bcrypt")
-    monkeypatch.setattr(BlfCryptSecret, "fresh", (4,))
-    monkeypatch.setattr(Sha512CryptSecret, "fresh", (1000,))
-    monkeypatch.setattr(YescryptSecret, "fresh", (2, 1))
+    monkeypatch.setattr(BlfCryptSecret, "new_parameters", (4,))
+    monkeypatch.setattr(Sha512CryptSecret, "new_parameters", (1000,))
+    monkeypatch.setattr(YescryptSecret, "new_parameters", (2, 1))
     made = [hash_password(b"x", name) for name in ("BLF-CRYPT", "SHA512-CRYPT", "YESCRYPT")]
     return [*made, pbkdf2(b"x"), scrypt(b"x"), scram(b"x"), scram(b"x", "SHA-1"), SSHA, SHA256]
 
@@ -202,7 +202,9 @@ def test_password_that_is_too_long_is_never_hashed(path, monkeypatch):
 def test_many_different_costs_are_warned_of(path, caplog):
     write(path, "".join(f"u{n}:{pbkdf2(b'x', n)}\n" for n in range(1, 6)))
     PasswordFile(path)
-    assert lines(caplog) == [f"{path}: 5 different password costs, and a failed login pays them all"]
+    assert lines(caplog) == [
+        f"{path}: the passwords have 5 different hash costs; each failed login computes all of them, so use fewer"
+    ]
 
 
 def test_costs_of_microseconds_are_not_warned_of(path, caplog):
@@ -306,12 +308,12 @@ BROKEN = [
     (b"alice::1000", "no {SCHEME}"),
     (b"alice:{FOO}hunter2", "unknown scheme"),
     (b"alice:{PBKDF2}$1$s$99999999999$00", "not a {PBKDF2}"),
-    (b"alice:{PBKDF2}$1$s$900000000$" + b"0" * 40, "beyond"),
+    (b"alice:{PBKDF2}$1$s$900000000$" + b"0" * 40, "above the limits"),
     (b"alice:{PLAIN}", "empty"),
     (b"al\xffice:{PLAIN}hunter2", "not UTF-8"),
     (b"alice:{PLAIN}hunter2\xff", "not UTF-8"),
-    (b" alice:{PLAIN}hunter2", "blanks"),
-    (b"alice :{PLAIN}hunter2", "blanks"),
+    (b" alice:{PLAIN}hunter2", "end with a blank"),
+    (b"alice :{PLAIN}hunter2", "end with a blank"),
     (b"al\tice:{PLAIN}hunter2", "control"),
     (b"al\0ice:{PLAIN}hunter2", "control"),
     ("\ufeffalice:{PLAIN}hunter2".encode(), "control"),
@@ -350,7 +352,7 @@ def test_file_of_broken_lines_alone_logs_twenty(path, caplog):
     write(path, "alice:hunter2\n" * 100)
     PasswordFile(path)
     assert len(lines(caplog)) == 21
-    assert lines(caplog)[-1] == f"{path}: 80 more lines like these"
+    assert lines(caplog)[-1] == f"{path}: 80 more lines with errors"
 
 
 def test_first_of_two_lines_of_a_user_counts(path, caplog):
@@ -358,7 +360,7 @@ def test_first_of_two_lines_of_a_user_counts(path, caplog):
     file = PasswordFile(path)
     assert file.authenticate("alice", "one") == "alice"
     assert file.authenticate("alice", "two") is None
-    assert lines(caplog) == [f"{path} line 2: the user of line 1 again; the first line counts"]
+    assert lines(caplog) == [f"{path} line 2: this user is in line 1 already; the first line is used"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -415,12 +417,12 @@ def test_file_that_vanishes_is_logged_once_and_what_was_read_stays_in_force(path
     caplog.clear()
     for _ in range(3):
         assert file.authenticate("alice", "x") == "alice"
-    assert lines(caplog) == [f"{path}: No such file or directory; what was read last stays in force"]
+    assert lines(caplog) == [f"{path}: No such file or directory; the content that was read last stays in force"]
     caplog.clear()
     kept.rename(path)
     for _ in range(3):
         assert file.authenticate("alice", "x") == "alice"
-    assert f"{path}: can be read again" in lines(caplog, logging.INFO)
+    assert f"{path}: the file can be read again" in lines(caplog, logging.INFO)
     assert lines(caplog) == []
 
 
@@ -436,7 +438,7 @@ def test_file_that_cannot_be_opened_any_more_is_logged_once(path, caplog, monkey
         patch.setattr(passwd.os, "open", refuse)
         for _ in range(3):
             assert file.authenticate("alice", "x") == "alice"
-    assert lines(caplog) == [f"{path}: Permission denied; what was read last stays in force"]
+    assert lines(caplog) == [f"{path}: Permission denied; the content that was read last stays in force"]
     assert file.authenticate("alice", "y") == "alice"
 
 
@@ -769,8 +771,8 @@ def test_lines_that_are_spellings_of_one_name_are_an_error_that_names_both(path,
     write(path, "# one\na@x.org:{PLAIN}one\na@X.org:{PLAIN}two\nA@x.org:{PLAIN}three\n")
     file = PasswordFile(path, username_case=case)
     assert lines(caplog) == [
-        f"{path} line {number}: the user of line 2 in another spelling (username-case is {case}); "
-        "the first line counts, rename or remove one"
+        f"{path} line {number}: this user is in line 2 in another spelling (username-case is {case}); "
+        "the first line is used, rename or remove one"
         for number in numbers
     ]
     assert file.authenticate("a@x.org", "one") == "a@x.org"
@@ -783,7 +785,7 @@ def test_a_new_user_who_is_there_in_another_spelling_is_refused(path):
     for name, number in [("alice@example.ORG", 3), (DECOMPOSED, 2)]:
         with pytest.raises(ConfigError) as caught:
             set_password(path, name, "{PLAIN}y")
-        assert str(caught.value) == f"{path}: the name of line {number} is {name!r} in another spelling: give that one"
+        assert str(caught.value) == f"{path}: line {number} has this user in another spelling: give {name!r}"
     assert path.read_text() == before
     assert set_password(path, "alice@Example.org", "{PLAIN}y") is False
     assert set_password(path, "a@x.org", "{PLAIN}y") is True

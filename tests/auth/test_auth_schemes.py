@@ -36,13 +36,13 @@ SCRYPT_OF_CRYPT3 = "{CRYPT}$7$26....0....OYp2MJqo3kkFZTz.$zMh9WPblFA0/CTbxPdKDH1
 @pytest.fixture
 def cheap(monkeypatch):
     """New secrets cost next to nothing."""
-    monkeypatch.setattr(Pbkdf2Secret, "fresh", (2,))
-    monkeypatch.setattr(ScryptSecret, "fresh", (1, 1, 1))
-    monkeypatch.setattr(Argon2idSecret, "fresh", (1, 8, 1))
-    monkeypatch.setattr(BlfCryptSecret, "fresh", (4,))
-    monkeypatch.setattr(Sha256CryptSecret, "fresh", (1000,))
-    monkeypatch.setattr(Sha512CryptSecret, "fresh", (1000,))
-    monkeypatch.setattr(YescryptSecret, "fresh", (2, 1))
+    monkeypatch.setattr(Pbkdf2Secret, "new_parameters", (2,))
+    monkeypatch.setattr(ScryptSecret, "new_parameters", (1, 1, 1))
+    monkeypatch.setattr(Argon2idSecret, "new_parameters", (1, 8, 1))
+    monkeypatch.setattr(BlfCryptSecret, "new_parameters", (4,))
+    monkeypatch.setattr(Sha256CryptSecret, "new_parameters", (1000,))
+    monkeypatch.setattr(Sha512CryptSecret, "new_parameters", (1000,))
+    monkeypatch.setattr(YescryptSecret, "new_parameters", (2, 1))
 
 
 def needs(name):
@@ -223,27 +223,27 @@ A, S, D = "$argon2id$v=19$m=8,t=1,p=1$", "c2FsdHNhbHQ", "A" * 27
         ("{PBKDF2}$1$salt$1$" + "g" * 40, "not a {PBKDF2}"),
         ("{PBKDF2}$1$salt$1$" + "0" * 38, "not a {PBKDF2}"),
         ("{PBKDF2}$1$salt$\u0661$" + "0" * 40, "not a {PBKDF2}"),
-        ("{PBKDF2}$1$salt$10000001$" + "0" * 40, "beyond what one login may take"),
-        ("{PBKDF2}$1$salt$9999999999$" + "0" * 40, "beyond what one login may take"),
-        ("{CRYPT}hunter2", "known here, which are $y$"),
-        ("{CRYPT}$9$salt$hunter2", "known here, which are $y$"),
-        ("{CRYPT}$hunter2", "known here, which are $y$"),
-        ("{CRYPT}", "known here, which are $y$"),
-        ("{SCRYPT}$6$rounds=5000$salt$hunter2", "not a secret of scrypt"),
+        ("{PBKDF2}$1$salt$10000001$" + "0" * 40, "above the limit"),
+        ("{PBKDF2}$1$salt$9999999999$" + "0" * 40, "above the limit"),
+        ("{CRYPT}hunter2", "must begin with one of $y$"),
+        ("{CRYPT}$9$salt$hunter2", "must begin with one of $y$"),
+        ("{CRYPT}$hunter2", "must begin with one of $y$"),
+        ("{CRYPT}", "must begin with one of $y$"),
+        ("{SCRYPT}$6$rounds=5000$salt$hunter2", "not a scrypt secret"),
         ("{SCRAM-SHA-256}hunter2", "not a SCRAM secret"),
         ("{PLAIN.HEX}hunter2", "unknown scheme"),
         ("{SSHA256-CRYPT}hunter2", "unknown scheme"),
-        ("{CRYPT}$7$/6..../....salt$" + "_" * 43, "not a secret of scrypt"),
-        ("{CRYPT}$7$/6..../....salt$" + "." * 42, "not a secret of scrypt"),
-        ("{CRYPT}$7$/6..../....salt$" + "z" * 43, "not a secret of scrypt"),
-        ("{CRYPT}$7$.6..../....salt$" + "." * 43, "do not fit"),
-        ("{CRYPT}$7$/...../....salt$" + "." * 43, "do not fit"),
-        ("{CRYPT}$7$/6.........salt$" + "." * 43, "do not fit"),
-        ("{CRYPT}$7$E/..../....salt$" + "." * 43, "do not fit"),  # N = 2**16 with r = 1
-        ("{CRYPT}$7$z6..../....salt$" + "." * 43, "beyond what one login may take"),
-        ("{CRYPT}$7$U6..../....salt$" + "." * 43, "beyond what one login may take"),
-        ("{CRYPT}$7$/zzzzz/....salt$" + "." * 43, "beyond what one login may take"),
-        ("{CRYPT}$7$C6....zzzzzsalt$" + "." * 43, "beyond what one login may take"),
+        ("{CRYPT}$7$/6..../....salt$" + "_" * 43, "not a scrypt secret"),
+        ("{CRYPT}$7$/6..../....salt$" + "." * 42, "not a scrypt secret"),
+        ("{CRYPT}$7$/6..../....salt$" + "z" * 43, "not a scrypt secret"),
+        ("{CRYPT}$7$.6..../....salt$" + "." * 43, "invalid combination"),
+        ("{CRYPT}$7$/...../....salt$" + "." * 43, "invalid combination"),
+        ("{CRYPT}$7$/6.........salt$" + "." * 43, "invalid combination"),
+        ("{CRYPT}$7$E/..../....salt$" + "." * 43, "invalid combination"),  # N = 2**16 with r = 1
+        ("{CRYPT}$7$z6..../....salt$" + "." * 43, "above the limit"),
+        ("{CRYPT}$7$U6..../....salt$" + "." * 43, "above the limit"),
+        ("{CRYPT}$7$/zzzzz/....salt$" + "." * 43, "above the limit"),
+        ("{CRYPT}$7$C6....zzzzzsalt$" + "." * 43, "above the limit"),
     ],
 )
 def test_field_that_is_not_exactly_a_secret_is_refused_and_not_quoted(field, words):
@@ -265,9 +265,9 @@ def test_field_that_is_not_exactly_a_secret_is_refused_and_not_quoted(field, wor
         (f"{A}{S}${D}=", "not an {ARGON2ID}"),
         (f"{A}{S}${'A' * 25}", "bad base64"),
         (f"$argon2id$v=19$m=8,t=1,p=2${S}${D}", "at least 8 p"),
-        (f"$argon2id$v=19$m=8388608,t=1,p=1${S}${D}", "beyond what one login may take"),
-        (f"$argon2id$v=19$m=8,t=4000000000,p=1${S}${D}", "beyond what one login may take"),
-        (f"$argon2id$v=19$m=4096,t=1,p=200${S}${D}", "beyond what one login may take"),
+        (f"$argon2id$v=19$m=8388608,t=1,p=1${S}${D}", "above the limit"),
+        (f"$argon2id$v=19$m=8,t=4000000000,p=1${S}${D}", "above the limit"),
+        (f"$argon2id$v=19$m=4096,t=1,p=200${S}${D}", "above the limit"),
     ],
 )
 def test_argon2id_text_that_is_not_exactly_one_is_refused(text, words, argon2):
@@ -301,9 +301,9 @@ def test_password_is_hashed_with_the_default_scheme_if_none_is_named(monkeypatch
         (b"", "PBKDF2", "empty"),
         (b"x" * 1025, "PBKDF2", "at most 1024 octets"),
         (b"a\nb", "PBKDF2", "NUL, CR or LF"),
-        (b"x" * 73, "BLF-CRYPT", "{BLF-CRYPT} has at most 72 octets"),
-        (b"x" * 512, "YESCRYPT", "{CRYPT} has at most 511 octets"),
-        (b"x" * 512, "SHA512-CRYPT", "{SHA512-CRYPT} has at most 511 octets"),
+        (b"x" * 73, "BLF-CRYPT", "{BLF-CRYPT} must have at most 72 octets"),
+        (b"x" * 512, "YESCRYPT", "{CRYPT} must have at most 511 octets"),
+        (b"x" * 512, "SHA512-CRYPT", "{SHA512-CRYPT} must have at most 511 octets"),
         (b"x", "SSHA", "unknown scheme 'SSHA'"),
         (b"x", "MD5-CRYPT", "unknown scheme 'MD5-CRYPT'"),
         (b"a:b", "PLAIN", "colon"),

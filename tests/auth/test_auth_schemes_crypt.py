@@ -101,16 +101,16 @@ def test_text_is_of_exactly_one_length_and_has_no_bits_left_over(label):
         ("SHA512-CRYPT", "$6$rounds=1000$", "not a {SHA512-CRYPT}"),
         ("SHA512-CRYPT", "$6$rounds=x$", "not a {SHA512-CRYPT}"),
         ("SHA512-CRYPT", "$6$rounds=10000000000$salt$", "not a {SHA512-CRYPT}"),
-        ("SHA512-CRYPT", "$6$rounds=1000001$salt$", "beyond what one login may take"),
-        ("SHA256-CRYPT", "$5$rounds=999999999$salt$", "beyond what one login may take"),
+        ("SHA512-CRYPT", "$6$rounds=1000001$salt$", "above the limit"),
+        ("SHA256-CRYPT", "$5$rounds=999999999$salt$", "above the limit"),
         ("CRYPT", "$y$j.5$salt$", "not a {CRYPT} secret, which is $y$"),  # N would be 2
         ("CRYPT", "$y$k/.$salt$", "not a {CRYPT} secret, which is $y$"),
         ("CRYPT", "$y$j/./$salt$", "not a {CRYPT} secret, which is $y$"),
         ("CRYPT", "$y$j/.$s$", "not a {CRYPT} secret, which is $y$"),
         ("CRYPT", "$y$j/.$s2$", "not a {CRYPT} secret, which is $y$"),
         ("CRYPT", "$y$j/.$" + "s" * 84 + "$", "not a {CRYPT} secret, which is $y$"),
-        ("CRYPT", "$y$jET$salt$", "beyond what one login may take"),
-        ("CRYPT", "$y$jjj$salt$", "beyond what one login may take"),
+        ("CRYPT", "$y$jET$salt$", "above the limit"),
+        ("CRYPT", "$y$jjj$salt$", "above the limit"),
     ],
 )
 def test_setting_that_crypt3_would_refuse_or_that_costs_too_much_is_refused(label, setting, words):
@@ -151,7 +151,7 @@ def test_parameters_of_yescrypt_are_those_of_libxcrypt():
     field = hash_password(b"x", "YESCRYPT")
     assert field.startswith("{CRYPT}$y$j9T$")  # what crypt_gensalt of libxcrypt makes by default
     secret = parse_secret(field)
-    assert secret.parameters == YescryptSecret.fresh
+    assert secret.parameters == YescryptSecret.new_parameters
     assert secret.matches(b"x")
 
 

@@ -19,7 +19,7 @@ from geventpop3.auth.pam import PamAuthenticator, _library
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import SqlAuthenticator
 from geventpop3.cli.build_authenticators import KINDS, make_authenticator
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError, StoreUnavailable
 
 with warnings.catch_warnings():
@@ -80,7 +80,7 @@ def make(folder):
         path = folder / "geventpop3.toml"
         text = f'maildir = "/m/{{user}}"\n{head}\n' + "".join(f"[[authenticator]]\n{table}\n" for table in tables)
         path.write_text(text.replace("FOLDER", str(folder)))
-        return make_authenticator(load({}, {}, str(path)))
+        return make_authenticator(load_settings({}, {}, str(path)))
 
     return make
 
@@ -183,36 +183,42 @@ def test_an_authority_is_trusted_that_the_system_does_not_know(make, folder):
         ("", f"number 1: its kind must be one of {', '.join(KINDS)}"),
         ('kind = "lpad"', "number 1: its kind must be one of passwords,"),
         ('kind = "oauth2"', ", not 'oauth2': did you mean oauth?"),
-        (SEARCH + 'maildir = "/m"', "'maildir': unknown key here: it belongs above the first table"),
+        (SEARCH + 'maildir = "/m"', "'maildir': unknown key in a table: move it above the first table"),
         ("kind = ['ldap']", "number 1: its kind must be one of passwords,"),
         ('kind = "passwords"', "number 1 (passwords): path must be given"),
         ('kind = "passwords"\nfile = "x"', "'file': unknown key"),
         (
             'kind = "passwords"\npath = "/nonexistent"',
-            "No such file or directory; to make it: geventpop3 passwd /nonexistent USER",
+            "No such file or directory; create it with: geventpop3 passwd /nonexistent USER",
         ),
         (SEARCH + 'bind-dm = "x"', "(ldap): 'bind-dm': unknown key: did you mean bind-dn?"),
         (SEARCH.replace("secret", "nothing"), "/nothing: No such file or directory"),
-        (SEARCH.replace("{name}", "x"), "the filter has no {name}"),
+        (SEARCH.replace("{name}", "x"), "the filter must contain the placeholder {name}"),
         (SEARCH.replace("bind-password-file", "bind-dn-file"), "'bind-dn-file': unknown key"),
-        (SEARCH + "owner-attribute = true", "owner-attribute: true is not a text"),
+        (SEARCH + "owner-attribute = true", "owner-attribute: true is not a string"),
         (SEARCH + "seconds = 0", "seconds: 0 is not a number of seconds, more than 0"),
         (SEARCH + 'ca = "/nonexistent"', "(ldap): ca: /nonexistent: No such file or directory"),
-        (SEARCH + 'ca = "FOLDER/secret"', "/secret: no certificates in PEM"),
+        (SEARCH + 'ca = "FOLDER/secret"', "/secret: contains no certificate in PEM form"),
         ('kind = "ldap"\nurls = "http://x"\ntemplate = "uid={name}"', "LDAP: http://x is not ldaps://host"),
         (SQL.replace('"sqlite3"', '"no_such_module"'), "the module no_such_module cannot be imported: install it"),
-        (SQL.replace('"sqlite3"', '"json"'), "the module json is none of PEP 249: it has no connect"),
+        (
+            SQL.replace('"sqlite3"', '"json"'),
+            "the module json has no function connect: give a database module of PEP 249",
+        ),
         (SQL.replace('"sqlite3"', '".json"'), "module: '.json' is not the name of a module"),
-        (SQL.replace(":name", "'alice'"), "the query has no :name"),
-        (SQL.replace("DISTINCT secret", "nothing"), "the survey of the secrets failed: OperationalError"),
-        (SQL + 'paramstyle = "odd"', "paramstyle: the text 'odd' is not one of qmark"),
-        (SQL.replace("{ database", '{ pigeon = "x", database'), "the survey of the secrets failed: TypeError"),
+        (SQL.replace(":name", "'alice'"), "the query must contain the placeholder :name"),
+        (SQL.replace("DISTINCT secret", "nothing"), "the query of all secrets failed: OperationalError"),
+        (SQL + 'paramstyle = "odd"', "paramstyle: the string 'odd' is not one of qmark"),
+        (SQL.replace("{ database", '{ pigeon = "x", database'), "the query of all secrets failed: TypeError"),
         ('kind = "sql"\nconnect = 3', "connect: is not a table"),
         (JWT + 'client-id = "x"', "'client-id': unknown key"),
-        (JWT.replace("ES256", "HS256"), "algorithms: the text 'HS256' is not one of RS256,"),
-        (JWT.replace("https://issuer.example.org/jwks", "http://issuer.example.org/jwks"), "is not https"),
-        ('kind = "oauth"\njwks = "FOLDER/secret"\nissuer = "x"\naudience = "x"', "/secret: no JSON"),
-        ('kind = "oauth"\njwks = "FOLDER/list"\nissuer = "x"\naudience = "x"', "/list: no JWK Set"),
+        (JWT.replace("ES256", "HS256"), "algorithms: the string 'HS256' is not one of RS256,"),
+        (
+            JWT.replace("https://issuer.example.org/jwks", "http://issuer.example.org/jwks"),
+            "does not begin with https://, which is required except for this machine",
+        ),
+        ('kind = "oauth"\njwks = "FOLDER/secret"\nissuer = "x"\naudience = "x"', "/secret: not JSON"),
+        ('kind = "oauth"\njwks = "FOLDER/list"\nissuer = "x"\naudience = "x"', "/list: not a JWK Set"),
         ('kind = "oauth"\njwks = "FOLDER/object"\nissuer = "x"\naudience = "x"', "OAuth: the JWK Set: "),
         ('kind = "pam"\nservice = "no-such-service"\nfolder = "FOLDER"', "(pam): PAM"),
         ('kind = "pam"\nservices = "pop3"', "(pam): 'services': unknown key: did you mean service?"),

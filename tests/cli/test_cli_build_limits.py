@@ -70,7 +70,7 @@ def test_processes_share_redis_and_the_key_of_fingerprints(tmp_path):
         ({"delays": 3}, "delays: 3 is not a list of seconds"),
         ({"ban-seconds": 0}, "ban-seconds: 0 is not a number of seconds, more than 0"),
         ({"trusted": ["x"]}, "trusted: 'x' does not appear to be an IPv4 or IPv6 network"),
-        ({"prefix": "x:"}, "prefix: is for the keys in Redis"),
+        ({"prefix": "x:"}, "prefix: has no effect without redis"),
         ({"redis": "http://127.0.0.1"}, "the address of Redis"),
     ],
 )

@@ -12,10 +12,10 @@ import pytest
 import required
 
 from geventpop3.auth import Authenticator
-from geventpop3.cli.build import make_server, nowhere
+from geventpop3.cli.build import make_server, no_sockets
 from geventpop3.cli.check import check_known, check_maildir
 from geventpop3.cli.main import main
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError, StoreUnavailable
 from geventpop3.testing import play
 
@@ -29,7 +29,7 @@ def site(tmp_path):
 
     def settings(**more):
         given = {"maildir": f"{tmp_path}/mail/{{domain}}/{{local}}", "passwords": str(tmp_path / "users"), **more}
-        return load(given, {})
+        return load_settings(given, {})
 
     settings.mail = tmp_path / "mail"
     settings.alice = tmp_path / "mail/example.org/alice"
@@ -39,9 +39,9 @@ def site(tmp_path):
 NAMES = ["alice@example.org", "bob@example.org", "bob@example.net", "bob"]
 
 
-def aside(path):
-    path.rename(path.parent / "aside")
-    path.symlink_to(path.parent / "aside")
+def in_native_thread(path):
+    path.rename(path.parent / "in_native_thread")
+    path.symlink_to(path.parent / "in_native_thread")
 
 
 def taken_away(path):
@@ -52,13 +52,13 @@ def taken_away(path):
 
 CHANGES = {
     "nothing": lambda _: None,
-    "the maildir is a link": lambda site: aside(site.alice),
-    "the domain is a link": lambda site: aside(site.alice.parent),
-    "a part is a link": lambda site: aside(site.alice / "cur"),
+    "the maildir is a link": lambda site: in_native_thread(site.alice),
+    "the domain is a link": lambda site: in_native_thread(site.alice.parent),
+    "a part is a link": lambda site: in_native_thread(site.alice / "cur"),
     "a part is missing": lambda site: (site.alice / "new").rmdir(),
     "the maildir is missing": lambda site: taken_away(site.alice),
     "a part is a file": lambda site: ((site.alice / "cur").rmdir(), (site.alice / "cur").write_bytes(b"")),
-    "a link to the fixed part": lambda site: aside(site.mail),
+    "a link to the fixed part": lambda site: in_native_thread(site.mail),
     "a part of another": lambda site: os.geteuid() or os.chown(site.alice / "cur", 12_001, -1),
 }
 
@@ -75,14 +75,14 @@ def test_what_is_complained_of_is_what_a_login_refuses(site, change, name, creat
     except ConfigError as error:
         said, complaint = None, str(error)
     assert sorted(site.mail.parent.rglob("*")) == before
-    pop3d = make_server(settings, nowhere)
+    pop3d = make_server(settings, no_sockets)
     reply = "S: +OK 0 messages (0 octets)" if complaint is None else "S: -ERR ..."
     try:
         play(pop3d, f"S: +OK ...\nC: USER {name}\nS: +OK ...\nC: PASS sesame\n{reply}")
     finally:
         pop3d.shutdown(0)
     if said is not None:
-        assert ("makes what is missing" in said) == (folders(site.mail) != there)
+        assert ("creates what is missing" in said) == (folders(site.mail) != there)
 
 
 def folders(path):
@@ -92,7 +92,7 @@ def folders(path):
 @pytest.mark.parametrize("create", [False, True])
 def test_the_fixed_part_is_never_made_by_serving(site, create):
     settings = site(maildir=f"{site.mail}/{{{{x}}}}/{{user}}", create_maildirs=create)
-    for look in (lambda: make_server(settings, nowhere), lambda: check_maildir(settings, "alice")):
+    for look in (lambda: make_server(settings, no_sockets), lambda: check_maildir(settings, "alice")):
         with pytest.raises(
             ConfigError, match=rf"maildir: {re.escape(str(site.mail))}/{{x}}: No such file or directory"
         ):
@@ -104,12 +104,12 @@ def test_the_command_says_what_it_saw(site, capsys):
     path.write_text(f'maildir = "{site.mail}/{{domain}}/{{local}}"\npasswords = "{site.mail.parent}/users"\n')
     assert main(["check", str(path), "--login", "alice@example.org"]) == 0
     user = pwd.getpwuid(os.geteuid()).pw_name
-    line = f"the Maildir of alice@example.org, for the user {user}: {site.alice}"
-    assert capsys.readouterr().out == f"{line}\n{path}: in order\n"
-    aside(site.alice / "cur")
+    line = f"the Maildir of alice@example.org, as the user {user}: {site.alice}"
+    assert capsys.readouterr().out == f"{line}\n{path}: no errors\n"
+    in_native_thread(site.alice / "cur")
     assert main(["check", str(path), "--login", "alice@example.org"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("geventpop3: error: maildir: the Maildir of alice@example.org, for the user ")
+    assert error.startswith("geventpop3: error: maildir: the Maildir of alice@example.org, as the user ")
     assert f"{site.alice}/cur: is a symbolic link" in error
     assert error.count("\n") == 1
 
@@ -133,11 +133,9 @@ def test_a_user_is_unknown_only_if_a_back_end_says_so():
     for answer in (True, None):
         check_known(Directory(answer), "eve")
     check_known(Directory(False), "eve", offline=True)
-    with pytest.raises(
-        ConfigError, match="no login: there is no user 'eve' in the password file or any other back end"
-    ):
+    with pytest.raises(ConfigError, match="the user 'eve' is unknown to the password file and every other back end"):
         check_known(Directory(False), "eve")
-    with pytest.raises(ConfigError, match="nobody can tell whether there is a user 'eve': later"):
+    with pytest.raises(ConfigError, match="no back end can tell whether the user 'eve' exists: later"):
         check_known(Directory(StoreUnavailable("later", detail="a secret")), "eve")
 
 
@@ -146,7 +144,7 @@ class TestWorkersOfAnotherUser:
 
     @pytest.fixture
     def became(self, monkeypatch):
-        """What the process became, in order; it becomes nothing."""
+        """The calls by which the process would become another user, in order. None of them takes effect."""
         required.module("gunicorn")
         became = []
         monkeypatch.setattr(os, "getgroups", lambda: [3, 4])
@@ -186,7 +184,7 @@ class TestWorkersOfAnotherUser:
         site.mail.chmod(0o700)
         own = os.geteuid()
         if own == 0:
-            with pytest.raises(ConfigError, match=r"for the user nobody: .*: Permission denied"):
+            with pytest.raises(ConfigError, match=r"as the user nobody: .*: Permission denied"):
                 check_maildir(settings, NAMES[0])
         else:
             check_maildir(settings, NAMES[0])

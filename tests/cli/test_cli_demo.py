@@ -16,7 +16,7 @@ def messages(folder):
 
 
 def test_folder_gets_a_maildrop_and_a_user(tmp_path):
-    made = demo.prepare(tmp_path / "a" / "b")
+    made = demo.make_demo(tmp_path / "a" / "b")
     assert made.messages == 8
     assert made.password == "wonderland"
     assert made.template == f"{tmp_path}/a/b/maildir/{{user}}"
@@ -27,32 +27,32 @@ def test_folder_gets_a_maildrop_and_a_user(tmp_path):
 
 
 def test_second_run_changes_nothing(tmp_path):
-    demo.prepare(tmp_path)
+    demo.make_demo(tmp_path)
     before = {path: path.read_bytes() for path in messages(tmp_path)}
-    again = demo.prepare(tmp_path, 100)
+    again = demo.make_demo(tmp_path, 100)
     assert again.messages == 8
     assert {path: path.read_bytes() for path in messages(tmp_path)} == before
 
 
 def test_messages_in_cur_count_too(tmp_path):
-    demo.prepare(tmp_path, 1)
+    demo.make_demo(tmp_path, 1)
     (path,) = messages(tmp_path)
     path.rename(tmp_path / "maildir" / "alice" / "cur" / f"{path.name}:2,S")
-    assert demo.prepare(tmp_path, 5).messages == 1
+    assert demo.make_demo(tmp_path, 5).messages == 1
 
 
 def test_empty_maildrop_is_filled_again(tmp_path):
-    demo.prepare(tmp_path, 2)
+    demo.make_demo(tmp_path, 2)
     for path in messages(tmp_path):
         path.unlink()
-    assert demo.prepare(tmp_path, 3).messages == 3
+    assert demo.make_demo(tmp_path, 3).messages == 3
     assert len(messages(tmp_path)) == 3
 
 
 def test_password_that_somebody_gave_her_is_kept_and_not_told(tmp_path):
-    demo.prepare(tmp_path)
+    demo.make_demo(tmp_path)
     set_password(tmp_path / "passwords", "alice", "{PLAIN}mine")
-    again = demo.prepare(tmp_path)
+    again = demo.make_demo(tmp_path)
     assert again.password is None
     said = demo.instructions(again, ("127.0.0.1", 1110))
     assert "curl -u alice:PASSWORD 'pop3://127.0.0.1:1110/'" in said
@@ -62,7 +62,7 @@ def test_password_that_somebody_gave_her_is_kept_and_not_told(tmp_path):
 def test_folder_that_cannot_be_is_a_config_error_of_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError) as caught:
-        demo.prepare(tmp_path / "file")
+        demo.make_demo(tmp_path / "file")
     assert str(caught.value) == f"{tmp_path}/file/maildir/alice/tmp: Not a directory"
 
 

@@ -12,9 +12,9 @@ import pytest
 import required
 
 from geventpop3.auth.chain import Chain
-from geventpop3.cli.build import make_server, nowhere
+from geventpop3.cli.build import make_server, no_sockets
 from geventpop3.cli.main import main
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.service import MaildropService
 from geventpop3.testing import play
 
@@ -51,7 +51,7 @@ def shown(tmp_path):
 def test_the_example_is_in_order(shown, capsys):
     assert main(["check", "--offline", str(shown)]) == 0
     said = capsys.readouterr()
-    assert (said.out, said.err) == (f"{shown}: in order\n", "")
+    assert (said.out, said.err) == (f"{shown}: no errors\n", "")
 
 
 @pytest.mark.parametrize("missing", ["users", "fake-salt.key", "ldap.secret", "redis.url", "customers.db"])
@@ -75,8 +75,8 @@ def test_each_key_that_is_misspelt_is_told_with_the_nearest(shown, capsys, key):
 
 
 def test_what_it_says_is_what_is_made(shown):
-    settings = load({"language": "de", "login_delay": "600", "max_tries": "1"}, {}, str(shown))
-    pop3d = make_server(settings, nowhere)
+    settings = load_settings({"language": "de", "login_delay": "600", "max_tries": "1"}, {}, str(shown))
+    pop3d = make_server(settings, no_sockets)
     try:
         limits = pop3d.plugin_get("limits")
         assert (limits.rules.ban_after, limits.rules.user_sessions) == (10, None)
@@ -125,7 +125,7 @@ def test_every_setting_of_the_service_reaches_it(tmp_path, monkeypatch):
     key = tmp_path / "fake-salt.key"
     key.write_bytes(b"\r\n" + bytes(14))
     given |= {"waiting_threads": "4", "fake_salt_key_file": str(key)}
-    pop3d = make_server(load(given, {}), nowhere)
+    pop3d = make_server(load_settings(given, {}), no_sockets)
     try:
         play(pop3d, "S: +OK ...\nC: USER alice\nS: +OK ...\nC: PASS sesame\nS: +OK 0 messages (0 octets)")
     finally:

@@ -24,7 +24,7 @@ from geventpop3 import __version__
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.cli import demo, passwd, serve
 from geventpop3.cli.main import main
-from geventpop3.cli.settings import load
+from geventpop3.cli.settings import load_settings
 from geventpop3.errors import ConfigError
 from geventpop3.stores.maildir import MaildirStore
 
@@ -138,7 +138,7 @@ def test_without_a_command_it_says_its_help_and_fails(capsys):
     [
         (
             "serve",
-            ["--listen HOST:PORT", "GEVENTPOP3_MAX_SESSIONS", "default 10000", "examples:", "TOML", "must be given"],
+            ["--listen HOST:PORT", "GEVENTPOP3_MAX_SESSIONS", "default 10000", "examples:", "TOML", "; required"],
         ),
         ("passwd", ["--stdin", "--delete", "ARGON2ID", "examples:"]),
         ("demo", ["--listen", "--messages", "127.0.0.1:1110"]),
@@ -182,23 +182,23 @@ def test_module_can_be_run():
             "listen: ':1110': the host is missing: 127.0.0.1:1110 is this machine",
         ),
         (["serve", "SITE", "--lock", "exclusiv"], "is not one of exclusive, none: did you mean exclusive?"),
-        (["serve", "SITE", "--autologout", "soon"], "autologout: the text 'soon' is not a number of seconds"),
+        (["serve", "SITE", "--autologout", "soon"], "autologout: the string 'soon' is not a number of seconds"),
         (["serve", "SITE", "--config", "/nonexistent.toml"], "/nonexistent.toml: No such file or directory"),
-        (["serve", "SITE", "--passwords", "/nonexistent"], "to make it: geventpop3 passwd /nonexistent USER (from"),
+        (["serve", "SITE", "--passwords", "/nonexistent"], "create it with: geventpop3 passwd /nonexistent USER (from"),
         (["serve", "SITE", "--passwords", "/"], "passwords: /: Is a directory (from --passwords)"),
         (
             ["serve", "SITE", "--maildir", "/nonexistent/{user}"],
-            "No such file or directory; to make it: mkdir -p /nonexistent",
+            "No such file or directory; create it with: mkdir -p /nonexistent",
         ),
         (["serve", "SITE", "--maildir", "/srv/mail"], "maildir: maildir template"),
         (["serve", "SITE", "--maildir", "/srv/{home}"], "(from --maildir)"),
         (["serve", "SITE", "--listen", "192.0.2.1:0"], "listen: 192.0.2.1:0: Cannot assign requested address"),
         (["serve", "SITE", "--listen", "unix:/nonexistent/pop3"], "listen: unix:/nonexistent/pop3: No such file"),
         (["passwd"], "the following arguments are required: FILE, USER"),
-        (["passwd", "/nonexistent/file", "a:b", "--stdin"], "a user's name holds no colon"),
+        (["passwd", "/nonexistent/file", "a:b", "--stdin"], "a user name must not contain a colon"),
         (
             ["passwd", "/nonexistent/file", "alice"],
-            "/nonexistent: No such file or directory; to make it: mkdir -p /non",
+            "/nonexistent: No such file or directory; create it with: mkdir -p /non",
         ),
         (["passwd", "/nonexistent/file", "alice", "--delete"], "/nonexistent/file: No such file or directory"),
         (["passwd", "/nonexistent/file", "alice", "--scheme", "MD5"], "argument --scheme: invalid choice: 'MD5'"),
@@ -231,7 +231,7 @@ def test_mistake_in_environment_or_file_is_told_from_where(site, capsys, monkeyp
     monkeypatch.setenv("GEVENTPOP3_TRACE", "perhaps")
     assert main(["serve", *site.arguments]) == 2
     assert capsys.readouterr().err == (
-        "geventpop3: error: trace: the text 'perhaps' is neither true nor false (from GEVENTPOP3_TRACE)\n"
+        "geventpop3: error: trace: the string 'perhaps' is neither true nor false (from GEVENTPOP3_TRACE)\n"
     )
 
 
@@ -249,7 +249,7 @@ def test_port_in_use_is_one_line_that_names_it(site, capsys):
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         assert main(["serve", *site.arguments, "--listen", "127.0.0.1:0", "--listen", where]) == 2
     assert capsys.readouterr().err == (
-        f"geventpop3: error: listen: {where}: Address already in use; another program listens there, "
+        f"geventpop3: error: listen: {where}: Address already in use; another program listens at this address: "
         "stop it or choose another address (from --listen)\n"
     )
 
@@ -271,7 +271,7 @@ def test_mistake_is_one_line_in_a_process_of_its_own():
     assert process.process.returncode == 2
     assert output == ""
     assert log == (
-        "geventpop3: error: passwords: /nonexistent: No such file or directory; to make it: "
+        "geventpop3: error: passwords: /nonexistent: No such file or directory; create it with: "
         "geventpop3 passwd /nonexistent USER (from --passwords)\n"
     )
 
@@ -364,7 +364,7 @@ def test_served_is_what_was_made_once_it_listens(monkeypatch, signals, asks):
     monkeypatch.setattr(serve, "make_server", lambda settings, listening: pop3d)
     monkeypatch.setattr(serve, "_log_to_stderr", lambda settings: None)
     monkeypatch.setattr(serve, "_raise_descriptor_limit", lambda: did.append("limit"))
-    settings = load({"maildir": "x", "passwords": "x"}, {})
+    settings = load_settings({"maildir": "x", "passwords": "x"}, {})
     assert serve.run(settings, (lambda pop3d: did.append("ready")) if asks else None) == 0
     assert did == ["limit", "start", *(["ready"] if asks else []), "serve"]
     assert set(signals) == {signal.SIGHUP}
@@ -374,7 +374,7 @@ def test_short_autologout_is_warned_of(site, monkeypatch, caplog):
     monkeypatch.setattr(serve, "make_server", lambda settings, listening: (_ for _ in ()).throw(ConfigError("enough")))
     monkeypatch.setattr(serve, "_log_to_stderr", lambda settings: None)
     assert main(["serve", *site.arguments, "--autologout", "599.5"]) == 2
-    assert caplog.messages == ["autologout after 599.5 seconds: RFC 1939 asks for at least 600"]
+    assert caplog.messages == ["autologout is 599.5 seconds: RFC 1939 requires at least 600"]
 
 
 def test_trace_is_logged_whatever_the_log_level(site, monkeypatch):
@@ -383,7 +383,7 @@ def test_trace_is_logged_whatever_the_log_level(site, monkeypatch):
     logger = serve.logging.getLogger("geventpop3.trace")
     before = logger.level
     try:
-        settings = load({"maildir": "x", "passwords": "x", "log_level": "error", "trace": True}, {})
+        settings = load_settings({"maildir": "x", "passwords": "x", "log_level": "error", "trace": True}, {})
         serve._log_to_stderr(settings)
         assert wanted == ["ERROR"]
         assert logger.isEnabledFor(serve.logging.INFO)
@@ -403,7 +403,9 @@ def test_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch, caplog):
 
     monkeypatch.setattr(serve.resource, "setrlimit", refuse)
     serve._raise_descriptor_limit()
-    assert caplog.messages == ["the limit of open files stays at 256: not allowed to raise maximum limit"]
+    assert caplog.messages == [
+        "the limit of open files cannot be raised, it stays at 256: not allowed to raise maximum limit"
+    ]
 
 
 # passwd
@@ -462,13 +464,13 @@ def test_password_is_asked_for_twice_and_hashed(tmp_path, terminal, capsys):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        (("one", "two"), "the passwords differ"),
+        (("one", "two"), "the two passwords differ"),
         ((EOFError(),), "no password was given"),
-        (("", ""), "nobody could log in with this password: the password is empty"),
-        (("\u00ad",) * 2, "nobody could log in with this password: the password is empty"),
-        (("a\tb",) * 2, "nobody could log in with this password: the password holds what SASLprep forbids"),
-        (("\udce9",) * 2, "nobody could log in with this password: the password is not UTF-8"),
-        (("x" * 1025,) * 2, "nobody could log in with this password: the password is longer than 1024 octets"),
+        (("", ""), "this password cannot be used to log in: the password is empty"),
+        (("\u00ad",) * 2, "this password cannot be used to log in: the password is empty"),
+        (("a\tb",) * 2, "this password cannot be used to log in: the password holds what SASLprep forbids"),
+        (("\udce9",) * 2, "this password cannot be used to log in: the password is not UTF-8"),
+        (("x" * 1025,) * 2, "this password cannot be used to log in: the password is longer than 1024 octets"),
     ],
 )
 def test_password_that_is_no_password_changes_nothing(tmp_path, terminal, capsys, typed, words):
@@ -505,7 +507,7 @@ def test_ctrl_c_at_the_prompt_is_no_traceback(tmp_path, terminal):
 def test_without_a_terminal_stdin_must_be_asked_for(tmp_path, monkeypatch, capsys):
     give_stdin(monkeypatch, b"sesame\n")
     assert main(["passwd", str(tmp_path / "passwords"), "alice"]) == 2
-    assert capsys.readouterr().err == "geventpop3: error: standard input is no terminal to ask at; use --stdin\n"
+    assert capsys.readouterr().err == "geventpop3: error: standard input is not a terminal: use --stdin\n"
 
 
 def test_user_can_be_removed(tmp_path, capsys):
@@ -515,7 +517,7 @@ def test_user_can_be_removed(tmp_path, capsys):
     assert capsys.readouterr().out == "alice: removed\n"
     assert path.read_text() == "bob:{PLAIN}x\n"
     assert main(["passwd", str(path), "alice", "--delete"]) == 2
-    assert capsys.readouterr().err == f"geventpop3: error: {path}: there is no user 'alice'\n"
+    assert capsys.readouterr().err == f"geventpop3: error: {path}: the user 'alice' does not exist\n"
 
 
 # demo
@@ -571,7 +573,7 @@ def test_demo_goes_to_a_free_port_if_its_own_is_taken(tmp_path, would_run, monke
     assert main(["demo", str(tmp_path)]) == 0
     assert would_run[0].listen == ("127.0.0.1:0",)
     said = capsys.readouterr().out
-    assert said.startswith("127.0.0.1:1110 is taken, so this is another port.\n")
+    assert said.startswith("127.0.0.1:1110 is in use, so another port was selected.\n")
     assert "pop3://127.0.0.1:4711/" in said
 
 
@@ -644,7 +646,7 @@ def test_check_finds_a_configuration_in_order_and_listens_nowhere(site, certific
             f'fake-salt-key-file = "{site.passwords}"',  # any octets will do, if there are enough of them
         )
         assert main(["check", path]) == 0
-    assert capsys.readouterr().out == f"{path}: in order\n"
+    assert capsys.readouterr().out == f"{path}: no errors\n"
 
 
 def test_check_does_not_find_in_order_what_the_log_has_errors_of(site, capsys):
@@ -654,7 +656,7 @@ def test_check_does_not_find_in_order_what_the_log_has_errors_of(site, capsys):
     assert main(["check", path]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert f"geventpop3: error: {path}: not in order: it would be served in spite of the errors above\n" in said.err
+    assert f"geventpop3: error: {path}: has the errors above, although the server would start\n" in said.err
 
 
 def test_check_of_a_login_that_no_back_end_knows_says_so(site, capsys):
@@ -663,7 +665,7 @@ def test_check_of_a_login_that_no_back_end_knows_says_so(site, capsys):
     for part in ("new", "cur", "tmp"):
         (site.folder / "mail" / "eve" / part).mkdir(parents=True)
     assert main(["check", path, "--login", "eve"]) == 2
-    assert "no login: there is no user 'eve' in the password file or any other back end" in capsys.readouterr().err
+    assert "the user 'eve' is unknown to the password file and every other back end" in capsys.readouterr().err
 
 
 def test_the_password_of_a_user_who_can_have_no_maildir_comes_with_a_warning(tmp_path, monkeypatch, capsys):
@@ -671,7 +673,7 @@ def test_the_password_of_a_user_who_can_have_no_maildir_comes_with_a_warning(tmp
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"sesame open\n")))
         assert main(["passwd", str(tmp_path / "users"), name, "--stdin", "--scheme", "PLAIN"]) == 0
         error = capsys.readouterr().err
-        assert ("geventpop3: warning: no Maildir can have this name" in error) is warned
+        assert ("geventpop3: warning: this user cannot have a Maildir" in error) is warned
 
 
 @pytest.mark.parametrize(
@@ -683,18 +685,18 @@ def test_the_password_of_a_user_who_can_have_no_maildir_comes_with_a_warning(tmp
         ),
         (
             ["[limits]", "max-sessions = 3"],
-            "limits: 'max-sessions': unknown key here: it belongs above the first table",
+            "limits: 'max-sessions': unknown key in a table: move it above the first table",
         ),
         (["[[authenticator]]", 'kind = "pamm"'], "authenticator: number 1: its kind must be one of passwords, ldap, "),
-        (['tls-listen = "127.0.0.1:0"'], "tls-listen: needs a certificate, tls-cert"),
-        (['tls-client-ca = "/ca.pem"'], "tls-client-ca: needs a certificate, tls-cert"),
+        (['tls-listen = "127.0.0.1:0"'], "tls-listen: needs a certificate: add tls-cert"),
+        (['tls-client-ca = "/ca.pem"'], "tls-client-ca: needs a certificate: add tls-cert"),
         (['tls-key = ["a", "b"]', 'tls-cert = "a"'], "tls-key: there are 2 keys for 1 certificates"),
         (['tls-cert = "/nowhere.pem"'], "tls-cert: "),
         (['fake-salt-key-file = "/nowhere.key"'], "fake-salt-key-file: /nowhere.key: No such file or directory"),
-        (['fake-salt-key-file = "/dev/null"'], "fake-salt-key-file: /dev/null: not 16 to 4096 random octets"),
-        (['fake-salt-key-file = "/dev/zero"'], "fake-salt-key-file: /dev/zero: not 16 to 4096 random octets"),
+        (['fake-salt-key-file = "/dev/null"'], "fake-salt-key-file: /dev/null: must contain 16 to 4096 random octets"),
+        (['fake-salt-key-file = "/dev/zero"'], "fake-salt-key-file: /dev/zero: must contain 16 to 4096 random octets"),
         (['passwords2 = "x"'], "'passwords2': unknown key"),
-        (['user = "mail"'], "user: means nothing without workers"),
+        (['user = "mail"'], "user: has no effect without workers"),
     ],
 )
 def test_check_tells_what_is_wrong_in_one_line(site, capsys, lines, complaint):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from geventpop3.cli.settings import Settings, load
+from geventpop3.cli.settings import Settings, load_settings
 from geventpop3.cli.settings import settings as every_setting
 from geventpop3.cli.values import did_you_mean
 from geventpop3.errors import ConfigError
@@ -29,7 +29,7 @@ def file(tmp_path):
 
 
 def test_default_holds_if_nothing_is_given():
-    settings = load(NEEDED, {})
+    settings = load_settings(NEEDED, {})
     assert settings.listen == ("127.0.0.1:1110",)
     assert settings.hostname is None
     assert settings.allow_plaintext is False
@@ -42,7 +42,7 @@ def test_default_holds_if_nothing_is_given():
 def test_flag_goes_before_environment_before_file_before_default(file):
     path = file("max-sessions = 3\nmax-sessions-per-address = 3\nlock = 'none'\n")
     environment = {"GEVENTPOP3_MAX_SESSIONS": "2", "GEVENTPOP3_MAX_SESSIONS_PER_ADDRESS": "2"}
-    settings = load({**NEEDED, "max_sessions": "1"}, environment, path)
+    settings = load_settings({**NEEDED, "max_sessions": "1"}, environment, path)
     assert settings.max_sessions == 1
     assert settings.max_sessions_per_address == 2
     assert settings.lock == "none"
@@ -54,8 +54,8 @@ def test_flag_goes_before_environment_before_file_before_default(file):
 
 def test_switch_can_be_turned_off_again_by_a_flag():
     environment = {"GEVENTPOP3_TRACE": "yes"}
-    assert load(NEEDED, environment).trace is True
-    assert load({**NEEDED, "trace": False}, environment).trace is False
+    assert load_settings(NEEDED, environment).trace is True
+    assert load_settings({**NEEDED, "trace": False}, environment).trace is False
 
 
 def test_every_setting_can_come_from_the_file(file):
@@ -73,7 +73,7 @@ def test_every_setting_can_come_from_the_file(file):
         "workers = 2\nuser = 'vmail'\ngroup = 'mail'\npid-file = '/run/pop3.pid'\ngraceful-timeout = 60\n"
         "[limits]\nban-after = 5\n[[authenticator]]\nkind = 'pam'\n[[authenticator]]\nkind = 'sql'\n"
     )
-    settings = load({}, {}, path)
+    settings = load_settings({}, {}, path)
     names = {field.name for field, _ in every_setting()}
     assert set(settings.origins) == names
     assert settings == Settings(
@@ -123,19 +123,19 @@ def test_every_setting_can_come_from_the_file(file):
     ("line", "complaint"),
     [
         ('proxy = "192.0.2.1/24"', "proxy: 192.0.2.1/24 has host bits set"),
-        ('auth = ["PLAIN", "BOGUS"]', "auth: the text 'BOGUS' is not one of EXTERNAL,"),
-        ("tls-cert = 3", "tls-cert: 3 is not a text or a list of them"),
-        ('tls-key = [""]', "tls-key: the text '' is empty"),
+        ('auth = ["PLAIN", "BOGUS"]', "auth: the string 'BOGUS' is not one of EXTERNAL,"),
+        ("tls-cert = 3", "tls-cert: 3 is not a string or a list of strings"),
+        ('tls-key = [""]', "tls-key: the string '' is empty"),
     ],
 )
 def test_what_cannot_be_a_list_of_its_kind_is_refused(file, line, complaint):
     path = file(f'maildir = "/m/{{user}}"\npasswords = "/p"\n{line}\n')
     with pytest.raises(ConfigError, match=re.escape(complaint)):
-        load({}, {}, path)
+        load_settings({}, {}, path)
 
 
 def test_every_setting_can_come_from_the_environment():
-    settings = load(
+    settings = load_settings(
         {},
         {
             "GEVENTPOP3_LISTEN": "127.0.0.1:110, [::1]:110 unix:/run/pop3",
@@ -161,18 +161,18 @@ def test_every_setting_can_come_from_the_environment():
 
 
 def test_variable_that_is_empty_is_as_none():
-    assert load(NEEDED, {"GEVENTPOP3_LOCK": "", "GEVENTPOP3_LISTEN": ""}).listen == ("127.0.0.1:1110",)
+    assert load_settings(NEEDED, {"GEVENTPOP3_LOCK": "", "GEVENTPOP3_LISTEN": ""}).listen == ("127.0.0.1:1110",)
 
 
 def test_one_listener_in_the_file_needs_no_list(file):
-    assert load(NEEDED, {}, file('listen = "127.0.0.1:0"')).listen == ("127.0.0.1:0",)
+    assert load_settings(NEEDED, {}, file('listen = "127.0.0.1:0"')).listen == ("127.0.0.1:0",)
 
 
 @pytest.mark.parametrize(("missing", "words"), [("maildir", "--maildir, GEVENTPOP3_MAILDIR"), ("passwords", "must be")])
 def test_setting_without_a_default_must_be_given(missing, words):
     given_ones = {name: value for name, value in NEEDED.items() if name != missing}
     with pytest.raises(ConfigError) as caught:
-        load(given_ones, {})
+        load_settings(given_ones, {})
     assert str(caught.value).startswith(f"{missing}: must be given")
     assert words in str(caught.value)
 
@@ -182,7 +182,7 @@ def test_setting_without_a_default_must_be_given(missing, words):
     [
         ("listen", "110", "'110': an address is HOST:PORT"),
         ("listen", " , ", "is not HOST:PORT"),
-        ("hostname", "pop example", "'pop example' is not the name of a host"),
+        ("hostname", "pop example", "'pop example' is not a host name"),
         ("allow_plaintext", "maybe", "'maybe' is neither true nor false"),
         ("autologout", "10m", "'10m' is not a number of seconds"),
         ("autologout", "0", "0 is not a number of seconds, at least 1"),
@@ -196,7 +196,7 @@ def test_setting_without_a_default_must_be_given(missing, words):
         ("max_sessions_per_address", "\u0661", "is not a whole number"),
         ("lock", "both", "'both' is not one of exclusive, none"),
         ("log_level", "INFO", "not one of debug, info, warning, error"),
-        ("maildir", "a\0b", "holds NUL"),
+        ("maildir", "a\0b", "contains NUL"),
         ("expire", "forever", """'forever' is neither a whole number of days nor "never\""""),
         ("expire", "-1", "-1 is neither a whole number of days"),
         ("login_delay", "1.5", "1.5 is not a whole number, 0 or more"),
@@ -213,7 +213,7 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ({}, {f"GEVENTPOP3_{name.upper()}": text}, f"GEVENTPOP3_{name.upper()}"),
     ):
         with pytest.raises(ConfigError) as caught:
-            load({**{k: v for k, v in NEEDED.items() if k != name}, **flags}, environment)
+            load_settings({**{k: v for k, v in NEEDED.items() if k != name}, **flags}, environment)
         assert str(caught.value).startswith(f"{key}: ")
         assert words in str(caught.value)
         assert str(caught.value).endswith(f" (from {origin})")
@@ -227,24 +227,27 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ("listen = []", "listen: the list [] is not HOST:PORT"),
         ('listen = ["127.0.0.1:110", 5]', "is not HOST:PORT or a list"),
         ('listen = ["127.0.0.1:110", "x"]', "listen: 'x': an address is"),
-        ("maildir = 1", "maildir: 1 is not a text"),
-        ('maildir = ""', "maildir: the text '' is empty"),
-        ('max-sessions = "2000"', "the text '2000' is not a whole number, at least 1: write it without quotes (from "),
-        ('login-delay = "1"', "the text '1' is not a whole number, 0 or more: write it without quotes (from "),
+        ("maildir = 1", "maildir: 1 is not a string"),
+        ('maildir = ""', "maildir: the string '' is empty"),
+        (
+            'max-sessions = "2000"',
+            "the string '2000' is not a whole number, at least 1: write it without quotes (from ",
+        ),
+        ('login-delay = "1"', "the string '1' is not a whole number, 0 or more: write it without quotes (from "),
         ('expire = "30"', 'days nor "never": write it without quotes (from '),
-        ('autologout = "ten"', "the text 'ten' is not a number of seconds, at least 1 (from "),
-        ('trace = "true"', "trace: the text 'true' is neither true nor false: write it without quotes"),
-        ("hostname = 12", "hostname: 12 is not the name of a host"),
-        ("user = 12", "user: 12 is not a text: write it in quotes (from "),
-        ("user = true", "user: true is not a text (from "),
+        ('autologout = "ten"', "the string 'ten' is not a number of seconds, at least 1 (from "),
+        ('trace = "true"', "trace: the string 'true' is neither true nor false: write it without quotes"),
+        ("hostname = 12", "hostname: 12 is not a host name"),
+        ("user = 12", "user: 12 is not a string: write it in quotes (from "),
+        ("user = true", "user: true is not a string (from "),
         ('lock = "exclusiv"', "is not one of exclusive, none: did you mean exclusive? (from "),
         ('auth = "scram-sha256"', "did you mean SCRAM-SHA-256? (from "),
         ("proxy = '192.0.2.1/24'", "has host bits set: a network is written as 192.0.2.0/24"),
         ("listen = ':110'", "listen: ':110': the host is missing: 127.0.0.1:110 is this machine alone"),
-        ("limits = 'x'", "limits: is not a table, but a text (from "),
+        ("limits = 'x'", "limits: is not a table, but a string (from "),
         (
             'autologout = "600"',
-            "autologout: the text '600' is not a number of seconds, at least 1: write it without quotes",
+            "autologout: the string '600' is not a number of seconds, at least 1: write it without quotes",
         ),
         ("autologout = true", "autologout: true is not a number of seconds"),
         ("autologout = inf", "autologout: inf is not"),
@@ -258,11 +261,11 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
         ('"q\\nz" = 1', r"'q\nz': unknown key (from "),
         ("config = 'x'", "'config': unknown key"),
         ("origins = {}", "'origins': unknown key"),
-        ("max-sessions = 1\nmax_sessions = 2", "max-sessions: is there twice"),
+        ("max-sessions = 1\nmax_sessions = 2", "max-sessions: is given twice"),
         ("limits = true", "limits: is not a table"),
         (
             "[authenticator]\nkind = 'pam'",
-            "authenticator: is one table, not a list of them: it begins with [[authenticator]]",
+            "authenticator: is one table, not a list of tables: begin it with [[authenticator]]",
         ),
         ("listen = ['127.0.0.1:1', '0.0.0.0:1']", "listen: 0.0.0.0:1 is part of 127.0.0.1:1, or the other way round"),
         ("listen = ['unix:/s', 'unix:/s']", "listen: unix:/s is listened at twice"),
@@ -274,7 +277,7 @@ def test_text_that_is_wrong_is_named_with_its_setting_and_origin(name, text, wor
 def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, text, words):
     path = file(text)
     with pytest.raises(ConfigError) as caught:
-        load(NEEDED if "maildir" not in text else {"passwords": "/p"}, {}, path)
+        load_settings(NEEDED if "maildir" not in text else {"passwords": "/p"}, {}, path)
     assert words in str(caught.value)
     assert str(caught.value).endswith(f" (from {path})")
     assert "\n" not in str(caught.value)
@@ -284,9 +287,12 @@ def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, tex
     ("text", "words"),
     [
         ("x", "not TOML: "),
-        ("a = 1\na = 2", "Cannot overwrite a value (at end of document); a key is written once in its table"),
-        ("[limits]\n[limits]", "a key is written once in its table"),
-        ("maildir = /srv/mail", "(at line 1, column 11); texts are in quotes; numbers, true and false are not"),
+        ("a = 1\na = 2", "Cannot overwrite a value (at end of document); write each key once in its table"),
+        ("[limits]\n[limits]", "write each key once in its table"),
+        (
+            "maildir = /srv/mail",
+            "(at line 1, column 11); write strings in quotes; numbers, true and false without quotes",
+        ),
         ("max-sessions = " + "9" * 5000, "not TOML: Exceeds the limit"),
         (b"# \xff", "not UTF-8"),
     ],
@@ -294,7 +300,7 @@ def test_value_or_key_of_the_file_that_is_wrong_is_named_with_the_file(file, tex
 def test_file_that_is_not_toml_is_a_config_error(file, text, words):
     path = file(text)
     with pytest.raises(ConfigError) as caught:
-        load(NEEDED, {}, path)
+        load_settings(NEEDED, {}, path)
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)
 
@@ -307,39 +313,38 @@ def test_a_key_that_is_needed_and_stands_below_a_table_is_found_there(file, name
     above = "".join(f"{each} = '{value}'\n" for each, value in NEEDED.items() if each != name)
     path = file(f"{above}{header}\n{name} = '/x/{{user}}'\n")
     with pytest.raises(ConfigError) as caught:
-        load({}, {}, path)
-    where = f"stands below {header} in {path}, and is part of that table there"
-    assert str(caught.value) == f"{name}: {where}: it belongs above the first table"
+        load_settings({}, {}, path)
+    assert str(caught.value) == f"{name}: is part of the table {header} in {path}: move it above the first table"
 
 
 def test_addresses_that_can_be_bound_side_by_side_are_taken():
     listen = ["127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:110", "[::]:110", "localhost:1110", "127.0.0.1:1110", "unix:/s"]
     tls_listen = ["127.0.0.1:0", "0.0.0.0:995", "unix:/t"]
-    assert load({**NEEDED, "listen": listen, "tls_listen": tls_listen}, {}).tls_listen == tuple(tls_listen)
+    assert load_settings({**NEEDED, "listen": listen, "tls_listen": tls_listen}, {}).tls_listen == tuple(tls_listen)
 
 
 def test_a_byte_order_mark_and_the_line_ends_of_windows_are_no_mistakes(file):
     path = file(b'\xef\xbb\xbfmax-sessions = 3\r\nhostname = "pop"\r\n')
-    settings = load(NEEDED, {}, path)
+    settings = load_settings(NEEDED, {}, path)
     assert (settings.max_sessions, settings.hostname) == (3, "pop")
     with pytest.raises(ConfigError, match="not TOML"):
-        load(NEEDED, {}, file(b"max-sessions = 3\n\xef\xbb\xbfhostname = 'pop'\n"))
+        load_settings(NEEDED, {}, file(b"max-sessions = 3\n\xef\xbb\xbfhostname = 'pop'\n"))
 
 
 def test_file_that_is_missing_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="No such file or directory"):
-        load(NEEDED, {}, str(tmp_path / "missing"))
+        load_settings(NEEDED, {}, str(tmp_path / "missing"))
 
 
 def test_what_fails_later_is_blamed_on_the_setting_and_its_origin():
-    settings = load(NEEDED, {})
-    with pytest.raises(ConfigError) as caught, settings.blamed("passwords"):
+    settings = load_settings(NEEDED, {})
+    with pytest.raises(ConfigError) as caught, settings.errors_of("passwords"):
         raise ConfigError("/etc/pop3.passwd: line 1")
     assert str(caught.value) == "passwords: /etc/pop3.passwd: line 1 (from --passwords)"
-    with pytest.raises(ConfigError) as caught, settings.blamed("listen"):
+    with pytest.raises(ConfigError) as caught, settings.errors_of("listen"):
         raise PermissionError(13, "Permission denied", "127.0.0.1:110")
     assert str(caught.value) == "listen: 127.0.0.1:110: Permission denied (from the default)"
-    with pytest.raises(ConfigError) as caught, settings.blamed("listen"):
+    with pytest.raises(ConfigError) as caught, settings.errors_of("listen"):
         raise OSError("odd")
     assert str(caught.value) == "listen: odd (from the default)"
 
@@ -350,19 +355,22 @@ def test_every_field_but_the_origins_is_a_setting():
 
 
 def test_a_table_has_neither_a_flag_nor_a_variable():
-    assert load({**NEEDED, "limits": "x"}, {}).limits is None
-    with pytest.raises(ConfigError, match=r"^GEVENTPOP3_AUTHENTICATOR: a table is in the configuration file alone$"):
-        load(NEEDED, {"GEVENTPOP3_AUTHENTICATOR": "x"})
+    assert load_settings({**NEEDED, "limits": "x"}, {}).limits is None
+    with pytest.raises(
+        ConfigError,
+        match=r"^GEVENTPOP3_AUTHENTICATOR: a table cannot be given in a variable: write it in the configuration file$",
+    ):
+        load_settings(NEEDED, {"GEVENTPOP3_AUTHENTICATOR": "x"})
 
 
 def test_a_variable_that_is_misspelt_is_told_with_the_nearest():
     with pytest.raises(ConfigError) as caught:
-        load(NEEDED, {"GEVENTPOP3_ALLOW_PLAINTXT": "yes"})
+        load_settings(NEEDED, {"GEVENTPOP3_ALLOW_PLAINTXT": "yes"})
     assert str(caught.value) == (
         "'GEVENTPOP3_ALLOW_PLAINTXT': unknown environment variable: did you mean GEVENTPOP3_ALLOW_PLAINTEXT?"
     )
     with pytest.raises(ConfigError, match=r"'GEVENTPOP3_PIGEON': unknown environment variable$"):
-        load(NEEDED, {"GEVENTPOP3_PIGEON": "x"})
+        load_settings(NEEDED, {"GEVENTPOP3_PIGEON": "x"})
 
 
 @pytest.mark.parametrize(
@@ -375,7 +383,7 @@ def test_a_variable_that_is_misspelt_is_told_with_the_nearest():
     ],
 )
 def test_a_variable_that_kubernetes_sets_or_that_is_nobodys_is_left_alone(name):
-    assert load(NEEDED, {name: "tcp://10.0.0.1:110"}).listen == ("127.0.0.1:1110",)
+    assert load_settings(NEEDED, {name: "tcp://10.0.0.1:110"}).listen == ("127.0.0.1:1110",)
 
 
 @pytest.mark.parametrize(
@@ -391,19 +399,21 @@ def test_only_what_resembles_a_name_is_taken_for_it(name, known, words):
 
 
 def test_tables_do_not_show_what_they_hold(file):
-    settings = load(NEEDED, {}, file("[limits]\nredis = 'redis://:canary@x'\n[[authenticator]]\npassword = 'canary'\n"))
+    settings = load_settings(
+        NEEDED, {}, file("[limits]\nredis = 'redis://:canary@x'\n[[authenticator]]\npassword = 'canary'\n")
+    )
     assert "canary" in settings.limits["redis"]
     assert "canary" not in repr(settings)
 
 
 def test_authenticators_are_enough_without_a_password_file(file):
-    settings = load({"maildir": "/m/{user}"}, {}, file("[[authenticator]]\nkind = 'pam'\n"))
+    settings = load_settings({"maildir": "/m/{user}"}, {}, file("[[authenticator]]\nkind = 'pam'\n"))
     assert settings.passwords is None
 
 
 @pytest.mark.parametrize(("given_days", "days"), [("never", "never"), ("0", 0), ("30", 30)])
 def test_mail_is_kept_so_many_days_or_for_ever(given_days, days):
-    assert load({**NEEDED, "expire": given_days}, {}).expire == days
+    assert load_settings({**NEEDED, "expire": given_days}, {}).expire == days
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
@@ -411,7 +421,7 @@ def test_mail_is_kept_so_many_days_or_for_ever(given_days, days):
 def test_any_text_is_a_value_or_a_config_error(name, text):
     flags = {**NEEDED, name: text}
     try:
-        settings = load(flags, {})
+        settings = load_settings(flags, {})
     except ConfigError as error:
         words = str(error)
     else:

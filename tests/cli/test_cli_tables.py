@@ -18,7 +18,7 @@ from geventpop3.cli.values import (
     switch,
     table,
     text,
-    whole,
+    whole_number,
 )
 from geventpop3.errors import ConfigError
 
@@ -34,18 +34,18 @@ def test_what_is_given_is_read_by_name_and_what_is_not_is_not_there():
     ("content", "words"),
     [
         ({}, "host-name must be given"),
-        ({"host-name": 3}, "host-name: 3 is not a text"),
+        ({"host-name": 3}, "host-name: 3 is not a string"),
         ({"host-name": "x", "count": 0}, "count: 0 is not a whole number, at least 1"),
         ({"hostname": "x"}, "'hostname': unknown key: did you mean host-name?"),
         ({"host-name": "x", "pass-wrd-file": "x"}, "'pass-wrd-file': unknown key: did you mean pass-word-file?"),
         ({"host-name": "x", "q\nz": "x"}, r"'q\nz': unknown key"),
-        ({"host-name": "x", "host_name": "x"}, "host-name: is there twice, with - and with _"),
+        ({"host-name": "x", "host_name": "x"}, "host-name: is given twice, with - and with _"),
         (
             {"host-name": "x", "pass-word": "canary", "pass-word-file": "x"},
             "give pass-word or pass-word-file, not both",
         ),
-        ({"host-name": "x", "pass-word": ["canary"]}, "pass-word: is not a text, but a list"),
-        ({"host-name": "x", "pass-word-file": ""}, "pass-word-file: the text '' is empty"),
+        ({"host-name": "x", "pass-word": ["canary"]}, "pass-word: is not a string, but a list"),
+        ({"host-name": "x", "pass-word-file": ""}, "pass-word-file: the string '' is empty"),
     ],
 )
 def test_what_is_wrong_is_one_line_that_holds_no_secret(content, words):
@@ -72,18 +72,18 @@ def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path):
     path.write_bytes(b"\xef\xbb\xbfcanary\r\n")
     assert KeptSecret(path=str(path)).read() == "canary"
     path.write_bytes(b"\xef\xbb\xbf\n")
-    with pytest.raises(ConfigError, match="not one line with a secret"):
+    with pytest.raises(ConfigError, match="must contain the secret in one line"):
         KeptSecret(path=str(path)).read()
 
 
 @pytest.mark.parametrize(
     ("octets", "words"),
     [
-        (b"", "not one line with a secret"),
-        (b"\n", "not one line with a secret"),
-        (b"one\ntwo\n", "not one line with a secret"),
-        (b"a\0b", "not one line with a secret"),
-        (b"x" * 4097, "not one line with a secret"),
+        (b"", "must contain the secret in one line"),
+        (b"\n", "must contain the secret in one line"),
+        (b"one\ntwo\n", "must contain the secret in one line"),
+        (b"a\0b", "must contain the secret in one line"),
+        (b"x" * 4097, "must contain the secret in one line"),
         (b"\xe9", "not UTF-8"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_secret_is_told_by_its_path(tmp_path, octets, words):
         (delays, [], ()),
         (count_or_off, False, None),
         (count_or_off, 7, 7),
-        (whole, 0, 0),
+        (whole_number, 0, 0),
         (networks, "10.0.0.0/8", ("10.0.0.0/8",)),
         (table, {"a": 1}, {"a": 1}),
     ],
@@ -127,7 +127,7 @@ def test_what_may_be_is_taken(check, value, result):
         (delays, [1, "x"]),
         (count_or_off, True),
         (count_or_off, 0),
-        (whole, True),
+        (whole_number, True),
         (table, []),
     ],
 )

@@ -14,11 +14,11 @@ import pytest
 import required
 
 from geventpop3.cli import trial
-from geventpop3.cli.check import LISTED, hidden_maildirs
+from geventpop3.cli.check import MAX_LISTED, unreachable_maildirs
 from geventpop3.cli.main import main
 from geventpop3.cli.settings import Settings
 from geventpop3.cli.tables import KeptSecret
-from geventpop3.cli.trial import masked, secrets_of, within_seconds
+from geventpop3.cli.trial import masked, run_with_timeout, secrets_of
 from geventpop3.errors import ConfigError
 
 with warnings.catch_warnings():
@@ -84,7 +84,7 @@ def test_a_query_is_made(check):
     assert check(SQL) == (0, "")
     status, error = check(SQL.replace("SELECT secret", "SELECT password"))
     assert status == 2
-    assert "authenticator: number 1 (sql): the query fails: OperationalError: no such column: password" in error
+    assert "authenticator: number 1 (sql): the query failed: OperationalError: no such column: password" in error
     assert error.count("\n") == 1
     assert error.endswith("geventpop3.toml)\n")
     assert check(SQL.replace("SELECT secret", "SELECT password"), options=["--offline"]) == (0, "")
@@ -145,7 +145,7 @@ def test_redis_is_asked(check, refused, silent):
         assert "limits: Redis: " in error
     assert check(f'[limits]\nredis = "redis://127.0.0.1:{refused}/0"', options=["--offline"]) == (0, "")
     status, error = check(f'[limits]\nredis = "redis://:{CANARY}/more@127.0.0.1:1/0"\n', options=["--offline"])
-    assert (status, "the address of Redis is none" in error) == (2, True)
+    assert (status, "the address of Redis must be a URL" in error) == (2, True)
 
 
 def test_pam_is_asked(check, site):
@@ -194,12 +194,12 @@ def test_what_takes_too_long_is_given_up(monkeypatch):
     answered = threading.Event()
     try:
         with pytest.raises(ConfigError, match=r"^redis: no answer within 0\.05 s$"):
-            within_seconds("redis", answered.wait)
+            run_with_timeout("redis", answered.wait)
         with pytest.raises(ConfigError, match=r"^no answer within 0\.05 s$"):
-            within_seconds("", answered.wait)
+            run_with_timeout("", answered.wait)
     finally:
         answered.set()
-    assert within_seconds("", lambda: 7) == 7
+    assert run_with_timeout("", lambda: 7) == 7
 
 
 # Maildirs that no login reaches
@@ -211,7 +211,7 @@ def make_folders(root, *names):
 
 
 def listed(root, template, case="domain"):
-    lines = hidden_maildirs(Settings(maildir=f"{root}/{template}", username_case=case))
+    lines = unreachable_maildirs(Settings(maildir=f"{root}/{template}", username_case=case))
     return [line.replace(f"{root}/", "") for line in lines]
 
 
@@ -219,9 +219,9 @@ def test_a_maildir_that_the_setting_hides_is_listed_with_what_to_do(tmp_path):
     make_folders(tmp_path, "alice@Example.org", "Bob@example.org", "carol", ".Hidden@X", "dora@X.org", "dora@x.org")
     (tmp_path / "file@X.org").write_text("")
     assert listed(tmp_path, "{user}") == [
-        "alice@Example.org: no login reaches it, because username-case is domain: alice@example.org is its name",
-        "dora@X.org: no login reaches it, because username-case is domain: dora@x.org is there too: "
-        "move the mail there, or delete dora@X.org",
+        "alice@Example.org: no login uses it, because username-case is domain: rename it to alice@example.org",
+        "dora@X.org: no login uses it, because username-case is domain: "
+        "move the mail to dora@x.org, which exists too, or delete dora@X.org",
     ]
     assert [line.partition(":")[0] for line in listed(tmp_path, "{user}", "lower")] == [
         "Bob@example.org",
@@ -255,9 +255,9 @@ def test_braces_and_literals_in_a_template_stay(tmp_path):
 
 
 def test_of_many_the_number_is_told(tmp_path):
-    make_folders(tmp_path, *(f"user{n}@X.org" for n in range(LISTED + 2)))
+    make_folders(tmp_path, *(f"user{n}@X.org" for n in range(MAX_LISTED + 2)))
     lines = listed(tmp_path, "{user}")
-    assert len(lines) == LISTED + 1
+    assert len(lines) == MAX_LISTED + 1
     assert lines[-1] == "2 more folders like these"
 
 
@@ -267,10 +267,10 @@ def test_check_warns_of_them_and_of_what_the_setting_says(check, site, caplog):
     (record,) = caplog.records
     assert (record.levelname, record.getMessage().partition(",")[0]) == (
         "WARNING",
-        f"{site}/mail/alice@X.org: no login reaches it",
+        f"{site}/mail/alice@X.org: no login uses it",
     )
     caplog.clear()
     assert check('username-case = "keep"') == (0, "")
     assert caplog.records == []
     status, error = check('username-case = "uper"')
-    assert (status, "username-case: the text 'uper' is not one of domain, lower, keep" in error) == (2, True)
+    assert (status, "username-case: the string 'uper' is not one of domain, lower, keep" in error) == (2, True)

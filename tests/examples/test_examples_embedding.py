@@ -106,7 +106,8 @@ class Program:
 
 @contextmanager
 def running(folder: Path, *command: str) -> Iterator[Program]:
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Compiled code is taken for that of a file which changed within the same second and to the same length.
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.Popen(
         command,
         cwd=folder,

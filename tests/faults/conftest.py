@@ -10,24 +10,29 @@ from pathlib import Path
 import pytest
 from faults_serve import PASSWORD, Server, command_line, end, make_maildir, make_root, program
 
-MEASURED = pytest.StashKey[list[str]]()
+MEASURED = "measured"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[MEASURED] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if lines := config.stash.get(MEASURED, []):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # A property of the test's last report: pytest-xdist passes reports on from the process that ran the test.
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    lines = [
+        line
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+        for name, line in report.user_properties
+        if name == MEASURED
+    ]
+    if lines:
         terminalreporter.section("measured by the fault tests")
         for line in lines:
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(str(line))
 
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Says what was measured where no bound could be asserted for every machine."""
-    return request.config.stash[MEASURED].append
+    return lambda line: request.node.user_properties.append((MEASURED, line))
 
 
 @pytest.fixture

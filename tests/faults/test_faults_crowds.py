@@ -99,7 +99,7 @@ def test_t31_five_hundred_who_do_not_read_are_dropped_and_cost_little_and_nobody
 
 @pytest.mark.slow
 def test_t30_five_hundred_who_drip_are_dropped_at_the_login_deadline_and_cost_nobody_else(crowd, serve, report):
-    server = serve(limits={"login_deadline": 20.0})
+    server = serve(limits={"login_deadline": 6.0})
     honest_logins(server, 5)
     before = server.memory()
     descriptors = server.descriptors()
@@ -142,7 +142,7 @@ def test_t30_what_is_said_before_the_login_does_not_extend_its_deadline(place, s
 
 @pytest.mark.slow
 def test_t29_beside_two_who_pipeline_without_a_pause_everybody_else_logs_in(crowd, serve):
-    server = serve(limits={"login_deadline": 15.0})
+    server = serve(limits={"login_deadline": 5.0})
     with attacking(server, "hog", 2) as end, server.dial() as silent:
         honest_logins(server, 30)
         # Timers come to their turn, too: a deadline passes in time.

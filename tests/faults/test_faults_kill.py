@@ -11,7 +11,7 @@ from faults_campaign import Campaign
 ROUNDS = 100
 SEED = 20_240_229
 LOGIN_SECONDS = 60.0
-"""Generous, for any machine and any load: what is meant is 0.2 s, and what was measured is reported."""
+"""A limit for any machine and any load. The aim is 0.2 s; the test reports the times that it measured."""
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from geventpop3.stores.maildir.removal import Marked
 TWO = (b"Subject: one\n\none\n", b"Subject: two\n\ntwo\n")
 NOBODY = 65_534
 NO_ROOM = b"-ERR [SYS/TEMP] too many connections, try again later"
-EARLIER = b"-ERR [SYS/TEMP] an earlier removal must be completed first, try again later"
+EARLIER_REMOVAL_PENDING = b"-ERR [SYS/TEMP] an earlier removal must be completed first, try again later"
 UNAVAILABLE = b"-ERR [SYS/TEMP] the maildrop is not available now, try again later"
 
 
@@ -208,7 +208,7 @@ def test_t32_on_a_read_only_disk_with_a_leftover_journal_mail_is_served(small_di
     for _ in range(2):
         with server.login("anna") as pop:
             assert pop.retrieve([1, 2]) == [canonical(octets) for octets in before]
-            assert mark_both_and_quit(pop) == EARLIER
+            assert mark_both_and_quit(pop) == EARLIER_REMOVAL_PENDING
     assert "cannot be finished now" in server.written()
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     with server.login("anna") as pop:

@@ -15,7 +15,7 @@ ROUNDS = 12
 SEED = 19_391_939
 GRACE = Limits().shutdown_grace
 LOAD_SECONDS = 30
-"""What a machine under load may add; what was measured is reported."""
+"""The time that a machine under load may add to the grace. The test reports the times that it measured."""
 TWO = (b"Subject: one\n\none\n", b"Subject: two\n\ntwo\n")
 FAREWELL = b"-ERR [SYS/TEMP] the server is shutting down, try again later\r\n"
 

@@ -11,7 +11,7 @@ import pytest
 
 from geventpop3.errors import PipelineError
 from geventpop3.pipeline import events
-from geventpop3.pipeline.events import CATALOGUE, Event, EventSignal, SessionSummary, generation, signal
+from geventpop3.pipeline.events import CATALOGUE, CommandSummary, Event, EventSignal, SessionSummary, generation, signal
 from geventpop3.wire.replies import Reply, err, ok
 
 
@@ -35,6 +35,18 @@ class TestEvent:
         event = Event("cmd_retr", None, args)
         event.args.append("extra")
         assert args == ["1", "extra"]
+
+    def test_it_has_the_summary_of_a_session_or_a_command(self) -> None:
+        session, command = SessionSummary(owner="alice"), CommandSummary("NOOP", "", True, 6, 5, 0.1)
+        assert Event("session_finished", None, [session]).session_summary is session
+        assert Event("command_finished", None, [command]).command_summary is command
+
+    @pytest.mark.parametrize("args", [[], ["alice"], [CommandSummary("NOOP", "", True, 6, 5, 0.1)]])
+    def test_a_summary_that_it_does_not_have_is_an_error(self, args: list[Any]) -> None:
+        with pytest.raises(PipelineError, match="'cmd_user' has no SessionSummary: 'session_finished' has one"):
+            _ = Event("cmd_user", None, args).session_summary
+        with pytest.raises(PipelineError, match="'cmd_user' has no CommandSummary: 'command_finished' has one"):
+            _ = Event("cmd_user", None, ["alice"]).command_summary
 
     def test_its_argument_is_all_of_them(self) -> None:
         assert Event("cmd_top", None, ["1", "10"]).argument == "1 10"

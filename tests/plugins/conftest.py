@@ -58,7 +58,7 @@ def patience_with_slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def one_sleep_for_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting tries do not ask again meanwhile, so that a test sees how long they had to wait."""
-    monkeypatch.setattr(plugin, "LOOK_SECONDS", float("inf"))
+    monkeypatch.setattr(plugin, "POLL_SECONDS", float("inf"))
 
 
 @pytest.fixture(scope="session")

@@ -707,7 +707,7 @@ def test_the_ledger_is_told_the_end_of_a_try_once(make):
 
 @pytest.mark.parametrize("of_address", [True, False])
 def test_who_goes_while_its_login_waits_is_not_checked_and_gives_its_turn_back(make, monkeypatch, of_address):
-    monkeypatch.setattr(plugin, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(plugin, "POLL_SECONDS", 1.0)
     site = make(delays=(4,) if of_address else (), user_delays=(4,))
     site.fail("alice", peer=HERE if of_address else THERE)
     monkeypatch.setattr(Client, "has_gone", lambda client: len(site.time.slept) == 3)
@@ -859,7 +859,7 @@ def test_a_login_that_waits_while_the_plugin_is_removed_and_added_again_leaves_n
 
 def test_limits_are_of_one_server_and_may_share_the_ledger_of_another(site, make):
     other = POP3Server(port=0)
-    with pytest.raises(PipelineError, match="another server's"):
+    with pytest.raises(PipelineError, match="belongs to another server"):
         other.plugin_add("limits", site.limits)
     other.plugin_add("limits", LoginLimits())
     other.shutdown(0)

@@ -129,7 +129,7 @@ def test_every_key_expires_and_none_holds_what_a_client_sent(redis, connect, mak
         keys = list(client.scan_iter())
         assert {key.split(":")[1] for key in keys} == {
             *["ban", "failures", "user-failures", "seen", "tries", "logins", "sessions", "familiar"],
-            *["under-way", "turn", "blanks"],
+            *["under-way", "turn", "uncounted"],
         }
         familiar = {key for key in keys if key.split(":")[1] == "familiar"}
         assert [key for key in keys if not 0 < client.pttl(key) <= (7 * 24 if key in familiar else 1) * 3_600_000] == []
@@ -226,7 +226,7 @@ def test_without_redis_each_process_counts_for_itself_until_it_is_back(redis, co
     time.now += module.REST_SECONDS
     site.fail("carol", peer=THERE)
     ups = [record.message for record in caplog.records if "Redis" in record.message][1:]
-    assert ups == ["Redis answers again, so logins are counted together"]
+    assert ups == ["Redis answers again: login limits are shared by all processes"]
     with redis.client() as client:
         assert client.llen(f"geventpop3:failures:{THERE}") == 1
 
@@ -268,7 +268,7 @@ def test_a_redis_that_is_not_what_it_should_be_is_as_good_as_none(redis, connect
     assert ledger.failed(RULES, HERE, ALICE, "").counted
     assert ledger.standing(RULES, HERE, ALICE)[2:4] == (1, 1)
     (message,) = caplog.messages
-    assert message.startswith("Redis does not answer as it should, so each process counts logins for itself: ")
+    assert message.startswith("Redis fails: each process applies the login limits on its own: ")
 
 
 def test_where_nobody_listens_the_ledger_in_memory_holds(connect, make, caplog):
@@ -410,6 +410,7 @@ def test_what_fails_without_threads_fails_as_it_does_in_them(connect, monkeypatc
 # What a check finds
 
 
+@needs_redis
 def test_a_check_runs_a_script_and_leaves_nothing_behind(redis, connect):
     connect(redis.url, clock=None).check()
     with redis.client() as client:

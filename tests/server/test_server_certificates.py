@@ -94,7 +94,11 @@ def rsa_key():
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-@pytest.mark.parametrize("algorithm", [hashes.SHA224(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()], ids=repr)
+@pytest.mark.parametrize(
+    "algorithm",
+    [hashes.SHA224(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()],
+    ids=lambda algorithm: algorithm.name,
+)
 def test_the_end_point_is_hashed_as_the_certificate_was(algorithm, rsa_key):
     pss = padding.PSS(padding.MGF1(algorithm), algorithm.digest_size)
     for certificate in (

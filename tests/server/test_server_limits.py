@@ -467,7 +467,7 @@ def test_an_acceptor_without_its_spare_descriptor_goes_on(monkeypatch):
     def none_left(*_):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    acceptor = accepting.Acceptor(accepting.bind(("127.0.0.1", 0)), lambda *_: None, lambda *_: None)
+    acceptor = accepting.Acceptor(accepting.listening_socket(("127.0.0.1", 0)), lambda *_: None, lambda *_: None)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", none_left)
         acceptor._turn_away()  # nobody is there
@@ -483,7 +483,7 @@ def test_a_failure_to_accept_that_is_no_exhaustion_is_told_and_turns_nobody_away
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     told = []
-    acceptor = accepting.Acceptor(accepting.bind(("127.0.0.1", 0)), lambda *_: None, told.append)
+    acceptor = accepting.Acceptor(accepting.listening_socket(("127.0.0.1", 0)), lambda *_: None, told.append)
     acceptor.start()
     monkeypatch.setattr(accepting.StreamServer, "do_read", failing)
     monkeypatch.setattr(acceptor, "_turn_away", lambda: told.append("turned away"))
@@ -495,7 +495,7 @@ def test_a_failure_to_accept_that_is_no_exhaustion_is_told_and_turns_nobody_away
 
 def test_a_socket_option_that_the_system_lacks_is_done_without(monkeypatch):
     monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT", raising=False)
-    with accepting.bind(("127.0.0.1", 0)) as sock:
+    with accepting.listening_socket(("127.0.0.1", 0)) as sock:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 

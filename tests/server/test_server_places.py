@@ -11,7 +11,7 @@ from gevent import socket
 from geventpop3 import POP3Server
 from geventpop3.errors import ConfigError
 from geventpop3.server import acceptor
-from geventpop3.server.acceptor import bind
+from geventpop3.server.acceptor import listening_socket
 from geventpop3.server.addresses import check_place
 
 
@@ -37,11 +37,11 @@ def test_an_error_keeps_its_type_and_number(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(acceptor.socket, "getaddrinfo", unknown)
     for host, shown in (("pop.invalid", "pop.invalid:110"), ("::1%none", "[::1%none]:110"), ("", ":110")):
         with pytest.raises(OSError, match="not known") as caught:
-            bind((host, 110))
+            listening_socket((host, 110))
         assert type(caught.value).__name__ == "gaierror"
         assert (caught.value.errno, caught.value.filename) == (socket.EAI_NONAME, shown)
     with pytest.raises(FileNotFoundError) as missing:
-        bind(("unix", "/nonexistent/pop3"))
+        listening_socket(("unix", "/nonexistent/pop3"))
     assert missing.value.filename == "unix:/nonexistent/pop3"
 
 
@@ -89,7 +89,7 @@ def test_an_address_is_a_text(address: Any, words: str) -> None:
 def test_pairs_are_as_sockets_have_them() -> None:
     for host, port in (("", 0), ("::", 110), ("fe80::1%eth0", 65535), ("localhost", 110), ("unix", "a:b/c")):
         check_place(host, port)
-    with bind(("", 0)) as every:
+    with listening_socket(("", 0)) as every:
         assert every.getsockname()[0] in ("0.0.0.0", "::")
 
 

@@ -407,8 +407,8 @@ def test_a_body_that_is_not_octets_is_never_ended(pop3d, login, until, caplog, c
         r"session address=\S+ id=\d+: a reply broke off, reference \w{8}, at cmd_xbody$", record.getMessage()
     )
     wrong = next(chunk for chunk in chunks if not isinstance(chunk, bytes))
-    hint = "encode it" if isinstance(wrong, str) else "make bytes of it"
-    assert f"HandedOverError: a chunk of a body is bytes, not {type(wrong).__name__}: {hint}" in caplog.text
+    hint = "encode it" if isinstance(wrong, str) else "convert it to bytes"
+    assert f"HandedOverError: a chunk of a body must be bytes, not {type(wrong).__name__}: {hint}" in caplog.text
 
 
 def test_sys_exit_in_a_body_breaks_off_the_reply_and_ends_nothing_else(pop3d, login, caplog):

@@ -12,6 +12,7 @@ from pathlib import Path
 import gevent
 import pytest
 from gevent import subprocess as green
+from gevent.threadpool import ThreadPool
 
 from geventpop3 import POP3Server
 from geventpop3.server import life, sessions
@@ -135,6 +136,7 @@ def test_a_thread_that_has_ended_is_known_to_have_although_another_has_its_numbe
         pop3d.start()
         hubs.append(gevent.get_hub())
         gevent.killall(pop3d._watches)  # else the watchers of a loop that nobody runs keep them for ever
+        gevent.get_hub().threadpool.kill()  # else its thread looks only every 5 seconds whether this one has ended
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -202,10 +204,12 @@ def test_shutdown_gives_up_where_the_thread_that_serves_never_runs_its_event_loo
 
 
 def test_a_server_that_was_never_started_is_shut_down_at_once_and_from_any_thread(serve):
-    for call in (lambda pop3d: pop3d.shutdown(), lambda pop3d: gevent.get_hub().threadpool.apply(pop3d.shutdown)):
+    pool = ThreadPool(1)
+    for call in (lambda pop3d: pop3d.shutdown(), lambda pop3d: pool.apply(pop3d.shutdown)):
         pop3d = serve(alias="unstarted")
         told = []
         pop3d.on("unregistered")(lambda pop3d, event, told=told: told.append(event.name))
         call(pop3d)
         assert told == ["unregistered"]
         assert POP3Server.find("unstarted") is None
+    pool.kill()  # else its thread waits 5 seconds for more work before it ends, and its hub with it

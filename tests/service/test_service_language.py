@@ -220,7 +220,12 @@ def test_every_text_of_ours_is_in_the_table():
 
 def test_texts_that_are_put_together_elsewhere_are_in_the_table():
     said = [RemovalIncomplete(1).text, RemovalIncomplete(2).text, StoreUnavailable().text]
-    said += [maildrop.NOTHING_REMOVED, maildrop.BEGUN, maildrop.UNCERTAIN, maildrop.EARLIER]
+    said += [
+        maildrop.NOTHING_REMOVED,
+        maildrop.REMOVAL_INCOMPLETE,
+        maildrop.REMOVAL_UNCERTAIN,
+        maildrop.EARLIER_REMOVAL_PENDING,
+    ]
     for arguments, low, high in [("", 1, 1), ("", 2, 2), ("a", 0, 0), ("ab", 0, 1), ("abc", 0, 2)]:
         with pytest.raises(Refusal) as refusal:
             expect(list(arguments), low, high)

@@ -71,7 +71,7 @@ def shelve(request, make) -> Callable[..., Any]:
         (lambda: (Message("a", 1) for _ in "a"), "scan() returned a generator, not a sequence"),
         ([Message("a b", 1)], "message 1 has the unique-id 'a b'"),
         ([Message("a", 1), Message("a\r\n.\r\n+OK evil", 1)], "message 2 has the unique-id 'a\\r\\n.\\r\\n+OK evil'"),
-        ([Message("a", 1), Message("a", 1)], "messages 1 and 2 have one unique-id, 'a'"),
+        ([Message("a", 1), Message("a", 1)], "messages 1 and 2 have the same unique-id, 'a'"),
         ([Message("a", -1)], "message 1 has -1 octets"),
     ],
 )

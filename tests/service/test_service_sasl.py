@@ -16,7 +16,7 @@ from geventpop3.auth import Authenticator, ClearSecret, ScramSecret, SecretAuthe
 from geventpop3.auth.authenticator import FunctionAuthenticator, TokenAuthenticator
 from geventpop3.auth.chain import Chain
 from geventpop3.auth.mechanisms import MECHANISMS, Challenge, CheckPassword, CheckToken, Mechanism, Request
-from geventpop3.auth.mechanisms.dialogue import acting
+from geventpop3.auth.mechanisms.dialogue import authorized_identity
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.errors import ConfigError, MaildropLocked, StoreUnavailable
 from geventpop3.service import MaildropService
@@ -213,7 +213,7 @@ def test_what_not_every_user_can_use_is_not_offered(make, tmp_path, fields, name
 def test_a_third_partys_mechanism_is_one_more_row(make):
     def run(context):
         name = (yield from Challenge(b"who?")).decode()
-        return (yield from acting(name, (yield from CheckPassword(name, name)), None))
+        return (yield from authorized_identity(name, (yield from CheckPassword(name, name)), None))
 
     app = make(mechanisms={"X-ECHO": Mechanism(run), **MECHANISMS})
     assert sasl_lines(app.talk("CAPA")) == ["SASL X-ECHO PLAIN LOGIN"]
@@ -497,7 +497,7 @@ def test_a_mechanism_that_goes_on_after_a_wrong_password_does_not_hide_the_try(m
         name = (yield from Challenge(b"who?")).decode()
         owner = yield from CheckPassword(name, "alice")
         code = yield from Challenge(b"and the code?")
-        return (yield from acting(name, owner if code == b"1" else None, None))
+        return (yield from authorized_identity(name, owner if code == b"1" else None, None))
 
     app = make(mechanisms={"X-TWO": Mechanism(run)})
     events = heard(app)
@@ -1099,7 +1099,7 @@ def test_an_owner_that_is_no_text_is_an_accident_that_says_so(make, caplog):
 
     app = make(authenticator=Wrong())
     assert app.talk("USER x", "PASS x")[1].startswith("-ERR [SYS/TEMP] internal error")
-    assert "HandedOverError: an authenticator returned a bool; expected an owner, or None" in caplog.text
+    assert "HandedOverError: an authenticator returned a bool: return the owner as a str, or None" in caplog.text
 
 
 def test_a_case_that_there_is_not_is_refused(make):

@@ -392,10 +392,10 @@ class TestALieInANameThatOnlyReadingShows:
         maildrop = store.open("alice")
         assert maildrop.scan()[0].octets == 600_000
         closed = maildrop.retrieve(self.LIE)
-        assert isinstance(closed, reading.Counted)
+        assert isinstance(closed, reading.CountedFileChunks)
         closed.close()
         assert self.read(maildrop, how) == content
-        assert isinstance(maildrop.retrieve(self.LIE), reading.Body)
+        assert isinstance(maildrop.retrieve(self.LIE), reading.FileChunks)
         maildrop.close()
 
 
@@ -648,11 +648,11 @@ class TestTheIndex:
         self, store: MaildirStore, three: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(index, "AT_ONCE", 100)
-        monkeypatch.setattr(index, "LONGEST", 1000)
+        monkeypatch.setattr(index, "MAX_OCTETS", 1000)
         (three / index.FILE).write_bytes(b"x" * 1001)
         with caplog.at_level(logging.WARNING):
             assert ids(store) == [ONE, TWO, THREE]
-        assert "longer than it can need to be" in caplog.text
+        assert "is too long and is rebuilt" in caplog.text
 
     def forge(self, path: Path, count: int) -> None:
         """An index that the owner wrote, with a right checksum and fingerprint."""
@@ -693,7 +693,7 @@ class TestTheIndex:
         kernel.reset()
         with caplog.at_level(logging.WARNING):
             assert ids(store) == [ONE, TWO, THREE]
-        assert "longer than it can need to be" in caplog.text
+        assert "is too long and is rebuilt" in caplog.text
         assert ids(store) == [ONE, TWO, THREE]
 
     def test_one_that_lies_about_its_messages_is_not_counted_for(
@@ -717,7 +717,7 @@ class TestTheIndex:
         self.forge(three, 30)
         kernel.do_before("read", lambda: (three / index.FILE).write_bytes(other))
         root = os.open(three, os.O_RDONLY)
-        assert index.read(root, lambda enough: enough) == b""
+        assert index.read_index(root, lambda enough: enough) == b""
         os.close(root)
 
     def test_a_long_one_is_read_if_the_maildir_holds_enough_for_it(
@@ -754,7 +754,7 @@ class TestTheIndex:
 
         kernel.do_before("read", grow)
         root = os.open(three, os.O_RDONLY)
-        assert index.read(root, lambda enough: enough) == whole
+        assert index.read_index(root, lambda enough: enough) == whole
         os.close(root)
         assert kernel.names.count("read") == 1
 
@@ -773,7 +773,7 @@ class TestTheIndex:
         kernel.fail("openat", errno.EIO, lambda name: name == index.FILE)
         with caplog.at_level(logging.WARNING):
             assert ids(store) == [ONE, TWO, THREE]
-        assert "not read" in caplog.text
+        assert "cannot be read" in caplog.text
 
     def test_an_index_of_another_maildir_does_no_harm(
         self, store: MaildirStore, three: Path, tmp_path: Path, clock: Clock
@@ -1086,7 +1086,7 @@ class TestReadingAtOnce:
 
     def test_is_not_for_what_is_large(self, maildrop: Maildrop, kernel: Kernel) -> None:
         read = maildrop.retrieve("4.h")
-        assert isinstance(read, reading.Body)
+        assert isinstance(read, reading.FileChunks)
         assert kernel.names == ["openat", "fstat"]
         assert set(b"".join(read)) == {ord("x")}
 

@@ -14,11 +14,11 @@ from maildir_kernel import Kernel
 from store_contract import MESSAGE
 
 from geventpop3.errors import MaildropLocked, StoreUnavailable
-from geventpop3.stores.maildir import MaildirStore, roots, system
+from geventpop3.stores.maildir import MaildirStore, lock, system
 
 PROGRAM = """
 import os, signal, sys, threading
-from geventpop3.stores.maildir import MaildirStore, roots, system
+from geventpop3.stores.maildir import MaildirStore, lock, system
 
 mail, where = sys.argv[1:]
 store = MaildirStore(mail + "/{user}")
@@ -45,8 +45,8 @@ def session():
     maildrop.remove([message.unique_id for message in maildrop.scan()])
 
 if where == "open":
-    real = roots.open_root
-    roots.open_root = open_root
+    real = lock.open_root
+    lock.open_root = open_root
 else:
     remove = system.unlink
     setattr(system, where, stop)
@@ -169,7 +169,7 @@ class TestInTheChild:
         self, store: MaildirStore, three: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         copies: list[int] = []
-        real = roots.open_root
+        real = lock.open_root
 
         def open_root(steps: list[str], *, make: bool) -> int:
             root = real(steps, make=make)
@@ -178,7 +178,7 @@ class TestInTheChild:
                 store._roots._registration.after()
             return root
 
-        monkeypatch.setattr(roots, "open_root", open_root)
+        monkeypatch.setattr(lock, "open_root", open_root)
         maildrop = store.open("alice")
         assert len(store._roots.known) == 1
         with pytest.raises(BlockingIOError):

@@ -285,7 +285,7 @@ class TestLinks:
 def forge_index(path: Path, unique_ids: list[str], content: bytes, tail: str = "c:2,S") -> None:
     """Write an index that the directories as they are bear out."""
     root = os.open(path, os.O_RDONLY)
-    stamp = listing.fingerprint(root)
+    stamp = listing.fingerprint_of(root)
     os.close(root)
     octets = len(content) + content.count(b"\n")
     rows = [index.Row(time, each, octets, len(content)) for time, each in enumerate(unique_ids)]
@@ -343,7 +343,7 @@ class TestOwners:
         before = set(os.listdir("/proc/self/fd"))
         with pytest.raises(StoreBroken) as refused:
             place.session()
-        assert f"{str(place.domains / name)!r} belongs to uid {EVE}, not to uid {ALICE}" in str(refused.value.detail)
+        assert f"{str(place.domains / name)!r} is owned by uid {EVE}; expected uid {ALICE}" in str(refused.value.detail)
         assert str(EVE) not in refused.value.text
         assert set(os.listdir("/proc/self/fd")) == before
         assert names(place.eve) == set(PATHS)
@@ -398,7 +398,7 @@ class TestCreate:
         give(place.eve.parent, EVE)
         with pytest.raises(StoreBroken) as refused:
             creating.open("bob@example.org")
-        assert f"{str(place.eve.parent)!r} belongs to uid {EVE}" in str(refused.value.detail)
+        assert f"{str(place.eve.parent)!r} is owned by uid {EVE}" in str(refused.value.detail)
         assert set(os.listdir(place.eve.parent)) == {"eve"}
 
     def test_two_logins_may_make_one_maildir(self, place: Place, creating: MaildirStore, kernel: Kernel) -> None:
@@ -475,7 +475,7 @@ class TestTemporaryFiles:
         (alice / "new/1.h").write_bytes(MESSAGE)
         with caplog.at_level(logging.WARNING):
             assert len(scan(store, "alice")) == 1
-        assert "not written" in caplog.text
+        assert "cannot be written" in caplog.text
         assert index.FILE not in left_over(alice)
 
 
@@ -594,7 +594,7 @@ class TestExamining:
         give(place.domains / name, EVE)
         for store in (place.store, creating):
             (complaint,) = store.examine("eve@example.org").complaints
-            assert f"belongs to uid {EVE}" in complaint
+            assert f"is owned by uid {EVE}" in complaint
             with pytest.raises(StoreBroken):
                 scan(store, "eve@example.org")
 
@@ -618,9 +618,9 @@ class TestExamining:
         assert deep.examine("bob@example.org").complaints == [f"{place.eve.parent}/bob: {opening.LINK}"]
         give(place.eve.parent, EVE)
         (complaint,) = creating.examine("carol@example.org").complaints
-        assert f"belongs to uid {EVE}" in complaint
+        assert f"is owned by uid {EVE}" in complaint
         (complaint,) = deep.examine("carol@example.org").complaints
-        assert f"belongs to uid {EVE}" in complaint
+        assert f"is owned by uid {EVE}" in complaint
 
     def test_a_link_that_appears_while_it_looks(self, place: Place, creating: MaildirStore, kernel: Kernel) -> None:
         def before(number: int, name: str, first: object) -> None:
@@ -648,10 +648,10 @@ class TestExamining:
         monkeypatch.setattr(system, "access", lambda *_, **__: False)
         complaints = place.store.examine("eve@example.org").complaints
         assert complaints == [
-            f"{path}: may not be written to and searched" for path in (place.eve, place.eve / "new", place.eve / "cur")
+            f"{path}: no permission to write and search" for path in (place.eve, place.eve / "new", place.eve / "cur")
         ]
         for owner, path in (("bob@example.org", place.eve.parent), ("bob@example.net", place.domains)):
-            assert creating.examine(owner).complaints == [f"{path}: may not be written to and searched"]
+            assert creating.examine(owner).complaints == [f"{path}: no permission to write and search"]
 
     def test_a_message_that_cannot_be_read(self, place: Place, kernel: Kernel) -> None:
         (place.eve / "cur/folder").mkdir()

@@ -315,7 +315,7 @@ class TestTheJournalFile:
 
     def read(self, root: int, content: bytes, *unique_ids: str) -> dict[str, Marked] | None:
         self.path.write_bytes(content)
-        return journal.read(Finder(Listing(dict.fromkeys(unique_ids, "n"), None)), root)
+        return journal.read_journal(Finder(Listing(dict.fromkeys(unique_ids, "n"), None)), root)
 
     @given(st.dictionaries(legal_names.map(lambda name: name[:70]), st.tuples(*[st.integers(0, 2**64 - 1)] * 2)))
     @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -350,7 +350,7 @@ class TestTheJournalFile:
         finder = Finder(Listing({"a": "n"}, None))
         tracemalloc.start()
         try:
-            assert journal.read(finder, root) is not None
+            assert journal.read_journal(finder, root) is not None
             assert tracemalloc.get_traced_memory()[1] < len(body) // 4
         finally:
             tracemalloc.stop()
@@ -371,7 +371,7 @@ class TestTheJournalFile:
     ) -> None:
         content = journal.encode({f"{number}.h": Marked("") for number in range(5000)})
         assert self.read(root, content, "7.h") is not None
-        monkeypatch.setattr(journal, "MOST", 4999)
+        monkeypatch.setattr(journal, "MAX_MESSAGES", 4999)
         assert self.read(root, content, "7.h") is None
 
 

@@ -19,7 +19,7 @@ from store_contract import MESSAGE, contents, remove, scan
 
 from geventpop3.errors import NoSuchMessage, Refusal, RemovalIncomplete, StoreUnavailable
 from geventpop3.stores.maildir import MaildirStore, index, journal, listing
-from geventpop3.stores.maildir.maildrop import BEGUN, NOTHING_REMOVED, UNCERTAIN
+from geventpop3.stores.maildir.maildrop import NOTHING_REMOVED, REMOVAL_INCOMPLETE, REMOVAL_UNCERTAIN
 from geventpop3.stores.maildir.names import base_of, shared_unique_id, unique_id
 from geventpop3.stores.maildir.opening import Parts
 from geventpop3.stores.maildir.removal import Marked
@@ -224,7 +224,7 @@ class TestAFaultAtEveryStep:
         self, tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         world = World(tmp_path)
-        monkeypatch.setattr(journal, "MOST", 2)
+        monkeypatch.setattr(journal, "MAX_MESSAGES", 2)
         world.session()
         assert ("rename", f"{journal.FILE}.tmp") not in kernel.calls
         world.check(marked_left={0})
@@ -257,7 +257,7 @@ class TestAFaultAtEveryStep:
         kernel.fail("unlink", errno.EIO, lambda name: name == journal.FILE)
         with caplog.at_level(logging.WARNING):
             world.session()
-        assert "stays" in caplog.text
+        assert "cannot be removed, the next session finishes it" in caplog.text
         kernel.reset()
         world.check(marked_left={0})
 
@@ -348,7 +348,7 @@ class TestAFaultAtEveryStep:
             maildrop.remove(marked)
         maildrop.close()
         assert len(world.on_disk()) == 5 - len(marked)
-        told = "without a journal: a directory has its place" in caplog.text
+        told = "without a journal: a directory has the journal's name" in caplog.text
         assert told == (
             what.endswith("directory") and journal.FILE in name and marked == IDS and (room or name != journal.FILE)
         )
@@ -384,7 +384,7 @@ class TestAFaultAtEveryStep:
         kernel.fail("unlink", code, lambda name: "3.M3P3.h" in name)
         with caplog.at_level(logging.ERROR):
             assert IDS[1] in [message.unique_id for message in scan(world.store(), world.owner)]
-        assert "given up" in caplog.text
+        assert "abandoned" in caplog.text
         assert "3.M3P3.h" in caplog.text
         assert kernel.names.count("fsync") == 3
         kernel.reset()
@@ -428,7 +428,7 @@ class TestTheReplyToQuitIsTrueAtEveryLaterLogin:
         exact = said[NOTHING_REMOVED] + said["some deleted messages not removed: 1 message left"]
         if extent == "once" and code not in journal.FULL:
             assert exact >= (4 if len(marked) == 1 else 12)
-            assert said[BEGUN] + said[UNCERTAIN] <= 26
+            assert said[REMOVAL_INCOMPLETE] + said[REMOVAL_UNCERTAIN] <= 26
 
     def fault(self, step: int, code: int, extent: str) -> Callable[[int, str, Any], None]:
         failed: list[tuple[str, str]] = []
@@ -484,7 +484,7 @@ class TestTheReplyToQuitIsTrueAtEveryLaterLogin:
         elif said == NOTHING_REMOVED:
             claimed = {len(marked)}
         else:
-            assert said in (BEGUN, UNCERTAIN, StoreUnavailable.default_text)
+            assert said in (REMOVAL_INCOMPLETE, REMOVAL_UNCERTAIN, StoreUnavailable.default_text)
             assert str(world.path) in str(refused.detail)
             claimed = set(range(len(marked) + 1))
         for cut in disk.after_cuts(world.path):
@@ -601,7 +601,7 @@ class TestOtherFilesOfItsBaseName:
         with pytest.raises(StoreUnavailable) as refused:
             maildrop.remove(["2.M2P2.h", *others])
         assert isinstance(refused.value, RemovalIncomplete) == bool(others)
-        assert "another file has its name" in str(refused.value.detail)
+        assert "another file has the same unique name" in str(refused.value.detail)
         maildrop.close()
         assert world.on_disk()["2.M2P2.h"] == b"another one\n"
 
@@ -613,7 +613,7 @@ class TestOtherFilesOfItsBaseName:
         (world.path / "new/2.M2P2.h").unlink()
         with pytest.raises(RemovalIncomplete) as refused:
             maildrop.remove(IDS)
-        assert "several other files have its name" in str(refused.value.detail)
+        assert "several other files have the same unique name" in str(refused.value.detail)
         maildrop.close()
         assert {"cur/2.M2P2.h:2,F", "cur/2.M2P2.h:2,S"} <= names(world.path)
 
@@ -908,7 +908,7 @@ class TestSessions:
         world = World(tmp_path)
         root = os.open(world.path, os.O_RDONLY)
         parts = Parts(root, str(world.path))
-        tails = listing.listing(parts).tails
+        tails = listing.list_maildir(parts).tails
         parts.close()
         os.close(root)
         assert {base_of(each, tail) for each, tail in tails.items()} == {*KEPT, *MARKED}

@@ -95,19 +95,19 @@ def test_messages_are_octets_text_or_made_by_the_email_package() -> None:
 
 @pytest.mark.parametrize("wrong", [7, None, ["one\n"], object()])
 def test_what_is_no_message_is_refused_where_it_is_given(wrong: Any) -> None:
-    with pytest.raises(TypeError, match=f"a message is bytes, str or an EmailMessage, not {type(wrong).__name__}"):
+    with pytest.raises(TypeError, match=f"a message must be bytes, str or an EmailMessage, not {type(wrong).__name__}"):
         MemoryStore({"alice": [wrong]})
 
 
 @pytest.mark.parametrize("one", [b"one\n", "one\n", EmailMessage()])
 def test_one_message_in_place_of_a_list_is_refused(one: Any) -> None:
-    with pytest.raises(
-        TypeError, match=r"the messages of 'alice' are a \w+, not a list of messages: write \[message\]"
-    ):
+    with pytest.raises(TypeError, match=r"the messages of 'alice' must be a list, not a \w+: write \[message\]"):
         MemoryStore({"alice": one})
 
 
 @pytest.mark.parametrize("messages", [[b"a\n"], b"a\n", "alice"])
 def test_messages_that_are_no_dict_are_refused(messages):
-    with pytest.raises(TypeError, match=f"messages is a dict of lists by owner, not {type(messages).__name__}: write"):
+    with pytest.raises(
+        TypeError, match=f"messages must be a dict of lists by owner, not {type(messages).__name__}: write"
+    ):
         MemoryStore(messages)

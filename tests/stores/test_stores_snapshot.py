@@ -56,7 +56,7 @@ def test_messages_in_a_sequence_are_a_snapshot(scanned: Any) -> None:
         (b"ab", "scan.. returned a bytes"),
         ([M("a", 1), ("b", 1)], "message 2 is a tuple, not a Message"),
         (["a"], "message 1 is a str, not a Message"),
-        ([M("a", -1)], "message 1 has -1 octets, not an int that is 0 or more"),
+        ([M("a", -1)], "message 1 has -1 octets: give an int, 0 or more"),
         ([M("a", 1), M("b", 1.0)], "message 2 has 1.0 octets"),  # type: ignore[arg-type]
         ([M("a", True)], "message 1 has True octets"),
         ([M("a", "12")], "message 1 has '12' octets"),  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def test_messages_in_a_sequence_are_a_snapshot(scanned: Any) -> None:
         ([M("a", 1 << 64)], "message 1 has 18446744073709551616 octets"),
         (
             [M("", 1)],
-            "message 1 has the unique-id '' of 0 characters: one is made of 1 to 70 characters from '!' to '~'",
+            "message 1 has the unique-id '' of 0 characters: a unique-id must have 1 to 70 characters from '!' to '~'",
         ),
         ([M("a", 1), M("a b", 1)], "message 2 has the unique-id 'a b'"),
         ([M("x" * 71, 1)], "of 71 characters"),
@@ -79,8 +79,8 @@ def test_messages_in_a_sequence_are_a_snapshot(scanned: Any) -> None:
         ([M(7, 1)], "message 1 has a unique-id that is a int, not a str"),  # type: ignore[arg-type]
         ([M(b"a", 1)], "message 1 has a unique-id that is a bytes"),  # type: ignore[arg-type]
         ([M(None, 1)], "message 1 has a unique-id that is a NoneType"),  # type: ignore[arg-type]
-        ([M("a", 1), M("b", 1), M("a", 2)], "messages 1 and 3 have one unique-id, 'a'"),
-        (Snapshot(["a", "a"], array("Q", [1, 1])), "messages 1 and 2 have one unique-id"),
+        ([M("a", 1), M("b", 1), M("a", 2)], "messages 1 and 3 have the same unique-id, 'a'"),
+        (Snapshot(["a", "a"], array("Q", [1, 1])), "messages 1 and 2 have the same unique-id"),
         (Snapshot(["a"], array("Q", [1, 1])), "the snapshot has 1 unique-ids and octets of 2 messages"),
         (Snapshot(["a"], array("l", [-1])), "message 1 has -1 octets"),
         (Snapshot(["a"], array("d", [1.5])), "message 1 has 1.5 octets"),  # type: ignore[arg-type]

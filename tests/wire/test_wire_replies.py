@@ -87,7 +87,7 @@ def test_a_line_is_parsed_to_the_reply_it_means(line: str | bytes, reply: Reply)
 
 @each("line", ["", "ok", "+ok ready", "+OKAY", "-ERROR", " +OK", "+ ", b"\xff"])
 def test_what_is_no_reply_is_not_parsed(line: str | bytes) -> None:
-    with pytest.raises(ValueError, match="begins with"):
+    with pytest.raises(ValueError, match="must begin with"):
         Reply.parse(line)
 
 
@@ -100,9 +100,9 @@ def test_what_is_no_reply_is_not_parsed(line: str | bytes) -> None:
     ],
 )
 def test_only_what_nearly_is_a_status_is_shown(line: str | bytes, words: str) -> None:
-    with pytest.raises(ValueError, match="begins") as caught:
+    with pytest.raises(ValueError, match="must begin") as caught:
         Reply.parse(line)
-    assert str(caught.value) == f"a reply begins with {words}: ok(), err() and multiline() make replies"
+    assert str(caught.value) == f"a reply must begin with {words}: use ok(), err() or multiline()"
 
 
 @given(st.booleans(), st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="[]\x7f")))
@@ -139,17 +139,17 @@ def test_the_text_of_a_reply_is_a_str(make: Any) -> None:
         __slots__ = ()
 
     assert make(Text("fine")).text == "fine"
-    with pytest.raises(TypeError, match=r"the text of a reply is a str, not bytes: decode it"):
+    with pytest.raises(TypeError, match=r"the text of a reply must be a str, not bytes: decode it"):
         make(b"x")
     for wrong in (None, 7, err("no")):
-        with pytest.raises(TypeError, match=f"the text of a reply is a str, not {type(wrong).__name__}"):
+        with pytest.raises(TypeError, match=f"the text of a reply must be a str, not {type(wrong).__name__}"):
             make(wrong)
 
 
 @pytest.mark.parametrize("make", [ok, err])
 def test_the_code_of_a_reply_is_a_str(make: Any) -> None:
     assert make("x", "X-MINE").code == "X-MINE"
-    with pytest.raises(TypeError, match=r"the response code of a reply is a str such as 'AUTH', not bytes"):
+    with pytest.raises(TypeError, match=r"the response code of a reply must be a str such as 'AUTH', not bytes"):
         make("x", b"AUTH")
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from table import each
 from wire_pieces import CUTS, MESSAGES, octet_by_octet, pieces_of
 
-from geventpop3.wire.stuffing import top
+from geventpop3.wire.stuffing import top_of
 
 
 def prefix(message: bytes, lines: int) -> bytes:
@@ -49,8 +49,8 @@ def test_top_is_the_header_the_blank_line_and_so_many_lines(
     message: bytes, lines: int, expected: bytes, line_end: bytes
 ) -> None:
     message, expected = message.replace(b"|", line_end), expected.replace(b"|", line_end)
-    assert b"".join(top([message], lines)) == expected
-    assert b"".join(top(octet_by_octet(message), lines)) == expected
+    assert b"".join(top_of([message], lines)) == expected
+    assert b"".join(top_of(octet_by_octet(message), lines)) == expected
 
 
 @given(MESSAGES, CUTS, st.integers(0, 5))
@@ -58,13 +58,13 @@ def test_top_is_the_same_prefix_for_any_chunking(message: bytes, cuts: list[int]
     expected = prefix(message, lines)
     assert message.startswith(expected)
     for pieces in ([message], pieces_of(message, cuts), octet_by_octet(message)):
-        assert b"".join(top(pieces, lines)) == expected
+        assert b"".join(top_of(pieces, lines)) == expected
 
 
 @each("lines", [0, 1, 255, 256, 257, 99_998, 99_999, 100_000])
 @each("line", [b"\n", b"\r\n", b"word\n"])
 def test_top_finds_the_end_of_many_lines_in_one_chunk(line: bytes, lines: int) -> None:
-    assert b"".join(top([b"\n" + line * 99_999 + b"rest", b"more\nno\n"], lines)) == (
+    assert b"".join(top_of([b"\n" + line * 99_999 + b"rest", b"more\nno\n"], lines)) == (
         b"\n" + line * lines if lines < 100_000 else b"\n" + line * 99_999 + b"restmore\n"
     )
 
@@ -84,7 +84,7 @@ def test_top_looks_at_each_octet_of_a_chunk_of_line_ends_a_few_times_at_most() -
             return super().find(part, start, end)
 
     chunk = Watched(b"\n" * 262_144)
-    assert b"".join(top([b"\n", chunk], 262_130)) == b"\n" * 262_131
+    assert b"".join(top_of([b"\n", chunk], 262_130)) == b"\n" * 262_131
     assert Watched.looked_at < 2 * len(chunk)
 
 
@@ -96,8 +96,8 @@ def test_top_reads_no_chunk_that_it_does_not_need() -> None:
             read.append(chunk)
             yield chunk
 
-    assert b"".join(top(chunks(), 0)) == b"A: 1\r\n\r\n"
+    assert b"".join(top_of(chunks(), 0)) == b"A: 1\r\n\r\n"
     assert len(read) == 2
     read.clear()
-    assert b"".join(top(chunks(), 1)) == b"A: 1\r\n\r\none\r\n"
+    assert b"".join(top_of(chunks(), 1)) == b"A: 1\r\n\r\none\r\n"
     assert len(read) == 3

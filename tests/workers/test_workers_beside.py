@@ -291,7 +291,7 @@ def test_a_port_that_is_taken_is_named_before_anything_is_forked(site, refused):
 def test_a_worker_without_an_event_loop_is_refused(site, refused, kind, name):
     configure(site)
     written = refused(kind=kind)
-    assert f"Reason: POP3 needs workers with an event loop: -k gevent, not {name}" in written
+    assert f"Reason: POP3 needs workers of the class gevent, not {name}" in written
     assert "Booting worker" not in written
     assert "Traceback" not in written
 
@@ -299,18 +299,22 @@ def test_a_worker_without_an_event_loop_is_refused(site, refused, kind, name):
 @pytest.mark.parametrize(
     ("app", "hooks", "complaint"),
     [
-        ("'beside_app:started()'", HOOKS, "a worker cannot begin: the server is started already: leave that to Beside"),
-        ("'beside_app:not_a_server'", HOOKS, "cannot begin: Beside serves a POP3Server, and 'beside_app:not_a_server'"),
-        ("'beside_app:missing'", HOOKS, "there is no 'missing' in 'beside_app'"),
+        (
+            "'beside_app:started()'",
+            HOOKS,
+            "the worker cannot start: the server is started already: do not start it, Beside does",
+        ),
+        ("'beside_app:not_a_server'", HOOKS, "cannot start: Beside serves a POP3Server, but 'beside_app:not_a_server'"),
+        ("'beside_app:missing'", HOOKS, "the module 'beside_app' has no 'missing'"),
         (
             "'beside_app:pop3d'",
             HOOKS.replace("pre_fork", "pre_request", 1).replace("pop3.pre_fork", "lambda worker, request: None"),
-            "a worker cannot begin: no socket is there: pre_fork = pop3.pre_fork is wanted in the same file",
+            "the worker cannot start: no listening socket was opened: add pre_fork = pop3.pre_fork to the same file",
         ),
         (
             "'beside_app:pop3d'",
             f"{HOOKS}\n{TWO}",
-            "Reason: one Beside for each gunicorn: its server may listen at several places",
+            "Reason: gunicorn has a Beside already: give that one several addresses",
         ),
     ],
 )  # fmt: skip
@@ -324,8 +328,8 @@ def test_a_mistake_ends_gunicorn_with_a_line_that_says_what_to_do(site, refused,
 @pytest.mark.parametrize(
     ("listen", "complaint"),
     [
-        ("127.0.0.1:1110", r"one place: a list of them is wanted, \['127.0.0.1:1110'\]"),
-        ([], "no place to listen at"),
+        ("127.0.0.1:1110", r"give a list, \['127.0.0.1:1110'\]"),
+        ([], "listen is empty"),
         (["localhost"], "HOST:PORT"),
     ],
 )

@@ -94,7 +94,7 @@ def test_at_hup_the_file_is_read_again_if_it_can_be(site: Site) -> None:
     (old,) = site.listening(1)
     configure(site, "not a name")
     site.send(signal.SIGHUP)
-    until(lambda: "not reloaded" in site.written() and "is not the name of a host" in site.written(), "a word")
+    until(lambda: "not reloaded" in site.written() and "is not a host name" in site.written(), "a word")
     assert "first.example.org" in greeting(site)
     configure(site, "second.example.org")
     site.send(signal.SIGHUP)
@@ -131,13 +131,19 @@ def test_tls_comes_first_at_the_ports_that_the_settings_say(site: Site) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--user=nobody"], "user: means nothing without workers: give --workers N too, or leave it out (from --user)"),
+        (
+            ["--user=nobody"],
+            "user: has no effect without workers: add --workers N, or remove this setting (from --user)",
+        ),
         (
             ["--pid-file=pid"],
-            "pid-file: means nothing without workers: give --workers N too, or leave it out (from --pid-file)",
+            "pid-file: has no effect without workers: add --workers N, or remove this setting (from --pid-file)",
         ),
-        (["--workers=2", "--user=no-such"], "user: there is no user 'no-such' on this machine (from --user)"),
-        (["--workers=2", "--group=no-such"], "group: there is no group 'no-such' on this machine (from --group)"),
+        (["--workers=2", "--user=no-such"], "user: the user 'no-such' does not exist on this machine (from --user)"),
+        (
+            ["--workers=2", "--group=no-such"],
+            "group: the group 'no-such' does not exist on this machine (from --group)",
+        ),
         (["--workers=0"], "workers: 0 is not a whole number, at least 1 (from --workers)"),
     ],
 )
@@ -153,7 +159,7 @@ def test_tls_needs_a_port_that_is_known(site: Site, capsys: pytest.CaptureFixtur
     tls = ["--tls-listen=127.0.0.1:0", f"--tls-cert={pair.certificate}", f"--tls-key={pair.key}"]
     served = [f"--maildir={site.root}/{{user}}", f"--passwords={site.root}/passwords", "--workers=2"]
     assert main(["serve", *served, *tls]) == 2
-    assert "tls-listen: 127.0.0.1:0: with workers TLS needs a port of its own" in capsys.readouterr().err
+    assert "tls-listen: 127.0.0.1:0: port 0 cannot be used for TLS with workers" in capsys.readouterr().err
 
 
 def test_an_address_in_use_is_blamed_on_its_setting(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

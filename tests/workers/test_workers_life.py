@@ -77,13 +77,13 @@ def test_of_workers_that_are_too_many_only_those_leave_the_oldest_first(site: Si
 
 def test_workers_that_die_young_are_waited_for_a_while_and_then_replaced(site: Site) -> None:
     site.start(site.command("serve", workers=1))
-    waited = "workers end soon after they began; the next one begins in 1 seconds"
+    waited = "workers exit soon after their start; the next one starts in 1 seconds"
     for _ in range(2):
         (victim,) = site.settled(1)
         site.send(signal.SIGKILL, victim)
         until(lambda victim=victim: victim not in site.workers(), "its end")
     until(lambda: waited in site.written(), "a word")
-    assert site.written().count("workers end soon") == 1
+    assert site.written().count("workers exit soon") == 1
     site.settled(1)
 
 
@@ -238,7 +238,7 @@ def test_a_worker_whose_hub_hangs_says_where_and_is_replaced(site: Site, kind: s
         pids = until(lambda: site.serving() & site.workers() - {stuck, other}, "another worker")
     assert pids
     written = site.written()
-    assert "stuck in:" in written
+    assert "the worker does not respond; it is at:" in written
     assert "in hang" in written
 
 

@@ -21,7 +21,7 @@ from workers_server import make
 from workers_site import SECONDS, Site, until
 
 from geventpop3.errors import ConfigError
-from geventpop3.workers import aside, bind, serve
+from geventpop3.workers import bind, in_native_thread, serve
 
 NOBODY = "nobody"
 STRANGER = 3_000_017  # a number that no account has
@@ -125,7 +125,7 @@ def test_a_pid_file_names_the_parent_and_keeps_a_second_one_out(site: Site) -> N
     command = site.command("serve", pid_file=str(file))
     site.start(command)
     assert file.read_text().strip() == str(site.pid)
-    said = f"error: pid file {file}: process {site.pid} has it: end that one, or name another file"
+    said = f"error: pid file {file}: in use by process {site.pid}: stop that process, or name another file"
     assert _said_by(site, command) == (2, said)
     assert site.end() == 0
     assert not file.exists()
@@ -142,10 +142,16 @@ def test_gunicorn_may_name_a_function_or_the_module_alone(site: Site, app: str) 
 @pytest.mark.parametrize(
     ("app", "said"),
     [
-        ("workers_app:not_a_server", "this worker serves a POP3Server, not a builtin_function_or_method"),
-        ("workers_app:absent", "there is no 'absent' in 'workers_app'"),
-        ("workers_app:make(1)", "'workers_app:make(1)' is neither MODULE:NAME nor MODULE:FUNCTION()"),
-        ("workers_app:make()()", "'workers_app:make()()' is neither MODULE:NAME nor MODULE:FUNCTION()"),
+        ("workers_app:not_a_server", "the application is a builtin_function_or_method"),
+        ("workers_app:absent", "the module 'workers_app' has no 'absent'"),
+        (
+            "workers_app:make(1)",
+            "'workers_app:make(1)' is not the name of an application: give MODULE:NAME or MODULE:FUNCTION()",
+        ),
+        (
+            "workers_app:make()()",
+            "'workers_app:make()()' is not the name of an application: give MODULE:NAME or MODULE:FUNCTION()",
+        ),
         ("no_such_module:pop3d", "No module named 'no_such_module'"),
     ],
 )
@@ -159,7 +165,7 @@ def test_a_server_that_cannot_begin_ends_everything_at_the_first_start(site: Sit
     site.configure("unbootable")
     process = site.run(site.command("serve"))
     assert process.wait(SECONDS) == 3
-    assert "ERROR geventpop3.workers: a worker cannot begin: unbootable: this worker cannot begin" in site.written()
+    assert "ERROR geventpop3.workers: the worker cannot start: unbootable: this worker cannot begin" in site.written()
     assert "Traceback" not in site.written()
 
 
@@ -168,7 +174,10 @@ def test_a_configuration_that_cannot_work_is_not_reloaded(site: Site) -> None:
     pids = site.settled(2)
     site.configure("broken")
     site.send(signal.SIGHUP)
-    until(lambda: "not reloaded, the old configuration stays in force: this cannot work" in site.written(), "a word")
+    until(
+        lambda: "the configuration was not reloaded, the old one stays in force: this cannot work" in site.written(),
+        "a word",
+    )
     assert site.workers() == pids
     # Whoever is replaced has the configuration of the last reload, not what the file says by now.
     site.send(signal.SIGKILL, min(pids))
@@ -183,7 +192,10 @@ def test_workers_stay_while_their_successors_cannot_begin(site: Site) -> None:
     pids = site.settled(2)
     site.configure("unbootable")
     site.send(signal.SIGHUP)
-    until(lambda: "Worker failed to boot. The others serve on; it is tried again." in site.written(), "a word")
+    until(
+        lambda: "Worker failed to boot. The other workers continue; a new worker is started." in site.written(),
+        "a word",
+    )
     with site.dial() as pop:
         assert pop.who()[0] in pids
         assert pop.who()[1] == "first"
@@ -227,11 +239,11 @@ def test_a_patched_process_does_not_fork() -> None:
         "except RuntimeError as error: print(error)\n"
     )
     told = subprocess.run([sys.executable, "-c", script], check=True, timeout=SECONDS, capture_output=True, text=True)
-    assert told.stdout == "a process that is to fork must not be monkey-patched\n"
+    assert told.stdout == "the process is monkey-patched: workers cannot be forked from it, so do not patch it\n"
 
 
 @pytest.mark.parametrize(
-    ("file", "words"), [("none/pid", "no file can be made in ROOT/none"), ("alice", "Is a directory")]
+    ("file", "words"), [("none/pid", "no file can be created in ROOT/none"), ("alice", "Is a directory")]
 )
 def test_a_pid_file_that_cannot_be_is_told_before_anything_else(site: Site, file: str, words: str) -> None:
     path = site.root / file
@@ -243,20 +255,20 @@ def test_a_pid_file_that_cannot_be_is_told_before_anything_else(site: Site, file
 def test_only_root_has_workers_of_another_user(monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
     monkeypatch.setattr(os, "getegid", lambda: STRANGER)
-    with pytest.raises(ConfigError, match="only root can have workers of another user or group"):
+    with pytest.raises(ConfigError, match="only root can start workers of another user or group"):
         serve(make, [], workers=1, **wanted)
 
 
 def test_without_a_socket_nothing_is_served(site: Site) -> None:
     status, said = _said_by(site, site.command("serve", listen=[]))
-    assert (status, said) == (2, "error: there is no socket to listen at: give those that bind() makes")
+    assert (status, said) == (2, "error: no listening socket was given: give the sockets that bind() returns")
 
 
 @pytest.mark.parametrize(("option", "name"), [("user", "no-such-user"), ("group", "no-such-group")])
 def test_an_account_that_is_not_there_is_said(site: Site, option: str, name: str) -> None:
     status, said = _said_by(site, site.command("serve", **{option: name}))
     assert status == 2
-    assert said == f"error: there is no {option} {name!r} on this machine"
+    assert said == f"error: the {option} {name!r} does not exist on this machine"
 
 
 def test_without_gunicorn_the_extra_is_named() -> None:
@@ -304,5 +316,5 @@ def test_no_thread_is_left_when_aside_returns() -> None:
         return {threading.get_native_id(), gevent.get_hub().threadpool.apply(threading.get_native_id)}
 
     for _ in range(100):
-        left = {number for number in aside(work) if Path(f"/proc/self/task/{number}").exists()}
+        left = {number for number in in_native_thread(work) if Path(f"/proc/self/task/{number}").exists()}
         assert left == set()

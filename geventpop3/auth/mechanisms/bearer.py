@@ -15,18 +15,18 @@ from geventpop3.auth.mechanisms.dialogue import (
     CheckToken,
     CredentialsRejected,
     Dialogue,
+    FailureChallenge,
     Identity,
-    LastWords,
 )
 from geventpop3.auth.mechanisms.mechanism import TOKENS, Context, Mechanism
-from geventpop3.auth.mechanisms.text import name_of, name_of_gs2
+from geventpop3.auth.mechanisms.text import decoded_name, name_of_gs2
 from geventpop3.errors import Refusal
 
 _CREDENTIALS = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 """RFC 6750 section 2.1. The scheme is compared without case (RFC 7628 section 4); the token holds no control octet."""
 
 
-def bearing(name: str | None, credentials: bytes, news: Mapping[str, str | None]) -> Dialogue:
+def check_bearer_token(name: str | None, credentials: bytes, news: Mapping[str, str | None]) -> Dialogue:
     """Check *credentials*, in the form of HTTP's Authorization header, and return the Identity.
 
     Both mechanisms end with this step. On failure, send *news* in a challenge; raise CredentialsRejected after the
@@ -35,7 +35,9 @@ def bearing(name: str | None, credentials: bytes, news: Mapping[str, str | None]
     found = _CREDENTIALS.fullmatch(credentials)
     owner = None if found is None else (yield from CheckToken(name, found[1].decode("ascii")))
     if owner is None:
-        yield from LastWords(json.dumps({key: value for key, value in news.items() if value is not None}).encode())
+        yield from FailureChallenge(
+            json.dumps({key: value for key, value in news.items() if value is not None}).encode()
+        )
         raise CredentialsRejected("" if name is None else name)
     return Identity(owner if name is None else name, None, owner)
 
@@ -59,7 +61,7 @@ def _oauthbearer(context: Context) -> Dialogue:
         "scope": context.scope,
         "openid-configuration": context.openid_configuration,
     }
-    return (yield from bearing(name, given[0] if given else b"", news))
+    return (yield from check_bearer_token(name, given[0] if given else b"", news))
 
 
 OAUTHBEARER = Mechanism(_oauthbearer, needs=(frozenset({TOKENS}),), clear_text=True)
@@ -72,7 +74,7 @@ def _xoauth2(context: Context) -> Dialogue:
     if found is None:
         raise Refusal("malformed message of XOAUTH2")
     news = {"status": "401", "schemes": "bearer", "scope": context.scope}
-    return (yield from bearing(name_of(found[1]), found[2], news))
+    return (yield from check_bearer_token(decoded_name(found[1]), found[2], news))
 
 
 XOAUTH2 = Mechanism(_xoauth2, needs=(frozenset({TOKENS}),), clear_text=True)

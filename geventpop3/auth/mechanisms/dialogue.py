@@ -3,7 +3,7 @@
 A mechanism does no input or output; it yields one of these requests and continues with the answer.
 
     Challenge(data)                         the client's response, decoded
-    LastWords(data)                         the client's response, which is ignored
+    FailureChallenge(data)                  the client's response, which is ignored
     CheckPassword(name, password)           the owner of the maildrop that they open, or None
     CheckToken(name, token)                 the owner of the maildrop that this OAuth token opens, or None
     LookUp(name)                            the secret stored for the name, or None
@@ -44,7 +44,7 @@ class Challenge(Request[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
-class LastWords(Challenge):
+class FailureChallenge(Challenge):
     """A challenge that reports a failure; no answer and no cancel of the client changes the failure."""
 
 
@@ -129,12 +129,12 @@ class ClearTextRefused(AuthenticationFailed):
     default_text = "a clear-text login is not allowed on this connection"
 
 
-def proven(name: str, authorization: str | None) -> Dialogue:
+def identity_of(name: str, authorization: str | None) -> Dialogue:
     """Return the Identity of a *name* that a secret or a certificate has proven. Raises CredentialsRejected."""
-    return (yield from acting(name, (yield from FindOwner(name)), authorization))
+    return (yield from authorized_identity(name, (yield from FindOwner(name)), authorization))
 
 
-def acting(name: str, owner: str | None, authorization: str | None) -> Dialogue:
+def authorized_identity(name: str, owner: str | None, authorization: str | None) -> Dialogue:
     """Return the Identity of *name*, whose *owner* was found, or None. Raises CredentialsRejected.
 
     A client learns whether a name may act as another only after it has proven that name.

@@ -9,7 +9,14 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from geventpop3.auth.mechanisms.dialogue import Challenge, ClearTextRefused, Dialogue, Identity, LastWords, Request
+from geventpop3.auth.mechanisms.dialogue import (
+    Challenge,
+    ClearTextRefused,
+    Dialogue,
+    FailureChallenge,
+    Identity,
+    Request,
+)
 from geventpop3.auth.mechanisms.mechanism import Context, Mechanism, available, possible
 from geventpop3.errors import Refusal
 
@@ -21,8 +28,9 @@ def exchange(
 
     *initial_response* is the argument as it stood in the command: None if absent, ``=`` if empty, else base64.
     *answer* answers a request as its class says, and a challenge with None if the client cancelled. Its errors
-    propagate, except a Refusal of an answer to LastWords. Raises AuthenticationFailed, as CredentialsRejected if the
-    name is known. Raises ClearTextRefused or Refusal (unknown mechanism, malformed, cancelled) if it was no attempt.
+    propagate, except a Refusal of an answer to FailureChallenge. Raises AuthenticationFailed, as CredentialsRejected
+    if the name is known. Raises ClearTextRefused or Refusal (unknown mechanism, malformed, cancelled) if it was no
+    attempt.
     """
     mechanism = _mechanism(name, context)
     initial = _decoded(initial_response)
@@ -37,7 +45,7 @@ def exchange(
             if initial is not None and isinstance(step, Challenge):
                 response, initial = initial, None
             else:
-                response = _heard(answer, step)
+                response = _answer_to(answer, step)
                 if response is None and isinstance(step, Challenge):
                     response = _cancelled(step)
             step = _advance(dialogue, response)
@@ -54,17 +62,17 @@ def _advance(dialogue: Dialogue, response: Any) -> Request[Any] | Identity:
         return identity
 
 
-def _heard(answer: Callable[[Request[Any]], Any], step: Request[Any]) -> Any:
+def _answer_to(answer: Callable[[Request[Any]], Any], step: Request[Any]) -> Any:
     try:
         return answer(step)
     except Refusal:
-        if isinstance(step, LastWords):
+        if isinstance(step, FailureChallenge):
             return b""  # a failed attempt counts even if this response is bad base64
         raise
 
 
 def _cancelled(challenge: Challenge) -> bytes:
-    if isinstance(challenge, LastWords):
+    if isinstance(challenge, FailureChallenge):
         return b""
     raise Refusal("authentication cancelled")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from geventpop3.auth.mechanisms.dialogue import Challenge, CheckPassword, Dialogue, acting
+from geventpop3.auth.mechanisms.dialogue import Challenge, CheckPassword, Dialogue, authorized_identity
 from geventpop3.auth.mechanisms.mechanism import PASSWORDS, Context, Mechanism
-from geventpop3.auth.mechanisms.text import name_of, password_of
+from geventpop3.auth.mechanisms.text import decoded_name, decoded_password
 from geventpop3.errors import Refusal
 
 
@@ -13,10 +13,10 @@ def _run(_context: Context) -> Dialogue:
     fields = (yield from Challenge(b"")).split(b"\0")
     if len(fields) != 3:
         raise Refusal("malformed message of PLAIN, which has three fields")
-    authorization = name_of(fields[0]) if fields[0] else None
-    name, password = name_of(fields[1]), password_of(fields[2])
+    authorization = decoded_name(fields[0]) if fields[0] else None
+    name, password = decoded_name(fields[1]), decoded_password(fields[2])
     owner = yield from CheckPassword(name, password)
-    return (yield from acting(name, owner, authorization))
+    return (yield from authorized_identity(name, owner, authorization))
 
 
 PLAIN = Mechanism(_run, needs=(frozenset({PASSWORDS}),), clear_text=True)

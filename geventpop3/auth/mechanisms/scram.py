@@ -22,7 +22,7 @@ from geventpop3.auth.mechanisms.dialogue import (
     Dialogue,
     LookUp,
     Request,
-    proven,
+    identity_of,
 )
 from geventpop3.auth.mechanisms.mechanism import (
     BINDING,
@@ -70,7 +70,7 @@ def _run(context: Context, hash_name: str, binds: bool) -> Dialogue:
     if signature is None or not is_bound or not hmac.compare_digest(final_nonce, nonce):
         raise CredentialsRejected(name)
 
-    identity = yield from proven(name, authorization)
+    identity = yield from identity_of(name, authorization)
     # RFC 5034 section 4: "POP3 does not allow for additional data to be sent with a message indicating a successful
     # outcome". So the signature is sent in a challenge; the client checks it and sends an empty response.
     if (yield from Challenge(b"v=" + _base64(signature))):
@@ -81,14 +81,18 @@ def _run(context: Context, hash_name: str, binds: bool) -> Dialogue:
 def _bound(context: Context, name: str, flag: bytes, binding_type: bytes | None, binds: bool) -> bytes:
     """Return the octets that the client must have bound. Raises CredentialsRejected (section 6)."""
     if binds != (binding_type is not None):
-        raise CredentialsRejected(name, "channel binding goes with the mechanisms named -PLUS and with no other")
+        raise CredentialsRejected(
+            name, "channel binding requires a mechanism named -PLUS, and such a mechanism requires channel binding"
+        )
     if binding_type is not None:
         if binding_type != b"tls-server-end-point" or context.binding is None:
             raise CredentialsRejected(name, "the channel binding type is not supported")
         return context.binding
     if flag == b"y" and any(mechanism.binds for mechanism in available(context).values()):
         # "If the flag is set to "y" and the server supports channel binding, the server MUST fail authentication."
-        raise CredentialsRejected(name, "channel binding is supported here, somebody has hidden it from the client")
+        raise CredentialsRejected(
+            name, "the client did not see that the server supports channel binding: possible downgrade attack"
+        )
     return b""
 
 

@@ -17,12 +17,12 @@ from geventpop3.errors import AuthenticationFailed, Refusal
 _CONTROLS = re.compile(r"[\0\r\n]")
 
 
-def name_of(octets: bytes) -> str:
+def decoded_name(octets: bytes) -> str:
     """Return the prepared name. Raises AuthenticationFailed."""
     return _prepared(octets, NAME_OCTETS, "name")
 
 
-def password_of(octets: bytes) -> str:
+def decoded_password(octets: bytes) -> str:
     """Return the prepared password. Raises AuthenticationFailed."""
     return _prepared(octets, PASSWORD_OCTETS, "password")
 
@@ -70,5 +70,5 @@ def name_of_gs2(octets: bytes) -> str:
     then the server MUST fail the authentication."
     """
     if _BAD_ESCAPE.search(octets):
-        raise Refusal("malformed name: an equals sign that is no escape")
-    return name_of(octets.replace(b"=2C", b",").replace(b"=3D", b"="))
+        raise Refusal("malformed name: an equals sign that begins no escape")
+    return decoded_name(octets.replace(b"=2C", b",").replace(b"=3D", b"="))

@@ -37,11 +37,11 @@ class Endpoint:
             parts = urlsplit(url)
             self._host, port = parts.hostname or "", parts.port
         except ValueError:
-            raise ConfigError(f"{url} is no URL") from None
+            raise ConfigError(f"{url} is not a URL") from None
         if parts.scheme not in ("http", "https") or not self._host or "@" in parts.netloc or not url.isascii():
-            raise ConfigError(f"{url} is not a URL of an endpoint, https://host/path")
+            raise ConfigError(f"{url} is not the URL of an endpoint: give https://host/path")
         if parts.scheme == "http" and not allow_plaintext and not is_loopback(self._host):
-            raise ConfigError(f"{url} is not https")
+            raise ConfigError(f"{url} does not begin with https://, which is required except for this machine")
         self.url = url
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._is_https = parts.scheme == "https"
@@ -77,9 +77,9 @@ class Endpoint:
         try:
             answer = json.loads(text)
         except (ValueError, RecursionError):
-            raise EndpointError(f"{self.url}: the answer is no JSON") from None
+            raise EndpointError(f"{self.url}: the response is not JSON") from None
         if not isinstance(answer, dict):
-            raise EndpointError(f"{self.url}: the answer is no JSON object")
+            raise EndpointError(f"{self.url}: the response is not a JSON object")
         return answer
 
     def _connection(self) -> HTTPConnection:
@@ -106,8 +106,8 @@ class Endpoint:
             pieces.append(piece)
             count += len(piece)
             if count > RESPONSE_OCTETS:
-                raise EndpointError(f"{self.url}: the answer has more than {RESPONSE_OCTETS} octets")
-        raise EndpointError(f"{self.url}: no whole answer within {self._seconds:g} s")
+                raise EndpointError(f"{self.url}: the response has more than {RESPONSE_OCTETS} octets")
+        raise EndpointError(f"{self.url}: no complete response within {self._seconds:g} s")
 
 
 class _Received:

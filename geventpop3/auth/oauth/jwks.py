@@ -109,14 +109,14 @@ class PublishedKeys:
             self._fail(f"{self._endpoint.url}: {error}")
         else:
             if self._trouble is not None:
-                log.info("%s: keys can be fetched again", self._endpoint.url)
+                log.info("%s: the JWK Set can be fetched again", self._endpoint.url)
             self._table, self._trouble = table, None
             self._fetched = self._clock()
             self._next = self._fetched + PAUSE_SECONDS
 
     def _fail(self, trouble: str) -> None:
         if self._trouble is None:
-            log.error("keys cannot be fetched: %s", trouble)
+            log.error("the JWK Set cannot be fetched: %s", trouble)
         self._trouble = trouble
         now = self._clock()
         if now - self._fetched >= KEEP_SECONDS:
@@ -135,7 +135,7 @@ def parse_keys(document: Mapping[str, Any], algorithms: Collection[str]) -> KeyT
 
     entries = document.get("keys")
     if not isinstance(entries, list) or len(entries) > KEYS:
-        raise ValueError("no JWK Set, or one of too many keys")
+        raise ValueError("not a JWK Set, or one with too many keys")
     table: dict[tuple[str | None, str], PyJWK] = {}
     counts = Counter[str]()
     for entry in entries:

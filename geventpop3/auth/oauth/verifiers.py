@@ -31,10 +31,10 @@ log = logging.getLogger("geventpop3.auth")
 TOKEN_OCTETS = 16 << 10
 """Maximum octets of a token."""
 
-CACHED = 10_000
+MAX_CACHED_TOKENS = 10_000
 """Maximum number of tokens whose introspection is remembered."""
 
-READ = ("email_verified", "scope", "scp")
+READ_CLAIMS = ("email_verified", "scope", "scp")
 """Claims that are read beside the owner's."""
 
 Policy = Callable[[str, str], str | None]
@@ -65,22 +65,22 @@ class TokenVerifier(TokenAuthenticator):
     def check_token(self, name: str | None, token: str) -> str | None:
         try:
             if not 0 < len(token) <= TOKEN_OCTETS or not token.isascii():
-                raise TokenRefused("it is empty, too long, or not of ASCII")
+                raise TokenRefused("the token is empty, too long, or not ASCII")
             owner = self._owner(self.claims(token))
         except TokenRefused as error:
-            log.info("a token is refused: %s", error)
+            log.info("token refused: %s", error)
             return None
         return owner if name is None else self._policy(owner, name)
 
     def _owner(self, claims: Mapping[str, Any]) -> str:
         owner = claims.get(self._owner_claim)
         if not isinstance(owner, str) or not is_name(owner):
-            raise TokenRefused(f"no usable claim {self._owner_claim}")
+            raise TokenRefused(f"the claim {self._owner_claim} is missing or not a user name")
         if self._owner_claim == "email" and claims.get("email_verified", True) is not True:
             # OpenID Connect Core section 5.1: otherwise any person may have entered that address.
-            raise TokenRefused("its email is not verified")
+            raise TokenRefused("the email address is not verified")
         if self._scope is not None and self._scope not in _words(claims, "scope") | _words(claims, "scp"):
-            raise TokenRefused(f"no scope {self._scope}")
+            raise TokenRefused(f"the scope {self._scope} is missing")
         # One form before any policy compares it; the policy decides about case.
         return canonical_name(owner, "keep")
 
@@ -118,9 +118,9 @@ class JwtVerifier(TokenVerifier):
         super().__init__(owner_claim, scope, policy)
         self._jwt = _jwt()
         if not issuer or not audience:
-            raise ConfigError("OAuth: a token needs an issuer and an audience")
+            raise ConfigError("OAuth: give the expected issuer and audience of the tokens")
         if not algorithms or not set(algorithms) <= ALGORITHMS.keys():
-            raise ConfigError(f"OAuth: the algorithms of signatures are some of {', '.join(ALGORITHMS)}")
+            raise ConfigError(f"OAuth: an algorithm of signatures must be one of {', '.join(ALGORITHMS)}")
         self._issuer = issuer
         self._audience = audience
         self._algorithms = tuple(algorithms)
@@ -150,14 +150,14 @@ class JwtVerifier(TokenVerifier):
             algorithm, key_id = header.get("alg"), header.get("kid")
             # Checked first, so that a token of another issuer causes no fetch of keys.
             if unverified["payload"].get("iss") != self._issuer:
-                raise TokenRefused("another issuer")
+                raise TokenRefused("the issuer is not the expected one")
             if algorithm not in self._algorithms:
-                raise TokenRefused("an algorithm that is not accepted")
+                raise TokenRefused("the algorithm of the signature is not accepted")
             if self._type is not None and _type(header.get("typ")) != self._type:
-                raise TokenRefused("another type")
+                raise TokenRefused("the type (typ) is not accepted")
             key = self._keys.find(key_id, algorithm)
             if key is None:
-                raise TokenRefused("an unknown key")
+                raise TokenRefused("the key (kid) is unknown")
             claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key,
@@ -214,7 +214,7 @@ class IntrospectionVerifier(TokenVerifier):
             raise ConfigError(f"{error.detail}") from None
         if not isinstance(answer.get("active"), bool):
             # RFC 7662 section 2.2: "active" is REQUIRED.
-            raise ConfigError(f"OAuth: {self._endpoint.url}: the answer does not say whether the token is active")
+            raise ConfigError(f"OAuth: {self._endpoint.url}: the response does not contain active, true or false")
 
     def _introspect(self, token: str) -> Mapping[str, Any]:
         try:
@@ -234,17 +234,17 @@ class IntrospectionVerifier(TokenVerifier):
         now = self._clock()
         expires = claims.get("exp", now + self._cache_seconds)
         if claims.get("active") is not True:
-            raise TokenRefused("it is not active")
+            raise TokenRefused("the token is not active")
         if isinstance(expires, bool) or not isinstance(expires, (int, float)) or not expires > now:
-            raise TokenRefused("it has expired")
+            raise TokenRefused("the token has expired")
         if self._audience is not None and self._audience not in _words(claims, "aud", separator=None):
-            raise TokenRefused("another audience")
+            raise TokenRefused("the audience is not the expected one")
         if self._issuer is not None and claims.get("iss") != self._issuer:
-            raise TokenRefused("another issuer")
-        kept = {claim: claims[claim] for claim in (self._owner_claim, *READ) if claim in claims}
+            raise TokenRefused("the issuer is not the expected one")
+        kept = {claim: claims[claim] for claim in (self._owner_claim, *READ_CLAIMS) if claim in claims}
         with self._lock:
             self._cache.pop(digest, None)
-            while len(self._cache) >= CACHED:
+            while len(self._cache) >= MAX_CACHED_TOKENS:
                 del self._cache[next(iter(self._cache))]
             self._cache[digest] = (min(expires, now + self._cache_seconds), kept)
         return kept

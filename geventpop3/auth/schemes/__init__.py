@@ -62,11 +62,11 @@ __all__ = [
 def check_password(password: bytes) -> None:
     """Raise ConfigError if no client could log in with *password*: empty, too long, or with NUL, CR or LF."""
     if not password:
-        raise ConfigError("an empty password is refused")
+        raise ConfigError("a password must not be empty")
     if len(password) > PASSWORD_OCTETS:
-        raise ConfigError(f"a password has at most {PASSWORD_OCTETS} octets")
+        raise ConfigError(f"a password must have at most {PASSWORD_OCTETS} octets")
     if any(octet in password for octet in (b"\0", b"\r", b"\n")):
-        raise ConfigError("a password cannot hold NUL, CR or LF")
+        raise ConfigError("a password must not contain NUL, CR or LF")
 
 
 # Reading
@@ -80,7 +80,7 @@ def parse_secret(field: str) -> PasswordSecret:
     if label in DIGESTS:
         return DigestSecret.parse(label, encoding if dot else None, found[2])
     if dot or (parse := _PARSERS.get(label)) is None:
-        raise ConfigError(f"unknown scheme, known are {', '.join(sorted(_PARSERS.keys() | DIGESTS.keys()))}")
+        raise ConfigError(f"unknown scheme: give one of {', '.join(sorted(_PARSERS.keys() | DIGESTS.keys()))}")
     return parse(found[2])
 
 
@@ -94,7 +94,7 @@ def _parse_crypt(text: str) -> PasswordSecret:
     """Return the secret of a crypt(3) text, by the characters between its first two ``$``."""
     prefix = text[: text.find("$", 1) + 1]
     if (parse := _CRYPT_PARSERS.get(prefix)) is None:
-        raise ConfigError(f"not a secret of {{CRYPT}} that is known here, which are {' '.join(_CRYPT_PARSERS)}")
+        raise ConfigError(f"unknown kind of {{CRYPT}} secret: it must begin with one of {' '.join(_CRYPT_PARSERS)}")
     return parse(text)
 
 
@@ -147,7 +147,7 @@ def hash_password(password: bytes, name: str | None = None) -> str:
     name = default_scheme() if name is None else name.upper()
     check_password(password)
     if (write := _WRITERS.get(name)) is None:
-        raise ConfigError(f"unknown scheme {name!a}, known are {', '.join(NAMES)}")
+        raise ConfigError(f"unknown scheme {name!a}: give one of {', '.join(NAMES)}")
     return write(password)
 
 
@@ -161,7 +161,7 @@ def default_scheme() -> str:
 
 def _write_clear(password: bytes) -> str:
     if b":" in password:
-        raise ConfigError("a clear-text password cannot hold a colon, which ends the field")
+        raise ConfigError("a clear-text password must not contain a colon, which ends the field")
     try:
         return "{PLAIN}" + password.decode("utf-8")
     except UnicodeDecodeError:

@@ -24,7 +24,7 @@ class Argon2idSecret(WritableSecret):
     label = "ARGON2ID"
     # 19 MiB and 30 ms of one processor core in 2026: the minimum that OWASP recommends, because a POP3 client logs in
     # every few minutes, all day.
-    fresh = (2, 19456, 1)
+    new_parameters = (2, 19456, 1)
 
     salt: bytes
     digest: bytes
@@ -46,15 +46,15 @@ class Argon2idSecret(WritableSecret):
         try:
             salt, digest = _from_base64(found[4]), _from_base64(found[5])
         except ValueError:
-            raise ConfigError("not a whole {ARGON2ID} secret: bad base64") from None
+            raise ConfigError("not an {ARGON2ID} secret: bad base64") from None
         check_cost(lanes <= LANES and kib << 10 <= MEMORY_OCTETS and (kib << 10) * passes <= WORK_OCTETS)
         if kib < 8 * lanes:
-            raise ConfigError("not an {ARGON2ID} secret: RFC 9106 asks for m of at least 8 p")
+            raise ConfigError("not an {ARGON2ID} secret: RFC 9106 requires m to be at least 8 p")
         return cls(salt, digest, passes, kib, lanes)
 
     @classmethod
     def create(cls, password: bytes) -> Self:
-        blank = cls(os.urandom(16), bytes(32), *cls.fresh)
+        blank = cls(os.urandom(16), bytes(32), *cls.new_parameters)
         return replace(blank, digest=blank.derive(password))
 
     @property

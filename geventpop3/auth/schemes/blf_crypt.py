@@ -32,7 +32,9 @@ class BlfCryptSecret(WritableSecret):
     """
 
     label = "BLF-CRYPT"
-    fresh = (10,)  # 60 ms of one processor core in 2026: the minimum that OWASP recommends; Dovecot's default is 5
+    new_parameters = (
+        10,
+    )  # 60 ms of one processor core in 2026: the minimum that OWASP recommends; Dovecot's default is 5
     limit = 72
 
     variant: str
@@ -56,8 +58,8 @@ class BlfCryptSecret(WritableSecret):
     @classmethod
     def create(cls, password: bytes) -> Self:
         # The letter that Dovecot writes.
-        salt = _bcrypt().gensalt(*cls.fresh)[-22:]
-        blank = cls("y", *cls.fresh, salt, b"")
+        salt = _bcrypt().gensalt(*cls.new_parameters)[-22:]
+        blank = cls("y", *cls.new_parameters, salt, b"")
         return replace(blank, digest=blank.derive(password))
 
     @property

@@ -61,7 +61,7 @@ class DigestSecret(HashedSecret):
         if encoding is None:
             encoding = "HEX" if not is_salted and len(text) == 2 * size else "BASE64"
         if (decode := _ENCODINGS.get(encoding)) is None:
-            raise ConfigError(f"unknown encoding of {{{label}}}, known are {', '.join(_ENCODINGS)}")
+            raise ConfigError(f"unknown encoding of {{{label}}}: give one of {', '.join(_ENCODINGS)}")
         try:
             octets = decode(text)
         except ValueError:

@@ -50,7 +50,7 @@ class WritableSecret(HashedSecret):
     label: ClassVar[str]
     """Label of the written text; Dovecot knows it."""
 
-    fresh: ClassVar[tuple[int, ...]]
+    new_parameters: ClassVar[tuple[int, ...]]
     """Cost parameters of new secrets."""
 
     @classmethod
@@ -61,7 +61,7 @@ class WritableSecret(HashedSecret):
     @classmethod
     @abstractmethod
     def create(cls, password: bytes) -> Self:
-        """Return a new secret with a new salt and the parameters in ``fresh``."""
+        """Return a new secret with a new salt and the parameters in ``new_parameters``."""
 
     @property
     @abstractmethod
@@ -72,24 +72,24 @@ class WritableSecret(HashedSecret):
     def field_of(cls, password: bytes) -> str:
         """Return ``{label}text`` of a new secret. Raises ConfigError if the scheme does not take the password."""
         if len(password) > cls.limit:
-            raise ConfigError(f"a password of {{{cls.label}}} has at most {cls.limit} octets")
+            raise ConfigError(f"a password of {{{cls.label}}} must have at most {cls.limit} octets")
         return f"{{{cls.label}}}{cls.create(password).text}"
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SaltedSecret(WritableSecret):
-    """A secret with a salt, hashed as its text stands, a digest, and parameters; ``fresh`` has those of new secrets."""
+    """A secret with a salt, hashed as its text stands, a digest and parameters; new secrets have ``new_parameters``."""
 
     salt: bytes
     digest: bytes
 
     @classmethod
     def create(cls, password: bytes) -> Self:
-        blank = cls(itoa64.fresh_salt(), b"", *cls.fresh)
+        blank = cls(itoa64.fresh_salt(), b"", *cls.new_parameters)
         return replace(blank, digest=blank.derive(password))
 
 
 def check_cost(is_bearable: bool) -> None:
     """Raise ConfigError if a cost is above the bounds."""
     if not is_bearable:
-        raise ConfigError("the cost parameters are beyond what one login may take")
+        raise ConfigError("the cost parameters are above the limits for one login")

@@ -20,7 +20,7 @@ PASSWORD_OCTETS = 511
 NAMES = ("libcrypt.so.1", "libcrypt.so.2")
 """Libraries with the functions of glibc's former crypt(3), and without them."""
 
-_ROOM = 32768
+_CRYPT_DATA_OCTETS = 32768
 """Octets of struct crypt_data; if the struct is larger, ``crypt_rn`` fails with ERANGE."""
 
 _REFUSED = (1, 2)
@@ -40,9 +40,9 @@ def crypt(password: bytes, setting: bytes) -> bytes:
 
     Raises OSError if the system is out of memory or the setting is invalid.
     """
-    room = ctypes.create_string_buffer(_ROOM)
+    crypt_data = ctypes.create_string_buffer(_CRYPT_DATA_OCTETS)
     ctypes.set_errno(0)
-    hashed: bytes | None = _library().crypt_rn(password, setting, room, _ROOM)
+    hashed: bytes | None = _library().crypt_rn(password, setting, crypt_data, _CRYPT_DATA_OCTETS)
     if hashed is None:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -21,7 +21,7 @@ class Pbkdf2Secret(SaltedSecret):
     """A PBKDF2 secret (RFC 8018 section 5.2); the text of the salt is hashed, as in Dovecot."""
 
     label = "PBKDF2"
-    fresh = (100_000,)  # 50 ms of one processor core in 2026; Dovecot's default is 5,000
+    new_parameters = (100_000,)  # 50 ms of one processor core in 2026; Dovecot's default is 5,000
 
     rounds: int
 

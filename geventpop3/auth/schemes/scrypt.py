@@ -22,7 +22,11 @@ class ScryptSecret(SaltedSecret):
     """
 
     label = "CRYPT"
-    fresh = (14, 8, 1)  # 16 MiB and 50 ms of one processor core in 2026: the paper's choice for interactive logins
+    new_parameters = (
+        14,
+        8,
+        1,
+    )  # 16 MiB and 50 ms of one processor core in 2026: the paper's choice for interactive logins
 
     log_n: int
     r: int
@@ -35,12 +39,12 @@ class ScryptSecret(SaltedSecret):
     @classmethod
     def parse(cls, text: str) -> Self:
         if (found := cls._TEXT.fullmatch(text)) is None:
-            raise ConfigError("not a secret of scrypt, which is $7$...$...")
+            raise ConfigError("not a scrypt secret, which is $7$...$...")
         log_n, r, p = (itoa64.number_of(found[i]) for i in (1, 2, 3))
         secret = cls(found[4].encode("ascii"), found[5].encode("ascii"), log_n, r, p)
         # RFC 7914 section 2: N "must be larger than 1, a power of 2, and less than 2^(128 * r / 8)".
         if not (0 < log_n < 16 * r and p):
-            raise ConfigError("not a secret of scrypt: its cost parameters do not fit together")
+            raise ConfigError("not a scrypt secret: invalid combination of cost parameters")
         check_cost(log_n < 32 and secret._memory <= MEMORY_OCTETS and secret._memory * p <= WORK_OCTETS)
         return secret
 

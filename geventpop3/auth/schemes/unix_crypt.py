@@ -20,7 +20,7 @@ from geventpop3.errors import ConfigError
 SHA_ROUNDS = 1_000_000
 """Maximum number of rounds of SHA-crypt: half a second, and some seconds for the longest password."""
 
-SHA_ROUNDS_UNSAID = 5000
+SHA_DEFAULT_ROUNDS = 5000
 """Rounds of a SHA-crypt text without ``rounds=``; the specification allows no fewer than 1,000."""
 
 
@@ -105,17 +105,17 @@ class _ShaCryptSecret(CryptSecret, WritableSecret):
 
     __slots__ = ()
 
-    fresh = (100_000,)  # 30 ms of one processor core in 2026; Dovecot's default is 5,000
+    new_parameters = (100_000,)  # 30 ms of one processor core in 2026; Dovecot's default is 5,000
 
     @classmethod
     def _parameters(cls, found: re.Match[str]) -> tuple[int, ...]:
-        rounds = int(found["rounds"] or SHA_ROUNDS_UNSAID)
+        rounds = int(found["rounds"] or SHA_DEFAULT_ROUNDS)
         check_cost(rounds <= SHA_ROUNDS)
         return rounds, len(found["salt"])
 
     @classmethod
     def create(cls, password: bytes) -> Self:
-        (rounds,), salt = cls.fresh, itoa64.fresh_salt().decode("ascii")
+        (rounds,), salt = cls.new_parameters, itoa64.fresh_salt().decode("ascii")
         return cls._created(f"{cls.prefix}rounds={rounds}${salt}$", password, (rounds, len(salt)))
 
 
@@ -152,7 +152,7 @@ class YescryptSecret(CryptSecret, WritableSecret):
 
     label = "CRYPT"
     prefix = "$y$"
-    fresh = (12, 32)  # log2(N) and r, as in Debian's passwd(1): 16 MiB and 25 ms of one processor core in 2026
+    new_parameters = (12, 32)  # log2(N) and r, as in Debian's passwd(1): 16 MiB and 25 ms of one processor core in 2026
 
     # A character is a number from 1 to 48; log2(N) is at least 2. The salt is whole octets, at most 62.
     _TEXT = _pattern(
@@ -169,6 +169,6 @@ class YescryptSecret(CryptSecret, WritableSecret):
 
     @classmethod
     def create(cls, password: bytes) -> Self:
-        characters = "".join(itoa64.text_of(number - 1, 1) for number in cls.fresh)
+        characters = "".join(itoa64.text_of(number - 1, 1) for number in cls.new_parameters)
         salt = itoa64.encoded(os.urandom(16)).decode("ascii")
-        return cls._created(f"$y$j{characters}${salt}$", password, cls.fresh)
+        return cls._created(f"$y$j{characters}${salt}$", password, cls.new_parameters)

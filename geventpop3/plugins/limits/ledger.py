@@ -19,12 +19,12 @@ from typing import NamedTuple, Protocol
 
 from geventpop3.forks import Registration
 from geventpop3.plugins.limits.rules import (
-    BLANK_SECONDS,
-    BLANKS,
+    ASK_AGAIN_SECONDS,
     FAMILIAR_ADDRESSES,
     FAMILIAR_SECONDS,
+    MAX_UNCOUNTED,
     MINUTE,
-    TICK,
+    UNCOUNTED_SECONDS,
     UNDER_WAY_SECONDS,
     WAITING_SECONDS,
     Rules,
@@ -279,7 +279,7 @@ class MemoryLedger:
         self._logins = Hits(keys)
         self._turns = Hits(keys)
         """Time at which a try of the user last got its turn."""
-        self._blanks = Hits(keys)
+        self._uncounted = Hits(keys)
         """Tries of an address that came to nothing, or were the same as before."""
         self._familiar = Hits(keys)
         self._tries_of: dict[str, Tries] = {}
@@ -323,7 +323,9 @@ class MemoryLedger:
         tries = self._tries_of.setdefault(user, Tries())
         tries.drop_lost(now)
         is_new = session not in tries
-        mine = tries.ask(session, address, standing.failures + self._blanks.count(address, now, BLANK_SECONDS), now)
+        mine = tries.ask(
+            session, address, standing.failures + self._uncounted.count(address, now, UNCOUNTED_SECONDS), now
+        )
         if not mine.waits:
             return standing
         ahead, before = tries.ahead(session), standing.user_failures + tries.checked()
@@ -341,7 +343,7 @@ class MemoryLedger:
         if busy or (ahead and last - mine.since > rules.user_patience):
             self._drop(user, session)
             return standing._replace(busy=busy, crowded=not busy)
-        pause = max(slot - now, TICK) if ahead else slot - now
+        pause = max(slot - now, ASK_AGAIN_SECONDS) if ahead else slot - now
         mine.until = now + pause + WAITING_SECONDS
         return standing._replace(turn=max(turn - now, pause), pause=pause)
 
@@ -354,10 +356,10 @@ class MemoryLedger:
 
     def settled(self, address: str, user: str, session: str) -> None:
         if self._drop(user, session):
-            self._blank(address, user, self._clock())
+            self._add_uncounted(address, user, self._clock())
 
-    def _blank(self, address: str, user: str, now: float) -> None:
-        self._blanks.add(address, user, now, BLANK_SECONDS, BLANKS)
+    def _add_uncounted(self, address: str, user: str, now: float) -> None:
+        self._uncounted.add(address, user, now, UNCOUNTED_SECONDS, MAX_UNCOUNTED)
 
     def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
         now = self._clock()
@@ -367,7 +369,7 @@ class MemoryLedger:
             known = self._seen.holds(fingerprint, now)
             self._seen.set(fingerprint, now, rules.window)
             if known:
-                self._blank(address, user, now)
+                self._add_uncounted(address, user, now)
                 return Failure(counted=False, banned=False, user_failures=before)
         if user and rules.user_failures_kept:
             self._user_failures.add(user, address, now, rules.window, rules.user_failures_kept)
@@ -384,7 +386,7 @@ class MemoryLedger:
         before = self._user_failures.count(user, now, rules.window)
         self._failures.forget(address, user)
         self._user_failures.forget(user, address)
-        self._blanks.forget(address, user)
+        self._uncounted.forget(address, user)
         self._drop(user, session)
         if user:
             self._familiar.forget(user, address)

@@ -102,11 +102,11 @@ class LimitedClients:
         """Return whether this is now the session of its client."""
         return self._sessions.get(session.client.id) is session
 
-    def gone(self, client: ClientInterface | None) -> LimitedClient | None:
+    def remove(self, client: ClientInterface | None) -> LimitedClient | None:
         """Forget a client; return its session."""
         return None if client is None else self._sessions.pop(client.id, None)
 
-    def all_gone(self) -> list[LimitedClient]:
+    def remove_all(self) -> list[LimitedClient]:
         """Forget all clients; return the sessions that limits held for."""
         sessions = [session for session in self._sessions.values() if session is not None]
         self._sessions.clear()
@@ -115,13 +115,13 @@ class LimitedClients:
 
 LOGINS = ("cmd_pass", "cmd_apop", "cmd_auth")
 
-AFTERWARDS = 1_000_000
+LAST_PRIORITY = 1_000_000
 """Priority of the listener that is called when all others have answered a login."""
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """Seconds between two checks whether the client of a waiting login has gone."""
 
-ONE_STEP = frozenset({"PLAIN", "XOAUTH2", "OAUTHBEARER"})
+SINGLE_RESPONSE_MECHANISMS = frozenset({"PLAIN", "XOAUTH2", "OAUTHBEARER"})
 """Mechanisms whose initial response is all that the client sends: the same response means the same password."""
 
 
@@ -165,7 +165,7 @@ class LoginLimits(Plugin):
 
     def _disown(self) -> None:
         """Leave the sessions to a forked child's parent."""
-        for session in self._sessions.all_gone():
+        for session in self._sessions.remove_all():
             session.disown()
         self._begin()
 
@@ -174,17 +174,19 @@ class LoginLimits(Plugin):
 
     def plugin_register(self, pop3d: Pluggable) -> None:
         if self._pop3d is not None:
-            raise PipelineError("these limits are another server's: make others, which may share the ledger")
+            raise PipelineError(
+                "this plugin belongs to another server: create another LoginLimits, which may share the ledger"
+            )
         for name in reports.EVENTS:
             pop3d.add_event(name)
         # Not the `response` hook, which would receive the reply to every command.
-        pop3d.register(self._answered, *LOGINS, priority=AFTERWARDS)
+        pop3d.register(self._answered, *LOGINS, priority=LAST_PRIORITY)
         self._pop3d = pop3d
 
     def plugin_unregister(self, pop3d: Pluggable) -> None:
         self._pop3d = None
         pop3d.unregister(self._answered)
-        for session in self._sessions.all_gone():
+        for session in self._sessions.remove_all():
             self._finish(session)
             self._leave(session)
         self._bans.close()
@@ -321,7 +323,7 @@ class LoginLimits(Plugin):
 
     @handles("disconnected")
     def disconnected(self, _pop3d: Pluggable, event: Event) -> None:
-        session = self._sessions.gone(event.client)
+        session = self._sessions.remove(event.client)
         if session is not None:
             self._finish(session)
             self._leave(session)
@@ -337,7 +339,7 @@ class LoginLimits(Plugin):
             return fingerprint(self._key, address, user, event.argument)
         if event.name == "cmd_auth" and len(event.args) == 2 and event.args[1] != "=":
             mechanism = event.args[0].upper()
-            if mechanism in ONE_STEP:
+            if mechanism in SINGLE_RESPONSE_MECHANISMS:
                 return fingerprint(self._key, address, "", mechanism, event.args[1])
         return ""
 
@@ -403,7 +405,7 @@ class LoginLimits(Plugin):
     def _pause(self, session: LimitedClient, seconds: float) -> bool:
         session.waited += seconds
         while seconds > 0:
-            step = min(seconds, LOOK_SECONDS)
+            step = min(seconds, POLL_SECONDS)
             self._sleep(step)
             if session.client.has_gone():
                 return False

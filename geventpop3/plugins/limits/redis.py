@@ -22,11 +22,11 @@ from geventpop3.forks import Registration, leave_to_parent
 from geventpop3.plugins.limits import redis_scripts
 from geventpop3.plugins.limits.ledger import Entry, Failure, MemoryLedger, Reason
 from geventpop3.plugins.limits.rules import (
-    BLANK_SECONDS,
-    BLANKS,
+    ASK_AGAIN_SECONDS,
     FAMILIAR_ADDRESSES,
     FAMILIAR_SECONDS,
-    TICK,
+    MAX_UNCOUNTED,
+    UNCOUNTED_SECONDS,
     UNDER_WAY_SECONDS,
     WAITING_SECONDS,
     Rules,
@@ -135,18 +135,18 @@ class RedisLedger:
         )
 
     def settled(self, address: str, user: str, session: str) -> None:
-        keys = [f"under-way:{user}", f"blanks:{address}"]
-        if self._run(self._settled, keys, [user, session, BLANKS, _ms(BLANK_SECONDS)]) is None:
+        keys = [f"under-way:{user}", f"uncounted:{address}"]
+        if self._run(self._settled, keys, [user, session, MAX_UNCOUNTED, _ms(UNCOUNTED_SECONDS)]) is None:
             self._spare.settled(address, user, session)
 
     def failed(self, rules: Rules, address: str, user: str, fingerprint: str, session: str = "") -> Failure:
         keys = [f"ban:{address}", f"seen:{fingerprint}", f"failures:{address}"]
-        keys += [f"user-failures:{user}", f"under-way:{user}", f"blanks:{address}"]
+        keys += [f"user-failures:{user}", f"under-way:{user}", f"uncounted:{address}"]
         kept = [rules.failures_kept, rules.user_failures_kept]
         ban = [rules.ban_after or 0, _ms(rules.ban_seconds)]
         login = [address, user, fingerprint]
-        blanks = [BLANKS, _ms(BLANK_SECONDS)]
-        answer = self._run(self._failed, keys, [_ms(rules.window), *login, *kept, *ban, session, *blanks])
+        uncounted = [MAX_UNCOUNTED, _ms(UNCOUNTED_SECONDS)]
+        answer = self._run(self._failed, keys, [_ms(rules.window), *login, *kept, *ban, session, *uncounted])
         if answer is None:
             return self._spare.failed(rules, address, user, fingerprint, session)
         counted, banned, user_failures = answer
@@ -154,7 +154,7 @@ class RedisLedger:
 
     def entered(self, rules: Rules, address: str, user: str, owner: str, session: str) -> Entry:
         keys = [f"sessions:{owner}", f"logins:{owner}", f"failures:{address}"]
-        keys += [f"user-failures:{user}", f"under-way:{user}", f"familiar:{user}", f"blanks:{address}"]
+        keys += [f"user-failures:{user}", f"under-way:{user}", f"familiar:{user}", f"uncounted:{address}"]
         login = [address, user, session]
         most = [rules.user_sessions or 0, rules.user_logins_per_minute or 0]
         familiar = [_ms(FAMILIAR_SECONDS), FAMILIAR_ADDRESSES]
@@ -234,12 +234,12 @@ class RedisLedger:
                 answer = self._cooperatively(call)
         except self._errors as error:
             if self._resting_until is None:
-                log.warning("Redis does not answer as it should, so each process counts logins for itself: %s", error)
+                log.warning("Redis fails: each process applies the login limits on its own: %s", error)
             self._resting_until = self._clock() + REST_SECONDS
             return None
         if self._resting_until is not None:
             self._resting_until = None
-            log.info("Redis answers again, so logins are counted together")
+            log.info("Redis answers again: login limits are shared by all processes")
         return answer
 
     def _cooperatively(self, call: Callable[[], T]) -> T:
@@ -274,9 +274,9 @@ def _connect(url: str) -> tuple[Any, tuple[type[Exception], ...]]:
         )
     except ValueError:
         # The text of redis-py may quote a piece of the password, as the port of an address.
-        hint = "in a password, write all but letters and digits as %XX"
+        hint = "in a password, write all characters except letters and digits as %XX"
         raise ConfigError(
-            f"limits: the address of Redis is none: redis://host:port/0, rediss://, unix://; {hint}"
+            f"limits: the address of Redis must be a URL, redis://host:port/0, rediss://... or unix://...; {hint}"
         ) from None
     return redis.Redis(connection_pool=pool), (_NoAnswer, OSError, redis.RedisError)
 
@@ -287,10 +287,20 @@ def _standing_of(
     """Return the keys and the arguments of the script that looks up a standing."""
     keys = [f"ban:{address}", f"tries:{address}", f"failures:{address}"]
     keys += [f"user-failures:{user}", f"familiar:{user}", f"under-way:{user}", f"turn:{user}"]
-    keys.append(f"blanks:{address}")
+    keys.append(f"uncounted:{address}")
     most = rules.address_logins_per_minute or 0
     login: list[str | int] = [most if trying else 0, address, session if user else ""]
-    kept = map(_ms, (rules.user_patience, FAMILIAR_SECONDS, UNDER_WAY_SECONDS, WAITING_SECONDS, BLANK_SECONDS, TICK))
+    kept = map(
+        _ms,
+        (
+            rules.user_patience,
+            FAMILIAR_SECONDS,
+            UNDER_WAY_SECONDS,
+            WAITING_SECONDS,
+            UNCOUNTED_SECONDS,
+            ASK_AGAIN_SECONDS,
+        ),
+    )
     delays = [len(rules.delays), *map(_ms, [*rules.delays, *rules.user_delays])]
     return keys, [_ms(rules.window), *login, *kept, _ms(waited), *delays]
 

@@ -1,7 +1,7 @@
 """Scripts of the ledger in Redis: each is one step and one round trip, however many keys it uses.
 
 A list holds hits, ``milliseconds|tag``, the latest first. A sorted set holds sessions by the end of their lease. A hash
-holds the tries of a user by session. A blank is a try that came to nothing. Every key expires by itself. ARGV[1] is the
+holds the tries of a user by session. An uncounted try came to nothing. Every key expires by itself. ARGV[1] is the
 time in milliseconds. If it is empty, the time is that of the Redis server, which is the same for all that share it.
 """
 
@@ -65,11 +65,11 @@ STANDING = (
     _COMMON
     + """
 -- KEYS ban, tries, failures, of the user: failures, familiar addresses, tries in line and under way, when the last had
---   its turn; blanks of the address
+--   its turn; uncounted tries of the address
 -- ARGV now, window, tries allowed in a minute (0: this is none), address, session (empty: it takes no turn), patience,
---   for how long addresses are familiar, tries under way, places of those that wait kept, blanks; milliseconds until a
---   try asks again if the one before it is about to go on; milliseconds that the login has waited; how many delays of
---   addresses there are, these, the delays of users
+--   for how long addresses are familiar, tries under way, places of those that wait kept, uncounted tries kept;
+--   milliseconds until a try asks again if the one before it is about to go on; milliseconds that the login has
+--   waited; how many delays of addresses there are, these, the delays of users
 -- returns banned, too often, failures, failures of the user, milliseconds until its turn and until it asks again,
 --   whether too many wait, whether the address has another try
 local window, most, too_often, address, session = tonumber(ARGV[2]), tonumber(ARGV[3]), 0, ARGV[4], ARGV[5]
@@ -145,8 +145,8 @@ return {banned, too_often, failures, user_failures, math.max(turn - now, pause),
 SETTLED = (
     _COMMON
     + """
--- KEYS tries of the user in line and under way, blanks of the address
--- ARGV now, user, session, blanks kept, for how long
+-- KEYS tries of the user in line and under way, uncounted tries of the address
+-- ARGV now, user, session, uncounted tries kept, for how long
 if redis.call('HDEL', KEYS[1], ARGV[3]) == 1 then hit(KEYS[2], ARGV[2], ARGV[5], ARGV[4]) end
 """
 )
@@ -154,9 +154,9 @@ if redis.call('HDEL', KEYS[1], ARGV[3]) == 1 then hit(KEYS[2], ARGV[2], ARGV[5],
 FAILED = (
     _COMMON
     + """
--- KEYS ban, seen, failures, failures of the user, tries of the user under way, blanks of the address
+-- KEYS ban, seen, failures, failures of the user, tries of the user under way, uncounted tries of the address
 -- ARGV now, window, address, user, fingerprint, failures kept, failures of a user kept, ban after (0: never), ban for,
---   session, blanks kept, for how long
+--   session, uncounted tries kept, for how long
 -- returns counted, banned, failures of the user before
 local window, address, user = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local before = count(KEYS[4], window)
@@ -182,7 +182,8 @@ return {1, 1, before}
 ENTERED = (
     _COMMON
     + """
--- KEYS sessions, logins, failures, of the user: failures, tries under way, familiar addresses; blanks of the address
+-- KEYS sessions, logins, failures, of the user: failures, tries under way, familiar addresses;
+--   uncounted tries of the address
 -- ARGV now, window, address, user, session, lease, sessions allowed (0: any), logins allowed in a minute (0: any),
 --   for how long an address is familiar, how many are
 -- returns 0 for entered, 1 for too many sessions, 2 for too many logins; failures of the user before

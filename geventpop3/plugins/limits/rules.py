@@ -22,13 +22,13 @@ UNDER_WAY_SECONDS = 120.0
 WAITING_SECONDS = 10.0
 """Seconds for which a waiting try keeps its place after the time at which it was to ask again."""
 
-TICK = 0.25
+ASK_AGAIN_SECONDS = 0.25
 """Seconds after which a try asks again if the one before it is about to go on."""
 
-BLANK_SECONDS = 600.0
+UNCOUNTED_SECONDS = 600.0
 """Seconds for which a try that came to nothing puts those of its address behind others."""
 
-BLANKS = 20
+MAX_UNCOUNTED = 20
 """Maximum of such tries of one address; the latest count."""
 
 
@@ -79,9 +79,9 @@ class Rules:
 
     def __post_init__(self) -> None:
         if not all(seconds >= 0 for seconds in (*self.delays, *self.user_delays, self.patience, self.user_patience)):
-            raise ConfigError("limits: delays, user_delays, patience and user_patience are seconds, 0 or more")
+            raise ConfigError("limits: delays, user_delays, patience and user_patience must be seconds, 0 or more")
         if not (self.window > 0 and self.ban_seconds > 0):
-            raise ConfigError("limits: window and ban_seconds are seconds, more than 0")
+            raise ConfigError("limits: window and ban_seconds must be seconds, more than 0")
         counts = {
             "ban_after": self.ban_after,
             "at_once": self.at_once,
@@ -91,7 +91,7 @@ class Rules:
         }
         for name, count in counts.items():
             if count is not None and count < 1:
-                raise ConfigError(f"limits: {name} is a number, 1 or more")
+                raise ConfigError(f"limits: {name} must be a whole number, 1 or more")
 
     @property
     def failures_kept(self) -> int:

@@ -15,7 +15,7 @@ from geventpop3.wire.stuffing import Counter
 
 CHUNK_OCTETS = 128 * 1024
 
-_NOT_AT_HAND = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_NOT_CACHED = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
@@ -27,8 +27,8 @@ _buffers: list[memoryview] = []
 """Buffers not in use; threads share the list, whose operations are atomic."""
 
 
-def read_at_hand(fd: int, size: int) -> bytes | None:
-    """Return the whole file if it has *size* octets, all in the page cache; None if ``Body`` must read it.
+def read_cached(fd: int, size: int) -> bytes | None:
+    """Return the whole file if it has *size* octets, all in the page cache; None if ``FileChunks`` must read it.
 
     *size* is less than ``CHUNK_OCTETS``.
     """
@@ -53,7 +53,7 @@ def read_at_hand(fd: int, size: int) -> bytes | None:
         _buffers.append(buffer)
 
 
-def let_go(fd: int) -> None:
+def close_quietly(fd: int) -> None:
     """Close a file that was only read; an error is ignored, because nothing is lost and the descriptor is closed."""
     try:
         system.close(fd)
@@ -61,7 +61,7 @@ def let_go(fd: int) -> None:
         return
 
 
-class Body(Chunks):
+class FileChunks(Chunks):
     """A reader of the open file *fd*, *path* in *maildir*, which had *size* octets; it closes the file at the end."""
 
     __slots__ = ("_buffer", "_fd", "_maildir", "_offset", "_path", "_size", "complete")
@@ -94,7 +94,7 @@ class Body(Chunks):
         try:
             got = system.preadv(self._fd, (buffer,), self._offset, _NOWAIT)
         except OSError as error:
-            if error.errno in _NOT_AT_HAND:
+            if error.errno in _NOT_CACHED:
                 return None
             raise self._failed(error) from error
         return self._taken(bytes(memoryview(buffer)[:got]), len(buffer))
@@ -114,7 +114,7 @@ class Body(Chunks):
     def close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            let_go(fd)
+            close_quietly(fd)
 
     def __del__(self) -> None:
         self.close()
@@ -142,15 +142,15 @@ class Body(Chunks):
         return f"maildir {self._maildir!r}: {self._path!r}"
 
 
-class Counted(Chunks):
-    """A Body whose octets in *index* come from the file name alone, so they are counted during the read.
+class CountedFileChunks(Chunks):
+    """``FileChunks`` whose octets in *index* come from the file name alone, so they are counted during the read.
 
     If the count differs, *mistaken* makes the exception that is raised instead of the last chunk.
     """
 
     __slots__ = ("_body", "_counter", "_index", "_mistaken", "_place", "_wrong", "complete")
 
-    def __init__(self, body: Body, index: Index, place: int, mistaken: Callable[[], StoreUnavailable]) -> None:
+    def __init__(self, body: FileChunks, index: Index, place: int, mistaken: Callable[[], StoreUnavailable]) -> None:
         self._body = body
         self._index = index
         self._place = place
@@ -160,7 +160,7 @@ class Counted(Chunks):
         self.complete = False
 
     def ready(self) -> bytes | None:
-        """Return the chunk of Body; None if the count is wrong, because ``next`` must then write an index."""
+        """Return the chunk of ``FileChunks``; None if the count is wrong, because ``next`` must then write an index."""
         chunk = self._body.ready()
         if chunk is not None:
             self._count(chunk)

@@ -98,7 +98,7 @@ class Examination:
         rights = os.W_OK | os.X_OK
         if system.access(name, rights, dir_fd=parent, effective_ids=_EFFECTIVE, follow_symlinks=parent is None):
             return True
-        self.complaints.append(f"{path}: may not be written to and searched")
+        self.complaints.append(f"{path}: no permission to write and search")
         return False
 
     def _complain(self, error: OSError | StoreBroken) -> None:

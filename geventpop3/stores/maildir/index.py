@@ -31,7 +31,7 @@ UNKNOWN = 2**64 - 1
 AT_ONCE = 1 << 20
 """Octets of an index that are read without counting the maildir's messages: some ten thousand messages."""
 
-LONGEST = 1 << 28
+MAX_OCTETS = 1 << 28
 """Octets of the longest index that is read."""
 
 TIMES_HELD = 10
@@ -192,7 +192,7 @@ def _sorted(rows: Sequence[Row]) -> list[Row]:
     return parts[0] if len(parts) == 1 else list(merge(*parts))
 
 
-def read(root: int, count_held: Callable[[int], int]) -> bytes | None:
+def read_index(root: int, count_held: Callable[[int], int]) -> bytes | None:
     """Return the content of the index file of the maildir *root*; None if there is none.
 
     *count_held* counts the messages of the maildir, up to its argument. Raises OSError; EFBIG if the file is too long
@@ -208,7 +208,7 @@ def read(root: int, count_held: Callable[[int], int]) -> bytes | None:
         if size > AT_ONCE:
             count = _count(system.pread(fd, _START_OCTETS, 0))
             enough = max(-(-size // HELD_OCTETS), -(-count // TIMES_HELD))
-            if size > LONGEST or count > size or count_held(enough) < enough:
+            if size > MAX_OCTETS or count > size or count_held(enough) < enough:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), FILE)
         pieces, left = [], size
         while left and (piece := system.read(fd, left)):

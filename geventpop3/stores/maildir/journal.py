@@ -26,7 +26,7 @@ DAMAGED = "geventpop3.update.damaged"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors that say there is no space for a journal: messages are removed without one."""
 
-MOST = 1_000_000
+MAX_MESSAGES = 1_000_000
 """Most messages in a journal, so that a forged one costs its reader no more than a second or two. Those of a larger
 UPDATE are removed without one."""
 
@@ -65,7 +65,7 @@ def write(marked: Mapping[str, Marked], root: int, *, durable: bool) -> None:
 
     An error may be raised after the journal got its name.
     """
-    if len(marked) > MOST:
+    if len(marked) > MAX_MESSAGES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), FILE)
     content = encode(marked)
     try:
@@ -111,7 +111,7 @@ def encode(marked: Mapping[str, Marked]) -> bytes:
     return b"geventpop3 update 2 %08x\n" % zlib.crc32(body) + body
 
 
-def read(finder: Finder, root: int) -> dict[str, Marked] | None:
+def read_journal(finder: Finder, root: int) -> dict[str, Marked] | None:
     """Return the messages of the journal that *finder* finds, by unique-id; None if the journal is damaged.
 
     Raises OSError, FileNotFoundError if there is no journal.
@@ -131,7 +131,7 @@ def read(finder: Finder, root: int) -> dict[str, Marked] | None:
             lines, held = held[:end], held[end:]
             checksum = zlib.crc32(lines, checksum)
             count += lines.count(b"\n")
-            if count > MOST or len(held) > _LINE_OCTETS or not _read_lines(lines, finder, found):
+            if count > MAX_MESSAGES or len(held) > _LINE_OCTETS or not _read_lines(lines, finder, found):
                 return None
     finally:
         system.close(fd)

@@ -39,25 +39,27 @@ class Listing(NamedTuple):
     shared: frozenset[str] = frozenset()
 
 
-def fingerprint(root: int) -> Fingerprint:
+def fingerprint_of(root: int) -> Fingerprint:
     """Return the fingerprint of the maildir *root*. Raises OSError."""
     new = system.stat("new", dir_fd=root, follow_symlinks=False)
     cur = system.stat("cur", dir_fd=root, follow_symlinks=False)
     if not (stat.S_ISDIR(new.st_mode) and stat.S_ISDIR(cur.st_mode)):
-        raise NotADirectoryError(errno.ENOTDIR, "new or cur is no directory, or a symbolic link, and none is followed")
+        raise NotADirectoryError(
+            errno.ENOTDIR, "new or cur is not a directory, or is a symbolic link, which is not followed"
+        )
     return new.st_ino, new.st_ctime_ns, cur.st_ino, cur.st_ctime_ns
 
 
-def listing(maildir: Parts) -> Listing:
+def list_maildir(maildir: Parts) -> Listing:
     """List the maildir, twice or more if it changes meanwhile. Raises OSError, StoreBroken."""
     tails: dict[str, str] = {}
     shared: frozenset[str] = frozenset()
     now = system.now_ns()
-    before = fingerprint(maildir.root)
+    before = fingerprint_of(maildir.root)
     for attempt in range(ATTEMPTS):
         earlier, before_shared = tails, shared
         tails, shared = _list_once(maildir)
-        after = fingerprint(maildir.root)
+        after = fingerprint_of(maildir.root)
         if before == after:
             if now - max(after[1], after[3]) > RACY_NS:
                 return Listing(tails, after, shared)

@@ -22,15 +22,15 @@ from geventpop3.errors import NoSuchMessage, RemovalIncomplete, StoreBroken, Sto
 from geventpop3.stores.maildir import index as indexes
 from geventpop3.stores.maildir import journal, lock, system
 from geventpop3.stores.maildir.cache import Cache
-from geventpop3.stores.maildir.chunks import CHUNK_OCTETS, Body, Counted, let_go, read_at_hand
+from geventpop3.stores.maildir.chunks import CHUNK_OCTETS, CountedFileChunks, FileChunks, close_quietly, read_cached
 from geventpop3.stores.maildir.index import UNKNOWN, Index
-from geventpop3.stores.maildir.listing import Finder, fingerprint, listing
+from geventpop3.stores.maildir.listing import Finder, fingerprint_of, list_maildir
+from geventpop3.stores.maildir.lock import Roots
 from geventpop3.stores.maildir.measure import measure
 from geventpop3.stores.maildir.mounts import SLOW_SECONDS, Mount, Mounts
 from geventpop3.stores.maildir.names import is_shared, path_of, shared_as, states_octets
 from geventpop3.stores.maildir.opening import Parts
-from geventpop3.stores.maildir.removal import Marked, passing, unlink_all
-from geventpop3.stores.maildir.roots import Roots
+from geventpop3.stores.maildir.removal import Marked, is_transient, unlink_all
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot
 from geventpop3.wire.stuffing import count_octets
 
@@ -44,9 +44,9 @@ RELIST_AT_ONCE = 1_000
 because it lists again when a message was renamed."""
 
 NOTHING_REMOVED = "no message was removed, try again later"
-BEGUN = "the removal was begun but not completed, a later login may complete it"
-UNCERTAIN = "it is not certain that all deleted messages were removed, log in again to see"
-EARLIER = "an earlier removal must be completed first, try again later"
+REMOVAL_INCOMPLETE = "the removal was begun but not completed, a later login may complete it"
+REMOVAL_UNCERTAIN = "it is not certain that all deleted messages were removed, log in again to see"
+EARLIER_REMOVAL_PENDING = "an earlier removal must be completed first, try again later"
 
 _ALL = frozenset({"scan", "retrieve", "remove", "close"})
 _BEFORE_SCAN = frozenset({"scan", "retrieve", "remove"})
@@ -95,7 +95,7 @@ class MaildirMaildrop(Maildrop):
         self._moved: Mapping[str, str] | None = None
         self._index: Index | None = None
         known = cache.get(path)
-        if known is not None and not journal.exists(root) and known.fingerprint == fingerprint(root):
+        if known is not None and not journal.exists(root) and known.fingerprint == fingerprint_of(root):
             self._use(known)
         else:
             self.blocking = _ALL if mounts.waits(mount) else _BEFORE_SCAN
@@ -116,26 +116,26 @@ class MaildirMaildrop(Maildrop):
         finally:
             seconds = monotonic() - began
             if seconds > SLOW_SECONDS:
-                self._mount.took(seconds)
+                self._mount.record_duration(seconds)
                 self._use(index)  # because the next call may need a thread
         size = index.sizes[place]
         doubtful = states_octets(path) and not index.counted[place]
         if size < CHUNK_OCTETS:
             try:
-                content = read_at_hand(fd, size)
+                content = read_cached(fd, size)
             except BaseException:
-                let_go(fd)
+                close_quietly(fd)
                 raise
             if content is not None:
-                let_go(fd)
+                close_quietly(fd)
                 if doubtful:
                     if count_octets((content,)) != index.snapshot.octets[place]:
-                        raise self._mistaken(place, path)
+                        raise self._wrong_size(place, path)
                     index.counted[place] = True
                 return (content,)
-        body = Body(fd, size, self._path, path)
+        body = FileChunks(fd, size, self._path, path)
         if body.intact():
-            return Counted(body, index, place, partial(self._mistaken, place, path)) if doubtful else body
+            return CountedFileChunks(body, index, place, partial(self._wrong_size, place, path)) if doubtful else body
         body.close()
         self._forget(place)
         raise StoreUnavailable("the message has changed, log in again", detail=f"{self._path!r}: {path!r}")
@@ -153,7 +153,9 @@ class MaildirMaildrop(Maildrop):
                 # Before any removal: if one of them may not be opened, nothing is removed.
                 self._parts.renew()
                 if journal.exists(self._root) and not self._finish_update():
-                    raise StoreUnavailable(EARLIER, detail=f"maildir {self._path!r}: an UPDATE that was interrupted")
+                    raise StoreUnavailable(
+                        EARLIER_REMOVAL_PENDING, detail=f"maildir {self._path!r}: an interrupted UPDATE is not finished"
+                    )
                 self._update(marked)
         except OSError as error:
             raise refusal(error, self._path) from error
@@ -198,55 +200,55 @@ class MaildirMaildrop(Maildrop):
         if known is None:
             known = self._load()
         found, news = known, False
-        if known.fingerprint is None or known.fingerprint != fingerprint(self._root):
+        if known.fingerprint is None or known.fingerprint != fingerprint_of(self._root):
             found, news = self._list(known)
         self._cache.put(self._path, found)
-        self._tidy(found if news else None)
+        self._clean_up(found if news else None)
         return found
 
     def _list(self, known: Index) -> tuple[Index, bool]:
         """Return the index of the maildir's present content, and whether it is worth writing to the disk."""
-        tails, stamp, _ = listing(self._parts)
-        rows, missing = measure(known.unmeasured(tails), self._parts, known.places, self._go_on)
+        tails, stamp, _ = list_maildir(self._parts)
+        rows, missing = measure(known.unmeasured(tails), self._parts, known.places, self._check_interrupted)
         for _ in range(ATTEMPTS):
             if not missing:
                 break
             # These were renamed or removed since the listing. A second listing may miss others that still exist.
-            later, stamp = listing(self._parts).tails, None
+            later, stamp = list_maildir(self._parts).tails, None
             tails.update(later)
             again = {each: later[each] for each in missing if each in later}
-            more, missing = measure(again, self._parts, known.places, self._go_on)
+            more, missing = measure(again, self._parts, known.places, self._check_interrupted)
             rows += more
         return known.updated(tails, rows, stamp), bool(rows) or stamp is not None
 
-    def _go_on(self) -> None:
+    def _check_interrupted(self) -> None:
         if self._is_interrupted:
-            raise StoreUnavailable(detail=f"maildir {self._path!r}: the client has gone, the scan was given up")
+            raise StoreUnavailable(detail=f"maildir {self._path!r}: the client disconnected, the scan was stopped")
 
     def _load(self) -> Index:
         try:
             content = self._read_index()
         except OSError as error:
-            logger.warning("index of maildir %r not read: %s", self._path, error.strerror)
+            logger.warning("the index of maildir %r cannot be read: %s", self._path, error.strerror)
             content = None
         found = None if content is None else indexes.decode(content)
         if found is None:
             if content is not None:
-                logger.warning("index of maildir %r is damaged or of another version: made anew", self._path)
+                logger.warning("the index of maildir %r is damaged or has another version: it is rebuilt", self._path)
             return Index.empty()
         return found
 
     def _read_index(self) -> bytes | None:
         """Return the content of the index file; None if there is none or it is much too long for the maildir."""
         try:
-            return indexes.read(self._root, self._parts.count)
+            return indexes.read_index(self._root, self._parts.count)
         except OSError as error:
             if error.errno != errno.EFBIG:
                 raise
-        logger.warning("index of maildir %r is longer than it can need to be: made anew", self._path)
+        logger.warning("the index of maildir %r is too long and is rebuilt", self._path)
         return None
 
-    def _tidy(self, index: Index | None) -> None:
+    def _clean_up(self, index: Index | None) -> None:
         """Remove what a crash may have left and write *index* if given; do nothing if the lock is not free."""
         try:
             if not self._exclusive and not lock.acquire(self._root):
@@ -261,7 +263,7 @@ class MaildirMaildrop(Maildrop):
                 if not self._exclusive:
                     lock.release(self._root)
         except OSError as error:
-            logger.warning("index of maildir %r not written: %s", self._path, error.strerror)
+            logger.warning("the index of maildir %r cannot be written: %s", self._path, error.strerror)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -276,10 +278,10 @@ class MaildirMaildrop(Maildrop):
                 if not is_shared(unique_id) or shared_as(unique_id, system.fstat(fd).st_ino) == unique_id:
                     return fd, path
                 # Files that share the base name have exchanged their names.
-                let_go(fd)
+                close_quietly(fd)
                 raise FileNotFoundError
             except FileNotFoundError:
-                self._moved, stamp, _ = listing(self._parts)
+                self._moved, stamp, _ = list_maildir(self._parts)
                 tail = self._moved.get(unique_id)
                 if tail is not None:
                     path = path_of(unique_id, tail)
@@ -294,11 +296,15 @@ class MaildirMaildrop(Maildrop):
             self._index = index.without_sizes((place,))
             later = self._index.without_sizes(others)
             self._cache.put(self._path, later)
-            self._tidy(later)
+            self._clean_up(later)
 
-    def _mistaken(self, place: int, path: str) -> StoreUnavailable:
+    def _wrong_size(self, place: int, path: str) -> StoreUnavailable:
         """Return the error for a name that states a wrong size; make the next scan trust no present name."""
-        logger.error("maildir %r: the size in the name of %r is wrong: such messages are read again", self._path, path)
+        logger.error(
+            "maildir %r: the file name %r states a wrong size: the sizes of such messages are determined again",
+            self._path,
+            path,
+        )
         index = self._scanned()
         self._forget(place, *(other for other in range(len(index)) if states_octets(index.path(other))))
         where = f"{self._path!r}: {path!r}"
@@ -321,9 +327,9 @@ class MaildirMaildrop(Maildrop):
                 self._parts.sync()
         except (OSError, StoreBroken) as error:
             # Unlinked files may come back after a power cut; then a journal, if there is one, removes them.
-            raise self._unfinished(BEGUN if journalled else UNCERTAIN, error) from error
+            raise self._unfinished(REMOVAL_INCOMPLETE if journalled else REMOVAL_UNCERTAIN, error) from error
         if journalled and not self._withdraw(doubted=True) and left:
-            raise StoreUnavailable(BEGUN, detail=self._reasons(left))
+            raise StoreUnavailable(REMOVAL_INCOMPLETE, detail=self._reasons(left))
         if len(left) == len(marked):
             raise StoreUnavailable(NOTHING_REMOVED, detail=self._reasons(left))
         if left:
@@ -339,9 +345,11 @@ class MaildirMaildrop(Maildrop):
             if error.errno in journal.FULL:
                 return not withdrawn
             if withdrawn and journal.is_obstructed(self._root):
-                logger.warning("maildir %r: removed without a journal: a directory has its place", self._path)
+                logger.warning(
+                    "maildir %r: messages are removed without a journal: a directory has the journal's name", self._path
+                )
                 return False
-            raise self._unfinished(NOTHING_REMOVED if withdrawn else BEGUN, error) from error
+            raise self._unfinished(NOTHING_REMOVED if withdrawn else REMOVAL_INCOMPLETE, error) from error
         return True
 
     def _withdraw(self, *, doubted: bool) -> bool:
@@ -349,7 +357,11 @@ class MaildirMaildrop(Maildrop):
         try:
             journal.withdraw(self._root, durable=self._durable, doubted=doubted)
         except OSError as error:
-            logger.warning("journal of maildir %r stays for the next session: %s", self._path, error.strerror)
+            logger.warning(
+                "the journal of maildir %r cannot be removed, the next session finishes it: %s",
+                self._path,
+                error.strerror,
+            )
             return False
         return True
 
@@ -359,36 +371,38 @@ class MaildirMaildrop(Maildrop):
         The caller holds the lock.
         """
         try:
-            return self._finished()
+            return self._replay_journal()
         except (OSError, StoreBroken) as error:
             reason = error.strerror if isinstance(error, OSError) else error.detail
             self._log_unfinished(f"maildir {self._path!r}: {reason}")
             return False
 
-    def _finished(self) -> bool:
-        finder = Finder(listing(self._parts))
+    def _replay_journal(self) -> bool:
+        finder = Finder(list_maildir(self._parts))
         try:
-            marked = journal.read(finder, self._root)
+            marked = journal.read_journal(finder, self._root)
         except FileNotFoundError:
             return True  # another session finished it
         if marked is None:
-            logger.error("journal of maildir %r is damaged: moved aside, nothing removed", self._path)
+            logger.error(
+                "the journal of maildir %r is damaged: it was moved aside, and nothing was removed", self._path
+            )
             journal.set_aside(self._root)
             return True
         left = unlink_all(marked, self._parts)
-        if any(map(passing, left.values())):
+        if any(map(is_transient, left.values())):
             self._log_unfinished(self._reasons(left))
             return False
         if left:
             # A later try would fail too and block other removals. No client received +OK for the removal of these.
-            logger.error("UPDATE that was interrupted is given up: %s", self._reasons(left))
+            logger.error("an interrupted UPDATE was abandoned: %s", self._reasons(left))
         if self._durable:
             self._parts.sync()
         # A journal that stays is harmless if no message that it names is left.
         return self._withdraw(doubted=False) or not left
 
     def _log_unfinished(self, reason: str) -> None:
-        text = "UPDATE that was interrupted cannot be finished now: mail is served, nothing is removed: %s"
+        text = "an interrupted UPDATE cannot be finished now: messages can be read but not removed: %s"
         logger.error(text, reason)
 
     def _unfinished(self, text: str, error: OSError | StoreBroken) -> StoreUnavailable:

@@ -88,7 +88,7 @@ def _measure(unique_id: str, tail: str, maildir: Parts, *, believed: bool) -> Ro
             size = status.st_size
             octets = stated_octets(base, size) if believed else None
             if octets is not None:
-                octets = _borne_out(fd, size, octets)
+                octets = _plausible_octets(fd, size, octets)
             if octets is None:
                 octets, size = _counted(fd, size)
         finally:
@@ -120,7 +120,7 @@ def _counted(fd: int, expected: int) -> tuple[int, int]:
             return counter.octets, size
 
 
-def _borne_out(fd: int, size: int, octets: int) -> int | None:
+def _plausible_octets(fd: int, size: int, octets: int) -> int | None:
     """Return *octets*, plus the final line end if it is missing: ``,W=`` does not count it and RETR adds it.
 
     None if the end of the message shows that this cannot be right. A small message is counted completely.

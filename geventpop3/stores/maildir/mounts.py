@@ -24,7 +24,7 @@ TABLE = "/proc/self/mountinfo"
 TABLE_SECONDS = 10.0
 """Seconds for which a copy of the table of mounts is valid."""
 
-_WAITING = re.compile(
+_BLOCKING_TYPES = re.compile(
     r"9p|afs|autofs|beegfs.*|ceph|cifs|coda|davfs|fuse.*|gfs2?|glusterfs|gpfs|lustre|ncpfs|nfs4?|ocfs2|orangefs|smb.*|virtiofs"
 )
 """Types of file systems whose calls wait for another machine or process (statfs(2), filesystems(5))."""
@@ -39,7 +39,7 @@ class Mount:
 
     def __init__(self, point: str, kind: str) -> None:
         self.point = point
-        self._waits = _WAITING.fullmatch(kind) is not None
+        self._waits = _BLOCKING_TYPES.fullmatch(kind) is not None
         self._slow_until = 0.0
 
     def __repr__(self) -> str:
@@ -49,7 +49,7 @@ class Mount:
         """Return whether calls may wait, because of the type or because a recent call was slow."""
         return self._waits or (self._slow_until > 0.0 and monotonic() < self._slow_until)
 
-    def took(self, seconds: float) -> bool:
+    def record_duration(self, seconds: float) -> bool:
         """Record the duration of a call that should take microseconds; return whether it was slow."""
         is_slow = seconds > SLOW_SECONDS
         if is_slow:

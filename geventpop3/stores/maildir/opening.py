@@ -20,7 +20,7 @@ from geventpop3.stores.maildir import system
 
 PARTS = ("new", "cur")
 
-LINK = "is a symbolic link, and none is followed here: put the directory itself in its place, or mount it there"
+LINK = "is a symbolic link, which is not followed: replace it by the directory, or mount the directory there"
 
 _MADE = (*PARTS, "tmp")
 _MODE = 0o700
@@ -73,8 +73,10 @@ def check_owner(uid: int, root: int | None, path: str) -> None:
         return
     owner = own if root is None else system.fstat(root).st_uid
     if uid != owner:
-        rule = f"not to uid {owner} as the maildir, to root or to this server: chown it if its content is to be trusted"
-        raise StoreBroken(detail=f"{path!r} belongs to uid {uid}, {rule}")
+        rule = (
+            f"expected uid {owner} (the maildir's), root or this server's: if you trust its content, change its owner"
+        )
+        raise StoreBroken(detail=f"{path!r} is owned by uid {uid}; {rule}")
 
 
 def _open(name: str, flags: int, parent: int | None, path: str, above: Sequence[tuple[str, int]] | None = None) -> int:

@@ -39,9 +39,13 @@ class Template:
         for _, name, spec, conversion in fields:
             if name not in _PARTS or spec or conversion:
                 known = ", ".join(f"{{{part}}}" for part in _PARTS)
-                raise ConfigError(f"maildir template {template!r}: unknown placeholder {{{name}}}, there are {known}")
+                raise ConfigError(
+                    f"maildir template {template!r}: unknown placeholder {{{name}}}: the known ones are {known}"
+                )
         if not fields:
-            raise ConfigError(f"maildir template {template!r}: no placeholder such as {{user}}, all would share one")
+            raise ConfigError(
+                f"maildir template {template!r}: no placeholder such as {{user}}, so all users would share one Maildir"
+            )
         components = self._template.split("/")
         first = next(place for place, component in enumerate(components) if _has_field(component))
         self.fixed = "/".join(components[:first]).format() or "/"
@@ -78,16 +82,16 @@ _PARTS: dict[str, Callable[[str], str]] = {"user": str, "local": _local, "domain
 def _component(value: str, owner: str) -> str:
     """Return *value* if a directory may have that name. Raises StoreBroken otherwise."""
     if not value or value[0] == "." or "/" in value:
-        raise _no_maildrop(owner, "empty, hidden or more than one path component")
+        raise _invalid_owner(owner, "empty, hidden or more than one path component")
     if value.isascii():
         if not value.isprintable():
-            raise _no_maildrop(owner, "control characters")
+            raise _invalid_owner(owner, "control characters")
     elif any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
-        raise _no_maildrop(owner, "control characters, or octets that are not UTF-8")
+        raise _invalid_owner(owner, "control characters, or octets that are not UTF-8")
     if len(value) * 4 > COMPONENT_OCTETS and len(value.encode("utf-8")) > COMPONENT_OCTETS:
-        raise _no_maildrop(owner, f"over {COMPONENT_OCTETS} octets")
+        raise _invalid_owner(owner, f"longer than {COMPONENT_OCTETS} octets")
     return value
 
 
-def _no_maildrop(owner: str, reason: str) -> StoreBroken:
+def _invalid_owner(owner: str, reason: str) -> StoreBroken:
     return StoreBroken("no maildrop can have this name", detail=f"owner {owner[:COMPONENT_OCTETS]!r}: {reason}")

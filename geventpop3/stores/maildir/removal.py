@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from geventpop3.stores.maildir.index import UNKNOWN
-from geventpop3.stores.maildir.listing import Finder, listing
+from geventpop3.stores.maildir.listing import Finder, list_maildir
 from geventpop3.stores.maildir.names import is_shared, shared_as
 from geventpop3.stores.maildir.opening import Parts
 
 PASSES = 8
 
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     {
         *(errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT),
         *(errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.EINTR, errno.EAGAIN),
@@ -54,7 +54,7 @@ def unlink_all(marked: Mapping[str, Marked], maildir: Parts) -> dict[str, OSErro
                     if turn and (is_shared(unique_id) or unique_id in removed):
                         others.add(unique_id)
                     elif turn:
-                        failed[unique_id] = OSError(errno.EEXIST, "another file has its name", path)
+                        failed[unique_id] = OSError(errno.EEXIST, "another file has the same unique name", path)
                     continue
                 maildir.unlink(path)
             except FileNotFoundError:
@@ -63,7 +63,7 @@ def unlink_all(marked: Mapping[str, Marked], maildir: Parts) -> dict[str, OSErro
                 failed[unique_id] = OSError(error.errno, error.strerror, path)
             else:
                 removed[unique_id] = status.st_ino
-        listed = listing(maildir)
+        listed = list_maildir(maildir)
         finder = Finder(listed)
         found = {}
         for unique_id, each in marked.items():
@@ -72,17 +72,19 @@ def unlink_all(marked: Mapping[str, Marked], maildir: Parts) -> dict[str, OSErro
             if (now := finder.path(unique_id, each.inode)) is not None:
                 found[unique_id] = now
             elif unique_id in listed.shared and unique_id not in removed:
-                failed[unique_id] = OSError(errno.EEXIST, "several other files have its name", each.path)
+                failed[unique_id] = OSError(errno.EEXIST, "several other files have the same unique name", each.path)
                 found[unique_id] = each.path
         left = {unique_id: path for unique_id, path in found.items() if unique_id not in failed}
         if not left:
             return {each: reason for each, reason in failed.items() if each in found}
-    return failed | {each: OSError(errno.EAGAIN, "renamed again and again", path) for each, path in left.items()}
+    return failed | {
+        each: OSError(errno.EAGAIN, "the file was renamed repeatedly", path) for each, path in left.items()
+    }
 
 
-def passing(reason: OSError) -> bool:
+def is_transient(reason: OSError) -> bool:
     """Return whether the reason is a fault or load of the system, which may pass, and not a property of the file."""
-    return reason.errno in _PASSING
+    return reason.errno in _TRANSIENT
 
 
 def _is_marked(unique_id: str, marked: Marked, status: os.stat_result, removed: int | None, *, listed: bool) -> bool:

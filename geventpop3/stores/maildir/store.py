@@ -9,10 +9,10 @@ from geventpop3.errors import ConfigError, MaildropLocked, StoreBroken
 from geventpop3.stores.maildir import lock
 from geventpop3.stores.maildir.cache import Cache
 from geventpop3.stores.maildir.examining import Examination
+from geventpop3.stores.maildir.lock import Roots
 from geventpop3.stores.maildir.maildrop import MaildirMaildrop, refusal
 from geventpop3.stores.maildir.mounts import THREADS_FOR, Mount, Mounts, ThreadsFor
 from geventpop3.stores.maildir.paths import Template
-from geventpop3.stores.maildir.roots import Roots
 from geventpop3.stores.store import Maildrop, Store
 
 
@@ -65,7 +65,7 @@ class MaildirStore(Store):
             self._cache.drop(path)
             raise refusal(error, path) from error
         finally:
-            mount.took(monotonic() - began)
+            mount.record_duration(monotonic() - began)
         locked = False
         try:
             if self._exclusive and not (locked := lock.acquire(root)):

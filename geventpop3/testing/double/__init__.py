@@ -2,6 +2,16 @@
 
 from geventpop3.testing.double.double import Double, DoubleFailed, DoubleMaildrop
 from geventpop3.testing.double.faults import KINDS, Fault
-from geventpop3.testing.double.records import CommandRecord, Session
+from geventpop3.testing.double.mixin import DoubleMixin
+from geventpop3.testing.double.records import CommandRecord, SessionRecord
 
-__all__ = ["KINDS", "CommandRecord", "Double", "DoubleFailed", "DoubleMaildrop", "Fault", "Session"]
+__all__ = [
+    "KINDS",
+    "CommandRecord",
+    "Double",
+    "DoubleFailed",
+    "DoubleMaildrop",
+    "DoubleMixin",
+    "Fault",
+    "SessionRecord",
+]

@@ -32,8 +32,8 @@ from geventpop3.testing.double.authority import authority
 from geventpop3.testing.double.content import Content, contents_of
 from geventpop3.testing.double.faults import AUTH, CONNECT, TLS, Fault, known_place
 from geventpop3.testing.double.plugin import DoublePlugin
-from geventpop3.testing.double.records import Session, transcript_of
-from geventpop3.testing.double.store import Users, WatchedStore
+from geventpop3.testing.double.records import SessionRecord, transcript_of
+from geventpop3.testing.double.store import DoubleUsers, WatchedStore
 from geventpop3.testing.double.waiting import Guarded
 from geventpop3.testing.server import Address, ServerThread
 
@@ -80,11 +80,11 @@ class Double:
         self._ports = (port, tls_port)
         self._state = Guarded()
         self._store = WatchedStore(self._state)
-        self._users = Users()
+        self._users = DoubleUsers()
         self._maildrops: dict[str, DoubleMaildrop] = {}
         self._faults: list[Fault] = []
-        self._begun: list[Session] = []
-        self._ended: list[Session] = []
+        self._begun: list[SessionRecord] = []
+        self._ended: list[SessionRecord] = []
         self._released = GreenEvent()
         self._thread: ServerThread | None = None
         self._address: Address | None = None
@@ -318,7 +318,7 @@ class Double:
         return self._errors if self._address is None else self._address.errors
 
     @property
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[SessionRecord]:
         """The sessions that have ended, in the order of their ends."""
         with self._state.reading():
             return list(self._ended)
@@ -447,7 +447,7 @@ class DoubleMaildrop:
             return self._double._store.by_unique_id(self.name)
 
     @property
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[SessionRecord]:
         """The sessions of this user that have ended, in the order of their ends."""
         return [session for session in self._double.sessions if session.user == self.name]
 
@@ -485,7 +485,7 @@ class _DoubleServer(POP3Server):
         return self._plugin.open(SocketStream(sock), implicit_tls=implicit_tls)
 
 
-def _count(session: Session, place: str) -> int:
+def _count(session: SessionRecord, place: str) -> int:
     if place == CONNECT:
         return 1
     if place == AUTH:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -14,7 +15,6 @@ from types import MappingProxyType
 from typing import Final
 
 from geventpop3.protocol.commands import COMMANDS
-from geventpop3.wire.replies import err
 
 CONNECT: Final = "connect"
 """The moment when a connection was accepted, before TLS and the greeting."""
@@ -32,8 +32,12 @@ BODIES: Final = frozenset({"RETR", "TOP", "LIST", "UIDL", "CAPA"})
 ANY: Final = frozenset({*COMMANDS, GREETING, AUTH})
 
 
+_CODE: Final = re.compile(r"[!-.0-\\^-~]+(?:/[!-.0-\\^-~]+)*")
+"""A response code (RFC 2449 section 9)."""
+
+
 class Place(Enum):
-    """Where a fault is carried out."""
+    """The places where faults are carried out."""
 
     COMMAND = "in place of the command, which is not executed"
     REPLY = "in the reply, before it is encoded"
@@ -42,7 +46,7 @@ class Place(Enum):
 
 
 @dataclass(frozen=True)
-class Kind:
+class FaultKind:
     """A kind of fault: its *place*, the commands and moments it can happen at, its options, and the bug it finds."""
 
     place: Place
@@ -52,11 +56,11 @@ class Kind:
     finds: str
 
 
-def _kind(place: Place, at: frozenset[str], options: str, does: str, finds: str) -> Kind:
-    return Kind(place, at, frozenset(options.split()), does, finds)
+def _kind(place: Place, at: frozenset[str], options: str, does: str, finds: str) -> FaultKind:
+    return FaultKind(place, at, frozenset(options.split()), does, finds)
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+KINDS: Mapping[str, FaultKind] = MappingProxyType(
     {
         "close": _kind(
             Place.WIRE,
@@ -223,8 +227,8 @@ class Fault:
                 allowed = ", ".join(sorted(kind.options)) or "none"
                 raise TypeError(f"{self.how!r} has no option {option}; its options: {allowed}")
         _check_counts(self)
-        if self.code is not None or self.text is not None:
-            _ = err(self.text or "", self.code).status_line  # raises for a code that cannot be sent
+        if self.code is not None and not _CODE.fullmatch(self.code):
+            raise ValueError(f"{self.code!r} is no response code such as SYS/TEMP")
         self.kind = kind
         self.happened = 0
         self._seen = 0

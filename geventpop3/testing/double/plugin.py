@@ -12,7 +12,7 @@ from geventpop3.pipeline.interfaces import CommandSummary, SessionSummary
 from geventpop3.pipeline.plugin import EAT_ALL, Eat, Plugin, handles
 from geventpop3.server.client import Client
 from geventpop3.testing.double.faults import AUTH, CONNECT, GREETING, LOGINS, TLS, Fault, Place
-from geventpop3.testing.double.records import CommandRecord, Session, SessionTrace
+from geventpop3.testing.double.records import CommandRecord, SessionRecord, SessionTrace
 from geventpop3.testing.double.rewriting import rewritten
 from geventpop3.testing.double.store import WatchedMaildrop, WatchedStore
 from geventpop3.testing.double.waiting import Guarded
@@ -38,8 +38,8 @@ class DoublePlugin(Plugin):
         store: WatchedStore,
         released: GreenEvent,
         faults_of: FaultsOf,
-        begun: Callable[[Session], object],
-        finished: Callable[[Session], object],
+        begun: Callable[[SessionRecord], object],
+        finished: Callable[[SessionRecord], object],
     ) -> None:
         self._state = state
         self._store = store
@@ -48,7 +48,7 @@ class DoublePlugin(Plugin):
         self._faults_of = faults_of
         self._begun = begun
         self._finished = finished
-        self._by_socket: dict[int, Session] = {}
+        self._by_socket: dict[int, SessionRecord] = {}
         self._open: dict[int, WatchedMaildrop] = {}
         self._replies: dict[int, Reply] = {}
         self._armed: set[int] = set()
@@ -57,14 +57,14 @@ class DoublePlugin(Plugin):
 
     def open(self, stream: Any, *, implicit_tls: bool) -> Wire:
         """Return the stream of a new session over that of its socket."""
-        session = Session()
+        session = SessionRecord()
         self._by_socket[id(stream.sock)] = session
         with self._state.changing():
             self._begun(session)
-        faults = self._due(session, CONNECT)
+        wire = Wire(stream, self.released, session, self._due(session, CONNECT))
         if implicit_tls:
-            faults += self._due(session, TLS)
-        return Wire(stream, self.released, session, faults)
+            wire.fail_handshake(self._due(session, TLS))
+        return wire
 
     @handles("tls_started")
     def secure(self, _pop3d: Any, event: Event) -> None:
@@ -165,7 +165,7 @@ class DoublePlugin(Plugin):
         if on_wire:
             self._arm(client, Plan(on_wire, event.reply.body is not None))
         if verb == "STLS" and event.reply.positive and isinstance(client.output.stream, Wire):
-            client.output.stream.before_handshake(self._due(session, TLS))
+            client.output.stream.fail_handshake(self._due(session, TLS))
         self._replies[client.id] = event.reply
         return None
 
@@ -201,14 +201,14 @@ class DoublePlugin(Plugin):
             if summary.verb == "RETR" and summary.positive and record.reply is not None:
                 session.retrieved.append(self._unique_ids(client)[int(summary.argument) - 1])
 
-    def _session(self, client: Client) -> Session:
+    def _session(self, client: Client) -> SessionRecord:
         return self._by_socket[id(client.sock)]
 
     def _unique_ids(self, client: Client) -> Sequence[str]:
         maildrop = self._open.get(client.id)
         return [] if maildrop is None else maildrop.unique_ids
 
-    def _due(self, session: Session, *moments: str, places: set[Place] | None = None) -> list[Fault]:
+    def _due(self, session: SessionRecord, *moments: str, places: set[Place] | None = None) -> list[Fault]:
         """Count an occurrence at these moments for each fault of the session; return those that happen now."""
         with self._state.changing():
             return [

@@ -24,7 +24,7 @@ class CommandRecord(NamedTuple):
 
 
 @dataclass
-class Session:
+class SessionRecord:
     """One session of a client. It is complete once ``ended`` is not None."""
 
     user: str | None = None
@@ -49,10 +49,10 @@ class Session:
         return "\n".join(self.lines)
 
     def __repr__(self) -> str:
-        return f"<Session user={self.user!r} mechanism={self.mechanism!r} ended={self.ended!r}>"
+        return f"<SessionRecord user={self.user!r} mechanism={self.mechanism!r} ended={self.ended!r}>"
 
 
-def transcript_of(sessions: Sequence[Session]) -> str:
+def transcript_of(sessions: Sequence[SessionRecord]) -> str:
     """Return the transcripts of several sessions, in order, each with a heading."""
     return "\n".join(
         f"session {number}: {session.user or 'no user'}\n{session.transcript}"
@@ -65,7 +65,7 @@ class SessionTrace(DialogueTrace):
 
     __slots__ = ("_session",)
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionRecord) -> None:
         super().__init__()
         self._session = session
 

@@ -94,7 +94,7 @@ class WatchedMaildrop(Maildrop):
             self._store.closed(self._owner)
 
 
-class Users(SecretAuthenticator, TokenAuthenticator):
+class DoubleUsers(SecretAuthenticator, TokenAuthenticator):
     """The users of a double, by name, with passwords in clear text and OAuth tokens: every mechanism can work.
 
     *tokens* says whether any user has a token.

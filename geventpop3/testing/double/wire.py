@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from gevent import socket
 from gevent.event import Event
 from gevent.timeout import Timeout
 
 from geventpop3.server.stream import PlainStream, Stream
 from geventpop3.testing.double.faults import DELAY_SECONDS, DRIP_SECONDS, LONG_LINE, Fault
-from geventpop3.testing.double.records import Session
+from geventpop3.testing.double.records import SessionRecord
 
 _DISCARDED_OCTETS = 65536
 _LINGER_RESET = struct.pack("ii", 1, 0)
@@ -54,11 +55,12 @@ class Wire(PlainStream):
     *session*: the record of the session. *at_once*: faults of the moment before the first octet, either way.
     """
 
-    def __init__(self, inner: Stream, released: Event, session: Session, at_once: Sequence[Fault] = ()) -> None:
+    def __init__(self, inner: Stream, released: Event, session: SessionRecord, at_once: Sequence[Fault] = ()) -> None:
         self.inner = inner
         self.session = session
         self._released = released
         self._at_once = at_once
+        self._at_handshake: Sequence[Fault] = ()
         self._plan: Plan | None = None
         self._held = bytearray()
         self._end: FaultHappened | None = None
@@ -71,7 +73,7 @@ class Wire(PlainStream):
         return self.inner.sent + len(self._held)
 
     @property
-    def sock(self) -> socket.socket | None:  # type: ignore[override]
+    def sock(self) -> Any:  # type: ignore[override]
         """The socket underneath."""
         return self.inner.sock
 
@@ -91,9 +93,9 @@ class Wire(PlainStream):
         """Deliver the next reply according to *plan*; all replies before it must have been sent."""
         self._plan = plan
 
-    def before_handshake(self, faults: Sequence[Fault]) -> None:
-        """Carry out *faults* when the TLS handshake begins to read."""
-        self._at_once = faults
+    def fail_handshake(self, faults: Sequence[Fault]) -> None:
+        """Carry out *faults* in the TLS handshake, once the client has begun it."""
+        self._at_handshake = faults
 
     def _begin(self) -> None:
         """Carry out the faults of a moment without a reply. Raises FaultHappened if that ends the session."""
@@ -162,7 +164,11 @@ class Wire(PlainStream):
             return b""
         if self._at_once:
             self._begin()
-        return self.inner.recv(size)
+        data = self.inner.recv(size)
+        if self._at_handshake:
+            self._at_once, self._at_handshake = self._at_handshake, ()
+            self._begin()
+        return data
 
     def send_some(self, data: bytes) -> int:
         return self.inner.send_some(data) if self._passes() else 0

@@ -244,7 +244,7 @@ def test_a_chain_may_do_all_in_the_calling_thread(first, second):
 
 
 def test_a_chain_of_none_is_refused():
-    with pytest.raises(ConfigError, match="needs a back end"):
+    with pytest.raises(ConfigError, match="needs at least one back end"):
         Chain([])
 
 

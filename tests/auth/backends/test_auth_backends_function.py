@@ -25,7 +25,7 @@ def test_an_answer_is_an_owner_or_yes_or_no(answer, owner):
     [("", "an empty string"), (1, "a int"), (b"alice", "a bytes"), ([], "a list"), (0, "a int")],
 )
 def test_any_other_answer_is_an_accident_and_not_a_login(answer, what):
-    with pytest.raises(TypeError, match=f"returned {what};"):
+    with pytest.raises(TypeError, match=f"returned {what}:"):
         FunctionAuthenticator(lambda name, password: answer).authenticate("alice", "secret")
 
 

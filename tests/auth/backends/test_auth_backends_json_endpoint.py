@@ -78,12 +78,12 @@ def test_an_answer_may_end_in_every_way_of_http(issuer, jwks, answer):
         (OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}", "IncompleteRead"),
         (OK + b"X: " + b"y" * 70_000 + b"\r\n\r\n{}", "LineTooLong"),
         (OK + b"X: y\r\n" * 200 + b"\r\n{}", "HTTPException"),
-        (OK + b"\r\n", "no JSON"),
-        (OK + b"\r\n{", "no JSON"),
-        (OK + b"\r\n\xff\xfe\xff", "no JSON"),
-        (OK + b"\r\n" + b"[" * 200_000, "no JSON"),
-        (OK + b"\r\n[]", "no JSON object"),
-        (OK + b"\r\nnull", "no JSON object"),
+        (OK + b"\r\n", "not JSON"),
+        (OK + b"\r\n{", "not JSON"),
+        (OK + b"\r\n\xff\xfe\xff", "not JSON"),
+        (OK + b"\r\n" + b"[" * 200_000, "not JSON"),
+        (OK + b"\r\n[]", "not a JSON object"),
+        (OK + b"\r\nnull", "not a JSON object"),
         (OK + b"\r\n" + b"x" * json_endpoint.RESPONSE_OCTETS, "more than 262144 octets"),
     ],
 )
@@ -111,7 +111,7 @@ def test_an_answer_that_drips_or_stalls_is_cut_in_time(issuer, begin):
 
     issuer.answer = drip()
     try:
-        with pytest.raises(EndpointError, match=r"no whole answer within 0\.1 s|TimeoutError"):
+        with pytest.raises(EndpointError, match=r"no complete response within 0\.1 s|TimeoutError"):
             Endpoint(issuer.url, seconds=0.1).get()
     finally:
         given_up.set()
@@ -123,7 +123,7 @@ def test_an_answer_whose_pieces_come_in_time_is_cut_all_the_same(issuer, jwks, m
     given_up = threading.Event()
     issuer.answer = (piece for piece in (b"x", given_up.wait) if isinstance(piece, bytes) or piece() is None)
     try:
-        with pytest.raises(EndpointError, match=r"no whole answer within 5 s"):
+        with pytest.raises(EndpointError, match=r"no complete response within 5 s"):
             jwks.get()
     finally:
         given_up.set()
@@ -183,9 +183,12 @@ def test_https_has_its_own_port():
 
 
 def test_clear_text_elsewhere_needs_to_be_allowed():
-    with pytest.raises(ConfigError, match=r"http://idp\.example\.org/ is not https"):
+    with pytest.raises(
+        ConfigError,
+        match=r"http://idp\.example\.org/ does not begin with https://, which is required except for this machine",
+    ):
         Endpoint("http://idp.example.org/")
-    with pytest.raises(ConfigError, match=r"http://127\.example\.org/ is not https"):
+    with pytest.raises(ConfigError, match=r"http://127\.example\.org/ does not begin with https://"):
         Endpoint("http://127.example.org/")  # a name, which any machine may have
     assert Endpoint("http://idp.example.org/", allow_plaintext=True)
 

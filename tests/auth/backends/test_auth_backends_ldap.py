@@ -147,7 +147,9 @@ def test_signs_of_a_filter_in_a_name_find_the_user_who_has_them(server, make):
 def test_two_entries_for_a_name_are_nobody_and_an_error(server, make, caplog):
     users = make(server.url)
     assert users.authenticate("two@example.org", "secret") is None
-    assert messages(caplog, logging.ERROR) == ["LDAP: more than one entry for 'two@example.org'; nobody can log in so"]
+    assert messages(caplog, logging.ERROR) == [
+        "LDAP: login of 'two@example.org' refused: the search finds more than one entry"
+    ]
     assert users.knows("two@example.org") is True
     assert users.owner("two@example.org") is None
 
@@ -192,7 +194,7 @@ def test_one_of_several_values_is_the_owner_if_it_is_the_name(server, make, capl
     assert users.authenticate("bob", "secret") == "bob"
     assert users.authenticate("Bob", "secret") is None
     assert messages(caplog, logging.ERROR) == [
-        "LDAP: the entry of 'Bob' shows no usable uid, or several; nobody can log in so"
+        "LDAP: login of 'Bob' refused: the attribute uid of its entry is missing, unusable or has several values"
     ]
 
 
@@ -247,15 +249,15 @@ def test_any_other_result_is_an_outage(server, make, code, name):
     with pytest.raises(StoreUnavailable) as caught:
         make(server.url, DN).authenticate("alice", "secret")
     assert caught.value.code == "SYS/TEMP"
-    assert caught.value.detail == f"{server.url}: a bind has the result {code}, {name}"
+    assert caught.value.detail == f"{server.url}: a bind returned the result {code}, {name}"
 
 
 @pytest.mark.parametrize(
     ("users", "code", "detail"),
     [
-        (SEARCH, 32, f"the search below {BASE} has the result 32, noSuchObject"),
-        (SEARCH, 4, f"the search below {BASE} has the result 4, sizeLimitExceeded"),
-        (DN, 50, "the reading of an entry has the result 50, insufficientAccessRights"),
+        (SEARCH, 32, f"the search below {BASE} returned the result 32, noSuchObject"),
+        (SEARCH, 4, f"the search below {BASE} returned the result 4, sizeLimitExceeded"),
+        (DN, 50, "the search of one entry returned the result 50, insufficientAccessRights"),
     ],
 )
 def test_a_search_that_fails_is_an_outage(server, make, users, code, detail):
@@ -279,7 +281,7 @@ def test_a_service_account_that_is_refused_is_an_outage_and_not_the_users_fault(
     server.results["bind", SERVICE] = 49
     with pytest.raises(StoreUnavailable) as caught:
         make(server.url).authenticate("alice@example.org", "secret")
-    assert caught.value.detail == f"{server.url}: the service account {SERVICE} is refused"
+    assert caught.value.detail == f"{server.url}: the bind of the service account {SERVICE} was refused"
 
 
 @pytest.mark.parametrize("behave", ["silent", "garbage"])
@@ -528,16 +530,19 @@ def test_a_url_is_scheme_host_and_port(url, server):
 
 
 def test_no_server_at_all_is_refused(make):
-    with pytest.raises(ConfigError, match="no server"):
+    with pytest.raises(ConfigError, match="at least one server"):
         make([])
 
 
 @pytest.mark.parametrize(
     ("users", "complaint"),
     [
-        (lambda: UserDn("uid=alice," + BASE), r"template of DNs has no \{name\}"),
-        (lambda: UserSearch(BASE, "(uid=alice)", SERVICE, "x"), r"the filter has no \{name\}"),
-        (lambda: UserSearch(BASE, "(uid={name}", SERVICE, "x"), r"LDAP: \(uid=name is no filter: invalid filter"),
+        (lambda: UserDn("uid=alice," + BASE), r"template of DNs must contain the placeholder \{name\}"),
+        (lambda: UserSearch(BASE, "(uid=alice)", SERVICE, "x"), r"the filter must contain the placeholder \{name\}"),
+        (
+            lambda: UserSearch(BASE, "(uid={name}", SERVICE, "x"),
+            r"LDAP: \(uid=name is not a search filter: invalid filter",
+        ),
         (lambda: UserSearch(BASE, "(uid={name})", "", "x"), "needs a DN and a password"),
         (lambda: UserSearch(BASE, "(uid={name})", SERVICE, ""), "needs a DN and a password"),
     ],
@@ -578,11 +583,11 @@ def test_a_check_asks_as_a_login_does(server, make):
 @pytest.mark.parametrize(
     ("results", "users", "words"),
     [
-        ({("bind", SERVICE): 49}, SEARCH, f"the service account {SERVICE} is refused"),
-        ({"search": 32}, SEARCH, f"the search below {BASE} has the result 32, noSuchObject"),
-        ({"bind": 34}, DN, "it says that the DN of the bind is malformed: is the template right?"),
-        ({"bind": 0}, DN, "it lets in a name that nobody has, with any password"),
-        ({"bind": 51}, DN, "a bind has the result 51, busy"),
+        ({("bind", SERVICE): 49}, SEARCH, f"the bind of the service account {SERVICE} was refused"),
+        ({"search": 32}, SEARCH, f"the search below {BASE} returned the result 32, noSuchObject"),
+        ({"bind": 34}, DN, "it reports a malformed bind DN: check the template"),
+        ({"bind": 0}, DN, "it accepts a random name with a random password"),
+        ({"bind": 51}, DN, "a bind returned the result 51, busy"),
     ],
 )
 def test_a_check_tells_what_is_wrong(server, make, results, users, words):
@@ -602,7 +607,7 @@ def test_a_check_asks_all_servers_and_warns_of_those_that_do_not_answer(make_ser
     make([one.url, other.url]).check()
     (warning,) = messages(caplog, logging.WARNING)
     assert warning.startswith(f"LDAP: {one.url}: ")
-    assert warning.endswith("; another server answers")
+    assert warning.endswith("; another server is used")
     other.behave = "silent"
     with pytest.raises(ConfigError) as caught:
         make([one.url, other.url], seconds=0.1).check()

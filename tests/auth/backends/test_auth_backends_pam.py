@@ -118,7 +118,7 @@ def test_a_service_file_that_went_away_is_an_outage(make, tmp_path):
     (tmp_path / "pop3").unlink()
     with pytest.raises(StoreUnavailable) as caught:
         users.authenticate("alice", "x")
-    assert caught.value.detail == "PAM: it cannot start: result 26"
+    assert caught.value.detail == "PAM: pam_start failed with result 26"
 
 
 def test_the_owner_is_the_user_that_the_modules_made_of_the_name(make):
@@ -128,7 +128,7 @@ def test_the_owner_is_the_user_that_the_modules_made_of_the_name(make):
 def test_a_transaction_that_shows_no_user_is_an_outage():
     with pytest.raises(StoreUnavailable) as caught:
         pam._user(pam._library(), ctypes.c_void_p())
-    assert caught.value.detail == "PAM: it shows no usable name of the user"
+    assert caught.value.detail == "PAM: it returned no usable user name"
 
 
 def test_the_delay_that_modules_ask_for_is_not_slept_in_a_thread(make):
@@ -164,7 +164,7 @@ def converse(*styles, count=None):
     messages = [pam._Message(style, b"?") for style in styles]
     pointers = (ctypes.POINTER(pam._Message) * len(messages))(*map(ctypes.pointer, messages))
     answers = (ctypes.POINTER(pam._Response) * 1)()
-    code = pam._answering(b"secret")(len(messages) if count is None else count, pointers, answers, None)
+    code = pam._conversation_function(b"secret")(len(messages) if count is None else count, pointers, answers, None)
     if code != 0:
         return code, None
     libc = ctypes.CDLL(None)
@@ -204,9 +204,9 @@ def test_a_conversation_that_failed_is_logged_for_the_operator(make, caplog):
 
 
 def test_a_service_without_a_file_is_refused_instead_of_the_one_called_other(tmp_path):
-    with pytest.raises(ConfigError, match=r"PAM: there is no /etc/pam\.d/geventpop3-nowhere"):
+    with pytest.raises(ConfigError, match=r"PAM: the service has no file /etc/pam\.d/geventpop3-nowhere"):
         PamAuthenticator("geventpop3-nowhere")
-    with pytest.raises(ConfigError, match=f"PAM: there is no {tmp_path}/geventpop3"):
+    with pytest.raises(ConfigError, match=f"PAM: the service has no file {tmp_path}/geventpop3"):
         PamAuthenticator(folder=tmp_path)
 
 
@@ -218,7 +218,7 @@ def test_without_linux_pam_the_error_names_what_is_missing(library):
 
 def test_a_check_is_a_login_of_nobody(make):
     make("auth required pam_deny.so", PERMIT).check()
-    with pytest.raises(ConfigError, match="PAM: the service pop3 lets in a name that nobody has"):
+    with pytest.raises(ConfigError, match="PAM: the service pop3 accepts a random name with a random password"):
         make("auth required pam_permit.so", PERMIT).check()
     with pytest.raises(ConfigError, match="PAM: result "):
         make("auth required pam_no_such_module.so", PERMIT).check()

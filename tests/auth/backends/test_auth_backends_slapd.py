@@ -181,9 +181,9 @@ def test_slapd_binds_a_dn_of_the_template(slapd, make, scheme):
 def test_slapd_passes_a_check_that_a_mistake_does_not(slapd, make, users):
     make(slapd.ldap, users).check()
     for mistake, words in [
-        (replace(SEARCH, base="ou=nobody,dc=nowhere"), "the search below ou=nobody,dc=nowhere has the result"),
-        (replace(SEARCH, bind_password="wrong"), f"the service account {SEARCH.bind_dn} is refused"),
-        (UserDn("uid {name}"), "the DN of the bind is malformed"),
+        (replace(SEARCH, base="ou=nobody,dc=nowhere"), "the search below ou=nobody,dc=nowhere returned the result"),
+        (replace(SEARCH, bind_password="wrong"), f"the bind of the service account {SEARCH.bind_dn} was refused"),
+        (UserDn("uid {name}"), "malformed bind DN"),
     ]:
         with pytest.raises(ConfigError, match=words):
             make(slapd.ldap, mistake).check()

@@ -174,8 +174,8 @@ def test_no_name_and_no_password_does_anything_but_fail(name, password):
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("twice", "finds more than one row"),
-        ("number", "a column is no text"),
+        ("twice", "returns more than one row"),
+        ("number", "a column is not text"),
         ("latin", "a column is not UTF-8"),
         ("bare", "no {SCHEME} before the secret"),
         ("nowhere", "the owner is empty or not printable"),
@@ -185,7 +185,7 @@ def test_a_row_that_cannot_be_used_lets_nobody_in_and_is_logged(make, caplog, na
     users = make()
     assert users.authenticate(name, "secret") is None
     (line,) = errors(caplog)
-    assert line.startswith(f"user '{name}'")
+    assert line.startswith(f"login of user '{name}' refused: ")
     assert complaint in line
     assert users.knows(name) is True
     assert users.secret(name) is None
@@ -235,7 +235,7 @@ def test_a_survey_tells_what_every_user_can_use(make, survey, clear, counts, key
 
 def test_a_secret_of_the_survey_that_cannot_be_used_is_logged(make, caplog):
     make(survey="SELECT secret FROM users WHERE name IN ('latin', 'null')")
-    assert errors(caplog) == ["a secret of the survey: a column is not UTF-8; nobody can log in so"]
+    assert errors(caplog) == ["a secret cannot be used, its user cannot log in: a column is not UTF-8"]
 
 
 def test_a_kind_that_comes_after_the_survey_counts_too(make):
@@ -253,7 +253,7 @@ def test_without_a_survey_nobody_can_say_what_all_can_use(make):
 
 
 def test_a_survey_that_fails_is_a_mistake_of_the_operators(make):
-    with pytest.raises(ConfigError, match="survey of the secrets failed: OperationalError: no such table: people"):
+    with pytest.raises(ConfigError, match="query of all secrets failed: OperationalError: no such table: people"):
         make(survey="SELECT secret FROM people")
 
 
@@ -278,16 +278,17 @@ def test_a_failure_pays_each_cost_that_was_seen_once(make, costs, name, password
 
 def test_costs_that_are_remembered_are_bounded(make, path, costs, caplog):
     with sqlite3.connect(path) as connection:
-        rows = [(f"user{n}", pbkdf2(b"secret", n)) for n in range(1, sql.COSTS + 3)]
+        rows = [(f"user{n}", pbkdf2(b"secret", n)) for n in range(1, sql.MAX_COSTS + 3)]
         connection.executemany("INSERT INTO users (name, secret) VALUES (?, ?)", rows)
     connection.close()
     users = make(survey="SELECT secret FROM users WHERE name LIKE 'user%'")
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        f"{sql.COSTS} different password costs; a failed login does not pay more of them"
+        f"the passwords have {sql.MAX_COSTS} different hash costs; "
+        "failed logins do not imitate more of them, so use fewer"
     ]
     users.authenticate("nobody", "secret")
-    assert len(costs) == sql.COSTS
-    assert users.authenticate(f"user{sql.COSTS + 2}", "secret") == f"user{sql.COSTS + 2}"
+    assert len(costs) == sql.MAX_COSTS
+    assert users.authenticate(f"user{sql.MAX_COSTS + 2}", "secret") == f"user{sql.MAX_COSTS + 2}"
 
 
 # The query
@@ -356,12 +357,12 @@ def test_what_is_no_marker_stays(make, kept):
 
 @pytest.mark.parametrize("query", ["SELECT secret FROM users", "SELECT ':name'", "SELECT secret FROM u WHERE n = %s"])
 def test_a_query_without_a_marker_is_refused(make, query):
-    with pytest.raises(ConfigError, match="has no :name"):
+    with pytest.raises(ConfigError, match="must contain the placeholder :name"):
         make(query)
 
 
 def test_an_unknown_paramstyle_is_refused(make):
-    with pytest.raises(ConfigError, match=r"unknown paramstyle 'percent', PEP 249 knows qmark, "):
+    with pytest.raises(ConfigError, match=r"unknown paramstyle 'percent': give one of PEP 249, qmark, "):
         make(paramstyle="percent")
 
 
@@ -379,7 +380,7 @@ def test_the_style_is_that_of_the_package_the_connection_comes_from(make, monkey
 
 def test_a_connection_whose_module_shows_no_style_needs_to_be_told(make):
     users = make(connect=lambda: Driver([]))
-    with pytest.raises(ConfigError, match="a Driver does not show its module's paramstyle"):
+    with pytest.raises(ConfigError, match="a Driver does not tell the paramstyle"):
         users.authenticate("alice", "secret")
 
 
@@ -564,11 +565,11 @@ def test_a_check_asks_as_a_login_does_and_leaves_no_connection(path):
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("SELECT secrt FROM users WHERE name = :name", "the query fails: OperationalError: no such column: secrt"),
-        ("SELECT secret FROM user WHERE name = :name", "the query fails: OperationalError: no such table: user"),
-        ("SELEC secret FROM users WHERE name = :name", 'the query fails: OperationalError: near "SELEC"'),
-        ("SELECT name, secret, owner FROM users WHERE name = :name", "the query finds 3 columns: the secret is the"),
-        ("SELECT secret FROM users WHERE name = name OR name = :name", "a row for a name that nobody has"),
+        ("SELECT secrt FROM users WHERE name = :name", "the query failed: OperationalError: no such column: secrt"),
+        ("SELECT secret FROM user WHERE name = :name", "the query failed: OperationalError: no such table: user"),
+        ("SELEC secret FROM users WHERE name = :name", 'the query failed: OperationalError: near "SELEC"'),
+        ("SELECT name, secret, owner FROM users WHERE name = :name", "the query returns 3 columns: select the secret"),
+        ("SELECT secret FROM users WHERE name = name OR name = :name", "a row for a random name"),
     ],
 )
 def test_a_check_tells_what_is_wrong_with_the_query(make, query, words):
@@ -579,7 +580,7 @@ def test_a_check_tells_what_is_wrong_with_the_query(make, query, words):
 
 def test_a_check_tells_what_is_wrong_with_the_connection(tmp_path, make):
     nowhere = f"file:{tmp_path}/nowhere.db?mode=ro"
-    with pytest.raises(ConfigError, match="the query fails: OperationalError: unable to open database file"):
+    with pytest.raises(ConfigError, match="the query failed: OperationalError: unable to open database file"):
         make(connect=lambda: sqlite3.connect(nowhere, uri=True)).check()
-    with pytest.raises(ConfigError, match=r"^a Odd does not show its module's paramstyle: give it$"):
+    with pytest.raises(ConfigError, match=r"^a Odd does not tell the paramstyle of its module: give paramstyle$"):
         make(connect=type("Odd", (), {})).check()
