@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from geventpop3.cli.hints import say
 from geventpop3.errors import ConfigError
 
 NOTES = """\
@@ -164,7 +163,8 @@ def _port(arguments: argparse.Namespace, name: str) -> int:
 
 def _tell(ready: Mapping[str, object]) -> None:
     try:
-        say(json.dumps(ready))
+        sys.stdout.write(f"{json.dumps(ready)}\n")
+        sys.stdout.flush()
     except OSError as error:
         raise ConfigError(
             f"standard output: {error.strerror}; the double has nobody to tell where it listens"
