@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from geventpop3.testing import Double
 from geventpop3.testing.double.control import Control
 from geventpop3.testing.double.control.core import document
-from geventpop3.testing.double.control.exchange import Request, Response
+from geventpop3.testing.double.control.exchange import HttpRequest, HttpResponse
 from geventpop3.testing.double.control.schema import Schemas
 
 TOKEN = "0123456789-token"
@@ -34,7 +34,7 @@ def reserved_ports(count: int) -> Iterator[list[int]]:
 class Answer(NamedTuple):
     status: int
     content: Any
-    response: Response
+    response: HttpResponse
 
 
 class Calls:
@@ -52,16 +52,16 @@ class Calls:
     def __call__(self, method: str, target: str, body: object = None, *more: tuple[str, str]) -> Answer:
         octets = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         kind = "message/rfc822" if isinstance(body, bytes) else "application/json"
-        return self.send(Request(method, target, [*HEADERS, ("Content-Type", kind), *more], lambda: octets))
+        return self.send(HttpRequest(method, target, [*HEADERS, ("Content-Type", kind), *more], lambda: octets))
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: HttpRequest) -> Answer:
         response = self.control.respond(request)
         is_json = response.content_type == "application/json"
         content = json.loads(response.body) if is_json else response.body
         self.compare(request, response, content)
         return Answer(response.status, content, response)
 
-    def compare(self, request: Request, response: Response, content: object) -> None:
+    def compare(self, request: HttpRequest, response: HttpResponse, content: object) -> None:
         """Fail if openapi.json does not know this response, or describes another one."""
         operation = self.operation(request)
         if operation is None:
@@ -76,7 +76,7 @@ class Calls:
             schema = described["content"][kind]["schema"]
             assert list(self.schemas.complaints(content, schema, "the response")) == []
 
-    def operation(self, request: Request) -> Any:
+    def operation(self, request: HttpRequest) -> Any:
         parts = request.target.partition("?")[0].split("/")
         for path, item in document()["paths"].items():
             template = path.split("/")

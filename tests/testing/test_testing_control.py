@@ -16,7 +16,7 @@ from geventpop3.testing import Double
 from geventpop3.testing.double import KINDS
 from geventpop3.testing.double.control.api import Api
 from geventpop3.testing.double.control.core import Control, check_token
-from geventpop3.testing.double.control.exchange import CallFailed, Request
+from geventpop3.testing.double.control.exchange import CallFailed, HttpRequest
 
 MESSAGE = b"Subject: one\r\n\r\n.dot\r\n\xff\r\n"
 
@@ -56,7 +56,7 @@ def poll(calls: Calls, *, user: str = "alice") -> None:
     "host", ["127.0.0.1:8025", "localhost:8025", "LOCALHOST:8025", "[::1]:8025"], ids=lambda host: host
 )
 def test_hosts_of_this_machine(calls: Calls, host: str) -> None:
-    assert calls.send(Request("GET", "/check", [("Host", host), HEADERS[1]])).status == 200
+    assert calls.send(HttpRequest("GET", "/check", [("Host", host), HEADERS[1]])).status == 200
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_hosts_of_this_machine(calls: Calls, host: str) -> None:
     ],
 )
 def test_other_hosts_are_refused(calls: Calls, hosts: list[str]) -> None:
-    answer = calls.send(Request("GET", "/check", [HEADERS[1], *(("Host", host) for host in hosts)]))
+    answer = calls.send(HttpRequest("GET", "/check", [HEADERS[1], *(("Host", host) for host in hosts)]))
     assert answer.status == 421
     assert "control" in answer.content["hint"]
 
@@ -87,7 +87,7 @@ def test_other_hosts_are_refused(calls: Calls, hosts: list[str]) -> None:
 def test_a_control_at_all_addresses_accepts_addresses_and_given_names(host: str, is_ours: bool) -> None:
     with Double(tls="off") as double:
         control = Control(double, TOKEN, ["*", "Double"], 8025, lambda: None)
-        response = control.respond(Request("GET", "/check", [("Host", host), HEADERS[1]]))
+        response = control.respond(HttpRequest("GET", "/check", [("Host", host), HEADERS[1]]))
     assert response.status == (200 if is_ours else 421)
 
 
@@ -95,7 +95,7 @@ def test_port_80_may_be_left_out() -> None:
     with Double(tls="off") as double:
         control = Control(double, TOKEN, ["localhost", "[::1]"], 80, lambda: None)
         for host in ("localhost", "[::1]", "localhost:80"):
-            assert control.respond(Request("GET", "/check", [("Host", host), HEADERS[1]])).status == 200
+            assert control.respond(HttpRequest("GET", "/check", [("Host", host), HEADERS[1]])).status == 200
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:8025", "null", "https://evil.example.org"])
@@ -128,7 +128,7 @@ def test_every_path_needs_the_token(calls: Calls, values: list[str], target: str
         raise AssertionError("the body was read")
 
     headers = [HEADERS[0], *(("Authorization", value) for value in values)]
-    answer = calls.send(Request("POST", target, headers, read))
+    answer = calls.send(HttpRequest("POST", target, headers, read))
     assert answer.status == 401
     assert answer.response.headers == [("WWW-Authenticate", "Bearer")]
     assert TOKEN not in str(answer.content)
@@ -136,7 +136,7 @@ def test_every_path_needs_the_token(calls: Calls, values: list[str], target: str
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_name_of_the_scheme_has_no_case(calls: Calls, scheme: str) -> None:
-    assert calls.send(Request("GET", "/", [HEADERS[0], ("authorization", f"{scheme} {TOKEN}")])).status == 200
+    assert calls.send(HttpRequest("GET", "/", [HEADERS[0], ("authorization", f"{scheme} {TOKEN}")])).status == 200
 
 
 @pytest.mark.parametrize("token", ["", "short", "with a blank", "umläutefür", "line\nline-line", "====----"])
@@ -281,20 +281,20 @@ def test_an_empty_message(alice: Calls) -> None:
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])
 def test_other_content_types(calls: Calls, kind: str | None) -> None:
     headers = [*HEADERS, *([] if kind is None else [("Content-Type", kind)])]
-    answer = calls.send(Request("POST", "/maildrops", headers, lambda: b"name=alice"))
+    answer = calls.send(HttpRequest("POST", "/maildrops", headers, lambda: b"name=alice"))
     assert answer.status == 415
     assert "application/json" in answer.content["hint"]
 
 
 def test_a_content_type_may_have_parameters(calls: Calls) -> None:
     headers = [*HEADERS, ("content-type", "Application/JSON; charset=utf-8")]
-    assert calls.send(Request("POST", "/maildrops", headers, lambda: b'{"name": "a"}')).status == 201
+    assert calls.send(HttpRequest("POST", "/maildrops", headers, lambda: b'{"name": "a"}')).status == 201
 
 
 @pytest.mark.parametrize("octets", [b"", b"{", b"\xff", b"[" * 100_000, b'{"name": NaN}', b'"alice"', b"null", b"[]"])
 def test_what_is_no_json_object(calls: Calls, octets: bytes) -> None:
     headers = [*HEADERS, ("Content-Type", "application/json")]
-    answer = calls.send(Request("POST", "/maildrops", headers, lambda: octets))
+    answer = calls.send(HttpRequest("POST", "/maildrops", headers, lambda: octets))
     assert answer.status == 400
     assert answer.content["hint"]
 
@@ -304,7 +304,7 @@ def test_an_error_while_the_body_is_read(calls: Calls) -> None:
         raise CallFailed(413, "too long", "send less")
 
     headers = [*HEADERS, ("Content-Type", "application/json")]
-    answer = calls.send(Request("POST", "/maildrops", headers, read))
+    answer = calls.send(HttpRequest("POST", "/maildrops", headers, read))
     assert (answer.status, answer.content) == (413, {"error": "too long", "hint": "send less"})
 
 

@@ -17,7 +17,7 @@ from geventpop3.testing import Double
 from geventpop3.testing.double.control import Control
 from geventpop3.testing.double.control import server as control_server
 from geventpop3.testing.double.control.core import MIN_TOKEN, ROUTES
-from geventpop3.testing.double.control.exchange import MAX_BODY, Request
+from geventpop3.testing.double.control.exchange import MAX_BODY, HttpRequest
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docs" / "double-http.md").read_text("utf-8")
@@ -57,7 +57,7 @@ def call(control: Control, example: str) -> None:
     line, *fields = head.strip().splitlines()
     method, target = line.split()
     headers = [("Host", "localhost"), ("Authorization", f"Bearer {TOKEN}"), *(each.split(": ", 1) for each in fields)]
-    response = control.respond(Request(method, target, headers, body.encode))
+    response = control.respond(HttpRequest(method, target, headers, body.encode))
     text = response.body.decode()
     assert response.status == int(status), (line, text)
     expected: object = json.loads(shown) if response.content_type == "application/json" else shown

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from geventpop3.testing.double.control.exchange import MESSAGE, TEXT, Call, CallFailed, Response, json_response
+from geventpop3.testing.double.control.exchange import MESSAGE, TEXT, CallFailed, HttpCall, HttpResponse, json_response
 from geventpop3.testing.double.double import Double, DoubleFailed, DoubleMaildrop
 from geventpop3.testing.double.faults import KINDS, Fault
 from geventpop3.testing.double.records import Session
@@ -58,15 +58,15 @@ class Api:
 
     # The double itself
 
-    def show(self, _call: Call) -> object:
+    def show(self, _call: HttpCall) -> object:
         """Say where the double listens."""
         return place_of(self._double)
 
-    def describe(self, _call: Call) -> object:
+    def describe(self, _call: HttpCall) -> object:
         """Return the OpenAPI document."""
         return self._document
 
-    def kinds(self, _call: Call) -> object:
+    def kinds(self, _call: HttpCall) -> object:
         """List the kinds of faults."""
         return {
             "kinds": [
@@ -81,11 +81,11 @@ class Api:
             ]
         }
 
-    def check(self, _call: Call) -> object:
+    def check(self, _call: HttpCall) -> object:
         """Report faults that never happened and errors of the server's own."""
         return self._report(self._double.failures, self._double.transcript)
 
-    def reset(self, _call: Call) -> object:
+    def reset(self, _call: HttpCall) -> object:
         """Remove everything, and report as ``check`` does."""
         self._faults.clear()
         try:
@@ -94,7 +94,7 @@ class Api:
             return self._report(error.failures, error.transcript)
         return self._report([], "")
 
-    def stop(self, call: Call) -> Response:
+    def stop(self, call: HttpCall) -> HttpResponse:
         """End the process, and report as ``check`` does."""
         return json_response(self.check(call))._replace(then=self._stop)
 
@@ -103,11 +103,11 @@ class Api:
 
     # Maildrops and messages
 
-    def list_maildrops(self, _call: Call) -> object:
+    def list_maildrops(self, _call: HttpCall) -> object:
         """List the maildrops."""
         return {"maildrops": [self._shown(box) for box in self._double.maildrops.values()]}
 
-    def add_maildrop(self, call: Call) -> Response:
+    def add_maildrop(self, call: HttpCall) -> HttpResponse:
         """Add a user with an empty maildrop."""
         name, password = call.body["name"], call.body.get("password", PASSWORD)
         name = unicodedata.normalize("NFC", name)
@@ -121,16 +121,16 @@ class Api:
         box = self._double.maildrop(name, password, token=call.body.get("token"))
         return json_response(self._shown(box), 201 if known is None else 200)
 
-    def show_maildrop(self, call: Call) -> object:
+    def show_maildrop(self, call: HttpCall) -> object:
         """Show one maildrop."""
         return self._shown(self._box(call.path["name"]))
 
-    def remove_maildrop(self, call: Call) -> object:
+    def remove_maildrop(self, call: HttpCall) -> object:
         """Remove a user with the maildrop and its faults."""
         self._double.remove_maildrop(self._box(call.path["name"]).name)
         return {"ok": True}
 
-    def deliver(self, call: Call) -> Response:
+    def deliver(self, call: HttpCall) -> HttpResponse:
         """Add messages: the body itself, or those in JSON."""
         box = self._box(call.path["name"])
         if call.content_type == MESSAGE:
@@ -139,7 +139,7 @@ class Api:
             contents = [_octets_of(each, index) for index, each in enumerate(call.body["messages"])]
         return json_response({"unique_ids": box.deliver(*contents)}, 201)
 
-    def list_messages(self, call: Call) -> object:
+    def list_messages(self, call: HttpCall) -> object:
         """List the messages that are in the maildrop now."""
         messages = self._box(call.path["name"]).by_unique_id
         return {
@@ -149,7 +149,7 @@ class Api:
             ]
         }
 
-    def show_message(self, call: Call) -> Response:
+    def show_message(self, call: HttpCall) -> HttpResponse:
         """Return a message as it was delivered."""
         content = self._box(call.path["name"]).by_unique_id.get(call.path["unique_id"])
         if content is None:
@@ -159,9 +159,9 @@ class Api:
                 f"the maildrop {name!r} has no message {call.path['unique_id']!r}",
                 f"GET /maildrops/{name}/messages lists those that are left",
             )
-        return Response(200, content, MESSAGE)
+        return HttpResponse(200, content, MESSAGE)
 
-    def clear(self, call: Call) -> object:
+    def clear(self, call: HttpCall) -> object:
         """Remove all messages of a maildrop."""
         self._box(call.path["name"]).clear()
         return {"ok": True}
@@ -183,7 +183,7 @@ class Api:
 
     # Faults
 
-    def add_fault(self, call: Call) -> Response:
+    def add_fault(self, call: HttpCall) -> HttpResponse:
         """Ask for a fault, in one maildrop or in all sessions."""
         options = dict(call.body)
         name = options.pop("maildrop", None)
@@ -193,16 +193,16 @@ class Api:
         self._faults[number] = (name, fault)
         return json_response(_shown_fault(number, name, fault), 201)
 
-    def list_faults(self, _call: Call) -> object:
+    def list_faults(self, _call: HttpCall) -> object:
         """List the faults, and how often each has happened."""
         return {"faults": [_shown_fault(number, *each) for number, each in self._known_faults().items()]}
 
-    def show_fault(self, call: Call) -> object:
+    def show_fault(self, call: HttpCall) -> object:
         """Show one fault."""
         number = self._number_of_fault(call)
         return _shown_fault(number, *self._faults[number])
 
-    def remove_fault(self, call: Call) -> object:
+    def remove_fault(self, call: HttpCall) -> object:
         """Take a fault back."""
         number = self._number_of_fault(call)
         self._double.remove_fault(self._faults.pop(number)[1])
@@ -214,7 +214,7 @@ class Api:
         self._faults = {number: each for number, each in self._faults.items() if id(each[1]) in present}
         return self._faults
 
-    def _number_of_fault(self, call: Call) -> int:
+    def _number_of_fault(self, call: HttpCall) -> int:
         number = _number(call)
         if number not in self._known_faults():
             raise CallFailed(404, f"there is no fault {call.path['number']}", "GET /faults lists them")
@@ -222,26 +222,26 @@ class Api:
 
     # Sessions
 
-    def list_sessions(self, call: Call) -> object:
+    def list_sessions(self, call: HttpCall) -> object:
         """List the sessions that have ended."""
         name = self._chosen(call)
         sessions = enumerate(self._double.sessions, 1)
         return {"sessions": [_shown_session(*each) for each in sessions if name is None or each[1].user == name]}
 
-    def show_session(self, call: Call) -> object:
+    def show_session(self, call: HttpCall) -> object:
         """Show one session."""
         return _shown_session(*self._session(call))
 
-    def show_transcript_of_session(self, call: Call) -> Response:
+    def show_transcript_of_session(self, call: HttpCall) -> HttpResponse:
         """Return the dialogue of one session."""
         return _text(self._session(call)[1].transcript)
 
-    def show_transcript(self, call: Call) -> Response:
+    def show_transcript(self, call: HttpCall) -> HttpResponse:
         """Return the dialogues of all sessions, also of those that run."""
         name = self._chosen(call)
         return _text(self._double.transcript if name is None else self._box(name).transcript)
 
-    def wait(self, call: Call) -> object:
+    def wait(self, call: HttpCall) -> object:
         """Wait until something has happened, for a limited time."""
         options = dict(call.body)
         name = options.pop("maildrop", None)
@@ -262,12 +262,12 @@ class Api:
             ) from None
         return {"ok": True}
 
-    def _chosen(self, call: Call) -> str | None:
+    def _chosen(self, call: HttpCall) -> str | None:
         """Return the name in the query, which must be known: a misspelt one would have no sessions, silently."""
         name = call.query.get("maildrop")
         return None if name is None else self._box(name).name
 
-    def _session(self, call: Call) -> tuple[int, Session]:
+    def _session(self, call: HttpCall) -> tuple[int, Session]:
         number = _number(call)
         sessions = self._double.sessions
         if not 0 < number <= len(sessions):
@@ -323,10 +323,10 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
-def _number(call: Call) -> int:
+def _number(call: HttpCall) -> int:
     number = call.path["number"]
     return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
 
 
-def _text(text: str) -> Response:
-    return Response(200, f"{text}\n".encode("utf-8", "replace") if text else b"", TEXT)
+def _text(text: str) -> HttpResponse:
+    return HttpResponse(200, f"{text}\n".encode("utf-8", "replace") if text else b"", TEXT)

@@ -20,10 +20,10 @@ from geventpop3.testing.double.control.api import Api
 from geventpop3.testing.double.control.exchange import (
     JSON,
     MESSAGE,
-    Call,
     CallFailed,
-    Request,
-    Response,
+    HttpCall,
+    HttpRequest,
+    HttpResponse,
     json_response,
 )
 from geventpop3.testing.double.control.schema import Schemas
@@ -40,7 +40,7 @@ NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 ENDED: Final = CallFailed(503, "the double has stopped", "start another one")
 
 
-class Route(NamedTuple):
+class HttpRoute(NamedTuple):
     """A method and a path with parameters in braces, and the function for it.
 
     *in_turn*: one such call at a time; false for those that wait.
@@ -48,34 +48,34 @@ class Route(NamedTuple):
 
     method: str
     path: str
-    function: Callable[[Api, Call], object]
+    function: Callable[[Api, HttpCall], object]
     in_turn: bool = True
 
 
 ROUTES: Final = (
-    Route("GET", "/", Api.show),
-    Route("GET", "/openapi.json", Api.describe),
-    Route("GET", "/kinds", Api.kinds),
-    Route("GET", "/maildrops", Api.list_maildrops),
-    Route("POST", "/maildrops", Api.add_maildrop),
-    Route("GET", "/maildrops/{name}", Api.show_maildrop),
-    Route("DELETE", "/maildrops/{name}", Api.remove_maildrop),
-    Route("GET", "/maildrops/{name}/messages", Api.list_messages),
-    Route("POST", "/maildrops/{name}/messages", Api.deliver),
-    Route("DELETE", "/maildrops/{name}/messages", Api.clear),
-    Route("GET", "/maildrops/{name}/messages/{unique_id}", Api.show_message),
-    Route("GET", "/faults", Api.list_faults),
-    Route("POST", "/faults", Api.add_fault),
-    Route("GET", "/faults/{number}", Api.show_fault),
-    Route("DELETE", "/faults/{number}", Api.remove_fault),
-    Route("GET", "/sessions", Api.list_sessions),
-    Route("GET", "/sessions/{number}", Api.show_session),
-    Route("GET", "/sessions/{number}/transcript", Api.show_transcript_of_session),
-    Route("GET", "/transcript", Api.show_transcript),
-    Route("POST", "/wait", Api.wait, in_turn=False),
-    Route("POST", "/reset", Api.reset),
-    Route("GET", "/check", Api.check),
-    Route("POST", "/stop", Api.stop),
+    HttpRoute("GET", "/", Api.show),
+    HttpRoute("GET", "/openapi.json", Api.describe),
+    HttpRoute("GET", "/kinds", Api.kinds),
+    HttpRoute("GET", "/maildrops", Api.list_maildrops),
+    HttpRoute("POST", "/maildrops", Api.add_maildrop),
+    HttpRoute("GET", "/maildrops/{name}", Api.show_maildrop),
+    HttpRoute("DELETE", "/maildrops/{name}", Api.remove_maildrop),
+    HttpRoute("GET", "/maildrops/{name}/messages", Api.list_messages),
+    HttpRoute("POST", "/maildrops/{name}/messages", Api.deliver),
+    HttpRoute("DELETE", "/maildrops/{name}/messages", Api.clear),
+    HttpRoute("GET", "/maildrops/{name}/messages/{unique_id}", Api.show_message),
+    HttpRoute("GET", "/faults", Api.list_faults),
+    HttpRoute("POST", "/faults", Api.add_fault),
+    HttpRoute("GET", "/faults/{number}", Api.show_fault),
+    HttpRoute("DELETE", "/faults/{number}", Api.remove_fault),
+    HttpRoute("GET", "/sessions", Api.list_sessions),
+    HttpRoute("GET", "/sessions/{number}", Api.show_session),
+    HttpRoute("GET", "/sessions/{number}/transcript", Api.show_transcript_of_session),
+    HttpRoute("GET", "/transcript", Api.show_transcript),
+    HttpRoute("POST", "/wait", Api.wait, in_turn=False),
+    HttpRoute("POST", "/reset", Api.reset),
+    HttpRoute("GET", "/check", Api.check),
+    HttpRoute("POST", "/stop", Api.stop),
 )
 
 
@@ -118,7 +118,7 @@ class Control:
         """Refuse all further calls: the double is about to stop."""
         self._has_ended = True
 
-    def respond(self, request: Request) -> Response:
+    def respond(self, request: HttpRequest) -> HttpResponse:
         """Return the response. The body is not read before the request has proved that it may call."""
         try:
             self._admit(request)
@@ -137,7 +137,7 @@ class Control:
 
     # Who may call
 
-    def _admit(self, request: Request) -> None:
+    def _admit(self, request: HttpRequest) -> None:
         hosts = request.all("Host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             raise CallFailed(
@@ -168,10 +168,10 @@ class Control:
 
     # What is called
 
-    def _called(self, request: Request) -> Response:
+    def _called(self, request: HttpRequest) -> HttpResponse:
         path, _, query = request.target.partition("?")
         route, parameters = _found(request.method, path)
-        call = Call(parameters, self._query(route, query), *self._body(route, request))
+        call = HttpCall(parameters, self._query(route, query), *self._body(route, request))
         try:
             if route.in_turn:
                 with self._turn:
@@ -180,13 +180,13 @@ class Control:
                 content = route.function(self._api, call)
         except (ValueError, TypeError) as error:  # of the double, whose texts are written for its users
             raise CallFailed(400, str(error), _hint(route)) from None
-        return content if isinstance(content, Response) else json_response(content)
+        return content if isinstance(content, HttpResponse) else json_response(content)
 
-    def _operation(self, route: Route) -> Mapping[str, Any]:
+    def _operation(self, route: HttpRoute) -> Mapping[str, Any]:
         operation: Mapping[str, Any] = document()["paths"][route.path][route.method.lower()]
         return operation
 
-    def _query(self, route: Route, query: str) -> dict[str, str]:
+    def _query(self, route: HttpRoute, query: str) -> dict[str, str]:
         parameters = map(self._schemas.resolved, self._operation(route).get("parameters", ()))
         known = [each["name"] for each in parameters if each["in"] == "query"]
         given = parse_qsl(query, keep_blank_values=True)
@@ -196,7 +196,7 @@ class Control:
                 raise CallFailed(400, f"{route.method} {route.path} knows no {name!r} in the query", allowed)
         return dict(given)
 
-    def _body(self, route: Route, request: Request) -> tuple[str, Any]:
+    def _body(self, route: HttpRoute, request: HttpRequest) -> tuple[str, Any]:
         """Return the content type and the checked content of the body."""
         body = self._operation(route).get("requestBody")
         if body is None:
@@ -225,7 +225,7 @@ class Control:
         return kind, content
 
 
-def _found(method: str, path: str) -> tuple[Route, dict[str, str]]:
+def _found(method: str, path: str) -> tuple[HttpRoute, dict[str, str]]:
     """Return the route and the parameters in its path. Raises CallFailed if there is none."""
     try:
         parts = [unquote(part, errors="strict") for part in path.split("/")]
@@ -260,7 +260,7 @@ def _matched(template: list[str], parts: list[str]) -> dict[str, str] | None:
     return parameters
 
 
-def _hint(route: Route) -> str:
+def _hint(route: HttpRoute) -> str:
     if route.path == "/faults":
         return "GET /kinds lists every fault, where it can happen, and its options"
     return f"GET /openapi.json describes {route.method} {route.path}"

@@ -15,7 +15,7 @@ MAX_BODY = 64 * 1024 * 1024
 """Maximum octets of a request's body."""
 
 
-class Response(NamedTuple):
+class HttpResponse(NamedTuple):
     """A response: its status, its body with the content type, and further headers. *then* is called once it is sent."""
 
     status: int
@@ -36,13 +36,13 @@ class CallFailed(Exception):
         self.headers = headers
         self.content = {"error": error, "hint": hint, **more}
 
-    def response(self) -> Response:
+    def response(self) -> HttpResponse:
         """Return the response for this error."""
         return json_response(self.content, self.status)._replace(headers=self.headers)
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """A request; *target* is its path and query as they came. *read* returns the body, and may raise CallFailed."""
 
     method: str
@@ -56,7 +56,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Call:
+class HttpCall:
     """A request that has found its route: *path* and *query* have its parameters, *body* is checked."""
 
     path: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +66,6 @@ class Call:
     """The parsed JSON, or octets if the content type is another."""
 
 
-def json_response(content: object, status: int = 200) -> Response:
+def json_response(content: object, status: int = 200) -> HttpResponse:
     """Return a response with *content* as JSON."""
-    return Response(status, json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n")
+    return HttpResponse(status, json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n")

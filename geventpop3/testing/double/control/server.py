@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from geventpop3.hosts import is_loopback
 from geventpop3.testing.double.control.core import NAMES, Control
-from geventpop3.testing.double.control.exchange import MAX_BODY, CallFailed, Request, Response
+from geventpop3.testing.double.control.exchange import MAX_BODY, CallFailed, HttpRequest, HttpResponse
 from geventpop3.testing.double.double import Double
 
 MAX_LINE: Final = 8 * 1024
@@ -175,8 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
             with suppress(OSError):
                 self._respond(_TOO_SLOW.response())
 
-    def _request(self) -> Request:
-        return Request(self.command, self.path, list(self.headers.items()), self._body)
+    def _request(self) -> HttpRequest:
+        return HttpRequest(self.command, self.path, list(self.headers.items()), self._body)
 
     def _body(self) -> bytes:
         """Return the body of the request. Raises CallFailed."""
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         text = explain or message or self.responses.get(code, ("the request is wrong",))[0]
         self._respond(CallFailed(code, text, "send an HTTP/1.1 request; GET /openapi.json describes all").response())
 
-    def _respond(self, response: Response) -> None:
+    def _respond(self, response: HttpResponse) -> None:
         self.connection.settimeout(SECONDS)
         self.send_response(response.status)
         self.send_header("Content-Type", response.content_type)
