@@ -46,7 +46,14 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["geventpop3", "geventpop3.*"]),
-    package_data={"geventpop3": ["py.typed", "wire/_speedups.pyi", "testing/double/personalities/*.toml"]},
+    package_data={
+        "geventpop3": [
+            "py.typed",
+            "wire/_speedups.pyi",
+            "testing/double/control/openapi.json",
+            "testing/double/personalities/*.toml",
+        ]
+    },
     # Optional: where there is no compiler, the same is done in Python, slower.
     ext_modules=[Extension("geventpop3.wire._speedups", ["geventpop3/wire/_speedups.c"], optional=True)],
     install_requires=["gevent>=26.4", "blinker>=1.9"],

@@ -57,6 +57,10 @@ SOCKETS = {"socket", "ssl", "gevent.socket", "gevent.server", "gevent.ssl", "gev
 # What is assembled may trust an authority of its own: a context, and no connection.
 SOCKETS_OF = {"server": SOCKETS, "testing": {"socket", "ssl"}, "cli": {"ssl"}}
 LOOPS = {"gevent", "select", "selectors", "asyncio"}
+# The control of a test double is HTTP, served by the standard library beside the hub that serves POP3.
+HTTP = {"http.server", "socketserver"}
+SOCKETS |= HTTP
+SOCKETS_OF["testing"] |= HTTP
 
 
 def imported(tree: ast.AST, package: str) -> Iterator[str]:
@@ -216,6 +220,7 @@ def test_a_planted_circle_is_found(sources: dict[str, str], expected: list[str])
         ("plugins/limits/plugin.py", "from geventpop3.testing import scripts"),
         ("__init__.py", "from geventpop3.cli.main import main"),
         ("testing/plugin.py", "from gevent import socket"),
+        ("cli/double.py", "from http.server import HTTPServer"),
         ("novelty/module.py", "import os"),
     ],
 )

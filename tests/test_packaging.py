@@ -68,7 +68,12 @@ def test_every_module_the_data_files_and_the_mark_for_type_checkers_are_packaged
     assert data
     # The accelerators are built where there is a compiler, and described where there is none.
     accelerators = {path for path in packaged if path.match("_speedups.*")}
-    assert packaged - accelerators == {*sources, *data, Path("geventpop3/py.typed")}
+    assert packaged - accelerators == {
+        *sources,
+        *data,
+        Path("geventpop3/py.typed"),
+        Path("geventpop3/testing/double/control/openapi.json"),
+    }
     assert Path("geventpop3/wire/_speedups.pyi") in accelerators
 
 

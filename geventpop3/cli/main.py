@@ -1,4 +1,4 @@
-"""The command ``geventpop3`` and its subcommands serve, passwd, check, demo, record and replay.
+"""The command ``geventpop3`` and its subcommands serve, passwd, check, demo, double, record and replay.
 
 A mistake of the user is one line on standard error, ``geventpop3: error: ...``, and exit status 2. The command does not
 monkey-patch: the service runs the blocking code of the bundled store and authenticator in threads of its own.
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from geventpop3.cli import check, demo, passwd, record, serve
+from geventpop3.cli import check, demo, double, passwd, record, serve
 from geventpop3.cli.values import did_you_mean
 from geventpop3.errors import ConfigError
 from geventpop3.version import __version__
@@ -26,6 +26,7 @@ A POP3 server for Maildirs.
   geventpop3 serve --maildir 'DIR/{user}' --passwords FILE
                                           serve the users' mail
   geventpop3 check CONFIG                 check a configuration file
+  geventpop3 double                       serve a test double, driven over HTTP
   geventpop3 record --upstream HOST:PORT FILE
                                           record the sessions of another server
   geventpop3 replay FILE                  answer as the recorded server did
@@ -80,6 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"geventpop3 {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for command in (serve, passwd, check, demo, record):
+    for command in (serve, passwd, check, demo, double, record):
         command.add_parser(commands, layout)
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
@@ -52,9 +53,10 @@ class Listening:
         self._places = [(place, _port(place) in secured) for place in _listed(places)]
         self._check()
 
-    def use_free_ports(self, host: str) -> None:
-        """Listen at a free port of *host* instead of each place."""
-        self._places = [((host, 0), implicit_tls) for _, implicit_tls in self._places]
+    def use_ports(self, host: str, ports: Sequence[int] = ()) -> None:
+        """Listen at *host* instead of each place: at these *ports*, in the order of the places, then at free ones."""
+        chosen = itertools.chain(ports, itertools.repeat(0))
+        self._places = [((host, next(chosen)), implicit_tls) for _, implicit_tls in self._places]
 
     def _check(self) -> None:
         named = [(place, tls) for place, tls in self._places if not isinstance(place, socket.socket)]

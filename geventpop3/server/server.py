@@ -204,12 +204,13 @@ class POP3Server(Pluggable):
         listening.start()
         self.send_event("registered")
 
-    def start_at(self, host: str) -> list[tuple[tuple[str, int], bool]]:
+    def start_at(self, host: str, ports: Sequence[int] = ()) -> list[tuple[tuple[str, int], bool]]:
         """Start as ``start`` does, but replace each place by a free port of *host*, with TLS first as before.
 
-        Returns host and port of each, and whether TLS comes first there. It serves to test a complete application.
+        *ports*, in the order of the places, are used instead of free ones; 0 is a free one. Returns host and port of
+        each, and whether TLS comes first there. It serves to test a complete application.
         """
-        self._listening.use_free_ports(host)
+        self._listening.use_ports(host, ports)
         self.start()
         return self._listening.named_ports()
 

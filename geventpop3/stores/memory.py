@@ -70,7 +70,12 @@ class MemoryStore(Store):
 
     def messages(self, owner: str) -> list[bytes]:
         """Return the messages that the maildrop of *owner* holds now, oldest first."""
-        return [stored.content for stored in self._maildrops.get(self._key(owner), {}).copy().values()]
+        return list(self.by_unique_id(owner).values())
+
+    def by_unique_id(self, owner: str) -> dict[str, bytes]:
+        """Return the messages that the maildrop of *owner* holds now by their unique-ids, oldest first."""
+        stored = self._maildrops.get(self._key(owner), {}).copy()
+        return {unique_id: each.content for unique_id, each in stored.items()}
 
     def clear(self, owner: str) -> None:
         """Remove all messages of a maildrop; an open session finds that they are gone."""

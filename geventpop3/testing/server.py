@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
@@ -76,11 +76,15 @@ def serve(app: Application, host: str = "127.0.0.1") -> Iterator[Address]:
 
 
 class ServerThread:
-    """A server in a native thread: ``serve`` as two methods; call each once, from any thread."""
+    """A server in a native thread: ``serve`` as two methods; call each once, from any thread.
 
-    def __init__(self, app: Application, host: str = "127.0.0.1") -> None:
+    *ports* replace the first places of the server instead of free ones; 0 is a free one.
+    """
+
+    def __init__(self, app: Application, host: str = "127.0.0.1", ports: Sequence[int] = ()) -> None:
         self._app = app
         self._host = host
+        self._ports = ports
         self._started = _Signal()
         self._ended = _Signal()
         self._guard = _allocate_lock()
@@ -141,7 +145,7 @@ class ServerThread:
         try:
             pop3d = made(self._app)
             try:
-                places = pop3d.start_at(self._host)
+                places = pop3d.start_at(self._host, self._ports)
                 (host, port), _ = places[0]
                 self._address = Address(host, port)
                 self._address.errors = self._errors.errors

@@ -141,9 +141,10 @@ def test_an_endless_line_ends_the_session(double):
 
 def test_the_end_of_the_double_ends_a_replay(double):
     with closing(socket.create_connection((double.host, double.port), 20)) as sock:
-        sock.recv(100)
+        assert sock.recv(100) == b"+OK Qpopper at your service\r\n"
         double.stop()
-        assert sock.recv(100) == b""
+        while sock.recv(100):
+            continue
 
 
 def test_a_recording_that_is_none_is_refused_at_once(tmp_path):

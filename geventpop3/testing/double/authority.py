@@ -5,6 +5,7 @@ It is made once for each process, when TLS is first used. Its files are removed 
 
 from __future__ import annotations
 
+import atexit
 import ssl
 import tempfile
 from functools import cache
@@ -28,6 +29,7 @@ class Authority:
                 "TLS of a test double needs trustme: pip install 'geventpop3[testing]', or use Double(tls='off')"
             ) from None
         self._folder = tempfile.TemporaryDirectory(prefix="geventpop3-ca-")
+        atexit.register(self._folder.cleanup)
         self._ca: Any = trustme.CA()
         self.ca = Path(self._folder.name) / "ca.pem"
         """The authority's certificate, for clients to trust."""

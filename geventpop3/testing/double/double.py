@@ -13,6 +13,7 @@ It listens on free ports, in a native thread of its own, so the client may block
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -50,17 +51,22 @@ TIMEOUT = 5.0
 
 
 class DoubleFailed(AssertionError):
-    """A test's expectation of the double that did not come true; the text has the transcript of all sessions."""
+    """A test's expectation of the double that did not come true; the text has *failures* and the *transcript*."""
+
+    def __init__(self, failures: Sequence[str], transcript: str) -> None:
+        super().__init__("\n".join([*failures, "", transcript or "no session"]))
+        self.failures = list(failures)
+        self.transcript = transcript
 
 
 class Double:
     """A POP3 server for tests: a context manager, or ``start`` and ``stop``.
 
     *tls*: ``"off"``; ``"offered"``, with STLS and a second port that has TLS from the start; or ``"required"``, without
-    logins in clear text. *hostname* is in the greeting. *host* is the loopback address to listen at. *personality* is
-    the name of a server whose manners the double takes on, the Path of a file with them, or ``"record:FILE"``: then the
-    double answers as the recorded server did, and a client that says something else fails the test. *options* are
-    keywords of ``POP3Server`` such as ``autologout``.
+    logins in clear text. *hostname* is in the greeting. *host* is the loopback address to listen at, *port* and
+    *tls_port* are free ones unless given. *personality* is the name of a server whose manners the double takes on, the
+    Path of a file with them, or ``"record:FILE"``: then the double answers as the recorded server did, and a client
+    that says something else fails the test. *options* are keywords of ``POP3Server`` such as ``autologout``.
     """
 
     def __init__(
@@ -70,6 +76,8 @@ class Double:
         hostname: str = HOSTNAME,
         host: str = "127.0.0.1",
         personality: str | Path | None = None,
+        port: int = 0,
+        tls_port: int = 0,
         **options: Any,
     ) -> None:
         if tls not in ("off", "offered", "required"):
@@ -78,6 +86,7 @@ class Double:
         self._hostname = hostname
         self._options = options
         self._host = host
+        self._ports = (port, tls_port)
         self._state = Guarded()
         self._personality: Personality | None = None
         self._recording: Recording | None = None
@@ -103,7 +112,7 @@ class Double:
         """Listen, and return the double itself. Raises OSError, ConfigError, RuntimeError if it was started before."""
         if self._thread is not None:
             raise RuntimeError("this double was started already: make a new one")
-        self._thread = ServerThread(self._made, self._host)
+        self._thread = ServerThread(self._made, self._host, self._ports)
         self._address = self._thread.start()
         return self
 
@@ -120,11 +129,14 @@ class Double:
     def check(self) -> None:
         """Raise DoubleFailed if a fault never happened, unless it is optional, or if the server logged errors."""
         __tracebackhide__ = True
-        with self._state.reading():
-            faults = [*self._faults, *(fault for box in self._maildrops.values() for fault in box._faults)]
-            missing = [f"never happened: {fault}" for fault in faults if not fault.happened and not fault.optional]
-        if failures := [*missing, *self._differences, *self.errors]:
-            raise DoubleFailed("\n".join([*failures, "", self.transcript or "no session"]))
+        if failures := self.failures:
+            raise DoubleFailed(failures, self.transcript)
+
+    @property
+    def failures(self) -> list[str]:
+        """Faults that never happened, unless optional; lines that a recording does not have; errors of the server."""
+        missing = [f"never happened: {fault}" for fault in self.faults if not fault.happened and not fault.optional]
+        return [*missing, *self._differences, *self.errors]
 
     def __enter__(self) -> Self:
         return self if self._address is not None else self.start()
@@ -166,7 +178,7 @@ class Double:
         assert self._thread is not None
         self._thread.call_soon(self._drop)
         if not self._state.wait(lambda: len(self._ended) >= len(self._begun), TIMEOUT):
-            raise DoubleFailed(f"sessions did not end within {TIMEOUT:g} seconds\n{self.transcript}")
+            raise DoubleFailed([f"sessions did not end within {TIMEOUT:g} seconds"], self.transcript)
 
     def _drop(self) -> None:
         self._released.set()
@@ -274,6 +286,38 @@ class Double:
                 self._users.tokens[token] = name
         return box
 
+    @property
+    def maildrops(self) -> dict[str, DoubleMaildrop]:
+        """The maildrops by name, in the order in which they were added."""
+        with self._state.reading():
+            return dict(self._maildrops)
+
+    def remove_maildrop(self, name: str) -> None:
+        """Remove a user, with messages and faults; a session that runs goes on. Raises LookupError."""
+        name = canonical_name(name, "keep")
+        with self._state.changing():
+            if name not in self._maildrops:
+                raise LookupError(f"there is no maildrop {name!r}")
+            del self._maildrops[name], self._users.passwords[name]
+            self._users.tokens = {token: user for token, user in self._users.tokens.items() if user != name}
+            self._store.clear(name)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The faults that were asked for: those in the session of any user, then those of each maildrop."""
+        with self._state.reading():
+            return [*self._faults, *(fault for box in self._maildrops.values() for fault in box._faults)]
+
+    def remove_fault(self, fault: Fault) -> None:
+        """Take back a fault, whether or not it has happened. Raises LookupError."""
+        with self._state.changing():
+            for faults in (self._faults, *(box._faults for box in self._maildrops.values())):
+                for index, each in enumerate(faults):
+                    if each is fault:  # equal faults are others
+                        del faults[index]
+                        return
+        raise LookupError(f"this fault was not asked for: {fault}")
+
     def fail(self, on: str, how: str = "error", **options: Any) -> Fault:
         """Ask for a fault in the session of any user; options as in ``Fault``. It is counted over all sessions."""
         return self._add_fault(self._faults, Fault(on, how, **options))
@@ -356,9 +400,7 @@ class Double:
             wanted = [f"{place} {count} times, not {moments}"] if place is not None else []
             wanted += [f"{sessions} sessions ended, not {ended}"] if sessions is not None else []
             wanted += [f"{messages} messages left, not {left}"] if messages is not None else []
-            raise DoubleFailed(
-                f"waited {timeout:g} s in vain for: {'; '.join(wanted)}\n{self.transcript or 'no session'}"
-            )
+            raise DoubleFailed([f"waited {timeout:g} s in vain for: {'; '.join(wanted)}"], self.transcript)
 
 
 class DoubleMaildrop:
@@ -420,6 +462,12 @@ class DoubleMaildrop:
         """The messages that are in the maildrop now, oldest first, as they were delivered."""
         with self._double._state.reading():
             return self._double._store.messages(self.name)
+
+    @property
+    def by_unique_id(self) -> dict[str, bytes]:
+        """The same messages by their unique-ids."""
+        with self._double._state.reading():
+            return self._double._store.by_unique_id(self.name)
 
     @property
     def sessions(self) -> list[SessionRecord]:

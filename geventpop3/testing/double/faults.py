@@ -277,6 +277,9 @@ def _check_counts(fault: Fault) -> None:
         raise ValueError(f"times is 1 or more, or None for every time, not {fault.times}")
     if fault.after_octets is not None and fault.after_octets < 0:
         raise ValueError(f"after_octets is 0 or more, not {fault.after_octets}")
+    least = {"drip": 1, "garbage": 0, "long-line": 0}.get(fault.how)
+    if fault.octets is not None and least is not None and fault.octets < least:
+        raise ValueError(f"octets is {least} or more, not {fault.octets}")
     if fault.seconds is not None and fault.seconds < 0:
         raise ValueError(f"seconds is 0 or more, not {fault.seconds}")
     if fault.probability is not None and not 0 < fault.probability <= 1:

@@ -33,6 +33,10 @@ class WatchedStore(Store):
         """Return the contents of the messages in a maildrop, oldest first."""
         return self._memory.messages(owner)
 
+    def by_unique_id(self, owner: str) -> dict[str, bytes]:
+        """Return the contents of the messages in a maildrop by their unique-ids, oldest first."""
+        return self._memory.by_unique_id(owner)
+
     def clear(self, owner: str) -> None:
         """Remove all messages of a maildrop."""
         self._memory.clear(owner)
