@@ -21,7 +21,7 @@ DURATIONS = --durations 15 --durations-min 1
 # Many tests start Python again, which is quicker where what was compiled once is kept.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) $(DURATIONS)
 
-.PHONY: help run test test-services fast check core fuzz-c bench bench-quick bench-growth bench-hostile diagrams format clean
+.PHONY: help run test test-services fast check core fuzz-c bench bench-quick bench-growth bench-hostile bench-doubles diagrams format clean
 
 help:
 	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
@@ -36,6 +36,7 @@ help:
 	@echo 'make bench-quick  the same with less mail, in under 2 minutes'
 	@echo 'make bench-growth what a session costs among 1 to 10,000, and in maildrops of 10 to 100,000 messages'
 	@echo 'make bench-hostile how long a login takes beside clients that stall, drip, flood or never read'
+	@echo 'make bench-doubles how long a test double takes to start'
 	@echo 'make diagrams     draw docs/layers.svg from the imports'
 	@echo 'make format       put the sources into the one format'
 	@echo 'make clean        remove .venv and everything that was made'
@@ -90,6 +91,9 @@ bench-growth: $(BENCH_READY)
 bench-hostile: $(BENCH_READY)
 	$(BENCH)/bin/python benchmarks/hostile.py $(ARGS)
 
+bench-doubles: $(BENCH_READY)
+	$(BENCH)/bin/python benchmarks/doubles.py $(ARGS)
+
 # The first candidate that was configured with --enable-optimizations; if there is none, the system's own, then any.
 FAST_ENOUGH = import sys, sysconfig, ensurepip; \
     sys.exit(sys.version_info < (3, 11) or sys.argv[1] not in (sysconfig.get_config_var("CONFIG_ARGS") or ""))
@@ -107,7 +111,7 @@ $(BENCH_READY): setup.py pyproject.toml $(SOURCES)
 	    rm -rf $(BENCH); \
 	    $$chosen -m venv $(BENCH); \
 	fi; \
-	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet '.[argon2,workers,bench]'; \
+	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet '.[argon2,workers,testing,bench]'; \
 	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps .; \
 	touch $(BENCH_READY)
 
