@@ -1,4 +1,4 @@
-"""The command ``geventpop3`` and its subcommands serve, passwd, check and demo.
+"""The command ``geventpop3`` and its subcommands serve, passwd, check, demo and conformance.
 
 A mistake of the user is one line on standard error, ``geventpop3: error: ...``, and exit status 2. The command does not
 monkey-patch: the service runs the blocking code of the bundled store and authenticator in threads of its own.
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from geventpop3.cli import check, demo, passwd, serve
+from geventpop3.cli import check, conformance, demo, passwd, serve
 from geventpop3.cli.values import did_you_mean
 from geventpop3.errors import ConfigError
 from geventpop3.version import __version__
@@ -26,6 +26,8 @@ A POP3 server for Maildirs.
   geventpop3 serve --maildir 'DIR/{user}' --passwords FILE
                                           serve the users' mail
   geventpop3 check CONFIG                 see whether a configuration file would work
+  geventpop3 conformance HOST:PORT --user USER
+                                          check any POP3 server against the RFCs
 
 "geventpop3 COMMAND --help" tells the rest."""
 
@@ -77,6 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"geventpop3 {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for command in (serve, passwd, check, demo):
+    for command in (serve, passwd, check, demo, conformance):
         command.add_parser(commands, layout)
     return parser
