@@ -18,7 +18,9 @@ def mail(name: str, body: bytes, header: bytes = b"") -> bytes:
     )  # fmt: skip
 
 
-PLAIN = tuple(mail(f"plain-{number}", b"".join(b"line %d\n" % n for n in range(number * 3))) for number in range(1, 6))
+PLAIN = tuple(
+    mail(f"plain-{number}", b"".join(b"line %d\n" % n for n in range(number * 3 + 2))) for number in range(1, 6)
+)
 """The ordinary maildrop: five messages, no two of one size."""
 
 

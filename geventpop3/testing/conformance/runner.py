@@ -142,10 +142,10 @@ def _made(check: Check, lab: Lab) -> Result:
     except OSError as error:
         outcome, reason = "fail", f"the connection failed: {error}"
     finally:
-        lab.end()
+        lines = tuple(lab.exchange.lines()) if outcome == "fail" else ()
+        lab.end(in_step=outcome == "pass")
         if check.delete or outcome != "pass":
             lab.disturbed()
-    lines = tuple(lab.exchange.lines()) if outcome == "fail" else ()
     return Result(check, outcome, reason, lines, time.monotonic() - began)
 
 

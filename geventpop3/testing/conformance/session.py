@@ -16,6 +16,7 @@ from geventpop3.testing.conformance.exchange import Exchange, shown
 from geventpop3.testing.conformance.outcome import Failed, fail
 from geventpop3.testing.conformance.target import Target
 
+PARTING_SECONDS = 0.5
 LONGEST_LINE = 1 << 16
 LONGEST_BODY = 1 << 25
 
@@ -61,6 +62,8 @@ class Session:
         """The status lines that the server sent."""
         self.took_mail = False
         """Whether messages were retrieved: some servers remove these at QUIT."""
+        self.marked = False
+        """Whether DELE was sent."""
         self._buffer = bytearray()
         self._refused = False
         self._socket: socket.socket | None = None
@@ -102,6 +105,19 @@ class Session:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
             self.exchange.note("the server had closed already")
+
+    def part(self) -> None:
+        """End a session whose replies were all read: unmark what was marked, QUIT, close. Nothing is recorded."""
+        if self._socket is None or self._buffer:
+            return self.close()
+        try:
+            self._socket.settimeout(PARTING_SECONDS)
+            self._socket.sendall(b"RSET\r\nQUIT\r\n" if self.marked else b"QUIT\r\n")
+            while self._socket.recv(1 << 16):
+                pass
+        except OSError:
+            self.exchange.note("the server did not close in time")
+        return self.close()
 
     def close(self) -> None:
         """Close without QUIT."""
@@ -222,8 +238,8 @@ class Session:
 
         A server may close after ``-ERR`` (RFC 1939 section 4): then the connection is made anew, if the check can.
         """
-        if self._refused and self.renew is not None and self._was_closed():
-            self._again()
+        self.restore()
+        self.marked = self.marked or line[:4].upper() == b"DELE"
         refused = self._refused
         try:
             self.send(line + b"\r\n", secret)
@@ -234,6 +250,11 @@ class Session:
         self._again()
         self.send(line + b"\r\n", secret)
         return self.read_reply()
+
+    def restore(self) -> None:
+        """Connect anew if the server has closed after the last ``-ERR``, which it may."""
+        if self._refused and self.renew is not None and self._was_closed():
+            self._again()
 
     def _again(self) -> None:
         renew, self.renew = self.renew, None

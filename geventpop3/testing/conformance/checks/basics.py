@@ -129,6 +129,7 @@ def octet_by_octet(lab: Lab) -> None:
     session = lab.login()
     for octet in b"NOOP\r\n":
         session.send(bytes([octet]))
+        expect(octet == 0x0A or not session.has_more(0.02), "the server answered before the command ended")
     expect(session.read_reply().ok, "NOOP was refused")
     session.in_step()
 

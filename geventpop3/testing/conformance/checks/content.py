@@ -184,7 +184,7 @@ def retr_all(lab: Lab) -> None:
 
 @check("1939", "5", "A message of 2 MB arrives whole", MESSAGE, fill=True)
 def retr_large(lab: Lab) -> None:
-    message = CONTENTS[0].message + b"".join(b"%07d %s\n" % (n, b"." * 60) for n in range(30_000))
+    message = CONTENTS[0].message + b"".join(b".%07d %s\n" % (n, b"." * 60) for n in range(30_000))
     compare(lab, opened(lab, message).retrieve(b"RETR 1"), message)
 
 

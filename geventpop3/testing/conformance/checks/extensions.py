@@ -122,19 +122,6 @@ def uidl_works(lab: Lab) -> None:
 
 @check(
     "2449",
-    "6.2",
-    "USER is taken where it is announced",
-    "The USER capability indicates that the USER and PASS commands are supported",
-    capability="USER",
-)
-def user_works(lab: Lab) -> None:
-    if lab.facts.login != "USER":
-        skip("USER and PASS are not how this user logs in")
-    lab.connect().ok(b"USER " + lab.target.name)
-
-
-@check(
-    "2449",
     "6.5",
     "LOGIN-DELAY has a number of seconds",
     "The LOGIN-DELAY capability includes an integer argument which indicates the number of seconds",

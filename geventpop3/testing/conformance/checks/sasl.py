@@ -6,6 +6,7 @@ import base64
 import hmac
 
 from geventpop3.testing.conformance.check import check
+from geventpop3.testing.conformance.checks.extensions import announced
 from geventpop3.testing.conformance.checks.login import NOBODY
 from geventpop3.testing.conformance.exchange import shown
 from geventpop3.testing.conformance.lab import Lab
@@ -23,8 +24,6 @@ TEXT = "This line MUST NOT contain any text other than the BASE64-encoded challe
 BASE64 = "If the server cannot Base64 decode a client response, it MUST reject the AUTH command with an -ERR reply."
 ALPHABET = """servers and clients MUST reject (and not ignore) any character not explicitly allowed by the Base64
 alphabet"""
-PADDING = """MUST reject any sequence of Base64 characters that contains the pad character ('=') anywhere other than the
-end of the string"""
 AFTER = "After a successful AUTH command completes, a server MUST reject any further AUTH commands with an -ERR reply."
 UNABLE = "If the server is unable to authenticate the client, it MUST reject the AUTH command with an -ERR reply."
 AS_IF = "the server MUST behave as if the client had not issued the AUTH command."
@@ -61,7 +60,7 @@ def challenged(session: Session, mechanism: bytes = b"PLAIN") -> bytes:
 
 @check("5034", "3", "SASL names mechanisms", MECHANISMS, capability="SASL")
 def sasl_names(lab: Lab) -> None:
-    words = (lab.facts.before or {}).get("SASL", [])
+    words = announced(lab.connect()).get("SASL", [])
     expect(bool(words), "CAPA announces SASL without a mechanism")
 
 
@@ -121,27 +120,14 @@ def login_after_cancel(lab: Lab) -> None:
     expect(lab.try_login(session).ok, "the login after it was refused")
 
 
-for _slug, _response, _quote, _what in (
-    ("alphabet", b"AGFs!aWNl", ALPHABET, "a character that is not of base64"),
-    ("padding", b"=AAA", PADDING, "a pad character at the beginning"),
-    ("inner-padding", b"AAA=BBB=", PADDING, "a pad character in the middle"),
-    ("length", b"AAAAA", BASE64, "a length that base64 cannot have"),
-):
-
-    @check(
-        "5034",
-        "4",
-        f"A response with {_what} is refused",
-        _quote,
-        slug=f"base64-{_slug}",
-        capability="SASL PLAIN",
-    )
-    def _base64(lab: Lab, response: bytes = _response) -> None:
-        session = lab.connect()
+@check("5034", "4", "A response that is no base64 is refused", BASE64, capability="SASL PLAIN")
+def no_base64(lab: Lab) -> None:
+    session = lab.connect()
+    for response in (b"AGFs!aWNl", b"=AAA", b"AAA=BBB=", b"AAAAA"):
         challenged(session)
         session.send(response + b"\r\n")
-        expect(not session.read_reply().ok, "the response was not refused")
-        session.ok(b"QUIT")
+        expect(not session.read_reply().ok, f"the response {response.decode()} was not refused")
+        session.restore()
 
 
 @check("5034", "4", "Base64 with octets beside it does not log in", ALPHABET, capability="SASL PLAIN")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 from geventpop3.testing.conformance.check import check
+from geventpop3.testing.conformance.checks.login import AFTER_USER
 from geventpop3.testing.conformance.lab import Lab, capabilities
 from geventpop3.testing.conformance.outcome import expect, fail
 from geventpop3.testing.conformance.session import Closed, Session
@@ -109,7 +110,7 @@ def injected_beginning(lab: Lab) -> None:
         return
 
 
-@check("2595", "4", "A name that was given before STLS is forgotten", REMAINS, capability="STLS", strict=True)
+@check("1939", "7", "PASS is refused when STLS stands between it and USER", AFTER_USER, capability="STLS", strict=True)
 def name_is_forgotten(lab: Lab) -> None:
     if lab.facts.login != "USER":
         return

@@ -63,6 +63,7 @@ def quit_removes_all(lab: Lab) -> None:
 def quit_without_marks(lab: Lab) -> None:
     lab.fill(*PLAIN)
     before = sizes(lab)
+    expect(len(before) == len(PLAIN), "messages are gone after QUIT")
     lab.login().ok(b"QUIT")
     expect(sizes(lab) == before, "messages are gone after QUIT")
 
@@ -148,7 +149,8 @@ def late_message(lab: Lab) -> None:
     lab.deliver(PLAIN[1])
     session.ok(b"QUIT")
     session.close()
-    lab.wait_for(1)
+    left = lab.await_count(1)
+    expect(left == 1, f"{left} messages are left, and one arrived after the login")
 
 
 @check(
