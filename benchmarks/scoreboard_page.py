@@ -14,13 +14,14 @@ from scoreboard_servers import RECIPES
 HEAD = """\
 # Scoreboard
 
-The checks of `geventpop3 conformance` ([the suite](conformance-suite.md)), made against each POP3 server that Debian 12 and PyPI have
-and that could be set up here. Made by `make scoreboard` on {day}; the recipes are in `benchmarks/scoreboard_servers.py`.
+The checks of `geventpop3 conformance` ([the suite](conformance-suite.md)) of each POP3 server that Debian 12 and PyPI
+have and that could be set up here. Made by `make scoreboard` on {day}; `benchmarks/scoreboard_servers.py` has the
+recipes.
 
-- **Compare the failures alone.** What a server does not announce is skipped, so a server with fewer features has fewer passes.
-- **Compare causes, not checks.** One cause fails many checks. Each failure was read by hand, and is listed below by cause.
-- *Strict* checks are of rules that many servers break and clients live with. The other failures are the ones to mend first.
-- Each server runs with its distribution's defaults, but for delays, limits, TLS and the account.
+- **Compare the failures alone.** What a server does not announce is skipped: a server that offers less passes less.
+- **Compare causes, not checks.** One cause fails many checks. Each failure was read by hand, and is listed by cause.
+- *Strict* checks are of rules that many servers break and clients live with. Mend the other failures first.
+- Each server runs with its distribution's defaults, except for delays, limits, TLS and the account.
 
 | server | version | mail in | passed | failed | of these strict | causes | skipped | seconds |
 |---|---|---|---|---|---|---|---|---|

@@ -6,13 +6,16 @@ only make the checks slow. All of it happens in the copy of the root folder that
 
 from __future__ import annotations
 
+import imaplib
 import os
 import pwd
 import shutil
+import smtplib
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +23,7 @@ from typing import NamedTuple
 import trustme
 from scoreboard_root import run, version
 
-from geventpop3.testing.conformance import CommandDelivery, Delivery, MaildirDelivery
+from geventpop3.testing.conformance import CommandDelivery, Delivery, MaildirDelivery, Skipped
 
 USER = "tester"
 PASSWORD = "Sesame7open"
@@ -300,6 +303,86 @@ def own_version() -> str:
     return __version__
 
 
+LMTP_PORT, IMAP_PORT = 1124, 1143
+
+
+class LmtpDelivery:
+    """Delivery by LMTP, which adds header fields."""
+
+    exact = False
+
+    def deliver(self, content: bytes) -> None:
+        """Deliver a message. Raises Skipped if the server refuses it."""
+        try:
+            with smtplib.LMTP(HOST, LMTP_PORT) as client:
+                client.sendmail("x@example.org", [USER], content.replace(b"\n", b"\r\n"))
+        except smtplib.SMTPException as error:
+            raise Skipped(f"the delivery refuses this message: {error}") from None
+
+    def empty(self) -> bool:
+        """Remove all messages by IMAP."""
+        with imaplib.IMAP4(HOST, IMAP_PORT) as client:
+            client.login(USER, PASSWORD)
+            if int(client.select()[1][0] or b"0"):
+                client.store("1:*", "+FLAGS", r"(\Deleted)")
+            client.expunge()
+        return True
+
+
+def cyrus(work: Path) -> Delivery:
+    certificate, key, _ = make_certificate(work)
+    for path in (certificate, key):
+        shutil.chown(path, "cyrus", "mail")
+    config, services = work / "imapd.conf", work / "cyrus.conf"
+    config.write_text(f"""\
+configdirectory: /var/lib/cyrus
+partition-default: /var/spool/cyrus/mail
+servername: localhost
+admins: cyrus
+allowplaintext: yes
+sasl_pwcheck_method: auxprop
+sasl_auxprop_plugin: sasldb
+sasl_mech_list: PLAIN CRAM-MD5
+popminpoll: 0
+failedloginpause: 0
+expunge_mode: immediate
+delete_mode: immediate
+munge8bit: no
+tls_server_cert: {certificate}
+tls_server_key: {key}
+""")
+    services.write_text(f"""\
+START {{
+  recover cmd="/usr/sbin/cyrus ctl_cyrusdb -C {config} -r"
+}}
+SERVICES {{
+  imap cmd="imapd -C {config}" listen="{HOST}:{IMAP_PORT}"
+  pop3 cmd="pop3d -C {config}" listen="{HOST}:{PORT}"
+  lmtp cmd="lmtpd -C {config} -a" listen="{HOST}:{LMTP_PORT}"
+}}
+EVENTS {{
+}}
+""")
+    for name in (USER, "cyrus"):
+        run("saslpasswd2", "-p", "-c", "-u", "localhost", name, given=PASSWORD)
+    shutil.chown("/etc/sasldb2", "cyrus", "sasl")
+    Path("/run/cyrus/socket").mkdir(parents=True, exist_ok=True)
+    for folder in ("/run/cyrus", "/run/cyrus/socket"):
+        shutil.chown(folder, "cyrus", "mail")
+    start("/usr/sbin/cyrmaster", "-C", str(config), "-M", str(services))
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with imaplib.IMAP4(HOST, IMAP_PORT) as client:
+                client.login("cyrus", PASSWORD)
+                client.create(f"user.{USER}")
+                return LmtpDelivery()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)  # the server is another program: only a connection shows that it listens
+
+
 RECIPES = (
     Recipe("geventpop3", (), own, own_version, "Maildir"),
     Recipe("dovecot-pop3d", ("dovecot-core", "dovecot-pop3d"), dovecot, debian("dovecot-pop3d"), "Maildir"),
@@ -308,4 +391,7 @@ RECIPES = (
     Recipe("mailutils-pop3d", ("mailutils-pop3d",), mailutils, debian("mailutils-pop3d"), "Maildir"),
     Recipe("twisted.mail", (), twisted, twisted_version, "Maildir"),
     Recipe("solid-pop3d", ("solid-pop3d",), solid, debian("solid-pop3d"), "Maildir"),
+    Recipe(
+        "cyrus-pop3d", ("cyrus-pop3d", "cyrus-imapd", "sasl2-bin"), cyrus, debian("cyrus-pop3d"), "its own, by LMTP"
+    ),
 )

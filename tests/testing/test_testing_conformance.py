@@ -140,6 +140,15 @@ def test_a_delivery_command_that_fails_ends_the_run(tmp_path: Path, command: str
         conformance.run(own.target(), delivery=CommandDelivery(command, "alice"), may_delete=True)
 
 
+def test_a_message_that_the_delivery_refuses_is_skipped(tmp_path: Path) -> None:
+    with site(tmp_path) as own:
+        delivery = CommandDelivery("exit 65", "alice")
+        report = conformance.run(
+            own.target(), delivery=delivery, may_delete=True, only=lambda check: "retr" in check.id
+        )
+    assert set(outcomes(report).values()) == {"skip: the delivery refuses this message"}
+
+
 def test_a_delivery_needs_the_permission(tmp_path: Path) -> None:
     with site(tmp_path) as own, pytest.raises(CannotRun, match="empties the maildrop"):
         conformance.run(own.target(), delivery=MaildirDelivery(own.maildir))

@@ -5,7 +5,7 @@
 
 from geventpop3.testing.conformance.check import Check, registered
 from geventpop3.testing.conformance.delivery import CommandDelivery, Delivery, MaildirDelivery
-from geventpop3.testing.conformance.outcome import CannotRun
+from geventpop3.testing.conformance.outcome import CannotRun, Skipped
 from geventpop3.testing.conformance.report import as_json, as_junit, as_text, summary
 from geventpop3.testing.conformance.runner import Report, Result, run
 from geventpop3.testing.conformance.target import Target, Tls, unverified_context
@@ -18,6 +18,7 @@ __all__ = [
     "MaildirDelivery",
     "Report",
     "Result",
+    "Skipped",
     "Target",
     "Tls",
     "as_json",

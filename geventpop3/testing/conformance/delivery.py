@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from geventpop3.testing.conformance.outcome import CannotRun
+from geventpop3.testing.conformance.outcome import CannotRun, Skipped
 
 USER_VARIABLE = "POP3_USER"
 """Environment variable in which a delivery command finds the user's name."""
@@ -26,7 +26,7 @@ class Delivery(Protocol):
     """Whether the store holds the octets as they were given, without a header field or a line more."""
 
     def deliver(self, content: bytes) -> None:
-        """Deliver a message, whose lines end with LF. Raises CannotRun."""
+        """Deliver a message, whose lines end with LF. Raises Skipped if it cannot hold this one, CannotRun."""
 
     def empty(self) -> bool:
         """Remove all messages; False if only the server itself can, by DELE and QUIT."""
@@ -42,7 +42,7 @@ class CommandDelivery:
         self._user = user
 
     def deliver(self, content: bytes) -> None:
-        """Run the command. Raises CannotRun if it fails."""
+        """Run the command. Raises Skipped at the status EX_DATAERR of sysexits.h, CannotRun if it fails otherwise."""
         environment = {**os.environ, USER_VARIABLE: self._user}
         try:
             done = subprocess.run(  # noqa: S602  # it is the operator's own command line
@@ -56,6 +56,8 @@ class CommandDelivery:
             )
         except subprocess.TimeoutExpired:
             raise CannotRun(f"the delivery command did not end within {COMMAND_SECONDS:g} s") from None
+        if done.returncode == os.EX_DATAERR:
+            raise Skipped("the delivery refuses this message")
         if done.returncode:
             said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
             raise CannotRun(f"the delivery command ended with status {done.returncode}: {said or 'it says nothing'}")

@@ -121,7 +121,7 @@ def name_is_forgotten(lab: Lab) -> None:
     expect(session.refuses(b"PASS " + lab.target.secret, lab.target.secret), "PASS took the name from before TLS")
 
 
-@check("2595", "4", "A handshake that fails does not lead back to clear text", BEGINS, capability="STLS")
+@check("2595", "4", "A handshake that fails does not lead back to clear text", BEGINS, capability="STLS", strict=True)
 def failed_handshake(lab: Lab) -> None:
     session = lab.connect(tls=False)
     session.ok(b"STLS")
