@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 CORE = geventpop3.errors,geventpop3.hosts,geventpop3.owners,geventpop3.wire,geventpop3.protocol,geventpop3.auth,geventpop3.stores,geventpop3.pipeline,geventpop3.service.downgrade
 FAST = -m 'not slow and not client'
 
-.PHONY: help run test fast check core fuzz-c bench bench-quick bench-growth bench-hostile format clean
+.PHONY: help run test fast check core fuzz-c bench bench-quick bench-growth bench-hostile scoreboard format clean
 
 help:
 	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench-quick  the same with less mail, in under 2 minutes'
 	@echo 'make bench-growth what a session costs among 1 to 10,000, and in maildrops of 10 to 100,000 messages'
 	@echo 'make bench-hostile how long a login takes beside clients that stall, drip, flood or never read'
+	@echo 'make scoreboard   check other POP3 servers against the RFCs, for docs/scoreboard.md (needs root, Debian, 20 minutes)'
 	@echo 'make format       put the sources into the one format'
 	@echo 'make clean        remove .venv and everything that was made'
 
@@ -72,6 +73,9 @@ bench-growth: $(BENCH_READY)
 
 bench-hostile: $(BENCH_READY)
 	$(BENCH)/bin/python benchmarks/hostile.py $(ARGS)
+
+scoreboard: $(READY)-test
+	$(BIN)/python benchmarks/scoreboard.py $(ARGS)
 
 # The first candidate that was configured with --enable-optimizations; if there is none, the system's own, then any.
 FAST_ENOUGH = import sys, sysconfig, ensurepip; \

@@ -90,7 +90,7 @@ def behind_inetd(*command: str) -> None:
     def serve() -> None:
         while True:
             connection = listener.accept()[0]
-            subprocess.Popen(command, stdin=connection, stdout=connection, stderr=subprocess.DEVNULL)
+            subprocess.Popen(command, stdin=connection.fileno(), stdout=connection.fileno(), stderr=subprocess.DEVNULL)
             connection.close()
 
     threading.Thread(target=serve, daemon=True).start()
@@ -274,6 +274,7 @@ server {HOST}:{PORT} {{
 def twisted(_work: Path) -> Delivery:
     make_user()
     delivery = make_maildir()
+    make_maildir(MAILDIR / ".Trash")  # where DELE puts messages; Twisted makes it with a Maildir of its own
     start(os.environ["SCOREBOARD_TWISTED"], str(Path(__file__).with_name("scoreboard_twisted.py")), str(MAILDIR),
           str(PORT), USER, PASSWORD)  # fmt: skip
     return delivery

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from geventpop3.testing.conformance import messages
 from geventpop3.testing.conformance.delivery import Delivery
 from geventpop3.testing.conformance.exchange import Exchange
 from geventpop3.testing.conformance.outcome import CannotRun, Failed, Skipped, skip
@@ -65,6 +67,7 @@ class Lab:
         self.facts = Facts()
         self.exchange = Exchange(target.secrets)
         self._sessions: list[Session] = []
+        self._serials = itertools.count(time.time_ns())
         self._holds: Sequence[bytes] | None = None
         self._logged_in = False
 
@@ -167,7 +170,7 @@ class Lab:
         if not self.delivery.empty():
             self._remove_all()
         for content in contents:
-            self.delivery.deliver(content)
+            self._hand_over(self.delivery, content)
         self.wait_for(len(contents))
         self._holds = contents
 
@@ -176,7 +179,13 @@ class Lab:
         if self.delivery is None:
             skip("no delivery: give --maildir or --deliver")
         self._holds = None
-        self.delivery.deliver(content)
+        self._hand_over(self.delivery, content)
+
+    def _hand_over(self, delivery: Delivery, content: bytes) -> None:
+        if not delivery.exact:
+            # Delivery agents drop what has a Message-ID that they have seen.
+            content = messages.unique(content, next(self._serials))
+        delivery.deliver(content)
 
     def _remove_all(self) -> None:
         session = self.login()

@@ -6,6 +6,7 @@ command take it.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -16,6 +17,20 @@ def mail(name: str, body: bytes, header: bytes = b"") -> bytes:
         b"Message-ID: <" + name.encode() + b"@conformance.invalid>\nSubject: " + name.encode() + b"\n" + header + b"\n"
         + body
     )  # fmt: skip
+
+
+_DOMAIN = b"@conformance.invalid>"
+_SERIAL = re.compile(rb"\.[0-9a-f]{20}@conformance\.invalid>")
+
+
+def unique(message: bytes, serial: int) -> bytes:
+    """Return the message with a Message-ID that no other has; all are of one length."""
+    return message.replace(_DOMAIN, b".%020x%s" % (serial, _DOMAIN), 1)
+
+
+def common(message: bytes) -> bytes:
+    """Return what ``unique`` made unique as it was."""
+    return _SERIAL.sub(_DOMAIN, message, count=1)
 
 
 PLAIN = tuple(

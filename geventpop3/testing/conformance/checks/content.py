@@ -5,7 +5,7 @@ from __future__ import annotations
 from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.exchange import shown
 from geventpop3.testing.conformance.lab import Lab
-from geventpop3.testing.conformance.messages import CONTENTS, sent
+from geventpop3.testing.conformance.messages import CONTENTS, common, sent
 from geventpop3.testing.conformance.outcome import expect, fail
 from geventpop3.testing.conformance.session import Session
 
@@ -57,7 +57,7 @@ def _is_delivered(got: bytes, wanted: bytes) -> bool:
 
     These are more header fields, ``>`` before From, and empty lines at the end.
     """
-    header, _, body = got.partition(b"\r\n\r\n")
+    header, _, body = common(got).partition(b"\r\n\r\n")
     wanted_header, _, wanted_body = wanted.partition(b"\r\n\r\n")
     lines = iter(header.split(b"\r\n"))
     if not all(line in lines for line in wanted_header.rstrip(b"\r\n").split(b"\r\n")):

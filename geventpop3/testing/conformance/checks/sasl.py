@@ -32,7 +32,7 @@ support an initial client send, the server MUST reject the AUTH command with an 
 CONTINUE = "implementations MUST continue to include the SASL capability even after a successful AUTH command"
 CASE = "Implementations MUST accept these strings in a case-insensitive fashion."
 LONG = "these BASE64 strings may be of arbitrary length, depending on the authentication mechanism in use."
-PERMIT = """the server verifies that the authentication credentials permit the client to act as the (presented or
+PERMIT = """it will verify that the authentication credentials permit the client to act as the (presented or
 derived) authorization identity"""
 MESSAGE = "message = [authzid] UTF8NUL authcid UTF8NUL passwd"
 
