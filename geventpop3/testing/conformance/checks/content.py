@@ -6,7 +6,7 @@ from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.exchange import shown
 from geventpop3.testing.conformance.lab import Lab
 from geventpop3.testing.conformance.messages import CONTENTS, common, sent
-from geventpop3.testing.conformance.outcome import expect, fail
+from geventpop3.testing.conformance.outcome import expect, fail, skip
 from geventpop3.testing.conformance.session import Session
 
 MESSAGE = """the POP3 server sends the message corresponding to the given message-number, being careful to byte-stuff
@@ -38,8 +38,13 @@ def compare(lab: Lab, got: bytes, message: bytes) -> None:
     wanted = sent(message)
     if got == wanted:
         return
-    exact = lab.delivery is None or lab.delivery.exact
-    if exact or not _is_delivered(got, wanted):
+    if lab.delivery is None or lab.delivery.exact:
+        fail(difference(got, wanted))
+    if wanted.startswith(b".") and not got.lstrip(b".").startswith(wanted[1:9]):
+        skip("the delivery put something before the message")
+    if not _is_delivered(got, wanted):
+        if any(each.fragile and each.message == message for each in CONTENTS) and not wanted.startswith(b"."):
+            skip("the delivery may have changed the message on the way")
         fail(difference(got, wanted))
 
 
