@@ -320,6 +320,9 @@ class LmtpDelivery:
         except smtplib.SMTPException as error:
             raise Skipped(f"the delivery refuses this message: {error}") from None
 
+    def take_back(self) -> None:
+        """Leave it."""
+
     def empty(self) -> bool:
         """Remove all messages by IMAP."""
         with imaplib.IMAP4(HOST, IMAP_PORT) as client:

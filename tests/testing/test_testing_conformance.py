@@ -147,7 +147,10 @@ def test_a_delivery_command_that_fails_ends_the_run(tmp_path: Path, command: str
 
 def test_a_message_that_the_delivery_refuses_is_skipped(tmp_path: Path) -> None:
     with site(tmp_path) as own:
-        delivery = CommandDelivery("exit 65", "alice")
+        # NUL is what this delivery cannot take.
+        command = f"cat > {own.maildir}/tmp/$$ && ! grep -qaP '\\x00' {own.maildir}/tmp/$$ || exit 65; "
+        command += f"mv {own.maildir}/tmp/$$ {own.maildir}/new/$$"
+        delivery = CommandDelivery(command, "alice")
         report = conformance.run(
             own.target(), delivery=delivery, may_delete=True, only=lambda check: "retr" in check.id
         )
@@ -162,6 +165,22 @@ def test_a_delivery_needs_the_permission(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_maildir_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotRun, match=r"is no Maildir: it has no folder tmp"):
         MaildirDelivery(tmp_path)
+
+
+def test_a_delivery_to_another_maildrop_ends_the_run_before_anything_is_lost(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for part in ("tmp", "new", "cur"):
+        (other / part).mkdir(parents=True)
+    (other / "new" / "1.M1P1.host").write_bytes(MAIL[0])
+    with site(tmp_path) as own:
+        own.deliver(*MAIL)
+        before = own.files()
+        with pytest.raises(
+            CannotRun, match="does not arrive: the maildrop of alice holds 4 messages, and 5 were expected"
+        ):
+            conformance.run(own.target(), delivery=MaildirDelivery(other), may_delete=True)
+        assert own.files() == before
+    assert [path.name for path in (other / "new").iterdir()] == ["1.M1P1.host"]
 
 
 def test_a_wrong_password_ends_the_run(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class LongGreeting(Session):
 class TwoGreetings(Session):
     def greeting(self):
         type(self).greeted = getattr(self, "greeted", 0) + 1
-        return super().greeting() + (b"+OK have a nice day\r\n" if self.greeted > 3 else b"")
+        return super().greeting() + (b"+OK have a nice day\r\n" if self.greeted > 4 else b"")
 
 
 @breaks("lower-case-login mixed-case mechanism-case")
@@ -263,7 +263,7 @@ class AnyPassword(Session):
 class ForgetsThePassword(Session):
     def is_password(self, given):
         type(self).asked = getattr(self, "asked", 0) + 1
-        return self.asked < 3 and super().is_password(given)
+        return self.asked < 4 and super().is_password(given)
 
 
 @breaks("unknown-user plain-unknown apop-unknown plain-authorization")

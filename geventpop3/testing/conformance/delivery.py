@@ -28,6 +28,9 @@ class Delivery(Protocol):
     def deliver(self, content: bytes) -> None:
         """Deliver a message, whose lines end with LF. Raises Skipped if it cannot hold this one, CannotRun."""
 
+    def take_back(self) -> None:
+        """Remove the last message if it can be done: it did not arrive in the maildrop."""
+
     def empty(self) -> bool:
         """Remove all messages; False if only the server itself can, by DELE and QUIT."""
 
@@ -62,6 +65,9 @@ class CommandDelivery:
             said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
             raise CannotRun(f"the delivery command ended with status {done.returncode}: {said or 'it says nothing'}")
 
+    def take_back(self) -> None:
+        """Leave it where the command put it."""
+
     def empty(self) -> bool:
         """Leave it to the server."""
         return False
@@ -75,6 +81,7 @@ class MaildirDelivery:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
         self._serials = itertools.count(1)
+        self._last: Path | None = None
         missing = [part for part in ("tmp", "new", "cur") if not (self._folder / part).is_dir()]
         if missing:
             raise CannotRun(f"{self._folder} is no Maildir: it has no folder {missing[0]}")
@@ -92,9 +99,14 @@ class MaildirDelivery:
             path.chmod(0o600)
             with suppress(PermissionError):
                 os.chown(path, owner.st_uid, owner.st_gid)
-            path.rename(self._folder / "new" / name)
+            self._last = path.rename(self._folder / "new" / name)
         except OSError as error:
             raise CannotRun(f"{error.filename}: {error.strerror}") from None
+
+    def take_back(self) -> None:
+        """Remove the file of the last message."""
+        if self._last is not None:
+            self._last.unlink(missing_ok=True)
 
     def empty(self) -> bool:
         """Remove the files of all messages. Raises CannotRun if that fails."""

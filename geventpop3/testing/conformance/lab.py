@@ -174,6 +174,20 @@ class Lab:
         self.wait_for(len(contents))
         self._holds = contents
 
+    def try_delivery(self) -> None:
+        """Deliver a message and look whether it arrives: nothing is emptied before. Raises CannotRun."""
+        assert self.delivery is not None
+        wanted = self.facts.messages + 1
+        self._hand_over(self.delivery, messages.PLAIN[0])
+        found = self.await_count(wanted)
+        self.end()
+        if found != wanted:
+            self.delivery.take_back()
+            raise CannotRun(
+                f"a delivered message does not arrive: the maildrop of {self.target.user} holds {found} messages, and"
+                f" {wanted} were expected; is the delivery to another maildrop?"
+            )
+
     def deliver(self, content: bytes) -> None:
         """Deliver one more message. Raises Skipped, CannotRun."""
         if self.delivery is None:

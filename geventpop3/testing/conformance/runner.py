@@ -79,6 +79,8 @@ def run(
     lab = Lab(target, delivery, may_delete=may_delete)
     began = time.monotonic()
     report = Report(target, lab.survey(), datetime.now(UTC))
+    if delivery is not None:
+        lab.try_delivery()
     unreachable = 0
     for check in _selected(only):
         result = _skipped(check, lab, lenient=lenient)

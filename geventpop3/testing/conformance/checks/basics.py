@@ -194,6 +194,8 @@ def short_connections(lab: Lab) -> None:
         lab.connect().close()
     session = lab.connect()
     session.send(b"USER")
+    session.end()
+    session.at_end()
     session.close()
     lab.login().in_step()
 

@@ -7,7 +7,7 @@ from geventpop3.testing.conformance.lab import Lab, counted
 from geventpop3.testing.conformance.outcome import expect
 
 NONE = "-ERR no such message"
-FIRST = """it assigns a message- number to each message, and notes the size of each message in octets. The first message
+FIRST = """it assigns a message-number to each message, and notes the size of each message in octets. The first message
 in the maildrop is assigned a message-number of "1", the second is assigned "2", and so on"""
 DECIMAL = "all message-numbers and message sizes are expressed in base-10 (i.e., decimal)."
 INVALID = """A server MUST respond to an unrecognized, unimplemented, or syntactically invalid command by responding

@@ -8,7 +8,7 @@ from geventpop3.testing.conformance.outcome import Failed, expect, skip
 
 STATE = """A server MUST respond to a command issued when the session is in an incorrect state by responding with a
 negative status indicator."""
-LOCK = """the POP3 server then acquires an exclusive- access lock on the maildrop, as necessary to prevent messages from
+LOCK = """the POP3 server then acquires an exclusive-access lock on the maildrop, as necessary to prevent messages from
 being modified or removed before the session enters the UPDATE state."""
 
 for _command in ("STAT", "LIST", "LIST 1", "RETR 1", "DELE 1", "NOOP", "RSET", "TOP 1 0", "UIDL", "UIDL 1"):

@@ -157,7 +157,7 @@ def late_message(lab: Lab) -> None:
     "1939",
     "5",
     "Message-numbers stay when a message arrives during the session",
-    """it assigns a message- number to
+    """it assigns a message-number to
 each message, and notes the size of each message in octets.""",
     fill=True,
 )
