@@ -40,6 +40,10 @@ PASS_LATER = (
     "The name is remembered across other commands, or across STLS. PASS may only be given immediately after USER"
     " (section 7)."
 )
+FAILED_HANDSHAKE = (
+    "After the +OK to STLS and a handshake that fails, commands run in clear text again. TLS negotiation begins"
+    " immediately after the +OK: who disturbs it must not get a session in clear text."
+)
 CAPA_BOTH = (
     "CAPA leaves out SASL and USER after login. Capabilities of the AUTHORIZATION state MUST be announced in both"
     " (RFC 2449 section 5; RFC 5034 section 3 says it of SASL)."
@@ -90,11 +94,6 @@ CAUSES: dict[str, tuple[tuple[str, str], ...]] = {
             "A number of lines that is negative or none is taken as a number. It is a non-negative number (section 7).",
         ),
         (
-            "rfc1939-7-password-and-word",
-            "PASS takes the first word alone: the password with anything behind it logs in. One argument is one"
-            " password, blanks and all, or a mistake.",
-        ),
-        (
             "rfc1939-7-pass-again",
             "After a wrong password PASS may come again without USER (section 7: immediately after USER).",
         ),
@@ -103,7 +102,7 @@ CAUSES: dict[str, tuple[tuple[str, str], ...]] = {
             "rfc4616-2-plain-authorization",
             "PLAIN's authorization identity is not looked at: the login as another user succeeds.",
         ),
-        ("rfc2595-4-failed-handshake", "After a TLS handshake that fails commands run in clear text again."),
+        ("rfc2595-4-failed-handshake", FAILED_HANDSHAKE),
         (_TRAILING, TRAILING),
         (_TWO, TWO),
         (_ARGUMENTS, ARGUMENTS),
@@ -206,6 +205,7 @@ CAUSES: dict[str, tuple[tuple[str, str], ...]] = {
         (_NUL, ENDS_AT_NUL),
         (_CAPA, CAPA_BOTH),
         (_END, RUNS_AT_THE_END),
+        ("rfc2595-4-failed-handshake", FAILED_HANDSHAKE),
         (_PASS, PASS_LATER),
     ),
 }

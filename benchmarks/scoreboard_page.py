@@ -21,6 +21,7 @@ recipes.
 - **Compare the failures alone.** What a server does not announce is skipped: a server that offers less passes less.
 - **Compare causes, not checks.** One cause fails many checks. Each failure was read by hand, and is listed by cause.
 - *Strict* checks are of rules that many servers break and clients live with. Mend the other failures first.
+- A section without the number of an RFC is one of RFC 1939.
 - Each server runs with its distribution's defaults, except for delays, limits, TLS and the account.
 
 | server | version | mail in | passed | failed | of these strict | causes | skipped | seconds |
@@ -38,7 +39,7 @@ def page(results: Path) -> str:
         f"- {each.name}: it could not be run" for each in RECIPES if not (results / f"{each.name}.json").exists()
     ]
     tail = ["## Not tried", "", *missing, *(f"- {name}: {why}" for name, why in NOT_TRIED.items())]
-    return HEAD.format(day=day) + "\n".join(rows) + "\n\n" + "\n".join(sections) + "\n".join(tail) + "\n"
+    return HEAD.format(day=day) + "\n".join(rows) + "\n\n" + "\n\n".join(sections) + "\n\n" + "\n".join(tail) + "\n"
 
 
 def _failures(data: dict[str, Any]) -> list[dict[str, Any]]:
@@ -74,4 +75,4 @@ def _section(data: dict[str, Any]) -> str:
         lines.append(f"- {text}{strict} (`{'`, `'.join(check['id'] for check in checks)}`)")
     if not causes(data):
         lines.append("No check failed.")
-    return "\n".join([*lines, "", ""])
+    return "\n".join(lines)

@@ -393,7 +393,7 @@ RECIPES = (
     Recipe("courier-pop", ("courier-pop", "courier-authlib-userdb"), courier, debian("courier-pop"), "Maildir"),
     Recipe("popa3d", ("popa3d",), popa3d, debian("popa3d"), "mbox"),
     Recipe("mailutils-pop3d", ("mailutils-pop3d",), mailutils, debian("mailutils-pop3d"), "Maildir"),
-    Recipe("twisted.mail", (), twisted, twisted_version, "Maildir"),
+    Recipe("twisted.mail", (), twisted, twisted_version, "its Maildir, with three methods mended"),
     Recipe("solid-pop3d", ("solid-pop3d",), solid, debian("solid-pop3d"), "Maildir"),
     Recipe(
         "cyrus-pop3d", ("cyrus-pop3d", "cyrus-imapd", "sasl2-bin"), cyrus, debian("cyrus-pop3d"), "its own, by LMTP"

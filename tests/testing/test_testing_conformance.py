@@ -30,9 +30,8 @@ def outcomes(report: Report) -> dict[str, str]:
     return {each.check.id: f"{each.outcome}: {each.reason}" for each in report.results if each.outcome != "pass"}
 
 
-def full(target_site: Site, **options: object) -> Report:
-    delivery = MaildirDelivery(target_site.maildir)
-    return conformance.run(target_site.target(**options), delivery=delivery, may_delete=True)
+def full(own: Site) -> Report:
+    return conformance.run(own.target(), delivery=MaildirDelivery(own.maildir), may_delete=True)
 
 
 def test_checks_have_ids_sentences_and_titles_of_their_own() -> None:
@@ -71,7 +70,12 @@ def test_sessions_over_tls(tmp_path: Path, tls: str) -> None:
     authority = Authority()
     with site(tmp_path, authority, utf8_messages="convert") as own:
         port = own.address.tls_port if tls == "tls" else own.address.port
-        report = full(own, tls=tls, port=port, context=unverified_context())
+        report = conformance.run(
+            own.target(tls=tls, port=port, context=unverified_context()),
+            delivery=MaildirDelivery(own.maildir),
+            may_delete=True,
+            only=lambda check: check.rfc != "1939" or check.section == "6",
+        )
     failed = {name: reason for name, reason in outcomes(report).items() if reason.startswith("fail")}
     assert failed == {}
     assert ("rfc2595-4-stls" in outcomes(report)) == (tls == "tls")

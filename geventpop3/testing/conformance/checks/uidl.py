@@ -69,7 +69,9 @@ def uidl_unique(lab: Lab) -> None:
     "1939", "7", "Messages that differ in the body have different unique-ids", UNIQUE_ID, capability="UIDL", fill=True
 )
 def uidl_of_bodies(lab: Lab) -> None:
-    lab.fill(mail("twin", b"one\n"), mail("twin", b"two\n"))
+    # Without a Message-ID: a delivery may drop a second message with the same one.
+    header = re.sub(rb"Message-ID: .*\n", b"", mail("twin", b""))
+    lab.fill(header + b"one\n", header + b"two\n")
     found = set(unique_ids(lab.login()).values())
     expect(len(found) == 2, "two messages with the same header and different bodies have one unique-id")
 
