@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import getpass
+import itertools
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def command(arguments: argparse.Namespace) -> int:
             may_delete=arguments.may_delete,
             lenient=arguments.lenient,
             only=lambda check: check.id in names,
+            each=_progress(len(chosen)),
         )
     except conformance.CannotRun as error:
         raise ConfigError(str(error)) from None
@@ -94,6 +96,20 @@ def command(arguments: argparse.Namespace) -> int:
     sys.stdout.write(text)
     sys.stdout.flush()
     return report.status
+
+
+def _progress(total: int) -> Callable[[Any], None] | None:
+    """Return a function that counts on a terminal; None if standard error is none."""
+    if not sys.stderr.isatty():
+        return None
+    done = itertools.count(1)
+
+    def tell(_result: Any) -> None:
+        number = next(done)
+        sys.stderr.write(f"\r{number} of {total}" if number < total else "\r\033[K")
+        sys.stderr.flush()
+
+    return tell
 
 
 def _is_chosen(name: str, patterns: list[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 import sys
 from pathlib import Path
@@ -147,6 +148,16 @@ def test_the_password_is_asked_for_at_a_terminal(server, monkeypatch, capsys) ->
     capsys.readouterr()
 
 
+def test_progress_is_told_at_a_terminal_alone(server, secret, monkeypatch, capsys) -> None:
+    assert run(server, secret, "--only", "stat-") == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert run(server, secret, "--only", "rfc1939-5-stat-format", "--only", "rfc1939-5-noop") == 0
+    told = capsys.readouterr().err
+    assert told.startswith("\r1 of ")
+    assert told.endswith("\r\033[K")
+
+
 def test_the_list_needs_no_server(capsys) -> None:
     assert main(["conformance", "--list", "--only", "rfc2595-4-stls"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "rfc2595-4-stls  TLS begins after STLS"
@@ -226,3 +237,19 @@ def test_addresses(text, found) -> None:
 def test_what_is_no_address(text) -> None:
     with pytest.raises(ConfigError, match="is no HOST:PORT"):
         address(text, 110)
+
+
+def test_the_page_names_the_options_that_there_are(capsys) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance-suite.md").read_text("utf-8")
+    with pytest.raises(SystemExit):
+        main(["conformance", "--help"])
+    told = capsys.readouterr().out
+    options = set(re.findall(r"--[a-z][a-z-]+", told))
+    assert set(re.findall(r"--[a-z][a-z-]+", page)) == options - {"--help"}
+    assert "With it, the messages in the maildrop\nare lost" in told
+
+
+def test_the_page_has_the_twelve_rules_of_fairness() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance-suite.md").read_text("utf-8")
+    rules = page.partition("## What makes it fair")[2].partition("\n## ")[0]
+    assert re.findall(r"^(\d+)\. \*\*", rules, re.M) == [str(number) for number in range(1, 13)]
