@@ -88,6 +88,7 @@ CAUSES: dict[str, tuple[tuple[str, str], ...]] = {
             "A line with NUL is not answered, and nothing that follows is. A server MUST answer an invalid command"
             " with a negative status indicator (section 3).",
         ),
+        (_SECOND, SECOND),
         (_END, RUNS_AT_THE_END),
         (
             "rfc1939-7-top-lines-negative rfc1939-7-top-lines-word",

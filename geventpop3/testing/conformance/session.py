@@ -107,9 +107,10 @@ class Session:
             self.exchange.note("the server had closed already")
 
     def part(self) -> None:
-        """End a session whose replies were all read: unmark what was marked, QUIT, close. Nothing is recorded."""
+        """End a session whose replies were all read: unmark what was marked, say QUIT, wait for the end, close."""
         if self._socket is None or self._buffer:
             return self.close()
+        self.exchange.note("the client says QUIT")
         try:
             self._socket.settimeout(PARTING_SECONDS)
             self._socket.sendall(b"RSET\r\nQUIT\r\n" if self.marked else b"QUIT\r\n")
