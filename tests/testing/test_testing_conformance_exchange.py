@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from geventpop3.testing.conformance import Target
-from geventpop3.testing.conformance.exchange import SHOWN_LINES, Exchange, shown
+from geventpop3.testing.conformance.exchange import SHOWN_LINES, Exchange, quoted, shown
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,12 @@ from geventpop3.testing.conformance.exchange import SHOWN_LINES, Exchange, shown
 )
 def test_lines_are_shown_as_in_dialogues(line: bytes, text: str) -> None:
     assert shown(line) == text
+
+
+def test_lines_in_a_sentence_are_in_quotes() -> None:
+    assert quoted(b"+OK\r\n") == '"+OK"'
+    assert quoted(b"\r\n") == '""'
+    assert quoted(b"a\n") == '"a\\n"'
 
 
 def test_the_password_is_in_no_form_of_it_in_the_record() -> None:

@@ -60,4 +60,10 @@ def shown(line: bytes) -> str:
     return f'! "{escaped}"{end}'
 
 
+def quoted(line: bytes) -> str:
+    """Return a line for a sentence: in quotes, with escapes where octets cannot be seen."""
+    text = shown(line)
+    return text[2:] if text.startswith("! ") else f'"{text[2:]}"'
+
+
 _ESCAPES = {0x0D: "\\r", 0x0A: "\\n", 0x09: "\\t", 0x00: "\\0", 0x22: '\\"', 0x5C: "\\\\"}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from geventpop3.testing.conformance import messages
 from geventpop3.testing.conformance.delivery import Delivery
-from geventpop3.testing.conformance.exchange import Exchange
+from geventpop3.testing.conformance.exchange import Exchange, quoted
 from geventpop3.testing.conformance.outcome import CannotRun, Failed, Skipped, skip
 from geventpop3.testing.conformance.session import Closed, Reply, Session, split, unstuffed
 from geventpop3.testing.conformance.target import Target, unverified_context
@@ -125,7 +125,7 @@ class Lab:
         session.greeting = session.read_line()
         session.lines_seen.append(session.greeting)
         if not session.greeting.startswith(b"+OK"):
-            raise Failed(f"the greeting is {session.greeting!r}")
+            raise Failed(f"the greeting is {quoted(session.greeting)}")
         if tls and self.target.tls == "stls" and context is not None:
             session.ok(b"STLS")
             session.start_tls(context)

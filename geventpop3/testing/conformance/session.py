@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from geventpop3.testing.conformance.exchange import Exchange, shown
+from geventpop3.testing.conformance.exchange import Exchange, quoted, shown
 from geventpop3.testing.conformance.outcome import Failed, fail
 from geventpop3.testing.conformance.target import Target
 
@@ -137,7 +137,7 @@ class Session:
             if len(self._buffer) > LONGEST_LINE:
                 fail(f"a line of the server has more than {LONGEST_LINE} octets")
             if not self._receive(deadline):
-                rest = f" in the middle of a line: {shown(bytes(self._buffer))}" if self._buffer else ""
+                rest = f" in the middle of a line: {quoted(bytes(self._buffer))}" if self._buffer else ""
                 raise Closed(f"the server closed the connection without a reply{rest}")
         line = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
@@ -150,7 +150,7 @@ class Session:
         self.lines_seen.append(line)
         word = line.rstrip(b"\r\n").split(b" ", 1)[0]
         if word not in (b"+OK", b"-ERR"):
-            fail(f"a reply begins neither with +OK nor with -ERR: {shown(line)}")
+            fail(f"a reply begins neither with +OK nor with -ERR: {quoted(line)}")
         reply = Reply(line)
         self._refused = not reply.ok
         return reply
@@ -313,7 +313,7 @@ class Session:
         reply = self.command(b"STAT")
         words = reply.text.split(b" ")
         if not reply.ok or len(words) < 3 or not (words[1].isdigit() and words[2].isdigit()):
-            fail(f"the reply to STAT is {shown(reply.line)}: there was a reply too many, or too few")
+            fail(f"the reply to STAT is {quoted(reply.line)}: there was a reply too many, or too few")
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Begin TLS on the open connection. Raises OSError."""

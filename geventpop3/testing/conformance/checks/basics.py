@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geventpop3.testing.conformance.check import check
-from geventpop3.testing.conformance.exchange import shown
+from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab, counted
 from geventpop3.testing.conformance.outcome import expect, fail
 from geventpop3.testing.conformance.session import Closed
@@ -21,7 +21,7 @@ EACH = "After each command, the POP3 server issues a response."
 @check("1939", "4", "The greeting is positive and ends with CRLF", "This can be any positive response.")
 def greeting(lab: Lab) -> None:
     session = lab.connect()
-    expect(session.greeting[:4] in (b"+OK ", b"+OK\r"), f"the greeting is {shown(session.greeting)}")
+    expect(session.greeting[:4] in (b"+OK ", b"+OK\r"), f"the greeting is {quoted(session.greeting)}")
     expect(session.greeting.endswith(b"\r\n"), "the greeting does not end with CRLF")
 
 
@@ -43,7 +43,7 @@ def replies_end_with_crlf(lab: Lab) -> None:
     for command in (b"STAT", b"NOOP", b"XYZZY", b"RSET", b"LIST 99999"):
         session.command(command)
     for line in session.lines_seen:
-        expect(line.endswith(b"\r\n"), f"a reply ends with LF alone: {shown(line)}")
+        expect(line.endswith(b"\r\n"), f"a reply ends with LF alone: {quoted(line)}")
 
 
 @check("1939", "3", "The lines of a multi-line response end with CRLF", ENDED, mail=1)

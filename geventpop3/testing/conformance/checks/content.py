@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geventpop3.testing.conformance.check import check
-from geventpop3.testing.conformance.exchange import shown
+from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab
 from geventpop3.testing.conformance.messages import CONTENTS, common, sent
 from geventpop3.testing.conformance.outcome import expect, fail, skip
@@ -184,7 +184,7 @@ def retr_all(lab: Lab) -> None:
             if sent(message) == one or (lab.delivery and not lab.delivery.exact and _is_delivered(one, sent(message))):
                 break
         else:
-            fail(f"no RETR sends the message that begins with {shown(message[:60])}")
+            fail(f"no RETR sends the message that begins with {quoted(message[:60])}")
 
 
 @check("1939", "5", "A message of 2 MB arrives whole", MESSAGE, fill=True)
@@ -194,4 +194,4 @@ def retr_large(lab: Lab) -> None:
 
 
 def _part(line: bytes) -> str:
-    return shown(line[:70] + b"\n")
+    return quoted(line[:70] + b"\n")

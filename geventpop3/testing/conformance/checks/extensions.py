@@ -6,7 +6,7 @@ import re
 
 from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.checks.login import NOBODY
-from geventpop3.testing.conformance.exchange import shown
+from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Capabilities, Lab, capabilities
 from geventpop3.testing.conformance.outcome import expect, skip
 from geventpop3.testing.conformance.session import Closed, Session, split, unstuffed
@@ -71,7 +71,7 @@ def capa_lines(lab: Lab) -> None:
     session.ok(b"CAPA")
     for line in split(unstuffed(session.read_body())):
         legal = re.fullmatch(rb"[\x21-\x2d\x2f-\x7e]+( [\x21-\x7e]+)*", line) is not None
-        expect(legal, f"a line of CAPA is {shown(line + CRLF)}")
+        expect(legal, f"a line of CAPA is {quoted(line + CRLF)}")
 
 
 @check("2449", "5", "The lines of CAPA have at most 512 octets", LINE, capability="CAPA")
@@ -267,7 +267,7 @@ def response_codes(lab: Lab) -> None:
     for line in session.lines_seen + after.lines_seen:
         text = line.rstrip(b"\r\n").partition(b" ")[2]
         code = re.match(rb"\[[\x21-\x2e\x30-\x5c\x5e-\x7e]+(/[\x21-\x2e\x30-\x5c\x5e-\x7e]+)*\]( |$)", text)
-        expect(not text.startswith(b"[") or code is not None, f"a text that is no response code: {shown(line)}")
+        expect(not text.startswith(b"[") or code is not None, f"a text that is no response code: {quoted(line)}")
 
 
 @check("2449", "8.1.2", "IN-USE is not told with a wrong password", IN_USE, capability="RESP-CODES")
@@ -284,7 +284,7 @@ def in_use_code(lab: Lab) -> None:
     lab.login()
     session = lab.connect()
     reply = lab.try_login(session)
-    expect(reply.ok or reply.code == b"IN-USE", f"the second login is refused with {shown(reply.line)}")
+    expect(reply.ok or reply.code == b"IN-USE", f"the second login is refused with {quoted(reply.line)}")
 
 
 for _who, _slug in (("a wrong password", "wrong-password"), ("an unknown user", "unknown-user")):
@@ -297,7 +297,7 @@ for _who, _slug in (("a wrong password", "wrong-password"), ("an unknown user", 
         if reply.ok:
             secret = b"wrong-" + lab.target.secret
             reply = session.err(b"PASS " + secret, secret)
-        expect(reply.code == b"AUTH", f"the reply is {shown(reply.line)}")
+        expect(reply.code == b"AUTH", f"the reply is {quoted(reply.line)}")
 
 
 @check("3206", "5", "AUTH is not told for an unknown command", AUTH, capability="AUTH-RESP-CODE")
@@ -305,4 +305,4 @@ def auth_is_for_credentials(lab: Lab) -> None:
     session = lab.login()
     for line in (b"XYZZY", b"RETR 99999"):
         reply = session.err(line)
-        expect(reply.code != b"AUTH", f"the reply is {shown(reply.line)}")
+        expect(reply.code != b"AUTH", f"the reply is {quoted(reply.line)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from geventpop3.testing.conformance.check import check
-from geventpop3.testing.conformance.exchange import shown
+from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab, apop_digest
 from geventpop3.testing.conformance.outcome import expect, skip
 from geventpop3.testing.conformance.session import Reply, Session
@@ -124,7 +124,7 @@ def no_clues(lab: Lab) -> None:
     known = lab.connect().command(b"USER " + lab.target.name)
     unknown = lab.connect().command(b"USER " + NOBODY)
     kept = known.ok == unknown.ok and known.text.replace(lab.target.name, NOBODY) == unknown.text
-    expect(kept, f"the reply is {shown(known.line)} for the user and {shown(unknown.line)} for an unknown name")
+    expect(kept, f"the reply is {quoted(known.line)} for the user and {quoted(unknown.line)} for an unknown name")
 
 
 @check("1939", "7", "USER without a name is refused", NAME)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from geventpop3.testing.conformance.check import check
-from geventpop3.testing.conformance.exchange import shown
+from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab, counted
 from geventpop3.testing.conformance.messages import PLAIN, sent
 from geventpop3.testing.conformance.outcome import expect, skip
@@ -37,7 +37,7 @@ def scan(session: Session) -> dict[int, int]:
     found: dict[int, int] = {}
     for line in session.lines(b"LIST"):
         match = re.match(rb"([0-9]+) ([0-9]+)(?: |$)", line)
-        expect(match is not None, f"a line of LIST is {shown(line + CRLF)}")
+        expect(match is not None, f"a line of LIST is {quoted(line + CRLF)}")
         assert match is not None
         found[int(match[1])] = int(match[2])
     return found
@@ -47,7 +47,7 @@ def drop(session: Session) -> tuple[int, int]:
     """Return the two numbers of STAT. Raises Failed if it is no drop listing."""
     reply = session.ok(b"STAT")
     match = re.match(rb"\+OK ([0-9]+) ([0-9]+)(?: |\r\n)", reply.line)
-    expect(match is not None, f"the reply to STAT is {shown(reply.line)}")
+    expect(match is not None, f"the reply to STAT is {quoted(reply.line)}")
     assert match is not None
     return int(match[1]), int(match[2])
 
@@ -60,7 +60,7 @@ def stat_format(lab: Lab) -> None:
 @check("1939", "5", "STAT has nothing behind the octets", PLAIN_DROP, strict=True)
 def stat_plain(lab: Lab) -> None:
     reply = lab.login().ok(b"STAT")
-    expect(re.fullmatch(rb"\+OK [0-9]+ [0-9]+\r\n", reply.line) is not None, f"the reply is {shown(reply.line)}")
+    expect(re.fullmatch(rb"\+OK [0-9]+ [0-9]+\r\n", reply.line) is not None, f"the reply is {quoted(reply.line)}")
 
 
 @check("1939", "5", "STAT counts the messages that LIST shows", DROP, mail=1)
@@ -85,7 +85,7 @@ def list_format(lab: Lab) -> None:
 @check("1939", "5", "LIST has nothing behind the octets", PLAIN_SCAN, mail=1, strict=True)
 def list_plain(lab: Lab) -> None:
     for line in lab.login().lines(b"LIST"):
-        expect(re.fullmatch(rb"[0-9]+ [0-9]+", line) is not None, f"a line of LIST is {shown(line + CRLF)}")
+        expect(re.fullmatch(rb"[0-9]+ [0-9]+", line) is not None, f"a line of LIST is {quoted(line + CRLF)}")
 
 
 @check("1939", "5", "LIST numbers the messages from 1", NUMBERED, mail=1)
@@ -101,7 +101,7 @@ def list_one(lab: Lab) -> None:
         reply = session.ok(b"LIST %d" % number)
         wanted = b"+OK %d %d" % (number, octets)
         kept = reply.text == wanted or reply.text.startswith(wanted + b" ")
-        expect(kept, f"LIST shows {octets} octets for message {number}, and LIST {number} is {shown(reply.line)}")
+        expect(kept, f"LIST shows {octets} octets for message {number}, and LIST {number} is {quoted(reply.line)}")
 
 
 @check("1939", "5", "STAT of an empty maildrop is 0 0", DROP, fill=True)

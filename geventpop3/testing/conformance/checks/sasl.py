@@ -8,7 +8,7 @@ import hmac
 from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.checks.extensions import announced
 from geventpop3.testing.conformance.checks.login import NOBODY
-from geventpop3.testing.conformance.exchange import shown
+from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab
 from geventpop3.testing.conformance.outcome import expect, fail, skip
 from geventpop3.testing.conformance.session import Closed, Session
@@ -54,7 +54,7 @@ def challenged(session: Session, mechanism: bytes = b"PLAIN") -> bytes:
     if line.startswith(b"-ERR"):
         skip(f"{mechanism.decode()} is refused here")
     if not line.startswith(b"+") or line.startswith(b"+OK"):
-        fail(f"the challenge is {shown(line)}")
+        fail(f"the challenge is {quoted(line)}")
     return line
 
 
@@ -92,7 +92,7 @@ def plain_challenged(lab: Lab) -> None:
 @check("5034", "4", "An empty challenge is + and a blank", CHALLENGE, capability="SASL PLAIN")
 def empty_challenge(lab: Lab) -> None:
     line = challenged(lab.connect())
-    expect(line == b"+ \r\n", f"the challenge is {shown(line)}")
+    expect(line == b"+ \r\n", f"the challenge is {quoted(line)}")
 
 
 @check("5034", "5", "The mechanism's name is not case-sensitive", CASE, capability="SASL PLAIN")
@@ -145,7 +145,7 @@ def empty_initial_response(lab: Lab) -> None:
     session.send(b"AUTH PLAIN =\r\n")
     line = session.read_line()
     expect(not line.startswith(b"+ "), "the server asks for a response although an empty one was given")
-    expect(line.startswith(b"-ERR"), f"the reply is {shown(line)}")
+    expect(line.startswith(b"-ERR"), f"the reply is {quoted(line)}")
 
 
 @check("5034", "4", "PLAIN with a wrong password is refused", UNABLE, capability="SASL PLAIN")
@@ -223,8 +223,8 @@ def cram_challenge(lab: Lab) -> None:
     try:
         challenge = base64.b64decode(line[2:].rstrip(b"\r\n"), validate=True)
     except ValueError:
-        fail(f"the challenge is {shown(line)}")
-    expect(line.startswith(b"+ ") and challenge.startswith(b"<"), f"the challenge is {shown(line)}")
+        fail(f"the challenge is {quoted(line)}")
+    expect(line.startswith(b"+ ") and challenge.startswith(b"<"), f"the challenge is {quoted(line)}")
 
 
 @check("5034", "4", "CRAM-MD5 with an initial response is refused", NO_INITIAL, capability="SASL CRAM-MD5", strict=True)
@@ -232,7 +232,7 @@ def cram_initial(lab: Lab) -> None:
     session = lab.connect()
     session.send(b"AUTH CRAM-MD5 AAAA\r\n")
     line = session.read_line()
-    expect(line.startswith(b"-ERR"), f"the reply is {shown(line)}")
+    expect(line.startswith(b"-ERR"), f"the reply is {quoted(line)}")
 
 
 @check("5034", "4", "CRAM-MD5 with a wrong digest is refused", UNABLE, capability="SASL CRAM-MD5")

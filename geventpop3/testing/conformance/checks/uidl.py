@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from geventpop3.testing.conformance.check import check
-from geventpop3.testing.conformance.exchange import shown
+from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab
 from geventpop3.testing.conformance.messages import PLAIN, mail
 from geventpop3.testing.conformance.outcome import expect
@@ -32,7 +32,7 @@ def unique_ids(session: Session) -> dict[int, bytes]:
 
 
 def _shown(line: bytes) -> str:
-    return shown(line + b"\r\n")
+    return quoted(line + b"\r\n")
 
 
 @check("1939", "7", "UIDL shows number and unique-id on each line", LISTING, capability="UIDL", mail=1)
@@ -55,7 +55,7 @@ def uidl_one(lab: Lab) -> None:
     session = lab.login()
     for number, unique_id in list(unique_ids(session).items())[:5]:
         reply = session.ok(b"UIDL %d" % number)
-        expect(reply.text == b"+OK %d %s" % (number, unique_id), f"UIDL {number} is {shown(reply.line)}")
+        expect(reply.text == b"+OK %d %s" % (number, unique_id), f"UIDL {number} is {quoted(reply.line)}")
 
 
 @check("1939", "7", "Unique-ids are not used twice in a maildrop", UNIQUE_ID, capability="UIDL", fill=True)

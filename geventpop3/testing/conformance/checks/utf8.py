@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from geventpop3.testing.conformance.check import check
-from geventpop3.testing.conformance.exchange import shown
+from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab
 from geventpop3.testing.conformance.messages import CONTENTS
 from geventpop3.testing.conformance.outcome import expect, skip
@@ -96,7 +96,7 @@ def lang_list(lab: Lab) -> None:
         return  # "A request for a language listing might fail."
     for line in unstuffed(session.read_body()).split(b"\r\n")[:-1]:
         legal = re.fullmatch(rb"[A-Za-z0-9-]+( .+)?", line) is not None
-        expect(legal, f"a line of LANG is {shown(line + CRLF)}")
+        expect(legal, f"a line of LANG is {quoted(line + CRLF)}")
 
 
 @check("6856", "3.2", "LANG names the language that it chose", SELECTED, capability="LANG")
@@ -107,7 +107,7 @@ def lang_selects(lab: Lab) -> None:
     tag = unstuffed(session.read_body()).split(b"\r\n")[0].split(b" ")[0]
     reply = session.ok(b"LANG " + tag)
     words = reply.text.split(b" ")
-    expect(len(words) > 1 and words[1].lower() == tag.lower(), f"the reply is {shown(reply.line)}")
+    expect(len(words) > 1 and words[1].lower() == tag.lower(), f"the reply is {quoted(reply.line)}")
 
 
 @check("6856", "3.2", "LANG with a language that there is not is refused", FAILS, capability="LANG")
@@ -123,7 +123,7 @@ def lang_star(lab: Lab) -> None:
     reply = session.ok(b"LANG *")
     words = reply.text.split(b" ")
     legal = len(words) > 1 and re.fullmatch(rb"[A-Za-z0-9-]+", words[1]) is not None
-    expect(legal, f"the reply is {shown(reply.line)}")
+    expect(legal, f"the reply is {quoted(reply.line)}")
 
 
 @check("6856", "3.1", "LANG is taken after login", STATES, capability="LANG")
