@@ -82,7 +82,7 @@ def test_dovecot_fails_for_its_known_causes_alone(bench: dict[str, ModuleType], 
         port = unused.getsockname()[1]
     base = tmp_path / "dovecot"
     config = bench["dovecot"].configure(
-        "high-performance", port, base, maildir.parent, passwords, (owner.pw_uid, owner.pw_gid)
+        "high-security", port, base, maildir.parent, passwords, (owner.pw_uid, owner.pw_gid)
     )
     config.write_text(config.read_text() + "auth_failure_delay = 0\n")
     process = subprocess.Popen(["dovecot", "-F", "-c", str(config)], stderr=subprocess.PIPE)

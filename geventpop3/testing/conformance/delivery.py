@@ -32,7 +32,7 @@ class Delivery(Protocol):
         """Remove the last message if it can be done: it did not arrive in the maildrop."""
 
     def empty(self) -> bool:
-        """Remove all messages; False if only the server itself can, by DELE and QUIT."""
+        """Remove the messages that DELE and QUIT have left; False if it cannot."""
 
 
 class CommandDelivery:
