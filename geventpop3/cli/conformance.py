@@ -21,7 +21,7 @@ examples:
       --may-delete --maildir /srv/mail/test
 
 Use an account that is there for tests. Without --may-delete no message is added or
-removed, and about half of the checks are skipped. With it, the messages in the maildrop
+removed, and about a third of the checks are skipped. With it, the messages in the maildrop
 are lost: it is emptied and filled again. Some checks log in with wrong passwords, so a
 server that locks accounts or addresses after these must be told not to.
 
