@@ -21,7 +21,7 @@ DURATIONS = --durations 15 --durations-min 1
 # Many tests start Python again, which is quicker where what was compiled once is kept.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) $(DURATIONS)
 
-.PHONY: help run test test-services fast check core fuzz-c bench bench-quick bench-growth bench-hostile bench-doubles diagrams format clean
+.PHONY: help run test test-services fast check core fuzz-c bench bench-quick bench-growth bench-hostile bench-doubles scoreboard diagrams format clean
 
 help:
 	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
@@ -38,6 +38,7 @@ help:
 	@echo 'make bench-hostile how long a login takes beside clients that stall, drip, flood or never read'
 	@echo 'make bench-doubles how long a test double takes to start'
 	@echo 'make diagrams     draw docs/layers.svg from the imports'
+	@echo 'make scoreboard   check other POP3 servers against the RFCs, for docs/scoreboard.md (needs root, Debian, 20 minutes)'
 	@echo 'make format       put the sources into the one format'
 	@echo 'make clean        remove .venv and everything that was made'
 
@@ -93,6 +94,9 @@ bench-hostile: $(BENCH_READY)
 
 bench-doubles: $(BENCH_READY)
 	$(BENCH)/bin/python benchmarks/doubles.py $(ARGS)
+
+scoreboard: $(READY)-dev
+	$(BIN)/python benchmarks/scoreboard.py $(ARGS)
 
 # The first candidate that was configured with --enable-optimizations; if there is none, the system's own, then any.
 FAST_ENOUGH = import sys, sysconfig, ensurepip; \

@@ -44,8 +44,8 @@ ONE_MEANING = {
 # Lower, and yet out of sight: the pipeline knows Reply, not POP3, and nothing of maildrops.
 UNSEEN = {"pipeline": {"protocol", "auth", "stores"}}
 CORE = {name for name, layer in LAYERS.items() if layer <= 3}
-# Sockets are the server's. The test kit is a client: it plays dialogues over a plain socket from the test's own thread.
-# Its double makes certificates of its own, and contexts that trust them.
+# Sockets are the server's. The test kit is a client: it plays dialogues over a plain socket from the test's own thread,
+# and makes its conformance checks over TLS too. Its double makes certificates, and contexts that trust them.
 SOCKETS = {"socket", "ssl", "gevent.socket", "gevent.server", "gevent.ssl", "gevent.baseserver"}
 # What is assembled may trust an authority of its own: a context, and no connection.
 SOCKETS_OF = {"server": SOCKETS, "testing": {"socket", "ssl"}, "cli": {"ssl"}}

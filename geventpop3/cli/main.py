@@ -1,4 +1,4 @@
-"""The command ``geventpop3`` and its subcommands serve, passwd, check, demo, double, record and replay.
+"""The command ``geventpop3`` and its subcommands serve, passwd, check, demo, conformance, double, record and replay.
 
 A mistake of the user is one line on standard error, ``geventpop3: error: ...``, and exit status 2. The command does not
 monkey-patch: the service runs the blocking code of the bundled store and authenticator in threads of its own.
@@ -30,6 +30,8 @@ A POP3 server for Maildirs.
   geventpop3 record --upstream HOST:PORT FILE
                                           record the sessions of another server
   geventpop3 replay FILE                  answer as the recorded server did
+  geventpop3 conformance HOST:PORT --user USER
+                                          check any POP3 server against the RFCs
 
 "geventpop3 COMMAND --help" lists the options of a command."""
 

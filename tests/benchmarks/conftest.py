@@ -11,7 +11,18 @@ from types import ModuleType
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
-NAMES = ("attackers", "descriptors", "goals", "growth", "hostile", "report", "scenarios")
+NAMES = (
+    "attackers",
+    "descriptors",
+    "goals",
+    "growth",
+    "hostile",
+    "report",
+    "scenarios",
+    "scoreboard_causes",
+    "scoreboard_page",
+    "dovecot",
+)
 
 
 @pytest.fixture(scope="package")

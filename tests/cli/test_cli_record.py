@@ -206,7 +206,10 @@ def test_a_server_elsewhere_without_tls_is_warned_of(capsys, monkeypatch):
     ("arguments", "words"),
     [
         (["record", "x"], "the following arguments are required: --upstream"),
-        (["record", "--upstream", "pop.example.org", "x"], "--upstream: 'pop.example.org': an address is HOST:PORT"),
+        (
+            ["record", "--upstream", "pop.example.org", "x"],
+            "--upstream: 'pop.example.org': an address must be HOST:PORT",
+        ),
         (["record", "--upstream", "unix:/x", "x"], "a host and a port are needed here, no unix socket"),
         (["record", "--upstream", "127.0.0.1:1", "--upstream-ca", "f", "x"], "--upstream-ca goes with --upstream-tls"),
         (
@@ -214,7 +217,7 @@ def test_a_server_elsewhere_without_tls_is_warned_of(capsys, monkeypatch):
             "--upstream-ca: /nonexistent: No such file or directory",
         ),
         (["replay", "/nonexistent"], "/nonexistent: No such file or directory"),
-        (["replay", "README.md"], "README.md:3: a line begins with C: C! S: S! or #"),
+        (["replay", "README.md"], "README.md:3: a line must begin with C: C! S: S! or #"),
         (["replay", "PYTHON"], "this is not UTF-8, so it is no dialogue"),
     ],
 )

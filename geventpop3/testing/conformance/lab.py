@@ -1,0 +1,362 @@
+"""What a check works with: sessions with the server, a maildrop that is filled for it, and what the server offers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import re
+import ssl
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from geventpop3.testing.conformance import messages
+from geventpop3.testing.conformance.delivery import Delivery
+from geventpop3.testing.conformance.exchange import Exchange, quoted
+from geventpop3.testing.conformance.outcome import CannotRun, Failed, Skipped, skip
+from geventpop3.testing.conformance.session import Closed, Reply, Session, split, unstuffed
+from geventpop3.testing.conformance.target import Target, unverified_context
+
+LOCK_SECONDS = 8.0
+"""Seconds for which a login is tried again: the session before may still hold the maildrop."""
+ARRIVAL_SECONDS = 15.0
+"""Seconds within which a delivered message must be in the maildrop."""
+
+_TIMESTAMP = re.compile(rb"<[^<>]+>")
+
+Capabilities = dict[str, list[str]]
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the server offers, as found before the checks."""
+
+    greeting: bytes = b""
+    timestamp: bytes = b""
+    clear: Capabilities | None = None
+    """Capabilities before login, and before TLS if that begins with STLS; None if CAPA is refused."""
+    before: Capabilities | None = None
+    """Capabilities before login, as the sessions of the checks are."""
+    after: Capabilities | None = None
+    """Capabilities after login."""
+    login: str = ""
+    """How the sessions log in: USER, PLAIN or APOP."""
+    messages: int = 0
+    found: set[str] = field(default_factory=set)
+    """Optional commands that work: TOP, UIDL."""
+
+    def offers(self, capability: str) -> bool:
+        """Return whether CAPA announces it; where there is no CAPA, whether TOP and UIDL work."""
+        if self.before is None and self.after is None:
+            return capability in self.found
+        return capability in (self.before or {}) or capability in (self.after or {})
+
+    def mechanisms(self) -> list[str]:
+        """Return the SASL mechanisms that are announced, in upper case."""
+        return [name.upper() for name in (self.before or {}).get("SASL", [])]
+
+
+class Lab:
+    """The sessions and the maildrop of the check that runs."""
+
+    def __init__(self, target: Target, delivery: Delivery | None = None, *, may_delete: bool = False) -> None:
+        self.target = target
+        self.delivery = delivery
+        self.may_delete = may_delete
+        self.facts = Facts()
+        self.exchange = Exchange(target.secrets)
+        self._sessions: list[Session] = []
+        self._serials = itertools.count(time.time_ns())
+        self._holds: Sequence[bytes] | None = None
+        self._logged_in = False
+        self._may_be_locked = False
+
+    # For the runner
+
+    def begin(self) -> None:
+        """Begin a check: a new record, and a maildrop that no session has.
+
+        A session that was closed without QUIT may have it for some time: a wrong password that is refused because of
+        that would be no proof.
+        """
+        if self._may_be_locked:
+            with suppress(Failed, OSError):
+                self.login()
+            self.end(in_step=True)
+            self._may_be_locked = False
+        self.exchange = Exchange(self.target.secrets)
+
+    def end(self, *, in_step: bool = False) -> None:
+        """Close the sessions of the check; those that are *in_step* with QUIT, so that the maildrop is free at once.
+
+        Some servers remove at QUIT what was retrieved: without permission such a session has no QUIT.
+        """
+        sessions, self._sessions = self._sessions, []
+        for session in sessions:
+            if in_step and (self.may_delete or not session.took_mail):
+                session.part()
+            else:
+                session.close()
+                self._may_be_locked = True
+
+    def disturbed(self) -> None:
+        """Note that the maildrop may not hold what it was filled with."""
+        self._holds = None
+
+    # Sessions
+
+    def connect(self, *, tls: bool = True) -> Session:
+        """Return a session whose greeting was read, with TLS as the target has it unless *tls* is false."""
+        try:
+            session = Session(self.target, self.exchange)
+            self._sessions.append(session)
+            self._greet(session, tls=tls)
+        except OSError as error:
+            raise Failed(f"no connection to {self.target.address}: {error}") from None
+        session.renew = lambda again: self._greet(again, tls=tls)
+        return session
+
+    def _greet(self, session: Session, *, tls: bool) -> None:
+        context = self.target.context
+        if self.target.tls == "tls" and context is not None:
+            session.start_tls(context)
+        session.greeting = session.read_line()
+        session.lines_seen.append(session.greeting)
+        if not session.greeting.startswith(b"+OK"):
+            raise Failed(f"the greeting is {quoted(session.greeting)}")
+        if tls and self.target.tls == "stls" and context is not None:
+            session.ok(b"STLS")
+            session.start_tls(context)
+
+    def login(self) -> Session:
+        """Return a session in the TRANSACTION state. Raises Failed if the login is refused for some seconds."""
+        deadline = time.monotonic() + (LOCK_SECONDS if self._logged_in else 0)
+        pause = 0.05
+        while True:
+            session = self.connect()
+            reply = self.try_login(session)
+            if reply.ok:
+                self._logged_in = True
+                session.renew = self._renewed
+                return session
+            session.close()
+            if time.monotonic() > deadline:
+                raise Failed(f"the login was refused: {reply.text.decode('ascii', 'backslashreplace')}")
+            time.sleep(pause)  # another session may hold the lock, and no reply tells when it is free
+            pause = min(2 * pause, 1.0)
+
+    def _renewed(self, session: Session) -> None:
+        self._greet(session, tls=True)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not self.try_login(session).ok:
+            if time.monotonic() > deadline:
+                raise Failed("the login was refused after the server closed the session before")
+            time.sleep(0.2)  # as in login()
+            session.open()
+            self._greet(session, tls=True)
+
+    def try_login(self, session: Session, *, method: str | None = None) -> Reply:
+        """Log in with the right credentials and return the last reply."""
+        method = method or self.facts.login or "USER"
+        target = self.target
+        if method == "PLAIN":
+            message = base64.b64encode(b"\0" + target.name + b"\0" + target.secret)
+            return session.command(b"AUTH PLAIN " + message, message)
+        if method == "APOP":
+            digest = apop_digest(session.greeting, target.secret)
+            return session.command(b"APOP " + target.name + b" " + digest, digest)
+        first = session.command(b"USER " + target.name)
+        return session.command(b"PASS " + target.secret, target.secret) if first.ok else first
+
+    # The maildrop
+
+    def fill(self, *contents: bytes) -> None:
+        """Let the maildrop hold these messages and no others. Raises Skipped, CannotRun; Failed if no login is left."""
+        if self.delivery is None:
+            skip("no delivery: give --maildir or --deliver")
+        if self._holds is not None and list(self._holds) == list(contents):
+            return
+        self._holds = None
+        # The server removes first: files that vanish behind its back are no fair trial.
+        try:
+            self._remove_all()
+        except Failed:
+            if not self.delivery.empty():
+                raise
+        else:
+            self.delivery.empty()
+        for content in contents:
+            self._hand_over(self.delivery, content)
+        self.wait_for(len(contents))
+        self._holds = contents
+
+    def try_delivery(self) -> None:
+        """Deliver a message and look whether it arrives: nothing is emptied before. Raises CannotRun."""
+        assert self.delivery is not None
+        wanted = self.facts.messages + 1
+        self._hand_over(self.delivery, messages.PLAIN[0])
+        found = self.await_count(wanted)
+        self.end()
+        if found != wanted:
+            self.delivery.take_back()
+            raise CannotRun(
+                f"a delivered message does not arrive: the maildrop of {self.target.user} holds {found} messages, and"
+                f" {wanted} were expected; is the delivery to another maildrop?"
+            )
+
+    def deliver(self, content: bytes) -> None:
+        """Deliver one more message. Raises Skipped, CannotRun."""
+        if self.delivery is None:
+            skip("no delivery: give --maildir or --deliver")
+        self._holds = None
+        self._hand_over(self.delivery, content)
+
+    def _hand_over(self, delivery: Delivery, content: bytes) -> None:
+        if not delivery.exact:
+            # Delivery agents drop what has a Message-ID that they have seen.
+            content = messages.unique(content, next(self._serials))
+        delivery.deliver(content)
+
+    def _remove_all(self) -> None:
+        session = self.login()
+        count = counted(session)
+        for number in range(1, count + 1):
+            session.ok(b"DELE %d" % number)
+        session.ok(b"QUIT")
+        session.close()
+
+    def wait_for(self, count: int) -> None:
+        """Wait until a new session finds *count* messages. Raises Skipped if it does not in time."""
+        found = self.await_count(count)
+        if found != count:
+            raise Skipped(f"{count} messages were delivered, and the maildrop holds {found} after some seconds")
+
+    def await_count(self, count: int) -> int:
+        """Return how many messages a new session finds, once there are *count* or a delivery had its time."""
+        deadline = time.monotonic() + ARRIVAL_SECONDS
+        pause = 0.05
+        while True:
+            session = self.login()
+            found = counted(session)
+            if found != count and session.command(b"LIST").ok and len(split(session.read_body())) - 1 == count:
+                found = count  # STAT is wrong, and a check of its own says so
+            session.part()
+            if found == count or time.monotonic() > deadline or (self.delivery is not None and self.delivery.exact):
+                return found
+            time.sleep(pause)  # a delivery command may hand the message to a queue
+            pause = min(2 * pause, 1.0)
+
+    def counted(self) -> int:
+        """Return how many messages a new session finds."""
+        session = self.login()
+        count = counted(session)
+        self.leave(session)
+        return count
+
+    def leave(self, session: Session) -> None:
+        """End a session; with QUIT only if that removes nothing: some servers remove what was retrieved."""
+        if self.may_delete or not session.took_mail:
+            session.part()
+        session.close()
+
+    # What is known of the server
+
+    def offers(self, capability: str) -> bool:
+        """Return whether the server announces a capability."""
+        return self.facts.offers(capability)
+
+    def survey(self) -> Facts:
+        """Find out what the server offers. Raises CannotRun."""
+        try:
+            return self._survey()
+        except Failed as failure:
+            raise CannotRun(f"{self.target.address}: {failure}") from None
+        except OSError as error:
+            raise CannotRun(f"{self.target.address}: {error}") from None
+        finally:
+            self.end()
+
+    def _survey(self) -> Facts:
+        facts = self.facts = Facts()
+        session = self.connect(tls=False)
+        facts.greeting = session.greeting
+        facts.timestamp = timestamp_of(session.greeting)
+        facts.clear = capabilities(session)
+        if self.target.tls == "stls":
+            if facts.clear is not None and "STLS" not in facts.clear:
+                raise CannotRun(f"{self.target.address}: the server does not announce STLS")
+            session.close()
+            session = self.connect()
+        facts.before = capabilities(session) if self.target.tls == "stls" else facts.clear
+        session.close()
+        self._choose_login()
+        session = self.login()
+        facts.after = capabilities(session)
+        facts.messages = counted(session)
+        for command, name in ((b"UIDL", "UIDL"), (b"TOP 1 0", "TOP")):
+            if session.command(command).ok:
+                session.read_body()
+                facts.found.add(name)
+            elif name == "TOP" and not facts.messages:
+                facts.found.add(name)  # there is no message to try it on: the checks will
+        session.close()
+        return facts
+
+    def _choose_login(self) -> None:
+        facts = self.facts
+        methods = ["USER"]
+        if "PLAIN" in facts.mechanisms():
+            methods.append("PLAIN")
+        if facts.timestamp:
+            methods.append("APOP")
+        said = b""
+        for method in methods:
+            session = self.connect()
+            reply = self.try_login(session, method=method)
+            session.close()
+            if reply.ok:
+                facts.login = method
+                self._logged_in = True
+                return
+            said = said or reply.text
+        raise CannotRun(
+            f"{self.target.address}: the login of {self.target.user} is refused:"
+            f" {said.decode('utf-8', 'backslashreplace')}"
+        )
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the context for STLS: the target's own, or one that accepts every certificate."""
+        return self.target.context or unverified_context()
+
+
+def counted(session: Session) -> int:
+    """Return the number of messages that STAT tells."""
+    words = session.ok(b"STAT").text.split(b" ")
+    if len(words) < 2 or not words[1].isdigit():
+        raise Failed("the reply to STAT does not begin with +OK and a number")
+    return int(words[1])
+
+
+def capabilities(session: Session) -> Capabilities | None:
+    """Return what CAPA announces, by tag in upper case; None if it is refused."""
+    try:
+        reply = session.command(b"CAPA")
+    except Closed:
+        return None
+    if not reply.ok:
+        return None
+    lines = [line.decode("ascii", "replace").split() for line in split(unstuffed(session.read_body()))]
+    return {words[0].upper(): words[1:] for words in lines if words}
+
+
+def timestamp_of(greeting: bytes) -> bytes:
+    """Return the timestamp of a greeting with its angle brackets; empty if there is none."""
+    found = _TIMESTAMP.search(greeting)
+    return found[0] if found else b""
+
+
+def apop_digest(greeting: bytes, secret: bytes) -> bytes:
+    """Return the digest of APOP."""
+    return hashlib.md5(timestamp_of(greeting) + secret, usedforsecurity=False).hexdigest().encode()

@@ -1,0 +1,343 @@
+"""A client's connection over a plain socket, in the caller's thread, with a time limit for each step.
+
+What the server sends is taken as it comes: a check that wants to know whether it is legal looks at the octets.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from geventpop3.testing.conformance.exchange import Exchange, quoted, shown
+from geventpop3.testing.conformance.outcome import Failed, fail
+from geventpop3.testing.conformance.target import Target
+
+PARTING_SECONDS = 0.5
+LONGEST_LINE = 1 << 16
+LONGEST_BODY = 1 << 25
+
+
+class Reply(NamedTuple):
+    """A status line: *line* has its line end."""
+
+    line: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status indicator is ``+OK``."""
+        return self.line[:3] == b"+OK"
+
+    @property
+    def text(self) -> bytes:
+        """The line without its line end."""
+        return self.line.rstrip(b"\r\n")
+
+    @property
+    def code(self) -> bytes:
+        """The extended response code in upper case, without brackets; empty if there is none."""
+        words = self.text.split(b" ", 1)
+        if len(words) < 2 or not words[1].startswith(b"[") or b"]" not in words[1]:
+            return b""
+        return words[1][1 : words[1].index(b"]")].upper()
+
+
+class Closed(Failed):
+    """A connection that the server closed where it owes a reply."""
+
+
+class Session:
+    """A connection. Its methods raise Failed where the server does not answer as every POP3 server must."""
+
+    def __init__(self, target: Target, exchange: Exchange) -> None:
+        self.target = target
+        self.exchange = exchange
+        self.renew: Callable[[Session], None] | None = None
+        """Function that brings a connection that the server closed after ``-ERR`` into the same state again."""
+        self.greeting = b""
+        self.lines_seen: list[bytes] = []
+        """The status lines that the server sent."""
+        self.took_mail = False
+        """Whether messages were retrieved: some servers remove these at QUIT."""
+        self.marked = False
+        """Whether DELE was sent."""
+        self._buffer = bytearray()
+        self._refused = False
+        self._socket: socket.socket | None = None
+        self.open()
+
+    def open(self) -> None:
+        """Connect; the greeting has not been read. Raises OSError."""
+        self.close()
+        target = self.target
+        connection = socket.create_connection((target.host, target.port), timeout=target.timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+        self.exchange.note(f"connected to {target.address}")
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket. Raises Failed after ``close``."""
+        if self._socket is None:
+            raise Failed("the connection is closed")
+        return self._socket
+
+    # What the client sends
+
+    def send(self, octets: bytes, secret: bytes = b"") -> None:
+        """Send octets; *secret* among them is masked in the record."""
+        self.exchange.sent(octets, secret)
+        try:
+            self.socket.settimeout(self.target.timeout)
+            self.socket.sendall(octets)
+        except TimeoutError:
+            fail(f"the server has read nothing for {self.target.timeout:g} s")
+        except OSError:
+            pass  # that it closed is seen where its reply is read
+
+    def end(self) -> None:
+        """End the client's input; the server's replies can still be read."""
+        self.exchange.note("the client ends its input")
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.exchange.note("the server had closed already")
+
+    def part(self) -> None:
+        """End a session whose replies were all read: unmark what was marked, say QUIT, wait for the end, close."""
+        if self._socket is None or self._buffer:
+            return self.close()
+        self.exchange.note("the client says QUIT")
+        try:
+            self._socket.settimeout(PARTING_SECONDS)
+            self._socket.sendall(b"RSET\r\nQUIT\r\n" if self.marked else b"QUIT\r\n")
+            while self._socket.recv(1 << 16):
+                pass
+        except OSError:
+            self.exchange.note("the server did not close in time")
+        return self.close()
+
+    def close(self) -> None:
+        """Close without QUIT."""
+        if self._socket is not None:
+            self.exchange.note("the client closes the connection")
+            self._socket.close()
+            self._socket = None
+        self._buffer.clear()
+
+    # What the server sends
+
+    def read_line(self, seconds: float | None = None) -> bytes:
+        """Return the next line with its end. Raises Failed after the time limit, Closed at the end of the input."""
+        deadline = time.monotonic() + (self.target.timeout if seconds is None else seconds)
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > LONGEST_LINE:
+                fail(f"a line of the server has more than {LONGEST_LINE} octets")
+            if not self._receive(deadline):
+                rest = f" in the middle of a line: {quoted(bytes(self._buffer))}" if self._buffer else ""
+                raise Closed(f"the server closed the connection without a reply{rest}")
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        self.exchange.received(line)
+        return line
+
+    def read_reply(self) -> Reply:
+        """Return the next status line. Raises Failed if it is none."""
+        line = self.read_line()
+        self.lines_seen.append(line)
+        word = line.rstrip(b"\r\n").split(b" ", 1)[0]
+        if word not in (b"+OK", b"-ERR"):
+            fail(f"a reply begins neither with +OK nor with -ERR: {quoted(line)}")
+        reply = Reply(line)
+        self._refused = not reply.ok
+        return reply
+
+    def read_body(self) -> bytes:
+        """Return a multi-line response after its status line, byte-stuffed and with the termination octet."""
+        deadline = time.monotonic() + self.target.timeout
+        found = bytearray()
+        while True:
+            while (end := self._buffer.find(b"\n")) >= 0:
+                line = bytes(self._buffer[: end + 1])
+                del self._buffer[: end + 1]
+                self.exchange.received(line)
+                found += line
+                if line in (b".\r\n", b".\n"):
+                    return bytes(found)
+            if len(found) + len(self._buffer) > LONGEST_BODY:
+                fail(f"a multi-line response has more than {LONGEST_BODY} octets")
+            try:
+                more = self._receive(deadline)
+            except Failed:
+                fail(f"the multi-line response did not end within {self.target.timeout:g} s")
+            if not more:
+                raise Closed("the server closed the connection in the middle of a multi-line response")
+
+    def at_end(self) -> bool:
+        """Return whether the server closes within the time limit and sends nothing before."""
+        deadline = time.monotonic() + self.target.timeout
+        try:
+            while not self._buffer:
+                if not self._receive(deadline):
+                    self.exchange.note("the server closed the connection")
+                    return True
+        except Failed:
+            return False
+        self.exchange.received(bytes(self._buffer))
+        return False
+
+    def has_more(self, seconds: float = 0.0) -> bool:
+        """Return whether the server has sent octets that were not read."""
+        if self._buffer:
+            return True
+        if not self._is_readable(seconds):
+            return False
+        try:
+            return self._receive(time.monotonic() + 1)
+        except Failed:
+            return False
+
+    def _receive(self, deadline: float) -> bool:
+        """Receive more into the buffer; False at the end of the input. Raises Failed at the deadline."""
+        left = deadline - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self.socket.settimeout(left)
+            octets = self.socket.recv(1 << 16)
+        except TimeoutError:
+            fail(f"no answer within {self.target.timeout:g} s")
+        except OSError:
+            return False
+        self._buffer += octets
+        return bool(octets)
+
+    def _is_readable(self, seconds: float) -> bool:
+        connection = self.socket
+        if isinstance(connection, ssl.SSLSocket) and connection.pending():
+            return True
+        return bool(select.select([connection], [], [], seconds)[0])
+
+    def _was_closed(self) -> bool:
+        """Return whether the server has closed after the last ``-ERR``, which it may."""
+        if self._socket is None:
+            return True
+        if self._buffer or not self._is_readable(0):
+            return False
+        try:
+            return not self._receive(time.monotonic() + 1)
+        except Failed:
+            return False
+
+    # Commands
+
+    def command(self, line: bytes, secret: bytes = b"") -> Reply:
+        """Send a line, which gets CRLF, and return the status line of the reply.
+
+        A server may close after ``-ERR`` (RFC 1939 section 4): then the connection is made anew, if the check can.
+        """
+        self.restore()
+        self.marked = self.marked or line[:4].upper() == b"DELE"
+        refused = self._refused
+        try:
+            self.send(line + b"\r\n", secret)
+            return self.read_reply()
+        except Closed:
+            if not refused or self.renew is None:
+                raise
+        self._again()
+        self.send(line + b"\r\n", secret)
+        return self.read_reply()
+
+    def restore(self) -> None:
+        """Connect anew if the server has closed after the last ``-ERR``, which it may."""
+        if self._refused and self.renew is not None and self._was_closed():
+            self._again()
+
+    def _again(self) -> None:
+        renew, self.renew = self.renew, None
+        self._refused = False
+        self.exchange.note("the server closed after -ERR, as it may")
+        self.open()
+        assert renew is not None
+        renew(self)
+        self.renew = renew
+
+    def ok(self, line: bytes, secret: bytes = b"") -> Reply:
+        """Send a command that must succeed."""
+        reply = self.command(line, secret)
+        if not reply.ok:
+            fail(f"{named(line)} was refused")
+        return reply
+
+    def err(self, line: bytes, secret: bytes = b"") -> Reply:
+        """Send a command that must be refused."""
+        reply = self.command(line, secret)
+        if reply.ok:
+            fail(f"{named(line)} was not refused")
+        return reply
+
+    def refuses(self, line: bytes, secret: bytes = b"") -> bool:
+        """Send a command and return whether it is refused, or the server had closed after the ``-ERR`` before it."""
+        renew, self.renew = self.renew, None
+        was_refused = self._refused
+        try:
+            return not self.command(line, secret).ok
+        except Closed:
+            if was_refused:
+                return True
+            raise
+        finally:
+            self.renew = renew
+
+    def lines(self, line: bytes) -> list[bytes]:
+        """Send a command with a multi-line response; return its lines without byte-stuffing and line ends."""
+        self.ok(line)
+        return split(unstuffed(self.read_body()))
+
+    def retrieve(self, line: bytes) -> bytes:
+        """Send RETR or TOP and return the octets of the message, without byte-stuffing."""
+        return unstuffed(self.retrieve_stuffed(line))
+
+    def retrieve_stuffed(self, line: bytes) -> bytes:
+        """Send RETR or TOP and return the octets after the status line, with byte-stuffing and termination octet."""
+        self.took_mail = True
+        self.ok(line)
+        return self.read_body()
+
+    def in_step(self) -> None:
+        """Raise Failed unless STAT is answered as the next command: no reply is missing or too many."""
+        reply = self.command(b"STAT")
+        words = reply.text.split(b" ")
+        if not reply.ok or len(words) < 3 or not (words[1].isdigit() and words[2].isdigit()):
+            fail(f"the reply to STAT is {quoted(reply.line)}: there was a reply too many, or too few")
+
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Begin TLS on the open connection. Raises OSError."""
+        assert self._socket is not None
+        self.exchange.note("TLS begins")
+        self._socket.settimeout(self.target.timeout)
+        self._socket = context.wrap_socket(self._socket, server_hostname=self.target.host)
+
+
+def unstuffed(body: bytes) -> bytes:
+    """Return the octets of a multi-line response without byte-stuffing and without the termination octet."""
+    lines = body.split(b"\n")[:-2]
+    return b"".join(line.removeprefix(b".") + b"\n" for line in lines)
+
+
+def split(octets: bytes) -> list[bytes]:
+    """Return the lines, without their ends."""
+    return [line.removesuffix(b"\r") for line in octets.split(b"\n")[:-1]]
+
+
+def named(line: bytes) -> str:
+    """Return a command as failures name it: the verb and short arguments, never those of a login."""
+    verb = line.split(b" ", 1)[0]
+    if verb.upper() in (b"PASS", b"APOP", b"AUTH"):
+        return verb.decode("ascii", "backslashreplace")
+    text = shown(line + b"\r\n")[1:].strip()
+    return text if text else "an empty line"

@@ -1,0 +1,255 @@
+"""``geventpop3 conformance``: what it is told, what it writes, and its exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from authority import Authority
+
+from geventpop3 import POP3Server
+from geventpop3.auth.passwd import PasswordFile
+from geventpop3.cli.conformance import address
+from geventpop3.cli.main import main
+from geventpop3.errors import ConfigError
+from geventpop3.server.tls import Certificates
+from geventpop3.service import MaildropService
+from geventpop3.stores.maildir import MaildirStore
+from geventpop3.testing import Address, serve
+
+MESSAGE = b"Subject: hello\n\n.dot\nbye\n"
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    folder = tmp_path / "mail" / "alice"
+    for part in ("tmp", "new", "cur"):
+        (folder / part).mkdir(parents=True)
+    (folder / "new" / "1.M1P1.host").write_bytes(MESSAGE)
+    return folder
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_text("sesame open\nand more\n")
+    return path
+
+
+@pytest.fixture
+def server(tmp_path: Path, maildir: Path):
+    passwords = tmp_path / "passwords"
+    passwords.write_text("alice:{PLAIN}sesame open\n")
+    pair = Authority().pair(tmp_path, "127.0.0.1")
+
+    def application() -> POP3Server:
+        pop3d = POP3Server(
+            listen=[("127.0.0.1", 0)],
+            tls_listen=[("127.0.0.1", 0)],
+            tls=Certificates([pair]),
+            hostname="pop.example.org",
+        )
+        pop3d.register(MaildropService(MaildirStore(str(tmp_path / "mail" / "{user}")), PasswordFile(str(passwords))))
+        return pop3d
+
+    with serve(application) as place:
+        yield place
+
+
+def run(place: Address, secret: Path, *options: str) -> int:
+    return main(
+        ["conformance", f"{place.host}:{place.port}", "--user", "alice", "--password-file", str(secret), *options]
+    )
+
+
+def test_text_by_section_and_status_0(server, secret, capsys) -> None:
+    assert run(server, secret, "--only", "rfc1939-5-stat-*", "--only", "rfc2449-6.7") == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"127.0.0.1:{server.port}: +OK pop.example.org")
+    assert "\nRFC 1939, section 5\n  pass  STAT is +OK, a number of messages and a number of octets\n" in told
+    assert "  skip  STAT of an empty maildrop is 0 0: it would delete messages: needs --may-delete\n" in told
+    assert "  skip  EXPIRE has a number of days or NEVER: EXPIRE is not announced\n" in told
+    assert told.splitlines()[-1].startswith("5 passed, 0 failed, 3 skipped in ")
+
+
+def test_a_failure_is_shown_with_what_was_said_and_status_1(server, secret, maildir, capsys) -> None:
+    options = ["--maildir", str(maildir), "--may-delete", "--only", "surrogate", "--quiet"]
+    assert run(server, secret, *options) == 1
+    told = capsys.readouterr().out
+    assert "  FAIL  UTF-8 in a header is not sent as it is without UTF8 (strict)\n" in told
+    assert "        the header of the message is sent with octets beyond ASCII\n" in told
+    assert 'RFC 6856 section 2.1: "the server MUST either send the client a surrogate message' in told
+    assert "          C: RETR 1\n" in told
+    assert "          C: PASS ****\n" in told
+    assert "sesame" not in told
+    assert "1 failed (1 strict), 0 skipped" in told
+
+
+def test_json_holds_all_checks(server, secret, maildir, capsys) -> None:
+    assert run(server, secret, "--maildir", str(maildir), "--may-delete", "--json", "--only", "6856") == 1
+    data = json.loads(capsys.readouterr().out)
+    assert data["server"] == f"127.0.0.1:{server.port}"
+    assert data["failed"] == 1
+    assert data["passed"] + data["failed"] + data["skipped"] == len(data["checks"])
+    failed = [check for check in data["checks"] if check["outcome"] == "fail"]
+    assert [check["id"] for check in failed] == ["rfc6856-2.1-surrogate"]
+    assert "C: PASS ****" in failed[0]["exchange"]
+    assert failed[0]["rule"].startswith("the server MUST")
+    assert "UTF8" in data["capabilities"]
+
+
+def test_junit_is_xml_with_a_case_for_each_check(server, secret, maildir, tmp_path, capsys) -> None:
+    path = tmp_path / "report.xml"
+    options = ["--maildir", str(maildir), "--may-delete", "--junit", str(path), "--only", "6856", "--only", "eight-bit"]
+    assert run(server, secret, *options) == 1
+    capsys.readouterr()
+    suite = ElementTree.parse(path).getroot()
+    assert suite.tag == "testsuite"
+    cases = suite.findall("testcase")
+    assert suite.get("tests") == str(len(cases))
+    assert suite.get("failures") == "1"
+    failures = [case for case in cases if case.find("failure") is not None]
+    assert [case.get("classname") for case in failures] == ["rfc6856.section-2-1"]
+    assert "C: RETR 1" in (failures[0].find("failure").text or "")
+
+
+def test_tls_by_stls_and_before_the_greeting(server, secret, capsys) -> None:
+    assert run(server, secret, "--stls", "--insecure", "--only", "stat-format") == 0
+    options = ["--user", "alice", "--password-file", str(secret), "--tls", "--insecure", "--only", "stat-format"]
+    assert main(["conformance", f"127.0.0.1:{server.tls_port}", *options]) == 0
+    assert capsys.readouterr().out.count("1 passed, 0 failed, 0 skipped") == 2
+
+
+def test_certificates_are_verified_unless_told_otherwise(server, secret, capsys) -> None:
+    assert run(server, secret, "--stls") == 2
+    assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().err
+
+
+def test_the_password_may_come_from_standard_input(server, monkeypatch, capsys) -> None:
+    given = io.TextIOWrapper(io.BytesIO(b"sesame open\n"))
+    monkeypatch.setattr(sys, "stdin", given)
+    assert run(server, Path("-"), "--only", "stat-format") == 0
+    assert "1 passed" in capsys.readouterr().out
+
+
+def test_the_password_is_asked_for_at_a_terminal(server, monkeypatch, capsys) -> None:
+    asked = []
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "sesame open")
+    arguments = ["conformance", f"127.0.0.1:{server.port}", "--user", "alice", "--only", "stat-format"]
+    assert main(arguments) == 0
+    assert asked == ["Password of alice: "]
+    capsys.readouterr()
+
+
+def test_progress_is_told_at_a_terminal_alone(server, secret, monkeypatch, capsys) -> None:
+    assert run(server, secret, "--only", "stat-") == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert run(server, secret, "--only", "rfc1939-5-stat-format", "--only", "rfc1939-5-noop") == 0
+    told = capsys.readouterr().err
+    assert told.startswith("\r1 of ")
+    assert told.endswith("\r\033[K")
+
+
+def test_the_list_needs_no_server(capsys) -> None:
+    assert main(["conformance", "--list", "--only", "rfc2595-4-stls"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "rfc2595-4-stls  TLS begins after STLS"
+
+
+def test_a_wrong_password_is_one_line_and_status_2(server, tmp_path, capsys) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("wrong\n")
+    assert run(server, wrong) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    refused = "the login of alice is refused: -ERR [AUTH] authentication failed"
+    assert told.err == f"geventpop3: error: 127.0.0.1:{server.port}: {refused}\n"
+
+
+def test_no_server_is_one_line_and_status_2(secret, capsys) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        place = Address("127.0.0.1", unused.getsockname()[1])
+    assert run(place, secret) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"geventpop3: error: 127.0.0.1:{place.port}: no connection to 127.0.0.1:{place.port}: ")
+    assert "refused" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ([], "give the server as HOST:PORT"),
+        (["127.0.0.1:1"], "give the account with --user"),
+        (["127.0.0.1:x", "--user", "u", "--password-file", "/dev/null"], "'127.0.0.1:x' is no HOST:PORT"),
+        (["127.0.0.1:1", "--user", "u", "--password-file", "/dev/null"], "/dev/null: its first line is empty"),
+        (["127.0.0.1:1", "--user", "u", "--password-file", "/none"], "/none: No such file or directory"),
+        (["127.0.0.1:1", "--user", "u", "--maildir", "/x"], "--maildir fills the maildrop after it was emptied"),
+        (["127.0.0.1:1", "--user", "u", "--deliver", "x"], "--deliver fills the maildrop after it was emptied"),
+        (["127.0.0.1:1", "--user", "u", "--insecure"], "--ca and --insecure are for --tls and --stls"),
+        (["127.0.0.1:1", "--user", "u", "--timeout", "0"], "--timeout is a number of seconds, at most 600"),
+        (["127.0.0.1:1", "--user", "u", "--junit", "/none/x"], "/none/x: No such file or directory"),
+        (["127.0.0.1:1", "--user", "u", "--only", "xyzzy"], "no check is called xyzzy; --list shows all"),
+        (["127.0.0.1:1", "--user", "u", "--tls", "--stls"], "not allowed with argument"),
+        (["127.0.0.1:1", "--user", "u", "--tls", "--ca", "/none", "--password-file", "SECRET"], "/none: No such file"),
+        (
+            ["127.0.0.1:1", "--user", "u", "--may-delete", "--maildir", "/etc", "--password-file", "SECRET"],
+            "/etc is no Maildir: it has no folder tmp",
+        ),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(options, complaint, secret, capsys) -> None:
+    assert main(["conformance", *(str(secret) if each == "SECRET" else each for each in options)]) == 2
+    told = capsys.readouterr().err
+    assert complaint in told
+    assert told.startswith("geventpop3: error: ")
+    assert told.count("\n") == 1
+
+
+def test_a_password_cannot_be_asked_without_a_terminal(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert main(["conformance", "127.0.0.1:1", "--user", "u"]) == 2
+    assert "standard input is no terminal to ask at; use --password-file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("pop.example.org", ("pop.example.org", 110)),
+        ("127.0.0.1:1110", ("127.0.0.1", 1110)),
+        ("[::1]:1110", ("::1", 1110)),
+        ("[::1]", ("::1", 110)),
+        ("host:", ("host", 110)),
+    ],
+)
+def test_addresses(text, found) -> None:
+    assert address(text, 110) == found
+
+
+@pytest.mark.parametrize("text", ["", ":110", "host:0", "host:99999", "[::1", "[::1]x", "[]:1", "::1"])
+def test_what_is_no_address(text) -> None:
+    with pytest.raises(ConfigError, match="is no HOST:PORT"):
+        address(text, 110)
+
+
+def test_the_page_names_the_options_that_there_are(capsys) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance-suite.md").read_text("utf-8")
+    with pytest.raises(SystemExit):
+        main(["conformance", "--help"])
+    told = capsys.readouterr().out
+    options = set(re.findall(r"--[a-z][a-z-]+", told))
+    assert set(re.findall(r"--[a-z][a-z-]+", page)) == options - {"--help"}
+    assert "With it, the messages in the maildrop\nare lost" in told
+
+
+def test_the_page_has_the_twelve_rules_of_fairness() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance-suite.md").read_text("utf-8")
+    rules = page.partition("## What makes it fair")[2].partition("\n## ")[0]
+    assert re.findall(r"^(\d+)\. \*\*", rules, re.M) == [str(number) for number in range(1, 13)]
