@@ -29,9 +29,9 @@ from geventpop3.server.tls.certificates import Certificates
 from geventpop3.service import MaildropService
 from geventpop3.testing.double.authority import authority
 from geventpop3.testing.double.content import Content, contents_of
-from geventpop3.testing.double.faults import AUTH, CONNECT, TLS, Fault, known_place
+from geventpop3.testing.double.faults import AUTH, CONNECT, TLS, Fault, known_place, make_fault
 from geventpop3.testing.double.plugin import DoublePlugin
-from geventpop3.testing.double.records import SessionRecord, transcript_of
+from geventpop3.testing.double.records import EndedSessions, SessionRecord, transcript_of
 from geventpop3.testing.double.store import DoubleUsers, WatchedStore
 from geventpop3.testing.double.waiting import Guarded
 from geventpop3.testing.server import Address, ServerThread
@@ -101,7 +101,7 @@ class Double:
         __tracebackhide__ = True
         with self._state.reading():
             faults = [*self._faults, *(fault for box in self._maildrops.values() for fault in box._faults)]
-            missing = [f"never happened: {fault}" for fault in faults if not fault.happened and not fault.optional]
+            missing = [fault.complaint for fault in faults if not fault.happened and not fault.optional]
         if failures := [*missing, *self.errors]:
             raise DoubleFailed("\n".join([*failures, "", self.transcript or "no session"]))
 
@@ -248,7 +248,7 @@ class Double:
 
     def fail(self, on: str, how: str = "error", **options: Any) -> Fault:
         """Ask for a fault in the session of any user; options as in ``Fault``. It is counted over all sessions."""
-        return self._add_fault(self._faults, Fault(on, how, **options))
+        return self._add_fault(self._faults, make_fault(on, how, options))
 
     def _add_fault(self, faults: list[Fault], fault: Fault) -> Fault:
         if fault.on == TLS and self._tls == "off":
@@ -269,10 +269,10 @@ class Double:
         return self._errors if self._address is None else self._address.errors
 
     @property
-    def sessions(self) -> list[SessionRecord]:
-        """The sessions that have ended, in the order of their ends."""
+    def sessions(self) -> EndedSessions:
+        """The sessions that have ended, in the order of their ends; wait for them with ``wait_for(sessions=...)``."""
         with self._state.reading():
-            return list(self._ended)
+            return EndedSessions(self._ended, len(self._begun) - len(self._ended))
 
     @property
     def transcript(self) -> str:
@@ -382,7 +382,7 @@ class DoubleMaildrop:
         *on*: a verb such as ``"RETR"``, or ``"auth"``: PASS, APOP or AUTH. *nth* counts from 1, over all sessions of
         this maildrop. Options as in ``Fault``. Raises ValueError or TypeError for what cannot happen.
         """
-        fault = Fault(on, how, **options)
+        fault = make_fault(on, how, options)
         if fault.on not in COMMANDS and fault.on != AUTH:
             raise ValueError(f"before the user is known, no maildrop can have a fault on {fault.on!r}: use double.fail")
         return self._double._add_fault(self._faults, fault)
@@ -394,9 +394,12 @@ class DoubleMaildrop:
             return self._double._store.messages(self.name)
 
     @property
-    def sessions(self) -> list[SessionRecord]:
-        """The sessions of this user that have ended, in the order of their ends."""
-        return [session for session in self._double.sessions if session.user == self.name]
+    def sessions(self) -> EndedSessions:
+        """The sessions of this user that have ended, in the order of their ends; ``wait_for`` waits for them."""
+        with self._double._state.reading():
+            begun = [session for session in self._double._begun if session.user == self.name]
+            ended = [session for session in self._double._ended if session.user == self.name]
+            return EndedSessions(ended, len(begun) - len(ended))
 
     @property
     def transcript(self) -> str:

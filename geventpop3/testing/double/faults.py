@@ -9,10 +9,10 @@ import difflib
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from geventpop3.protocol.commands import COMMANDS
 
@@ -244,6 +244,12 @@ class Fault:
         self.happened += 1
         return True
 
+    @property
+    def complaint(self) -> str:
+        """The text of the error if the fault never happened."""
+        occurred = f"{self.on} occurred {self._seen} time{'' if self._seen == 1 else 's'}"
+        return f"never happened: {self}: {occurred}"
+
     def noise(self) -> bytes:
         """Return the octets of garbage; the same seed gives the same octets."""
         return self._random.randbytes(64 if self.octets is None else self.octets)
@@ -252,6 +258,15 @@ class Fault:
         given = [f"{name}={getattr(self, name)!r}" for name in OPTIONS if getattr(self, name) is not None]
         occurrence = [f"nth={self.nth}"] + ([f"times={self.times}"] if self.times != 1 else [])
         return f"{self.how} on {self.on} ({', '.join([*occurrence, *given])})"
+
+
+def make_fault(on: str, how: str, options: Mapping[str, Any]) -> Fault:
+    """Return the fault with these options. Raises TypeError for an unknown option, errors of ``Fault``."""
+    known = [field.name for field in fields(Fault)][2:]
+    for option in options:
+        if option not in known:
+            raise TypeError(f"fail has no option {option!r}{_nearest(option, known)}")
+    return Fault(on, how, **options)
 
 
 def known_place(on: object) -> str:
