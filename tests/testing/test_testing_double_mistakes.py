@@ -35,12 +35,37 @@ def log_in(double):
         ({"after_bytes": 100}, r"fail has no option 'after_bytes': did you mean 'after_octets'\?"),
         ({"ntn": 2}, r"did you mean 'nth'\?"),
         ({"quickly": True}, "fail has no option 'quickly'; there are nth, times, after_octets"),
+        ({"nth": "2"}, "nth is a whole number, not '2'"),
+        ({"after_octets": 10.5}, r"after_octets is a whole number, not 10\.5"),
+        ({"times": "all"}, "times is a whole number, not 'all'"),
+        ({"how": "delay", "seconds": "2"}, "seconds is a number, not '2'"),
+        ({"how": None}, "how is the name of a kind of fault such as 'reset', not None"),
     ],
 )
-def test_an_unknown_option_of_a_fault_names_the_nearest(double, box, options, text):
+def test_a_wrong_option_of_a_fault_is_shown_in_the_line_of_the_test(double, box, options, text):
     for place in (double, box):
-        with pytest.raises(TypeError, match=text):
-            place.fail("RETR", how="reset", **options)
+        with pytest.raises(TypeError, match=text) as caught:
+            place.fail("RETR", **{"how": "reset", **options})
+        assert caught.traceback.filter(caught)[-1].path == Path(__file__)
+
+
+def test_a_text_that_has_the_status_indicator_is_refused(box):
+    with pytest.raises(ValueError, match="text is what follows -ERR"):
+        box.fail("RETR", text="-ERR no such message")
+
+
+def test_a_wait_for_two_commands_is_refused(double, box):
+    with pytest.raises(TypeError, match="count is a whole number, not 'DELE'"):
+        box.wait_for("RETR", "DELE")
+    with pytest.raises(TypeError, match="sessions is a whole number, not '1'"):
+        double.wait_for(sessions="1")
+
+
+def test_a_fault_at_one_way_to_log_in_that_never_happened_names_the_moment_for_all(double, box):
+    fault = box.fail("PASS")
+    with pytest.raises(DoubleFailed, match="PASS occurred 0 times, but there are other ways to log in: 'auth' is any"):
+        double.check()
+    fault.optional = True
 
 
 @pytest.mark.parametrize("name", ["report.eml", "tests/data/REPORT.EML", "all.mbox", str(Path(__file__))])

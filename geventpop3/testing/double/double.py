@@ -13,6 +13,7 @@ It listens on free ports, in a native thread of its own, so the client may block
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -29,7 +30,7 @@ from geventpop3.server.tls.certificates import Certificates
 from geventpop3.service import MaildropService
 from geventpop3.testing.double.authority import authority
 from geventpop3.testing.double.content import Content, contents_of
-from geventpop3.testing.double.faults import AUTH, CONNECT, TLS, Fault, known_place, make_fault
+from geventpop3.testing.double.faults import AUTH, CONNECT, TLS, Fault, check_count, known_place, make_fault
 from geventpop3.testing.double.plugin import DoublePlugin
 from geventpop3.testing.double.records import EndedSessions, SessionRecord, transcript_of
 from geventpop3.testing.double.store import DoubleUsers, WatchedStore
@@ -39,6 +40,7 @@ from geventpop3.testing.server import Address, ServerThread
 Tls = Literal["off", "offered", "required"]
 
 HOSTNAME = "pop.example.org"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TIMEOUT = 5.0
 """Seconds that ``wait_for`` waits unless told otherwise."""
 
@@ -51,12 +53,19 @@ class Double:
     """A POP3 server for tests: a context manager, or ``start`` and ``stop``.
 
     *tls*: ``"off"``; ``"offered"``, with STLS and a second port that has TLS from the start; or ``"required"``, without
-    logins in clear text. *hostname* is in the greeting. *host* is the loopback address to listen at. *options* are
+    logins in clear text. *hostname* is in the greeting. *host* is the loopback address to listen at.
+    *certificate_names*: names and addresses in the certificate, in place of those that are right. *options* are
     keywords of ``POP3Server`` such as ``autologout``.
     """
 
     def __init__(
-        self, *, tls: Tls = "offered", hostname: str = HOSTNAME, host: str = "127.0.0.1", **options: Any
+        self,
+        *,
+        tls: Tls = "offered",
+        hostname: str = HOSTNAME,
+        host: str = "127.0.0.1",
+        certificate_names: Sequence[str] | None = None,
+        **options: Any,
     ) -> None:
         if tls not in ("off", "offered", "required"):
             raise ValueError(f"tls is 'off', 'offered' or 'required', not {tls!r}")
@@ -64,6 +73,7 @@ class Double:
         self._hostname = hostname
         self._options = options
         self._host = host
+        self._certificate_names = certificate_names
         self._state = Guarded()
         self._store = WatchedStore(self._state)
         self._users = DoubleUsers()
@@ -155,7 +165,8 @@ class Double:
     def _made(self) -> POP3Server:
         certificates = None
         if self._tls != "off":
-            certificate = authority().certificate_for("127.0.0.1", "::1", "localhost", self._hostname)
+            names = self._certificate_names or (*dict.fromkeys((self._host, *LOOPBACK)), self._hostname)
+            certificate = authority().certificate_for(*names)
             certificates = Certificates([(str(certificate), None)], client_ca=str(authority().ca))
         self._plugin = DoublePlugin(
             self._state, self._store, self._released, self._faults_of, self._begun.append, self._ended.append
@@ -248,6 +259,7 @@ class Double:
 
     def fail(self, on: str, how: str = "error", **options: Any) -> Fault:
         """Ask for a fault in the session of any user; options as in ``Fault``. It is counted over all sessions."""
+        __tracebackhide__ = True
         return self._add_fault(self._faults, make_fault(on, how, options))
 
     def _add_fault(self, faults: list[Fault], fault: Fault) -> Fault:
@@ -285,8 +297,8 @@ class Double:
     ) -> None:
         """Wait until *moment* has happened *count* times, or *sessions* sessions have ended, in all maildrops.
 
-        *moment*: a verb that was answered, ``"connect"`` or ``"auth"``, a login. Raises DoubleFailed, with the
-        transcript, after *timeout* seconds.
+        *moment*: a verb that was answered, ``"connect"``, or ``"auth"``, a login that succeeded. Raises DoubleFailed,
+        with the transcript, after *timeout* seconds.
         """
         __tracebackhide__ = True
         self._wait_for(None, moment, count, sessions, None, timeout)
@@ -303,6 +315,8 @@ class Double:
         __tracebackhide__ = True
         if moment is None and sessions is None and messages is None:
             raise TypeError("wait_for waits for a command such as 'RETR', or for sessions=1")
+        for name, value in (("count", count), ("sessions", sessions), ("messages", messages)):
+            check_count(name, value)
         place = None if moment is None else known_place(moment)
         if place is not None and place not in COMMANDS and place not in (CONNECT, AUTH):
             raise ValueError(f"wait_for cannot wait for {moment!r}")
@@ -365,6 +379,7 @@ class DoubleMaildrop:
         Each of *contents* is bytes, str, an EmailMessage, the Path of a message, an mbox or a Maildir, or a
         ``mailbox.Mailbox``. Nothing is added if one of them is wrong: TypeError, ValueError, OSError.
         """
+        __tracebackhide__ = True
         if not contents:
             raise TypeError("deliver needs a message")
         messages = [message for content in contents for message in contents_of(content)]
@@ -382,6 +397,7 @@ class DoubleMaildrop:
         *on*: a verb such as ``"RETR"``, or ``"auth"``: PASS, APOP or AUTH. *nth* counts from 1, over all sessions of
         this maildrop. Options as in ``Fault``. Raises ValueError or TypeError for what cannot happen.
         """
+        __tracebackhide__ = True
         fault = make_fault(on, how, options)
         if fault.on not in COMMANDS and fault.on != AUTH:
             raise ValueError(f"before the user is known, no maildrop can have a fault on {fault.on!r}: use double.fail")
