@@ -54,6 +54,20 @@ def test_a_text_that_has_the_status_indicator_is_refused(box):
         box.fail("RETR", text="-ERR no such message")
 
 
+def test_errors_are_shown_in_the_line_of_the_test(box):
+    for mistake in (
+        lambda: box.wait_for("RTER"),
+        lambda: box.wait_for("RETR", "DELE"),
+        lambda: box.deliver(7),
+        lambda: box.deliver("x.eml"),
+        lambda: box.sessions[0],
+        lambda: box.wait_for(sessions=1, timeout=0),
+    ):
+        with pytest.raises((TypeError, ValueError, IndexError, DoubleFailed)) as caught:
+            mistake()
+        assert caught.traceback.filter(caught)[-1].path == Path(__file__)
+
+
 def test_a_wait_for_two_commands_is_refused(double, box):
     with pytest.raises(TypeError, match="count is a whole number, not 'DELE'"):
         box.wait_for("RETR", "DELE")

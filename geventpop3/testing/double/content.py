@@ -23,6 +23,7 @@ def contents_of(content: object) -> Iterator[bytes]:
     Maildir. Raises TypeError for another type, ValueError for a str that looks like a file name and for a folder that
     is no Maildir, OSError.
     """
+    __tracebackhide__ = True
     if isinstance(content, (bytes, bytearray, memoryview)):
         yield bytes(content)
     elif isinstance(content, str):

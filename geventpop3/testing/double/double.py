@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -382,7 +383,7 @@ class DoubleMaildrop:
         __tracebackhide__ = True
         if not contents:
             raise TypeError("deliver needs a message")
-        messages = [message for content in contents for message in contents_of(content)]
+        messages = list(chain.from_iterable(map(contents_of, contents)))
         with self._double._state.changing():
             return [self._double._store.deliver(self.name, message) for message in messages]
 

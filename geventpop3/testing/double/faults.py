@@ -267,6 +267,7 @@ class Fault:
 
 def check_count(name: str, value: object) -> None:
     """Raise TypeError if *value* is no whole number; None is allowed."""
+    __tracebackhide__ = True
     if value is not None and not isinstance(value, int):
         raise TypeError(f"{name} is a whole number, not {value!r}")
 
@@ -285,6 +286,7 @@ def make_fault(on: str, how: str, options: Mapping[str, Any]) -> Fault:
 
 
 def known_place(on: object) -> str:
+    __tracebackhide__ = True
     if not isinstance(on, str):
         raise TypeError(f"a fault happens on a command such as 'RETR', not on {on!r}")
     for known in (on, on.upper(), on.lower()):  # "auth" is the moment of a login, "AUTH" is the command
