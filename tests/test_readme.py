@@ -1,6 +1,6 @@
 """Code in README and the pages in docs/ works as it stands there, and the names in them exist.
 
-tests/testing/test_testing_docs.py checks the dialogues of docs/testing.md, tests/test_documents.py language and links.
+tests/testing/ checks docs/testing.md and docs/dialogues.md, tests/test_documents.py language and links.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import poplib
 import re
 import shlex
+import shutil
 import socket
 import sqlite3
 import ssl
@@ -75,8 +76,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "mail" / user / "new" / "1.hello").write_bytes(b"Subject: hello\n\nHello.\n")
         set_password(tmp_path / "users", user, "{PLAIN}sesame")
     (tmp_path / "note.py").write_text(block("python", "The kettle"), "utf-8")  # as README says
+    shutil.copy(ROOT / "examples" / "poller.py", tmp_path)  # as README says
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "note", raising=False)
+    for name in ("note", "poller"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -84,7 +87,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 CODE = [
     pytest.param(code, id=f"{page.stem}-{number}")
     for page in PAGES
-    if page.name not in ("testing.md", "CONTRIBUTING.md")
+    if page.name not in ("testing.md", "dialogues.md", "CONTRIBUTING.md")
     for number, code in enumerate(blocks(page, "python"), 1)
 ]
 
@@ -133,11 +136,6 @@ def test_the_application_of_readme_serves_its_message_and_keeps_it() -> None:
             S: <closed>
             """,
         )
-
-
-def test_the_test_of_readme_passes(site: Path) -> None:
-    (site / "test_shown.py").write_text(block("python", "def test_my_client"), "utf-8")
-    assert "1 passed" in pytest_in(site)
 
 
 def test_the_framework_is_a_whole_server_that_asks_for_a_password() -> None:
@@ -246,9 +244,21 @@ def pytest_in(folder: Path) -> str:
 
 
 def test_the_tests_pass(tmp_path: Path) -> None:
-    shown = block("python", "def test_my_client_empties", ROOT / "docs" / "testing.md")
+    shown = block("python", "def test_my_client_empties", ROOT / "docs" / "dialogues.md")
     (tmp_path / "test_shown.py").write_text(shown, "utf-8")
     assert "2 passed" in pytest_in(tmp_path)
+
+
+def test_the_test_of_readme_passes_and_fails_for_a_client_that_loses_mail(tmp_path: Path) -> None:
+    (tmp_path / "test_shown.py").write_text(block("python", "pop3_double"), "utf-8")
+    poller = (ROOT / "examples" / "poller.py").read_text("utf-8")
+    (tmp_path / "poller.py").write_text(poller, "utf-8")
+    assert "1 passed" in pytest_in(tmp_path)
+    assert poller.count("inbox[unique_id] = retrieve(") == 1
+    worse = poller.replace("inbox[unique_id] = retrieve(", 'inbox[unique_id] = b""; inbox[unique_id] = retrieve(')
+    (tmp_path / "poller.py").write_text(worse, "utf-8")
+    with pytest.raises(AssertionError, match="1 failed"):
+        pytest_in(tmp_path)
 
 
 # The command line

@@ -132,7 +132,7 @@ def pytest_runtest_makereport(
     if report.failed:
         item.stash[_FAILED] = True
         for double in [*item.stash.get(_DOUBLES, ()), *item.config.stash.get(_DOUBLES, ())]:
-            if transcript := double.transcript:
+            if (transcript := double.transcript) and transcript not in str(call.excinfo and call.excinfo.value):
                 report.sections.append((f"POP3 sessions ({call.when})", transcript))
     return report
 

@@ -492,7 +492,7 @@ def test_a_wait_in_no_maildrop(calls: Calls) -> None:
 def test_check_and_reset_report_what_never_happened(alice: Calls) -> None:
     alice("POST", "/faults", {"on": "TOP", "how": "close", "maildrop": "alice"})
     alice("POST", "/faults", {"on": "TOP", "how": "close", "optional": True})
-    report = {"ok": False, "failures": ["never happened: close on TOP (nth=1)"], "transcript": ""}
+    report = {"ok": False, "failures": ["never happened: close on TOP (nth=1): TOP occurred 0 times"], "transcript": ""}
     assert alice("GET", "/check").content == report
     assert alice("POST", "/reset").content == report
     assert alice("GET", "/check").content == {"ok": True, "failures": [], "transcript": ""}
@@ -523,7 +523,7 @@ def test_errors_of_the_double_are_reported(alice: Calls) -> None:
 def test_stop_reports_first_and_stops_after_the_answer(alice: Calls) -> None:
     alice("POST", "/faults", {"on": "TOP"})
     answer = alice("POST", "/stop")
-    assert answer.content["failures"] == ["never happened: error on TOP (nth=1)"]
+    assert answer.content["failures"] == ["never happened: error on TOP (nth=1): TOP occurred 0 times"]
     assert alice.stopped == 0
     assert answer.response.then is not None
     answer.response.then()

@@ -60,11 +60,11 @@ def test_failures_are_those_of_check(double: Double) -> None:
     double.fail("RETR", "close")
     double.fail("RETR", "close", optional=True)
     double.errors.append("a mistake")
-    assert double.failures == ["never happened: close on RETR (nth=1)", "a mistake"]
+    assert double.failures == ["never happened: close on RETR (nth=1): RETR occurred 0 times", "a mistake"]
     with pytest.raises(DoubleFailed) as caught:
         double.check()
     assert caught.value.failures == double.failures
-    assert str(caught.value) == "never happened: close on RETR (nth=1)\na mistake\n\nno session"
+    assert str(caught.value) == "never happened: close on RETR (nth=1): RETR occurred 0 times\na mistake\n\nno session"
 
 
 def test_a_wait_in_vain_has_its_failure_and_the_transcript_apart(double: Double) -> None:

@@ -1,4 +1,4 @@
-"""What docs/testing.md shows works as it stands there."""
+"""Dialogues that docs/dialogues.md shows work as they stand there; test_testing_recipes.py has docs/testing.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from geventpop3.testing.script import parse
 
 ROOT = Path(__file__).parent.parent.parent
-TEXT = (ROOT / "docs" / "testing.md").read_text("utf-8")
+TEXT = (ROOT / "docs" / "dialogues.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -274,6 +274,13 @@ def test_tls_can_be_required():
         double.wait_for(sessions=1)
 
 
+def test_the_certificate_may_be_that_of_another_host():
+    with Double(certificate_names=["other.example.org"]) as double:
+        with pytest.raises(ssl.SSLCertVerificationError, match=r"(?i)mismatch"):
+            poplib.POP3_SSL("127.0.0.1", double.tls_port, timeout=10, context=double.ssl_context)
+        double.wait_for(sessions=1)
+
+
 def test_tls_can_be_off(double):
     with pytest.raises(LookupError):
         _ = double.tls_port

@@ -149,6 +149,7 @@ def test_the_end_of_a_test_finds_what_the_client_did_not_notice(tmp_path, body, 
     )
     assert "1 passed, 1 error" in done.stdout, done.stdout
     assert text in done.stdout
+    assert done.stdout.count("C: USER alice") == (1 if "poll_stat" in body else 0)
 
 
 def test_a_factory_serves_several_tests_and_each_is_checked(tmp_path):

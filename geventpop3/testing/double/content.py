@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from email.message import Message as Email
 from mailbox import Mailbox, mbox
 from os import PathLike, fspath
+from os.path import exists
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,11 +20,15 @@ def contents_of(content: object) -> Iterator[bytes]:
     """Yield the octets of each message in *content*, oldest first.
 
     A str is text, never a file name. A file that begins with "From " is an mbox, a folder with ``new`` and ``cur`` is a
-    Maildir. Raises TypeError for another type, ValueError for a folder that is no Maildir, OSError.
+    Maildir. Raises TypeError for another type, ValueError for a str that looks like a file name and for a folder that
+    is no Maildir, OSError.
     """
+    __tracebackhide__ = True
     if isinstance(content, (bytes, bytearray, memoryview)):
         yield bytes(content)
     elif isinstance(content, str):
+        if _names_a_file(content):
+            raise ValueError(f"a str is the text of a message, not the name of a file: use Path({content!r})")
         yield content.encode("utf-8", "surrogateescape")
     elif isinstance(content, Email):
         yield content.as_bytes()
@@ -33,6 +38,13 @@ def contents_of(content: object) -> Iterator[bytes]:
         yield from _in_mailbox(content)
     else:
         raise TypeError(f"a message is {_SHAPES}, not {type(content).__name__}")
+
+
+def _names_a_file(text: str) -> bool:
+    """Return whether *text* is one line that ends like the name of a message, or the path of an existing file."""
+    if "\n" in text or not text.isprintable():
+        return False
+    return text.lower().endswith((".eml", ".mbox")) or ("/" in text and exists(text))
 
 
 def _in_path(path: Path) -> Iterator[bytes]:

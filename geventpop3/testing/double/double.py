@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -30,11 +31,11 @@ from geventpop3.server.tls.certificates import Certificates
 from geventpop3.service import MaildropService
 from geventpop3.testing.double.authority import authority
 from geventpop3.testing.double.content import Content, contents_of
-from geventpop3.testing.double.faults import AUTH, CONNECT, TLS, Fault, known_place
+from geventpop3.testing.double.faults import AUTH, CONNECT, TLS, Fault, check_count, known_place, make_fault
 from geventpop3.testing.double.manners import PersonalityPlugin
 from geventpop3.testing.double.personality import Personality, load_personality
 from geventpop3.testing.double.plugin import DoublePlugin
-from geventpop3.testing.double.records import SessionRecord, transcript_of
+from geventpop3.testing.double.records import EndedSessions, SessionRecord, transcript_of
 from geventpop3.testing.double.replaying import ReplayPlugin
 from geventpop3.testing.double.store import DoubleUsers, WatchedStore
 from geventpop3.testing.double.waiting import Guarded
@@ -46,6 +47,7 @@ Tls = Literal["off", "offered", "required"]
 RECORD = "record:"
 """Prefix of a personality that is a recording: ``record:FILE``."""
 HOSTNAME = "pop.example.org"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TIMEOUT = 5.0
 """Seconds that ``wait_for`` waits unless told otherwise."""
 
@@ -64,9 +66,10 @@ class Double:
 
     *tls*: ``"off"``; ``"offered"``, with STLS and a second port that has TLS from the start; or ``"required"``, without
     logins in clear text. *hostname* is in the greeting. *host* is the loopback address to listen at, *port* and
-    *tls_port* are free ones unless given. *personality* is the name of a server whose manners the double takes on, the
-    Path of a file with them, or ``"record:FILE"``: then the double answers as the recorded server did, and a client
-    that says something else fails the test. *options* are keywords of ``POP3Server`` such as ``autologout``.
+    *tls_port* are free ones unless given. *certificate_names*: names and addresses in the certificate, in place of
+    those that are right. *personality* is the name of a server whose manners the double takes on, the Path of a file
+    with them, or ``"record:FILE"``: then the double answers as the recorded server did, and a client that says
+    something else fails the test. *options* are keywords of ``POP3Server`` such as ``autologout``.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Double:
         personality: str | Path | None = None,
         port: int = 0,
         tls_port: int = 0,
+        certificate_names: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
         if tls not in ("off", "offered", "required"):
@@ -87,6 +91,7 @@ class Double:
         self._options = options
         self._host = host
         self._ports = (port, tls_port)
+        self._certificate_names = certificate_names
         self._state = Guarded()
         self._personality: Personality | None = None
         self._recording: Recording | None = None
@@ -135,7 +140,7 @@ class Double:
     @property
     def failures(self) -> list[str]:
         """Faults that never happened, unless optional; lines that a recording does not have; errors of the server."""
-        missing = [f"never happened: {fault}" for fault in self.faults if not fault.happened and not fault.optional]
+        missing = [fault.complaint for fault in self.faults if not fault.happened and not fault.optional]
         return [*missing, *self._differences, *self.errors]
 
     def __enter__(self) -> Self:
@@ -189,7 +194,8 @@ class Double:
     def _made(self) -> POP3Server:
         certificates = None
         if self._tls != "off":
-            certificate = authority().certificate_for("127.0.0.1", "::1", "localhost", self._hostname)
+            names = self._certificate_names or (*dict.fromkeys((self._host, *LOOPBACK)), self._hostname)
+            certificate = authority().certificate_for(*names)
             certificates = Certificates([(str(certificate), None)], client_ca=str(authority().ca))
         self._plugin = DoublePlugin(
             self._state, self._store, self._released, self._faults_of, self._begun.append, self._ended.append
@@ -320,7 +326,8 @@ class Double:
 
     def fail(self, on: str, how: str = "error", **options: Any) -> Fault:
         """Ask for a fault in the session of any user; options as in ``Fault``. It is counted over all sessions."""
-        return self._add_fault(self._faults, Fault(on, how, **options))
+        __tracebackhide__ = True
+        return self._add_fault(self._faults, make_fault(on, how, options))
 
     def _add_fault(self, faults: list[Fault], fault: Fault) -> Fault:
         if fault.on == TLS and self._tls == "off":
@@ -341,10 +348,10 @@ class Double:
         return self._errors if self._address is None else self._address.errors
 
     @property
-    def sessions(self) -> list[SessionRecord]:
-        """The sessions that have ended, in the order of their ends."""
+    def sessions(self) -> EndedSessions:
+        """The sessions that have ended, in the order of their ends; wait for them with ``wait_for(sessions=...)``."""
         with self._state.reading():
-            return list(self._ended)
+            return EndedSessions(self._ended, len(self._begun) - len(self._ended))
 
     @property
     def transcript(self) -> str:
@@ -357,8 +364,8 @@ class Double:
     ) -> None:
         """Wait until *moment* has happened *count* times, or *sessions* sessions have ended, in all maildrops.
 
-        *moment*: a verb that was answered, ``"connect"`` or ``"auth"``, a login. Raises DoubleFailed, with the
-        transcript, after *timeout* seconds.
+        *moment*: a verb that was answered, ``"connect"``, or ``"auth"``, a login that succeeded. Raises DoubleFailed,
+        with the transcript, after *timeout* seconds.
         """
         __tracebackhide__ = True
         self._wait_for(None, moment, count, sessions, None, timeout)
@@ -375,6 +382,8 @@ class Double:
         __tracebackhide__ = True
         if moment is None and sessions is None and messages is None:
             raise TypeError("wait_for waits for a command such as 'RETR', or for sessions=1")
+        for name, value in (("count", count), ("sessions", sessions), ("messages", messages)):
+            check_count(name, value)
         place = None if moment is None else known_place(moment)
         if place is not None and place not in COMMANDS and place not in (CONNECT, AUTH):
             raise ValueError(f"wait_for cannot wait for {moment!r}")
@@ -435,9 +444,10 @@ class DoubleMaildrop:
         Each of *contents* is bytes, str, an EmailMessage, the Path of a message, an mbox or a Maildir, or a
         ``mailbox.Mailbox``. Nothing is added if one of them is wrong: TypeError, ValueError, OSError.
         """
+        __tracebackhide__ = True
         if not contents:
             raise TypeError("deliver needs a message")
-        messages = [message for content in contents for message in contents_of(content)]
+        messages = list(chain.from_iterable(map(contents_of, contents)))
         with self._double._state.changing():
             return [self._double._store.deliver(self.name, message) for message in messages]
 
@@ -452,7 +462,8 @@ class DoubleMaildrop:
         *on*: a verb such as ``"RETR"``, or ``"auth"``: PASS, APOP or AUTH. *nth* counts from 1, over all sessions of
         this maildrop. Options as in ``Fault``. Raises ValueError or TypeError for what cannot happen.
         """
-        fault = Fault(on, how, **options)
+        __tracebackhide__ = True
+        fault = make_fault(on, how, options)
         if fault.on not in COMMANDS and fault.on != AUTH:
             raise ValueError(f"before the user is known, no maildrop can have a fault on {fault.on!r}: use double.fail")
         return self._double._add_fault(self._faults, fault)
@@ -470,9 +481,12 @@ class DoubleMaildrop:
             return self._double._store.by_unique_id(self.name)
 
     @property
-    def sessions(self) -> list[SessionRecord]:
-        """The sessions of this user that have ended, in the order of their ends."""
-        return [session for session in self._double.sessions if session.user == self.name]
+    def sessions(self) -> EndedSessions:
+        """The sessions of this user that have ended, in the order of their ends; ``wait_for`` waits for them."""
+        with self._double._state.reading():
+            begun = [session for session in self._double._begun if session.user == self.name]
+            ended = [session for session in self._double._ended if session.user == self.name]
+            return EndedSessions(ended, len(begun) - len(ended))
 
     @property
     def transcript(self) -> str:

@@ -9,10 +9,10 @@ import difflib
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from geventpop3.protocol.commands import COMMANDS
 
@@ -217,6 +217,8 @@ class Fault:
 
     def __post_init__(self) -> None:
         self.on = known_place(self.on)
+        if not isinstance(self.how, str):
+            raise TypeError(f"how is the name of a kind of fault such as 'reset', not {self.how!r}")
         kind = KINDS.get(self.how)
         if kind is None:
             raise ValueError(f"no fault is called {self.how!r}{_nearest(self.how, KINDS)}")
@@ -227,6 +229,8 @@ class Fault:
                 allowed = ", ".join(sorted(kind.options)) or "none"
                 raise TypeError(f"{self.how!r} has no option {option}; its options: {allowed}")
         _check_counts(self)
+        if self.text is not None and self.text.startswith(("-ERR", "+OK")):
+            raise ValueError(f"text is what follows -ERR and the code, so it cannot be {self.text!r}")
         if self.code is not None and not _CODE.fullmatch(self.code):
             raise ValueError(f"{self.code!r} is no response code such as SYS/TEMP")
         self.kind = kind
@@ -244,6 +248,13 @@ class Fault:
         self.happened += 1
         return True
 
+    @property
+    def complaint(self) -> str:
+        """The text of the error if the fault never happened."""
+        occurred = f"{self.on} occurred {self._seen} time{'' if self._seen == 1 else 's'}"
+        advice = ", but there are other ways to log in: 'auth' is any of them" if self.on in LOGINS else ""
+        return f"never happened: {self}: {occurred}{advice}"
+
     def noise(self) -> bytes:
         """Return the octets of garbage; the same seed gives the same octets."""
         return self._random.randbytes(64 if self.octets is None else self.octets)
@@ -254,7 +265,28 @@ class Fault:
         return f"{self.how} on {self.on} ({', '.join([*occurrence, *given])})"
 
 
+def check_count(name: str, value: object) -> None:
+    """Raise TypeError if *value* is no whole number; None is allowed."""
+    __tracebackhide__ = True
+    if value is not None and not isinstance(value, int):
+        raise TypeError(f"{name} is a whole number, not {value!r}")
+
+
+def make_fault(on: str, how: str, options: Mapping[str, Any]) -> Fault:
+    """Return the fault with these options. Raises TypeError for an unknown option, errors of ``Fault``."""
+    known = [field.name for field in fields(Fault)][2:]
+    __tracebackhide__ = True
+    for option in options:
+        if option not in known:
+            raise TypeError(f"fail has no option {option!r}{_nearest(option, known)}")
+    try:
+        return Fault(on, how, **options)
+    except (TypeError, ValueError) as error:
+        raise error.with_traceback(None) from None  # for the test's author, not for one who mends Fault
+
+
 def known_place(on: object) -> str:
+    __tracebackhide__ = True
     if not isinstance(on, str):
         raise TypeError(f"a fault happens on a command such as 'RETR', not on {on!r}")
     for known in (on, on.upper(), on.lower()):  # "auth" is the moment of a login, "AUTH" is the command
@@ -271,6 +303,12 @@ def _nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
 
 
 def _check_counts(fault: Fault) -> None:
+    for name in ("nth", "times", "after_octets", "octets", "seed"):
+        check_count(name, getattr(fault, name))
+    for name in ("seconds", "probability"):
+        value = getattr(fault, name)
+        if value is not None and not isinstance(value, (int, float)):
+            raise TypeError(f"{name} is a number, not {value!r}")
     if fault.nth < 1:
         raise ValueError(f"nth counts from 1, so it cannot be {fault.nth}")
     if fault.times is not None and fault.times < 1:

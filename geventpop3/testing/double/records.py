@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex, overload
 
 from geventpop3.protocol.commands import CommandSpec, redact
 from geventpop3.protocol.connection import Rejected
@@ -51,6 +52,32 @@ class SessionRecord:
 
     def __repr__(self) -> str:
         return f"<SessionRecord user={self.user!r} mechanism={self.mechanism!r} ended={self.ended!r}>"
+
+
+class EndedSessions(list[SessionRecord]):
+    """A list of ended sessions, for which a missing item is an error that says how to wait; *running* did not end."""
+
+    def __init__(self, ended: Iterable[SessionRecord], running: int) -> None:
+        super().__init__(ended)
+        self.running = running
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> SessionRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[SessionRecord]: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> SessionRecord | list[SessionRecord]:
+        __tracebackhide__ = True
+        try:
+            return super().__getitem__(index)
+        except IndexError:
+            wanted = operator.index(index)  # type: ignore[arg-type]  # a slice raises no IndexError
+            needed = wanted + 1 if wanted >= 0 else -wanted
+            raise IndexError(
+                f"sessions[{wanted}]: {len(self)} have ended, {self.running} still run; "
+                f"call wait_for(sessions={needed}) before"
+            ) from None
 
 
 def transcript_of(sessions: Sequence[SessionRecord]) -> str:

@@ -120,6 +120,7 @@ class Wire(PlainStream):
         self._deliver(b"", faults)
 
     def _deliver(self, reply: bytes, faults: Sequence[Fault]) -> None:
+        is_reply = bool(reply)
         for fault in faults:
             reply = _changed(reply, fault)
         cut = next((fault for fault in faults if fault.how in ("close", "reset", "stall")), None)
@@ -135,6 +136,8 @@ class Wire(PlainStream):
         else:
             self._drip(reply, drip)
         if cut is not None:
+            if is_reply:
+                self.session.lines.append(f"-  {len(reply)} octets of this reply were sent")
             self._end_by(cut, len(reply))
 
     def _drip(self, reply: bytes, fault: Fault) -> None:
