@@ -9,29 +9,23 @@ import socket
 import subprocess
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 
 import pytest
-from authority import Authority
 
-from geventpop3 import POP3Server
-from geventpop3.auth.authenticator import FunctionAuthenticator
 from geventpop3.cli.main import main
-from geventpop3.server.tls.certificates import Certificates
-from geventpop3.service import MaildropService
-from geventpop3.stores.memory import MemoryStore
-from geventpop3.testing import serve
+from geventpop3.testing import Double
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
 
 
-def application(**more):
-    pop3d = POP3Server(hostname="pop.example.org", **more)
-    right = FunctionAuthenticator(lambda name, password: name if password == "open sesame" else None)
-    pop3d.register(MaildropService(MemoryStore({"alice": [b"Subject: tea\n\nat five\n"]}), right))
-    return pop3d
+@contextlib.contextmanager
+def recorded_server(tls="off"):
+    """A double with one message, which is the server that is recorded."""
+    with Double(tls=tls) as double:
+        double.maildrop("alice", "open sesame").deliver(b"Subject: tea\n\nat five\n")
+        yield double
 
 
 @contextlib.contextmanager
@@ -83,12 +77,10 @@ def say_user(address, name):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_session_over_tls_is_recorded_and_replayed(tmp_path, number):
-    authority = Authority()
-    certificates = Certificates([authority.pair(tmp_path, "localhost")])
     path = tmp_path / "x.pop3"
-    with serve(partial(application, tls=certificates, tls_listen=["127.0.0.1:0"])) as address:
-        upstream = f"localhost:{address.tls_port}"
-        tls = ["--upstream-tls", "--upstream-ca", authority.file(tmp_path)]
+    with recorded_server(tls="offered") as server:
+        upstream = f"localhost:{server.tls_port}"
+        tls = ["--upstream-tls", "--upstream-ca", server.ca]
         with running("record", "--upstream", upstream, *tls, "--keep-bodies", path) as (process, proxy):
             there = session(proxy, "open sesame")
             assert end(process, number) == (0, f"recorded 1 session in {path}\n", "")
@@ -102,8 +94,8 @@ def test_a_session_over_tls_is_recorded_and_replayed(tmp_path, number):
 
 
 def test_without_a_session_there_is_no_file(tmp_path):
-    with serve(application) as address:
-        upstream = f"{address.host}:{address.port}"
+    with recorded_server() as server:
+        upstream = f"{server.host}:{server.port}"
         with running("record", "--upstream", upstream, tmp_path / "x.pop3") as (process, _):
             assert end(process) == (0, "there was no session to record\n", "")
     assert list(tmp_path.iterdir()) == []
@@ -111,8 +103,8 @@ def test_without_a_session_there_is_no_file(tmp_path):
 
 def test_two_sessions_are_counted(tmp_path):
     path = tmp_path / "x.pop3"
-    with serve(application) as address:
-        upstream = f"{address.host}:{address.port}"
+    with recorded_server() as server:
+        upstream = f"{server.host}:{server.port}"
         with running("record", "--upstream", upstream, "--mask-names", path) as (process, proxy):
             session(proxy, "open sesame")
             session(proxy, "open sesame")
@@ -124,10 +116,10 @@ def test_two_sessions_are_counted(tmp_path):
 
 def test_sessions_that_go_on_are_ended_by_the_signal(tmp_path):
     path = tmp_path / "x.pop3"
-    with serve(application) as address:
-        upstream = f"{address.host}:{address.port}"
+    with recorded_server() as server:
+        upstream = f"{server.host}:{server.port}"
         for arguments in (["record", "--upstream", upstream, path], ["replay", path]):
-            with running(*arguments) as (process, server), connected(server) as file:
+            with running(*arguments) as (process, address), connected(address) as file:
                 code, _, errors = end(process)
                 assert (code, errors) == (0, "")
                 assert file.read() == b""
@@ -138,8 +130,8 @@ def test_sessions_that_go_on_are_ended_by_the_signal(tmp_path):
 
 @pytest.fixture
 def upstream():
-    with serve(application) as address:
-        yield f"{address.host}:{address.port}"
+    with recorded_server() as server:
+        yield f"{server.host}:{server.port}"
 
 
 def refusal(capsys, *arguments):
@@ -160,11 +152,8 @@ def test_a_server_that_is_not_there(capsys, tmp_path):
 
 
 def test_a_server_that_is_not_trusted(capsys, tmp_path):
-    certificates = Certificates([Authority().pair(tmp_path, "localhost")])
-    with serve(partial(application, tls=certificates, tls_listen=["127.0.0.1:0"])) as address:
-        said = refusal(
-            capsys, "record", "--upstream", f"localhost:{address.tls_port}", "--upstream-tls", tmp_path / "x"
-        )
+    with recorded_server(tls="offered") as server:
+        said = refusal(capsys, "record", "--upstream", f"localhost:{server.tls_port}", "--upstream-tls", tmp_path / "x")
     assert "certificate verify failed" in said
 
 

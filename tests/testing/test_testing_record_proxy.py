@@ -7,7 +7,6 @@ import os
 import poplib
 import shutil
 import socket
-import ssl
 import stat
 import subprocess
 import tempfile
@@ -19,14 +18,8 @@ from pathlib import Path
 
 import pytest
 import required
-from authority import Authority
 
-from geventpop3 import POP3Server
-from geventpop3.auth.authenticator import FunctionAuthenticator
-from geventpop3.server.tls.certificates import Certificates
-from geventpop3.service import MaildropService
-from geventpop3.stores.memory import MemoryStore
-from geventpop3.testing import load, play_over_socket, serve
+from geventpop3.testing import Double, load, play_over_socket
 from geventpop3.testing.recording import proxy as proxy_module
 from geventpop3.testing.recording.answers import answer_client
 from geventpop3.testing.recording.proxy import Proxy, RecordingFiles, reason
@@ -42,11 +35,12 @@ MESSAGES = [
 ]
 
 
-def application(**more):
-    pop3d = POP3Server(hostname="pop.example.org", **more)
-    right = FunctionAuthenticator(lambda name, password: name if password == PASSWORD else None)
-    pop3d.register(MaildropService(MemoryStore({"alice": MESSAGES}), right))
-    return pop3d
+@contextmanager
+def recorded_server():
+    """The address of a double with two messages, which is the server that is recorded."""
+    with Double(tls="off") as double:
+        double.maildrop("alice", PASSWORD).deliver(*MESSAGES)
+        yield double.host, double.port
 
 
 class Loop:
@@ -125,7 +119,7 @@ def session(address, password=PASSWORD):
 @pytest.mark.parametrize("keep_bodies", [False, True])
 def test_a_session_is_recorded_and_replayed_octet_for_octet(tmp_path, keep_bodies):
     path = tmp_path / "x.pop3"
-    with serve(application) as address, recording(address, path, keep_bodies=keep_bodies) as proxy:
+    with recorded_server() as address, recording(address, path, keep_bodies=keep_bodies) as proxy:
         there = session(proxy)
     written = path.read_text("utf-8")
     assert "sesame" not in written
@@ -146,7 +140,7 @@ def test_a_session_is_recorded_and_replayed_octet_for_octet(tmp_path, keep_bodie
 
 def test_the_files_are_for_their_owner_alone_and_one_for_each_session(tmp_path):
     path = tmp_path / "x.pop3"
-    with serve(application) as address, recording(address, path) as proxy:
+    with recorded_server() as address, recording(address, path) as proxy:
         session(proxy)
         with connected(proxy) as (sock, file):
             sock.sendall(b"QUIT\r\n")
@@ -160,7 +154,7 @@ def test_the_files_are_for_their_owner_alone_and_one_for_each_session(tmp_path):
 
 def test_a_pipelining_client_is_recorded_as_one_that_waits(tmp_path):
     path = tmp_path / "x.pop3"
-    with serve(application) as address, recording(address, path) as proxy, connected(proxy) as (sock, file):
+    with recorded_server() as address, recording(address, path) as proxy, connected(proxy) as (sock, file):
         sock.sendall(b"USER alice\r\nPASS open sesame\r\nSTLS\r\nSTAT\r\nQUIT\r\n")
         assert len(file.readlines()) == 5
     said = [step.text for step in load(path).steps if step.is_client]
@@ -169,7 +163,7 @@ def test_a_pipelining_client_is_recorded_as_one_that_waits(tmp_path):
 
 def test_a_client_that_leaves_in_the_middle_of_a_message_is_recorded_with_all_of_it(tmp_path):
     path = tmp_path / "x.pop3"
-    with serve(application) as address, recording(address, path) as proxy, connected(proxy) as (sock, file):
+    with recorded_server() as address, recording(address, path) as proxy, connected(proxy) as (sock, file):
         sock.sendall(b"USER alice\r\nPASS open sesame\r\nRETR 2\r\n")
         assert [file.readline()[:3] for _ in range(3)] == [b"+OK"] * 3
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not an end
@@ -178,7 +172,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_message_is_recorded_with_all_of
 
 def test_a_client_that_ends_its_input_reads_the_replies(tmp_path):
     path = tmp_path / "x.pop3"
-    with serve(application) as address, recording(address, path) as proxy, connected(proxy) as (sock, file):
+    with recorded_server() as address, recording(address, path) as proxy, connected(proxy) as (sock, file):
         sock.sendall(b"USER alice\r\nPASS open")
         sock.shutdown(socket.SHUT_WR)
         assert file.readline().startswith(b"+OK")
@@ -189,17 +183,13 @@ def test_a_client_that_ends_its_input_reads_the_replies(tmp_path):
 
 
 def test_over_tls_to_the_server_a_client_without_quit_does_not_keep_the_session(tmp_path):
-    authority = Authority()
-    certificates = Certificates([authority.pair(tmp_path, "localhost")])
-    app = partial(application, tls=certificates, tls_listen=["127.0.0.1:0"])
-    path = tmp_path / "recorded" / "x.pop3"
-    path.parent.mkdir()
-    context = ssl.create_default_context(cafile=authority.file(tmp_path))
+    path = tmp_path / "x.pop3"
     with (
-        serve(app) as address,
-        recording(("localhost", address.tls_port), path, context=context) as proxy,
+        Double() as double,
+        recording(("localhost", double.tls_port), path, context=double.ssl_context) as proxy,
         connected(proxy) as (sock, file),
     ):
+        double.maildrop("alice", PASSWORD)
         sock.sendall(b"USER alice\r\nPASS open sesame\r\nCAPA\r\n")
         while file.readline() != b".\r\n":
             pass
@@ -223,7 +213,7 @@ def test_a_server_that_is_gone_is_reported_to_both(tmp_path):
 def test_a_line_without_end_ends_the_session(tmp_path):
     reports = []
     with (
-        serve(application) as address,
+        recorded_server() as address,
         recording(address, tmp_path / "x.pop3", reports=reports) as proxy,
         connected(proxy) as (sock, file),
         suppress(ConnectionError),  # the proxy may have more that it did not read
@@ -237,7 +227,7 @@ def test_a_line_without_end_ends_the_session(tmp_path):
 def test_a_file_that_came_between_is_not_overwritten(tmp_path):
     reports = []
     path = tmp_path / "x.pop3"
-    with serve(application) as address, recording(address, path, reports=reports) as proxy:
+    with recorded_server() as address, recording(address, path, reports=reports) as proxy:
         (tmp_path / "x.pop3.2").write_text("mine")
         session(proxy)
         with closing(socket.create_connection(proxy, SECONDS)) as sock:
@@ -268,7 +258,7 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path):
 def test_sessions_are_ended_at_the_stop(tmp_path):
     path = tmp_path / "x.pop3"
     files = RecordingFiles(path, "a test")
-    with serve(application) as address:
+    with recorded_server() as address:
 
         async def connect():
             return await asyncio.open_connection(*address)
@@ -334,7 +324,7 @@ def test_a_client_may_send_more_ahead_than_is_held(tmp_path, monkeypatch):
     monkeypatch.setattr(proxy_module, "LINE_OCTETS", 600)
     path = tmp_path / "x.pop3"
     count = 400
-    with serve(application) as address, recording(address, path) as proxy, connected(proxy) as (sock, file):
+    with recorded_server() as address, recording(address, path) as proxy, connected(proxy) as (sock, file):
         sock.sendall(b"USER alice\r\nPASS open sesame\r\n" + b"NOOP\r\n" * count + b"QUIT\r\n")
         assert len(file.readlines()) == count + 3
     assert path.read_text("utf-8").count("C: NOOP") == count

@@ -15,13 +15,14 @@ async def answer_client(
     """Answer a client until it or the recorded server ends; *report* each line that was not the recorded one."""
     replay = recording.replay()
     try:
-        await _answer(replay, reader, writer)
+        try:
+            await _answer(replay, reader, writer)
+        finally:
+            for difference in replay.differences:
+                report(difference)
+            await close_writer(writer)
     except (ConnectionError, LimitOverrunError, CancelledError):
         pass  # the client has gone, a line has no end, or the program ends
-    finally:
-        for difference in replay.differences:
-            report(difference)
-        await close_writer(writer)
 
 
 async def _answer(replay: Replay, reader: StreamReader, writer: StreamWriter) -> None:

@@ -87,14 +87,16 @@ class Proxy:
         assert task is not None
         self._sessions.add(task)
         try:
-            await self._serve(reader, writer)
+            try:
+                await self._serve(reader, writer)
+            finally:
+                await close_writer(writer)
         except asyncio.CancelledError:
             pass  # only ``stop`` cancels; asyncio before 3.12 logs a cancelled session as an error
         except OSError as error:
             self._report(f"a session was not recorded to its end: {reason(error)}")
         finally:
             self._sessions.discard(task)
-            await close_writer(writer)
 
     async def stop(self, grace: float = 0.0) -> None:
         """End all sessions that do not end by themselves within *grace* seconds; what they recorded is in the files."""
