@@ -32,7 +32,10 @@ SECONDS = 120
 NO_COMPILER = "/bin/false"
 LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 SOURCES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "geventpop3").rglob("*.py")}
-BESIDE = {"geventpop3/py.typed", "geventpop3/wire/_speedups.pyi"}
+DATA = {
+    path.relative_to(ROOT).as_posix() for kind in ("*.toml", "*.json") for path in (ROOT / "geventpop3").rglob(kind)
+}
+BESIDE = {"geventpop3/py.typed", "geventpop3/wire/_speedups.pyi", *DATA}
 NAME = f"geventpop3-{geventpop3.__version__}"
 
 pytestmark = pytest.mark.slow
