@@ -1,0 +1,150 @@
+"""What became of the mail, from what a client stored, what is left in the maildrop and how its two polls ended."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+WORDS = {
+    "lost": "a message is neither in the maildrop nor stored",
+    "damaged": "a message is stored with other octets and its good copy is gone, or what is no message is stored as one",
+    "duplicated": "a message is stored twice, or there is a broken copy beside the good one",
+    "missed": "a message is in the maildrop and was not fetched, although the fault was over",
+    "left": "a message is stored, and stays in the maildrop for ever",
+    "hung": "the client did not end, and was killed; the second poll fetched what was missing",
+    "crash": "the client ended with an exception that it does not explain; the second poll fetched what was missing",
+    "error": "the client said what failed, with a message and its exit status; the second poll fetched what was missing",
+    "silent": "the client ended as if all were well, or without a message; the second poll fetched what was missing",
+    "ok": "the first poll fetched and removed all mail",
+    "-": "the fault did not happen: the client does not use this command",
+}
+"""The outcomes of a case, the worst first."""
+
+OF_MAIL = ("lost", "damaged", "duplicated", "missed", "left")
+
+_ID = re.compile(rb"Message-ID: <(\d+)@example\.org>", re.IGNORECASE)
+_CRASH = re.compile(r"Traceback \(most recent|^\s+at .*:\d+:\d+\)?$|PHP Fatal|Segmentation fault", re.MULTILINE)
+
+
+class Poll(NamedTuple):
+    """One run of a client: its exit status, None if it was killed as it hung; what it printed; what is stored then.
+
+    *left* are the messages in the maildrop then.
+    """
+
+    status: int | None
+    printed: str
+    stored: Sequence[bytes]
+    left: Sequence[bytes]
+
+
+class Outcome(NamedTuple):
+    """One of ``WORDS``, and what else a reader should know about it."""
+
+    word: str
+    notes: tuple[str, ...] = ()
+
+
+def plain(octets: bytes) -> bytes:
+    """Return a message without what may differ: line ends are LF, and the last line may have one or none."""
+    return octets.replace(b"\r\n", b"\n").removesuffix(b"\n")
+
+
+def judge(sent: Sequence[bytes], polls: Sequence[Poll], well: Sequence[int] = (0,)) -> Outcome:
+    """Say what became of the messages *sent*. *well* are the exit statuses that say that nothing failed."""
+    first, last = polls[0], polls[-1]
+    word, notes = _of_mail(sent, last)
+    if word:
+        return Outcome(word, (*notes, *_also(first)))
+    return _of_client(sent, first, well)
+
+
+def _of_mail(sent: Sequence[bytes], last: Poll) -> tuple[str, tuple[str, ...]]:
+    stored = Counter(plain(octets) for octets in last.stored)
+    left = {plain(octets) for octets in last.left}
+    good = {number: stored.pop(plain(octets), 0) for number, octets in enumerate(sent, 1)}
+    broken: dict[int | None, list[bytes]] = {}
+    for octets in stored.elements():
+        found = _ID.search(octets)
+        broken.setdefault(int(found[1]) if found else None, []).append(octets)
+    noise = [f"{_copies(len(broken[None]))} stored that was never sent as a message"] if None in broken else []
+
+    def those(*, copies: range, in_maildrop: bool, has_broken: bool) -> list[int]:
+        return [
+            number
+            for number, octets in enumerate(sent, 1)
+            if good[number] in copies and (plain(octets) in left) == in_maildrop and (number in broken) == has_broken
+        ]
+
+    none, one, several = range(1), range(1, 2), range(2, len(last.stored) + 2)
+    gone = those(copies=none, in_maildrop=False, has_broken=False)
+    damaged = those(copies=none, in_maildrop=False, has_broken=True)
+    waiting = those(copies=none, in_maildrop=True, has_broken=False) + those(
+        copies=none, in_maildrop=True, has_broken=True
+    )
+    twice = [number for number, copies in good.items() if copies in several]
+    beside = [number for number in broken if number is not None and good.get(number)]
+    staying = those(copies=one, in_maildrop=True, has_broken=False)
+    found = [
+        ("lost", [_messages(gone)] if gone else []),
+        ("damaged", [*(_damage(number, sent, broken[number]) for number in damaged), *noise]),
+        (
+            "duplicated",
+            ([f"{_messages(twice)} stored more than once"] if twice else [])
+            + ([f"a broken copy of {_messages(sorted(beside))} beside the good one"] if beside else []),
+        ),
+        ("missed", [_messages(sorted(waiting))] if waiting else []),
+        ("left", [_messages(staying)] if staying else []),
+    ]
+    bad = [(word, notes) for word, notes in found if notes]
+    if not bad:
+        return "", ()
+    (word, notes), *others = bad
+    return word, (*notes, *(f"{other}: {', '.join(more)}" for other, more in others))
+
+
+def _also(first: Poll) -> tuple[str, ...]:
+    if first.status is None:
+        return ("the client also hung",)
+    if _CRASH.search(first.printed) or first.status < 0:
+        return ("the client also crashed",)
+    return ()
+
+
+def _of_client(sent: Sequence[bytes], first: Poll, well: Sequence[int]) -> Outcome:
+    if first.status is None:
+        return Outcome("hung")
+    if _CRASH.search(first.printed) or first.status < 0:
+        return Outcome("crash", (_last_line(first.printed),))
+    fetched = {plain(octets) for octets in first.stored} >= {plain(octets) for octets in sent}
+    failed = first.status not in well
+    if failed and first.printed.strip():
+        return Outcome("error")
+    if failed:
+        return Outcome("silent", (f"exit status {first.status}, and no message",))
+    if fetched and not first.left:
+        return Outcome("ok")
+    return Outcome("silent", ("all was fetched, not all was removed",) if fetched else ())
+
+
+def _damage(number: int, sent: Sequence[bytes], copies: Sequence[bytes]) -> str:
+    whole = plain(sent[number - 1])
+    (copy, *_) = copies
+    if whole.startswith(copy):
+        return f"message {number}: its first {len(copy):,} of {len(whole):,} octets"
+    return f"message {number}: other octets, {len(copy):,} instead of {len(whole):,}"
+
+
+def _messages(numbers: Sequence[int]) -> str:
+    return f"message{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _copies(count: int) -> str:
+    return "a file" if count == 1 else f"{count} files"
+
+
+def _last_line(printed: str) -> str:
+    lines = [line.strip() for line in printed.splitlines() if re.match(r"[\w.]*(Error|Exception|error)\b", line.strip())]
+    return lines[-1] if lines else "no exception is named"
