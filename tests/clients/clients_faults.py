@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from geventpop3.testing.double.faults import KINDS
 from geventpop3.testing.mail import AwkwardMessage
 
 
@@ -20,19 +21,42 @@ MAIL: tuple[bytes, ...] = (
 )
 """The second message has the faults of RETR and DELE, as there is one before it and there are two behind it."""
 
+LATE = _mail(5, b"This message arrives between the two polls.\n")
+
 SECOND = AwkwardMessage("second", "has the faults", MAIL[1])
-STATUS_LINE = len(f"+OK {SECOND.octets} octets\r\n")
-ALL_BUT_THE_END = STATUS_LINE + len(SECOND.stuffed) - len(b".\r\n")
+REPLIES = {
+    "RETR": len(f"+OK {SECOND.octets} octets\r\n") + len(SECOND.stuffed),
+    "TOP": len("+OK top of message follows\r\n") + len(SECOND.stuffed),
+}
+"""Octets of the double's reply that has the second message."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One fault of a case: the arguments of ``Double.fail``. *later* means the client's second poll, too."""
+    """One fault of a case: the arguments of ``Double.fail``. *later* means the client's second poll, too.
+
+    An ``after_octets`` below 0 counts from the end of the reply.
+    """
 
     on: str
     how: str
     options: tuple[tuple[str, Any], ...] = ()
     later: bool = False
+
+    def by(self, fetches: str, quits: int) -> Step | None:
+        """Return the step for a client that fetches by the command *fetches*, and removes by its QUIT number *quits*.
+
+        Return None if the fault cannot happen at that command.
+        """
+        options = dict(self.options)
+        on = self.on
+        if on == "RETR":
+            on = fetches
+            if options.get("after_octets", 0) < 0:
+                options["after_octets"] += REPLIES[fetches]
+        if on == "QUIT":
+            options["nth"] = quits
+        return Step(on, self.how, tuple(options.items()), self.later) if on in KINDS[self.how].at else None
 
 
 @dataclass(frozen=True)
@@ -108,7 +132,7 @@ CASES: tuple[Case, ...] = (
     _case("UIDL", "wrong-uidl"),
     _case("RETR", "close", BEFORE),
     _case("RETR", "close", WITHIN, after_octets=300),
-    _case("RETR", "close", "before the termination octet", after_octets=ALL_BUT_THE_END),
+    _case("RETR", "close", "before the termination octet", after_octets=-len(b".\r\n")),
     _case("RETR", "reset", WITHIN, after_octets=300),
     _case("RETR", "stall", WITHIN, after_octets=300),
     _case("RETR", "delay", "1 second"),

@@ -131,7 +131,6 @@ class Maildrop(Home):
         assert running.returncode == 0, shown.decode("utf-8", "replace")
 
 
-
 def make_maildir(path: Path) -> None:
     for folder in ("new", "cur", "tmp"):
         (path / folder).mkdir(parents=True)

@@ -9,33 +9,33 @@ from typing import NamedTuple
 
 WORDS = {
     "lost": "a message is neither in the maildrop nor stored",
-    "damaged": "a message is stored with other octets and its good copy is gone, or what is no message is stored as one",
+    "damaged": "a message is stored with other octets and the good copy is gone, or noise is stored as a message",
     "duplicated": "a message is stored twice, or there is a broken copy beside the good one",
     "missed": "a message is in the maildrop and was not fetched, although the fault was over",
-    "left": "a message is stored, and stays in the maildrop for ever",
-    "hung": "the client did not end, and was killed; the second poll fetched what was missing",
-    "crash": "the client ended with an exception that it does not explain; the second poll fetched what was missing",
-    "error": "the client said what failed, with a message and its exit status; the second poll fetched what was missing",
-    "silent": "the client ended as if all were well, or without a message; the second poll fetched what was missing",
+    "left": "a message is stored, and stays in the maildrop",
+    "hung": "the first poll did not end, or waits for a promise that is never settled; the second fetched the rest",
+    "crash": "the first poll ended with an exception that nothing can catch; the second fetched the rest",
+    "error": "the first poll ended with a message and an exit status that say so; the second fetched the rest",
+    "silent": "the first poll ended with exit status 0, or without a message; the second fetched the rest",
     "ok": "the first poll fetched and removed all mail",
     "-": "the fault did not happen: the client does not use this command",
 }
 """The outcomes of a case, the worst first."""
 
-OF_MAIL = ("lost", "damaged", "duplicated", "missed", "left")
-
-_ID = re.compile(rb"Message-ID: <(\d+)@example\.org>", re.IGNORECASE)
+_ID = re.compile(rb"Message-ID:\s*<(\d+)@example\.org>|Subject: message (\d+)", re.IGNORECASE)
 _CRASH = re.compile(r"Traceback \(most recent|^\s+at .*:\d+:\d+\)?$|PHP Fatal|Segmentation fault", re.MULTILINE)
 
 
 class Poll(NamedTuple):
-    """One run of a client: its exit status, None if it was killed as it hung; what it printed; what is stored then.
+    """One run of a client: its exit status, None if it was killed as it hung, and what it printed.
 
-    *left* are the messages in the maildrop then.
+    *sent* are all messages that were delivered before, *stored* and *left* those that are stored and in the maildrop
+    after it.
     """
 
     status: int | None
     printed: str
+    sent: Sequence[bytes]
     stored: Sequence[bytes]
     left: Sequence[bytes]
 
@@ -52,24 +52,24 @@ def plain(octets: bytes) -> bytes:
     return octets.replace(b"\r\n", b"\n").removesuffix(b"\n")
 
 
-def judge(sent: Sequence[bytes], polls: Sequence[Poll], well: Sequence[int] = (0,)) -> Outcome:
-    """Say what became of the messages *sent*. *well* are the exit statuses that say that nothing failed."""
-    first, last = polls[0], polls[-1]
-    word, notes = _of_mail(sent, last)
+def judge(first: Poll, last: Poll, well: Sequence[int] = (0,)) -> Outcome:
+    """Say what became of the mail in two polls. *well* are the exit statuses that say that nothing failed."""
+    word, notes = _of_mail(last)
     if word:
         return Outcome(word, (*notes, *_also(first)))
-    return _of_client(sent, first, well)
+    return _of_client(first, well)
 
 
-def _of_mail(sent: Sequence[bytes], last: Poll) -> tuple[str, tuple[str, ...]]:
+def _of_mail(last: Poll) -> tuple[str, tuple[str, ...]]:
+    sent = last.sent
     stored = Counter(plain(octets) for octets in last.stored)
     left = {plain(octets) for octets in last.left}
     good = {number: stored.pop(plain(octets), 0) for number, octets in enumerate(sent, 1)}
     broken: dict[int | None, list[bytes]] = {}
     for octets in stored.elements():
         found = _ID.search(octets)
-        broken.setdefault(int(found[1]) if found else None, []).append(octets)
-    noise = [f"{_copies(len(broken[None]))} stored that was never sent as a message"] if None in broken else []
+        broken.setdefault(int(found[1] or found[2]) if found else None, []).append(octets)
+    noise = [_noise(broken[None])] if None in broken else []
 
     def those(*, copies: range, in_maildrop: bool, has_broken: bool) -> list[int]:
         return [
@@ -113,20 +113,22 @@ def _also(first: Poll) -> tuple[str, ...]:
     return ()
 
 
-def _of_client(sent: Sequence[bytes], first: Poll, well: Sequence[int]) -> Outcome:
+def _of_client(first: Poll, well: Sequence[int]) -> Outcome:
     if first.status is None:
         return Outcome("hung")
     if _CRASH.search(first.printed) or first.status < 0:
         return Outcome("crash", (_last_line(first.printed),))
-    fetched = {plain(octets) for octets in first.stored} >= {plain(octets) for octets in sent}
+    fetched = {plain(octets) for octets in first.stored} >= {plain(octets) for octets in first.sent}
     failed = first.status not in well
     if failed and first.printed.strip():
         return Outcome("error")
     if failed:
-        return Outcome("silent", (f"exit status {first.status}, and no message",))
+        return Outcome("silent", (f"exit status {first.status}, without a message",))
     if fetched and not first.left:
         return Outcome("ok")
-    return Outcome("silent", ("all was fetched, not all was removed",) if fetched else ())
+    notes = ["exit status 0, with a message"] if first.printed.strip() else []
+    notes += ["all was fetched, not all was removed"] if fetched else []
+    return Outcome("silent", tuple(notes))
 
 
 def _damage(number: int, sent: Sequence[bytes], copies: Sequence[bytes]) -> str:
@@ -141,10 +143,15 @@ def _messages(numbers: Sequence[int]) -> str:
     return f"message{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
-def _copies(count: int) -> str:
-    return "a file" if count == 1 else f"{count} files"
+def _noise(copies: Sequence[bytes]) -> str:
+    what = "without any octet" if not any(copies) else "that no message has the octets of"
+    return (
+        f"{len(copies)} stored as a message {what}" if len(copies) == 1 else f"{len(copies)} stored as messages {what}"
+    )
 
 
 def _last_line(printed: str) -> str:
-    lines = [line.strip() for line in printed.splitlines() if re.match(r"[\w.]*(Error|Exception|error)\b", line.strip())]
+    lines = [
+        line.strip() for line in printed.splitlines() if re.match(r"[\w.]*([Ee]rror|Exception)\w*: ", line.strip())
+    ]
     return lines[-1] if lines else "no exception is named"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from clients_faults import MAIL
 from clients_maildrop import Home
 from clients_programs import GETMAIL_ADDS, Command, fetchmail_command, getmail_command
 
@@ -34,7 +35,8 @@ class Client(NamedTuple):
     """One client: its *name*, the *command* of a poll, its *version* or None if it is not here.
 
     *well*: exit statuses that say that nothing failed. *adds*: octets before each message it stores. *always*: a
-    line that it always prints.
+    line that it always prints. *hangs*: exit statuses that say that it would wait for ever. *fetches*: the command that
+    it fetches by. *quits*: how many times it says QUIT in a poll; the last one removes the mail.
     """
 
     name: str
@@ -44,6 +46,9 @@ class Client(NamedTuple):
     well: Sequence[int] = (0,)
     adds: bytes = b""
     always: str = ""
+    hangs: Sequence[int] = ()
+    fetches: str = "RETR"
+    quits: int = 1
 
 
 def _printed(*command: str) -> str | None:
@@ -113,6 +118,7 @@ CLIENTS: tuple[Client, ...] = (
         "a shell script of three kinds of calls: `UIDL`, one call for each `RETR`, one for all `DELE`",
         _curl,
         _version(r"^curl (\S+)", "curl", "--version"),
+        quits=1 + len(MAIL) + 1,
     ),
     Client(
         "fetchmail",
@@ -121,6 +127,7 @@ CLIENTS: tuple[Client, ...] = (
         _version(r"fetchmail release ([\w.]+)", "fetchmail", "--version"),
         (0, 1),  # 1: there was no mail
         always="fetchmail: WARNING: Running as root is discouraged.\n",
+        fetches="TOP",
     ),
     Client(
         "getmail",
@@ -130,7 +137,13 @@ CLIENTS: tuple[Client, ...] = (
         adds=GETMAIL_ADDS,
     ),
     Client("poplib", "a minimal poller on Python's module", _poplib, platform.python_version),
-    Client("node-pop3", "a minimal poller on the npm package", _node, _node_version),
+    Client(
+        "node-pop3",
+        "a minimal poller on the npm package",
+        _node,
+        _node_version,
+        hangs=(13,),  # Node's status for a promise that nothing can settle any more
+    ),
     Client(
         "php-imap",
         "a minimal poller on PHP's imap extension",

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from clients_faults import MAIL, Case, Step
+from clients_faults import LATE, MAIL, Case, Step
 from clients_fetched import contents
 from clients_maildrop import Home
 from clients_outcome import Outcome, Poll, judge
@@ -26,35 +26,43 @@ _SESSION = re.compile(r"^session \d+: ", re.MULTILINE)
 
 def play(client: Client, case: Case) -> tuple[Outcome, str]:
     """Let *client* poll twice; return the outcome, and what it printed with the transcripts."""
+    steps = [step.by(client.fetches, client.quits) for step in case.steps]
+    if None in steps:
+        return Outcome("-"), "the fault cannot happen at the command that this client fetches by"
     double = Double()
     with tempfile.TemporaryDirectory(prefix="clients-") as folder:
         double.start()
         try:
-            return _play(client, case, double, Path(folder))
+            return _play(client, [step for step in steps if step], case.tls, double, Path(folder))
         finally:
             double.stop()
 
 
-def _play(client: Client, case: Case, double: Double, folder: Path) -> tuple[Outcome, str]:
+def _play(client: Client, steps: list[Step], tls: bool, double: Double, folder: Path) -> tuple[Outcome, str]:
     home = Home(folder)
-    home.address = Address("localhost", double.tls_port) if case.tls else Address(double.host, double.port)
-    target = Target(home, case.tls, double.ca)
+    home.address = Address("localhost", double.tls_port) if tls else Address(double.host, double.port)
+    target = Target(home, tls, double.ca)
     box = double.maildrop(home.user, home.password)
     box.deliver(*MAIL)
-    faults = [(step, double.fail(step.on, step.how, optional=True, **dict(step.options))) for step in case.steps]
-    polls = []
-    for number in (1, 2):
-        if number == 2:
+    faults = [(step, double.fail(step.on, step.how, optional=True, **dict(step.options))) for step in steps]
+    polls: list[Poll] = []
+    sent = MAIL
+    for _ in range(2):
+        if polls:
+            box.deliver(LATE)
+            sent = (*sent, LATE)
             _end_faults(faults)
         status, printed = run(client.command(target), home)
         double.wait_for(sessions=len(_SESSION.findall(double.transcript)), timeout=LIMIT)
+        if status in client.hangs:
+            status = None
         stored = [octets.removeprefix(client.adds) for octets in contents(home.fetched)]
-        polls.append(Poll(status, printed.replace(client.always, ""), stored, box.messages))
+        polls.append(Poll(status, printed.replace(client.always, ""), sent, stored, box.messages))
     told = "\n".join(f"poll {number}: {poll.status}\n{poll.printed}" for number, poll in enumerate(polls, 1))
     told = f"{told}\n{double.transcript}\n" + "\n".join(double.errors)
     if not all(fault.happened for _, fault in faults):
         return Outcome("-"), told
-    return judge(MAIL, polls, client.well), told
+    return judge(*polls, client.well), told
 
 
 def _end_faults(faults: list[tuple[Step, Fault]]) -> None:
@@ -64,8 +72,8 @@ def _end_faults(faults: list[tuple[Step, Fault]]) -> None:
             fault.nth = sys.maxsize
 
 
-def run(command: list[object], home: Home, limit: float = LIMIT) -> tuple[int | None, str]:
-    """Run a client; return its exit status, None if it was killed after *limit* seconds, and what it printed."""
+def run(command: list[object], home: Home) -> tuple[int | None, str]:
+    """Run a client; return its exit status, None if it was killed after ``LIMIT`` seconds, and what it printed."""
     with subprocess.Popen(
         [str(word) for word in command],
         env=home.environment(),
@@ -76,7 +84,7 @@ def run(command: list[object], home: Home, limit: float = LIMIT) -> tuple[int | 
         start_new_session=True,
     ) as running:
         try:
-            printed, _ = running.communicate(timeout=limit)
+            printed, _ = running.communicate(timeout=LIMIT)
             status: int | None = running.returncode
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, signal.SIGKILL)  # the client and what it started

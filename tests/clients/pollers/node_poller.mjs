@@ -47,5 +47,5 @@ try {
   await poll();
 } catch (error) {
   console.error(`${error.name}: ${error.message}`);
-  process.exitCode = 1;
+  process.exit(1); // the library leaves its socket open
 }
