@@ -14,7 +14,7 @@ WORDS = {
     "missed": "a message is in the maildrop and was not fetched, although the fault was over",
     "left": "a message is stored, and stays in the maildrop",
     "hung": "the first poll did not end, or waits for a promise that is never settled; the second fetched the rest",
-    "crash": "the first poll ended with an exception that nothing can catch; the second fetched the rest",
+    "crash": "the first poll ended with an exception that its calls do not raise; the second fetched the rest",
     "error": "the first poll ended with a message and an exit status that say so; the second fetched the rest",
     "silent": "the first poll ended with exit status 0, or without a message; the second fetched the rest",
     "ok": "the first poll fetched and removed all mail",
@@ -60,6 +60,14 @@ def judge(first: Poll, last: Poll, well: Sequence[int] = (0,)) -> Outcome:
     return _of_client(first, well)
 
 
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the worst outcome of a case that was played several times, with a note if others were better."""
+    by_word = {outcome.word: outcome for outcome in outcomes}
+    word, *better = (word for word in WORDS if word in by_word)
+    others = (f"not each time: {other}" for other in better)
+    return Outcome(word, (*by_word[word].notes, *others))
+
+
 def _of_mail(last: Poll) -> tuple[str, tuple[str, ...]]:
     sent = last.sent
     stored = Counter(plain(octets) for octets in last.stored)
@@ -67,8 +75,8 @@ def _of_mail(last: Poll) -> tuple[str, tuple[str, ...]]:
     good = {number: stored.pop(plain(octets), 0) for number, octets in enumerate(sent, 1)}
     broken: dict[int | None, list[bytes]] = {}
     for octets in stored.elements():
-        found = _ID.search(octets)
-        broken.setdefault(int(found[1] or found[2]) if found else None, []).append(octets)
+        named = _ID.search(octets)
+        broken.setdefault(int(named[1] or named[2]) if named else None, []).append(octets)
     noise = [_noise(broken[None])] if None in broken else []
 
     def those(*, copies: range, in_maildrop: bool, has_broken: bool) -> list[int]:

@@ -139,14 +139,14 @@ CLIENTS: tuple[Client, ...] = (
     Client("poplib", "a minimal poller on Python's module", _poplib, platform.python_version),
     Client(
         "node-pop3",
-        "a minimal poller on the npm package",
+        "a minimal poller on the npm package, which leaves it to the poller to remove byte-stuffing",
         _node,
         _node_version,
         hangs=(13,),  # Node's status for a promise that nothing can settle any more
     ),
     Client(
         "php-imap",
-        "a minimal poller on PHP's imap extension",
+        "a minimal poller on PHP's imap extension, without unique-ids",
         _php,
         _version(r"^(\d\S+)", "php", "-r", 'if (extension_loaded("imap")) echo phpversion("imap");'),
     ),

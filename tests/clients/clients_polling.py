@@ -62,7 +62,7 @@ def _play(client: Client, steps: list[Step], tls: bool, double: Double, folder: 
     told = f"{told}\n{double.transcript}\n" + "\n".join(double.errors)
     if not all(fault.happened for _, fault in faults):
         return Outcome("-"), told
-    return judge(*polls, client.well), told
+    return judge(polls[0], polls[1], client.well), told
 
 
 def _end_faults(faults: list[tuple[Step, Fault]]) -> None:
