@@ -25,7 +25,10 @@ _SESSION = re.compile(r"^session \d+: ", re.MULTILINE)
 
 
 def play(client: Client, case: Case) -> tuple[Outcome, str]:
-    """Let *client* poll twice; return the outcome, and what it printed with the transcripts."""
+    """Let *client* poll twice; return the outcome, and what it printed with the transcripts.
+
+    Raises DoubleFailed if the double itself had an error.
+    """
     steps = [step.by(client.fetches, client.quits) for step in case.steps]
     if None in steps:
         return Outcome("-"), "the fault cannot happen at the command that this client fetches by"
@@ -33,9 +36,11 @@ def play(client: Client, case: Case) -> tuple[Outcome, str]:
     with tempfile.TemporaryDirectory(prefix="clients-") as folder:
         double.start()
         try:
-            return _play(client, [step for step in steps if step], case.tls, double, Path(folder))
+            played = _play(client, [step for step in steps if step], case.tls, double, Path(folder))
         finally:
             double.stop()
+    double.check()
+    return played
 
 
 def _play(client: Client, steps: list[Step], tls: bool, double: Double, folder: Path) -> tuple[Outcome, str]:
@@ -59,7 +64,7 @@ def _play(client: Client, steps: list[Step], tls: bool, double: Double, folder: 
         stored = [octets.removeprefix(client.adds) for octets in contents(home.fetched)]
         polls.append(Poll(status, printed.replace(client.always, ""), sent, stored, box.messages))
     told = "\n".join(f"poll {number}: {poll.status}\n{poll.printed}" for number, poll in enumerate(polls, 1))
-    told = f"{told}\n{double.transcript}\n" + "\n".join(double.errors)
+    told = f"{told}\n{double.transcript}"
     if not all(fault.happened for _, fault in faults):
         return Outcome("-"), told
     return judge(polls[0], polls[1], client.well), told

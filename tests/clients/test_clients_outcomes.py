@@ -10,7 +10,7 @@ from pathlib import Path
 import clients_polling
 import pytest
 import required
-from clients_facts import Fact
+from clients_facts import EVERY, FACTS, Fact
 from clients_faults import CASES, LATE, MAIL, REPLIES, Case, Step
 from clients_outcome import WORDS, Outcome, Poll, judge, worst
 from clients_pollers import CLIENTS, Client, Target
@@ -261,6 +261,32 @@ def test_the_page_has_an_outcome_for_each_client_and_case() -> None:
     for how in KINDS:
         titles = [case.title for case in CASES if any(step.how == how for step in case.steps)]
         assert any(found[client.name, title] != "-" for client in CLIENTS for title in titles), how
+
+
+def test_the_findings_of_the_page_are_shown_by_its_table() -> None:
+    text = PAGE.read_text("utf-8")
+    found = cells(text)
+    titles = {case.title for case in CASES}
+    names = [client.name for client in CLIENTS]
+    for fact in FACTS:
+        assert fact.client in (EVERY, *names)
+        assert {title for title, _ in fact.shown_by} <= titles
+        assert {word for _, word in fact.shown_by} <= set(WORDS)
+        shown = all(
+            found[name, title] == word
+            for name in (names if fact.client == EVERY else [fact.client])
+            for title, word in fact.shown_by
+        )
+        assert (f"- {fact.text}\n" in text) == shown, fact.text
+
+
+def test_the_poller_on_poplib_names_errors_and_trusts_what_is_whole() -> None:
+    (poller,) = (client for client in CLIENTS if client.name == "poplib")
+    by_title = {case.title: case for case in CASES}
+    wanted = {"none: no fault": "ok", "RETR: close, after 300 octets": "error", "RETR: truncate": "damaged"}
+    for title, word in wanted.items():
+        outcome, transcript = clients_polling.play(poller, by_title[title])
+        assert outcome.word == word, transcript
 
 
 @pytest.mark.client
