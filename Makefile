@@ -21,7 +21,7 @@ DURATIONS = --durations 15 --durations-min 1
 # Many tests start Python again, which is quicker where what was compiled once is kept.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) $(DURATIONS)
 
-.PHONY: help run test test-services fast check core fuzz-c bench bench-quick bench-growth bench-hostile bench-doubles scoreboard diagrams format clean
+.PHONY: help run test test-services fast check core fuzz-c bench bench-quick bench-growth bench-hostile bench-doubles clients scoreboard diagrams format clean
 
 help:
 	@echo 'make run          set up .venv and serve a maildrop of real messages; prints what to try (Ctrl-C ends it)'
@@ -37,6 +37,7 @@ help:
 	@echo 'make bench-growth what a session costs among 1 to 10,000, and in maildrops of 10 to 100,000 messages'
 	@echo 'make bench-hostile how long a login takes beside clients that stall, drip, flood or never read'
 	@echo 'make bench-doubles how long a test double takes to start'
+	@echo 'make clients      docs/clients.md: what real clients do under each fault (10 minutes; needs all of them)'
 	@echo 'make diagrams     draw docs/layers.svg from the imports'
 	@echo 'make scoreboard   check other POP3 servers against the RFCs, for docs/scoreboard.md (needs root, Debian, 20 minutes)'
 	@echo 'make format       put the sources into the one format'
@@ -118,6 +119,14 @@ $(BENCH_READY): setup.py pyproject.toml $(SOURCES)
 	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet '.[argon2,workers,testing,bench]'; \
 	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps .; \
 	touch $(BENCH_READY)
+
+# The clients, on Debian, as root: apt-get install curl fetchmail getmail6 nodejs npm php-cli php-imap
+# The Node library comes from its registry, in the version that the lock file says.
+clients: $(READY)-dev
+	@mkdir -p build/clients
+	cp tests/clients/pollers/node/package.json tests/clients/pollers/node/package-lock.json build/clients
+	if command -v npm >/dev/null; then npm ci --prefix build/clients --ignore-scripts --no-audit --no-fund; fi
+	$(BIN)/python tests/clients/clients_table.py $(ARGS)
 
 diagrams: $(READY)-dev
 	$(BIN)/python tests/draw_layers.py

@@ -1,4 +1,4 @@
-"""A Maildir of awkward messages, what serves it, and a home for a client that is its alone."""
+"""A home for a client that is its alone, and a Maildir of awkward messages with what serves it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SECONDS = 300
 """How long a client may take; it takes one or two, and more only if it hangs."""
 
 
-class Maildrop:
-    """Alice's maildrop on disk and at an address, and what a client that fetches from it needs."""
+class Home:
+    """Folders for a client that fetches Alice's mail, and where it goes to fetch it."""
 
     user = "alice"
     password = "sesame"
@@ -31,8 +31,39 @@ class Maildrop:
         self.home = folder / "home"
         self.home.mkdir()
         self.fetched = folder / "fetched"
-        self.messages: list[AwkwardMessage] = awkward_messages()
         self.address = Address("", 0)
+
+    @property
+    def host(self) -> str:
+        """Where clients are told to go."""
+        return self.address.host
+
+    def environment(self) -> dict[str, str]:
+        """Nothing of the caller's but where programs are."""
+        return {"HOME": str(self.home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "vt100"}
+
+    def configure(self, name: str, text: str) -> Path:
+        """A configuration file in the client's home, for its eyes only."""
+        path = self.home / name
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    def delivery_agent(self) -> Path:
+        """A program that writes each message it is given into a file of its own in ``fetched``."""
+        self.fetched.mkdir(exist_ok=True)
+        path = self.home / "deliver"
+        path.write_text(f'#!/bin/sh\ncd "{self.fetched}" && exec cat > "$(ls | wc -l)"\n')
+        path.chmod(0o700)
+        return path
+
+
+class Maildrop(Home):
+    """Alice's maildrop on disk and at an address, and what a client that fetches from it needs."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.messages: list[AwkwardMessage] = awkward_messages()
         self._maildir = folder / "mail" / self.user
         self._template = folder / "mail" / "{user}"
         self._passwords = folder / "passwd"
@@ -43,11 +74,6 @@ class Maildrop:
             name = f"{1_700_000_000 + number}.M{number}P1.example"
             path = self._maildir / ("new" if number % 2 else "cur") / (name if number % 2 else f"{name}:2,S")
             path.write_bytes(message.content)
-
-    @property
-    def host(self) -> str:
-        """Where clients are told to go."""
-        return self.address.host
 
     def app(self) -> POP3Server:
         """What serves it."""
@@ -64,10 +90,6 @@ class Maildrop:
         box.quit()
         on_disk = [path for folder in ("new", "cur", "tmp") for path in (self._maildir / folder).iterdir()]
         return (said, on_disk) == ((0, 0), [])
-
-    def environment(self) -> dict[str, str]:
-        """Nothing of the caller's but where programs are."""
-        return {"HOME": str(self.home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "vt100"}
 
     def run(self, *command: object) -> bytes:
         """Run a client to its end; what it printed. Fails the test if it fails."""
@@ -107,21 +129,6 @@ class Maildrop:
                 running.kill()
                 os.close(terminal)
         assert running.returncode == 0, shown.decode("utf-8", "replace")
-
-    def configure(self, name: str, text: str) -> Path:
-        """A configuration file in the client's home, for its eyes only."""
-        path = self.home / name
-        path.write_text(text)
-        path.chmod(0o600)
-        return path
-
-    def delivery_agent(self) -> Path:
-        """A program that writes each message it is given into a file of its own in ``fetched``."""
-        self.fetched.mkdir()
-        path = self.home / "deliver"
-        path.write_text(f'#!/bin/sh\ncd "{self.fetched}" && exec cat > "$(ls | wc -l)"\n')
-        path.chmod(0o700)
-        return path
 
 
 def make_maildir(path: Path) -> None:

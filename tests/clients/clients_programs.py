@@ -6,25 +6,33 @@
 from __future__ import annotations
 
 from clients_fetched import contents
-from clients_maildrop import Maildrop, make_maildir
+from clients_maildrop import Home, Maildrop, make_maildir
+
+Command = list[object]
+GETMAIL_ADDS = b"Return-Path: <unknown>\n"
 
 
 def fetchmail(maildrop: Maildrop, program: str, tls: str) -> list[bytes]:
-    configuration = maildrop.configure(
+    maildrop.run(*fetchmail_command(maildrop, program, tls))
+    return contents(maildrop.fetched)
+
+
+def fetchmail_command(home: Home, program: str, tls: str, server: str = "no uidl", which: str = "fetchall") -> Command:
+    """What fetches and deletes; *server* and *which* are options of the server and of the user."""
+    configuration = home.configure(
         "fetchmailrc",
         f"""
         set invisible
         set no bouncemail
-        set pidfile "{maildrop.home}/fetchmail.pid"
-        set idfile "{maildrop.home}/fetchids"
-        poll {maildrop.host} service {maildrop.address.port} protocol POP3 auth password no uidl
-          user "{maildrop.user}" password "{maildrop.password}" {tls}
-          fetchall no keep no rewrite no dropstatus no dropdelivered no stripcr no forcecr no mimedecode pass8bits
-          mda "{maildrop.delivery_agent()}"
+        set pidfile "{home.home}/fetchmail.pid"
+        set idfile "{home.home}/fetchids"
+        poll {home.host} service {home.address.port} protocol POP3 auth password {server}
+          user "{home.user}" password "{home.password}" {tls}
+          {which} no keep no rewrite no dropstatus no dropdelivered no stripcr no forcecr no mimedecode pass8bits
+          mda "{home.delivery_agent()}"
         """,
     )
-    maildrop.run(program, "--fetchmailrc", configuration, "--nodetach", "--silent")
-    return contents(maildrop.fetched)
+    return [program, "--fetchmailrc", configuration, "--nodetach", "--silent"]
 
 
 def mpop(maildrop: Maildrop, program: str, tls: str, auth: str = "on") -> list[bytes]:
@@ -50,31 +58,37 @@ def mpop(maildrop: Maildrop, program: str, tls: str, auth: str = "on") -> list[b
 
 
 def getmail(maildrop: Maildrop, program: str, retriever: str = "SimplePOP3Retriever", tls: str = "") -> list[bytes]:
+    maildrop.run(*getmail_command(maildrop, program, retriever, tls))
+    fetched = contents(maildrop.fetched)
+    assert all(octets.startswith(GETMAIL_ADDS) for octets in fetched)
+    return [octets.removeprefix(GETMAIL_ADDS) for octets in fetched]
+
+
+def getmail_command(
+    home: Home, program: str, retriever: str = "SimplePOP3Retriever", more: str = "", read_all: str = "true"
+) -> Command:
+    """What fetches and deletes; *more* are lines of the retriever."""
     # As root it delivers into no Maildir, but through a program; then it adds a line that no option leaves out.
-    added = b"Return-Path: <unknown>\n"
-    configuration = maildrop.configure(
+    configuration = home.configure(
         "getmailrc",
         f"""
 [retriever]
 type = {retriever}
-server = {maildrop.host}
-port = {maildrop.address.port}
-username = {maildrop.user}
-password = {maildrop.password}
-{tls}
+server = {home.host}
+port = {home.address.port}
+username = {home.user}
+password = {home.password}
+{more}
 [destination]
 type = MDA_external
-path = {maildrop.delivery_agent()}
+path = {home.delivery_agent()}
 allow_root_commands = true
 [options]
 delete = true
-read_all = true
+read_all = {read_all}
 delivered_to = false
 received = false
 verbose = 0
 """,
     )
-    maildrop.run(program, "--getmaildir", maildrop.home, "--rcfile", configuration)
-    fetched = contents(maildrop.fetched)
-    assert all(octets.startswith(added) for octets in fetched)
-    return [octets.removeprefix(added) for octets in fetched]
+    return [program, "--getmaildir", home.home, "--rcfile", configuration]
