@@ -128,6 +128,37 @@ def test_a_server_whose_thread_has_ended_is_shut_down_all_the_same(serve, dial):
     assert pop3d.clients == {}
 
 
+def test_a_server_whose_thread_has_ended_is_closed_once_whoever_asks_meanwhile(serve):
+    pop3d = serve()
+    told = []
+
+    def run() -> None:
+        pop3d.start()
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    def shut_down() -> None:
+        pop3d.shutdown()
+        told.append("returned")
+
+    others = [threading.Thread(target=shut_down) for _ in range(2)]
+
+    @pop3d.on("unregistered")
+    def closing(pop3d, event):
+        told.append("closing")
+        for other in others:
+            other.start()
+        pop3d.shutdown()  # of a listener, in the middle of it: it waits for nothing and closes nothing
+        told.append("closed")
+
+    serving = threading.Thread(target=run)
+    serving.start()
+    serving.join()
+    shut_down()
+    for other in others:
+        other.join()
+    assert told == ["closing", "closed", *["returned"] * 3]
+
+
 def test_a_thread_that_has_ended_is_known_to_have_although_another_has_its_number(dial):
     pop3d = POP3Server(port=0)
     hubs = []
