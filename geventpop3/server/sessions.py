@@ -156,6 +156,9 @@ class Sessions:
         for client in self.clients:
             client.close_without_loop("shutdown")
             self.clients.leave(client)
+        for stream in self._turned_away:
+            stream.close_without_loop()
+        self._turned_away = {}
 
     def disown(self) -> None:
         """Close a forked child's copies of the connections, and have no sessions there."""
