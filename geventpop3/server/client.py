@@ -48,10 +48,7 @@ class Client:
         "_line_octets",
         "_notices",
         "_runner",
-        "_since",
         "_started_at",
-        "_turn",
-        "_turns",
         "connection",
         "environment",
         "greenlet",
@@ -115,9 +112,7 @@ class Client:
         self._notices: deque[Reply] | None = None
         self._runner: Any = None
         self._line_octets = 0
-        self._turns = environment.turns
-        self._turn = self._turns.polls.iteration
-        self._started_at = self._since = self._active_at = monotonic()
+        self._started_at = self._active_at = monotonic()
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.peer[0]}:{self.peer[1]} {self.state.name}>"
