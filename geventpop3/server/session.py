@@ -19,7 +19,7 @@ from geventpop3.protocol.connection import Command, Rejected, Want
 from geventpop3.server.arrival import identify, turn_away, upgrade
 from geventpop3.server.blocking import BLOCKING_SECONDS
 from geventpop3.server.client import Client
-from geventpop3.server.defaults import default_reply
+from geventpop3.server.default_replies import default_reply
 from geventpop3.server.environment import Environment
 from geventpop3.server.limits import OUTPUT_OCTETS, RECV_OCTETS
 from geventpop3.server.stream import Stream
