@@ -1,8 +1,8 @@
 """Dispatch of an event: plugins in pipeline order, then listeners by priority; each isolated from the others.
 
-This module defines the meaning of the Eat codes and of a listener's answer. It never logs an argument or an octet of an
-event. ``_emit`` raises nothing that a plugin or a listener raises, except what is not ``isolated``: the end of a
-greenlet that is killed. An event that only reports reaches all receivers even then; the end is raised afterwards.
+This module defines the meaning of the Eat codes and of a listener's answer, ``geventpop3.pipeline.failures`` that of an
+exception. ``_emit`` raises nothing that a plugin or a listener raises, except what is not in ``_isolated``: the end of
+a greenlet that is killed. An event that only reports reaches all receivers even then; the end is raised afterwards.
 """
 
 from __future__ import annotations

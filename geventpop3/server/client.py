@@ -33,8 +33,7 @@ _ids = itertools.count(1)
 class Client:
     """A connected client.
 
-    Application code uses ``id``, ``peer``, ``sock``, ``data``, ``state``, ``secure``, ``owner``, ``summary``, ``send``,
-    ``challenge`` and ``disconnect``; the rest belongs to the server.
+    Application code uses what ``ClientInterface`` has; the rest belongs to the server.
     """
 
     __slots__ = (
@@ -117,7 +116,7 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.peer[0]}:{self.peer[1]} {self.state.name}>"
 
-    # Used by applications
+    # Used by applications (``ClientInterface``)
 
     @property
     def data(self) -> dict[str, Any]:

@@ -26,7 +26,10 @@ class Hosts(Protocol):
 
 
 class ServerSettings(Protocol):
-    """The public settings of a server; an application may change them while it runs."""
+    """The public settings of a server, read when a session needs them, so an application may change them meanwhile.
+
+    The maximum numbers of sessions in ``limits`` are read only once, when the server is made.
+    """
 
     limits: Limits
     strict: bool

@@ -72,7 +72,7 @@ class Life:
             self.hub, self._thread = gevent.get_hub(), sign_of_life()
 
     def undo_begin(self) -> None:
-        """Undo ``begin``, unless the end has begun: any thread may start the server then."""
+        """Undo ``begin``, so that any thread may start the server; do nothing if the end has begun."""
         with self._lock:
             if not self.stopping.is_set():
                 self.hub = None

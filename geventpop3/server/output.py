@@ -114,7 +114,8 @@ class Output:
 class Trace:
     """An observer of a session's dialogue that does nothing; ``LoggingTrace`` logs it.
 
-    Each reply passes it on its way to the output.
+    It is here and not in ``geventpop3.server.trace`` because each reply passes it on its way to the output, and the
+    code that logs is not entered unless the trace is on.
     """
 
     __slots__ = ()
