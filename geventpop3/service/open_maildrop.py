@@ -168,12 +168,12 @@ class Transaction:
         self,
         maildrops: Maildrops,
         maildrop: Maildrop,
-        messages: Sequence[Message],
+        snapshot: Snapshot,
         summary: SessionSummary,
         *,
-        owner: str = "",
-        present: Present | None = None,
-        removes_retrieved: bool = False,
+        owner: str,
+        present: Present | None,
+        removes_retrieved: bool,
     ) -> None:
         self._maildrops = maildrops
         self.maildrop = maildrop
@@ -185,8 +185,8 @@ class Transaction:
         """Number, in this session, of the last command that changed something here."""
         self._exempt: set[int] = set()
         self._summary = summary
-        self._snapshot = Snapshot.of(messages)
-        self._octets: int = sum(self._snapshot.octets)
+        self._snapshot = snapshot
+        self._octets: int = sum(snapshot.octets)
         self._marks: set[int] = set()
         self._marked_last = 0
         self._unmarked: set[int] = set()
