@@ -21,7 +21,7 @@ from geventpop3.pipeline.interfaces import name_of_session
 from geventpop3.protocol.commands import State
 from geventpop3.protocol.connection import Connection, Response, Want
 from geventpop3.server.environment import Environment
-from geventpop3.server.output import OFF, Output, Trace
+from geventpop3.server.output import NO_TRACE, Output, Trace
 from geventpop3.server.stream import Stream
 from geventpop3.server.trace import LoggingTrace
 from geventpop3.wire.replies import Reply
@@ -93,7 +93,7 @@ class Client:
             bad_before_login=limits.bad_before_login,
             bad_after_login=limits.bad_after_login,
         )
-        self.trace: Trace = LoggingTrace(name_of_session(self)) if settings.trace else OFF
+        self.trace: Trace = LoggingTrace(name_of_session(self)) if settings.trace else NO_TRACE
         self.implicit_tls = implicit_tls
         """True on a port where TLS comes before the greeting."""
         self.proxied = False
@@ -179,9 +179,9 @@ class Client:
         """True if the session waits for the client's next command and nothing else runs."""
         return self.waiting and self._answering is None and not self.connection.upgrading and self._announced
 
-    def _due_notices(self, while_true: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
+    def _due_notices(self, are_due: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
         """Yield the octets of each waiting notice; a notice is rendered only when it is due."""
-        while self._notices and while_true():
+        while self._notices and are_due():
             notice = self._notices.popleft()
             if notice.body is not None and not notice.positive:
                 discard(notice)

@@ -53,8 +53,11 @@ class Life:
         self.stopping = GreenEvent()
         """An event, set once the end has begun."""
         self._ended = GreenEvent()
+        """An event, set once the end is complete, for greenlets that wait in the event loop."""
         self._loop_ran = Signal()
+        """A signal that the event loop has run since another thread called for the end."""
         self._done = Signal()
+        """A signal that the end is complete, for native threads."""
         self._lock = allocate_lock()
         """A lock, held while the server is assigned to the event loop of a thread, or to none."""
         self._thread: Callable[[], object] = _no_thread
