@@ -46,7 +46,6 @@ class Client:
         "_farewell",
         "_line_octets",
         "_notices",
-        "_runner",
         "_started_at",
         "connection",
         "environment",
@@ -84,6 +83,7 @@ class Client:
         self.translate: Callable[[str], str] | None = None
         self.summary = SessionSummary(address=peer[0], port=peer[1])
         self.greenlet: gevent.Greenlet | None = None
+        """The greenlet that runs the session."""
         self.environment = environment
         self.output = Output(stream)
         self.connection = Connection(
@@ -105,12 +105,17 @@ class Client:
         """True while a body in several pieces is sent."""
         self._data: dict[str, Any] | None = None
         self._announced = False
+        """True from the event ``connection`` on: ``disconnected`` must follow."""
         self._disowned = False
+        """True in a forked child."""
         self._answering: Event | None = None
+        """The event that is being handled."""
         self._farewell: Reply | None = None
+        """The reply that ends the session, once somebody has ended it."""
         self._notices: deque[Reply] | None = None
-        self._runner: Any = None
+        """The notices that are still to be sent."""
         self._line_octets = 0
+        """Octets of the command's lines so far, if ``command_finished`` reports them."""
         self._started_at = self._active_at = monotonic()
 
     def __repr__(self) -> str:
@@ -157,7 +162,7 @@ class Client:
         if not isinstance(reply, Reply):
             reply = Reply.parse(reply)
         event = self._answering
-        if event is not None and gevent.getcurrent() is self._runner:
+        if event is not None and gevent.getcurrent() is self.greenlet:
             if event.reply is not None:
                 raise PipelineError(f"{event.name} has been answered already: a command has one reply")
             event.reply = reply

@@ -61,7 +61,7 @@ class ClientSession(Client):
         """Run the session from greeting to close; return when it has ended. Raises no Exception."""
         summary = self.summary
         summary.reason = "disconnected"
-        self._runner = gevent.getcurrent()
+        self.greenlet = gevent.getcurrent()
         try:
             try:
                 refusal = identify(self)

@@ -82,7 +82,6 @@ class Sessions:
                 self.turn_away(stream, peer[0], refusal)
             return
         client = ClientSession(environment, stream, peer, local, implicit_tls=implicit_tls)
-        client.greenlet = gevent.getcurrent()
         clients.enter(client, host)
         try:
             client.run()
