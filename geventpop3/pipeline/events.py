@@ -94,9 +94,9 @@ class Event:
     """An event on its way through plugins and listeners.
 
     ``args`` are str for commands and may be rewritten. ``raw`` is the command line as received, without line end.
-    ``secret_from`` is the index of the first argument that is a secret, or None. After ``emit``, ``reply`` is the
-    answer or None, and ``eaten`` is true if plugins kept the event from the listeners. ``reference`` is then the id
-    under which a plugin's or listener's failure is logged, or None.
+    ``secret_from`` is the index of the first argument that is a secret, or None. Once all receivers were called,
+    ``reply`` is the answer or None, and ``eaten`` is true if plugins kept the event from the listeners. ``reference``
+    is then the id under which a plugin's or listener's failure is logged, or None.
     """
 
     __slots__ = ("_reply", "args", "client", "eaten", "name", "raw", "reference", "secret_from")

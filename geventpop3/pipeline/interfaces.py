@@ -110,8 +110,8 @@ class ClientInterface(Protocol):
     def challenge(self, data: bytes, /) -> bytes | None:
         """Send ``+ <base64>`` and return the decoded response; None if the client cancelled (RFC 5034 section 4)."""
 
-    def disconnect(self) -> None:
-        """Close the connection once the next reply is sent."""
+    def disconnect(self, *, now: bool = False) -> None:
+        """Close the connection once the next reply is sent, or at once and without a reply if *now* is true."""
 
     def has_gone(self) -> bool:
         """Return whether the client has ended its input and all of it was read: more work for it is useless."""

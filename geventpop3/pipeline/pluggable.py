@@ -1,8 +1,8 @@
 """Dispatch of an event: plugins in pipeline order, then listeners by priority; each isolated from the others.
 
-This module defines the meaning of the Eat codes and of a listener's answer. It never logs an argument or an octet of an
-event. ``_emit`` raises nothing that a plugin or a listener raises, except what is not ``isolated``: the end of a
-greenlet that is killed. An event that only reports reaches all receivers even then; the end is raised afterwards.
+This module defines the meaning of the Eat codes and of a listener's answer, ``geventpop3.pipeline.failures`` that of an
+exception. ``_emit`` raises nothing that a plugin or a listener raises, except what is not in ``_isolated``: the end of
+a greenlet that is killed. An event that only reports reaches all receivers even then; the end is raised afterwards.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Pluggable:
 
     def wanted(self, name: str) -> bool:
         """Return whether the event has a plugin or listener: if not, it need not even be made."""
-        routes = self._event_routes
+        routes = self._event_routes  # as in _routes, without a call: each command asks several times
         if routes.generation != generation.latest:
             routes = self._new_routes()
         return routes[name].wanted
@@ -120,7 +120,7 @@ class Pluggable:
         for receiver in route.receivers:
             if not receiver.connected:
                 continue
-            before = event._reply
+            before = event._reply  # the attribute itself: the property would cost a tenth more
             try:
                 try:
                     if self._watch is None:
@@ -130,7 +130,7 @@ class Pluggable:
                     if answer is not None:
                         reply = answer if type(answer) is Reply else as_reply(answer)
                         if event._reply is None and reply.positive:
-                            event._reply = reply
+                            event._reply = reply  # as answer_once sets it, without its checks: most commands end here
                         else:
                             answer_once(event, reply, self._isolated)
                 except self._isolated as failure:  # isolated from the other listeners
@@ -140,7 +140,7 @@ class Pluggable:
                     raise
                 end = end or raised
             if before is not None:
-                discard_replaced(before, event._reply, self._isolated)
+                discard_replaced(before, event.reply, self._isolated)
                 positive = before if before.positive else positive
         if positive is not None and not route.only_reports:
             self._withdraw(event)
@@ -184,7 +184,7 @@ class Pluggable:
 
     def _withdraw(self, event: Event) -> None:
         """Have the effects of *event* undone if its answer, a ``+OK`` before, is none any more."""
-        now = event._reply
+        now = event.reply
         if now is None or not now.positive:
             event.reply = self._report_withdrawn(event) or now
 
@@ -192,7 +192,7 @@ class Pluggable:
         """Report that the ``+OK`` to *event* is not sent; return the ``+OK`` of a listener that cannot undo it."""
         if not self.wanted(_REPLY_WITHDRAWN):
             return None
-        reply = self.send_event(_REPLY_WITHDRAWN, event.name, event, client=event.client)._reply
+        reply = self.send_event(_REPLY_WITHDRAWN, event.name, event, client=event.client).reply
         return reply if reply is not None and reply.positive else None
 
     # Listeners

@@ -21,7 +21,7 @@ from geventpop3.pipeline.interfaces import name_of_session
 from geventpop3.protocol.commands import State
 from geventpop3.protocol.connection import Connection, Response, Want
 from geventpop3.server.environment import Environment
-from geventpop3.server.output import OFF, Output, Trace
+from geventpop3.server.output import NO_TRACE, Output, Trace
 from geventpop3.server.stream import Stream
 from geventpop3.server.trace import LoggingTrace
 from geventpop3.wire.replies import Reply
@@ -33,8 +33,7 @@ _ids = itertools.count(1)
 class Client:
     """A connected client.
 
-    Application code uses ``id``, ``peer``, ``sock``, ``data``, ``state``, ``secure``, ``owner``, ``summary``, ``send``,
-    ``challenge`` and ``disconnect``; the rest belongs to the server.
+    Application code uses what ``ClientInterface`` has; the rest belongs to the server.
     """
 
     __slots__ = (
@@ -47,11 +46,7 @@ class Client:
         "_farewell",
         "_line_octets",
         "_notices",
-        "_runner",
-        "_since",
         "_started_at",
-        "_turn",
-        "_turns",
         "connection",
         "environment",
         "greenlet",
@@ -88,6 +83,7 @@ class Client:
         self.translate: Callable[[str], str] | None = None
         self.summary = SessionSummary(address=peer[0], port=peer[1])
         self.greenlet: gevent.Greenlet | None = None
+        """The greenlet that runs the session."""
         self.environment = environment
         self.output = Output(stream)
         self.connection = Connection(
@@ -97,7 +93,7 @@ class Client:
             bad_before_login=limits.bad_before_login,
             bad_after_login=limits.bad_after_login,
         )
-        self.trace: Trace = LoggingTrace(name_of_session(self)) if settings.trace else OFF
+        self.trace: Trace = LoggingTrace(name_of_session(self)) if settings.trace else NO_TRACE
         self.implicit_tls = implicit_tls
         """True on a port where TLS comes before the greeting."""
         self.proxied = False
@@ -109,20 +105,23 @@ class Client:
         """True while a body in several pieces is sent."""
         self._data: dict[str, Any] | None = None
         self._announced = False
+        """True from the event ``connection`` on: ``disconnected`` must follow."""
         self._disowned = False
+        """True in a forked child."""
         self._answering: Event | None = None
+        """The event that is being handled."""
         self._farewell: Reply | None = None
+        """The reply that ends the session, once somebody has ended it."""
         self._notices: deque[Reply] | None = None
-        self._runner: Any = None
+        """The notices that are still to be sent."""
         self._line_octets = 0
-        self._turns = environment.turns
-        self._turn = self._turns.polls.iteration
-        self._started_at = self._since = self._active_at = monotonic()
+        """Octets of the command's lines so far, if ``command_finished`` reports them."""
+        self._started_at = self._active_at = monotonic()
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.peer[0]}:{self.peer[1]} {self.state.name}>"
 
-    # Used by applications
+    # Used by applications (``ClientInterface``)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -163,7 +162,7 @@ class Client:
         if not isinstance(reply, Reply):
             reply = Reply.parse(reply)
         event = self._answering
-        if event is not None and gevent.getcurrent() is self._runner:
+        if event is not None and gevent.getcurrent() is self.greenlet:
             if event.reply is not None:
                 raise PipelineError(f"{event.name} has been answered already: a command has one reply")
             event.reply = reply
@@ -185,9 +184,9 @@ class Client:
         """True if the session waits for the client's next command and nothing else runs."""
         return self.waiting and self._answering is None and not self.connection.upgrading and self._announced
 
-    def _due_notices(self, while_true: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
+    def _due_notices(self, are_due: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
         """Yield the octets of each waiting notice; a notice is rendered only when it is due."""
-        while self._notices and while_true():
+        while self._notices and are_due():
             notice = self._notices.popleft()
             if notice.body is not None and not notice.positive:
                 discard(notice)

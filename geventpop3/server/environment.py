@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,15 +18,11 @@ from geventpop3.server.tls.certificates import Certificates
 from geventpop3.wire.replies import Reply
 
 
-class Hosts(Protocol):
-    """A set of hosts, such as ``TrustedProxies``."""
-
-    def __contains__(self, host: str, /) -> bool:
-        """Return whether *host* is one of them."""
-
-
 class ServerSettings(Protocol):
-    """The public settings of a server; an application may change them while it runs."""
+    """The public settings of a server, read when a session needs them, so an application may change them meanwhile.
+
+    The maximum numbers of sessions in ``limits`` are read only once, when the server is made.
+    """
 
     limits: Limits
     strict: bool
@@ -36,8 +32,8 @@ class ServerSettings(Protocol):
     tls: Certificates | None
 
     @property
-    def proxies(self) -> Hosts | None:
-        """Hosts whose connections begin with a PROXY header."""
+    def proxies(self) -> Container[str] | None:
+        """Hosts whose connections begin with a PROXY header: ``TrustedProxies``."""
 
     def offers_tls(self, client: ClientInterface) -> bool:
         """Return whether STLS is possible for this client now."""

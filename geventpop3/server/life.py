@@ -30,6 +30,7 @@ class Life:
 
     __slots__ = (
         "_close_without_loop",
+        "_closer",
         "_done",
         "_ended",
         "_lock",
@@ -44,14 +45,19 @@ class Life:
     def __init__(self, shut_down: Callable[[float], None], close_without_loop: Callable[[], None]) -> None:
         self._shut_down = shut_down
         self._close_without_loop = close_without_loop
+        self._closer: int | None = None
+        """The thread that closes without the event loop, or has done so."""
         self.hub: Any = None
         self.ending: gevent.Greenlet | None = None
         """The greenlet that shuts down."""
         self.stopping = GreenEvent()
         """An event, set once the end has begun."""
         self._ended = GreenEvent()
+        """An event, set once the end is complete, for greenlets that wait in the event loop."""
         self._loop_ran = Signal()
+        """A signal that the event loop has run since another thread called for the end."""
         self._done = Signal()
+        """A signal that the end is complete, for native threads."""
         self._lock = allocate_lock()
         """A lock, held while the server is assigned to the event loop of a thread, or to none."""
         self._thread: Callable[[], object] = _no_thread
@@ -69,7 +75,7 @@ class Life:
             self.hub, self._thread = gevent.get_hub(), sign_of_life()
 
     def undo_begin(self) -> None:
-        """Undo ``begin``, unless the end has begun: any thread may start the server then."""
+        """Undo ``begin``, so that any thread may start the server; do nothing if the end has begun."""
         with self._lock:
             if not self.stopping.is_set():
                 self.hub = None
@@ -122,9 +128,7 @@ class Life:
         waited = 0.0
         while not self._done.wait(_POLL_SECONDS):
             if hub.loop is None or self._thread() is None:
-                if not self._done.is_set():
-                    self.stopping.set()
-                    self._close_without_loop()
+                self._end_without_loop(most)
                 return
             waited += _POLL_SECONDS
             if waited >= LOOP_TURN_SECONDS and not self._loop_ran.is_set():
@@ -135,6 +139,22 @@ class Life:
                     "shutdown has not finished after %g s: a greenlet or thread that it waits for does not end", waited
                 )
                 return
+
+    def _end_without_loop(self, most: float) -> None:
+        """Close without the event loop, once for all threads; another one waits for that, up to *most* seconds."""
+        this = get_ident()
+        with self._lock:
+            first = self._closer is None and not self._done.is_set()
+            if first:
+                self._closer = this
+        if first:
+            self.stopping.set()
+            try:
+                self._close_without_loop()
+            finally:
+                self.finished()
+        elif self._closer != this:  # else a listener of `unregistered`, say, has called in the middle of it
+            self._done.wait(most)
 
 
 def _no_thread() -> None:

@@ -66,21 +66,20 @@ class Listening:
         """Bind all places or none; ``start`` accepts. Raises OSError, with the address as its filename."""
         bound: list[Acceptor] = []
         own: list[Acceptor] = []
-        for place, implicit_tls in self._places:
-            try:
+        try:
+            for place, implicit_tls in self._places:
                 sock = place if isinstance(place, socket.socket) else listening_socket(place)
-            except OSError:
-                for one in bound:
-                    one.close()
-                raise
-            busy = b"" if implicit_tls else FULL.status_line
-            acceptor = Acceptor(sock, handle_tls if implicit_tls else handle, failed, busy=busy)
-            if shared:
-                prepare(sock)
-                acceptor.max_accept = 1
-            bound.append(acceptor)
-            if sock is not place:
-                own.append(acceptor)
+                acceptor = _acceptor(sock, handle_tls if implicit_tls else handle, failed, implicit_tls=implicit_tls)
+                if shared:
+                    prepare(sock)
+                    acceptor.max_accept = 1
+                bound.append(acceptor)
+                if sock is not place:
+                    own.append(acceptor)
+        except OSError:
+            for one in bound:
+                one.close()
+            raise
         self.acceptors, self._own = bound, own
 
     def start(self) -> None:
@@ -156,6 +155,18 @@ def _place(place: Place) -> Address | socket.socket:
     if isinstance(place, tuple):
         check_address(*place)
     return place
+
+
+def _acceptor(
+    sock: socket.socket, handle: Handle, failed: Callable[[OSError], None], *, implicit_tls: bool
+) -> Acceptor:
+    """Return the acceptor of a listening socket. Raises OSError, and closes the socket, if there is no descriptor."""
+    try:
+        return Acceptor(sock, handle, failed, busy=b"" if implicit_tls else FULL.status_line)
+    except OSError as error:
+        error.filename = format_address(sock.getsockname())
+        sock.close()
+        raise
 
 
 def _port(place: Address | socket.socket) -> str:

@@ -20,28 +20,32 @@ from geventpop3.wire.replies import Reply
 class Output:
     """The octets to be sent to one peer."""
 
-    __slots__ = ("_chunks", "_ended", "_lock", "_mark", "_sending", "_waiting", "stream")
+    __slots__ = ("_chunks", "_collected", "_ended", "_lock", "_mark", "_sending", "stream")
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         """The stream they are written to; a TLS handshake replaces it."""
         self._chunks: list[bytes] = []
-        self._waiting = 0
+        self._collected = 0
+        """Octets in these chunks."""
         self._lock: BoundedSemaphore | None = None
+        """The lock of those that write, made when another greenlet first does."""
         self._mark: tuple[float, int] | None = None
+        """The time since which the peer has to make progress, and the octets that it had taken then."""
         self._ended = 0.0
+        """The time when the last write ended."""
         self._sending = False
 
     @property
     def octets(self) -> int:
         """Octets put here so far, sent or not."""
-        return self.stream.sent + self._waiting
+        return self.stream.sent + self._collected
 
     def put(self, data: bytes) -> None:
         """Collect *data* to be sent later, and send it if ``OUTPUT_OCTETS`` are collected. Raises OSError."""
         self._chunks.append(data)
-        self._waiting += len(data)
-        if self._waiting >= OUTPUT_OCTETS:
+        self._collected += len(data)
+        if self._collected >= OUTPUT_OCTETS:
             self.flush()
 
     def flush(self) -> bool:
@@ -51,7 +55,7 @@ class Output:
             return False
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
-        self._waiting = 0
+        self._collected = 0
         if self._lock is not None:
             with self._lock:
                 self._send(data)
@@ -114,7 +118,8 @@ class Output:
 class Trace:
     """An observer of a session's dialogue that does nothing; ``LoggingTrace`` logs it.
 
-    Each reply passes it on its way to the output.
+    It is here and not in ``geventpop3.server.trace`` because each reply passes it on its way to the output, and the
+    code that logs is not entered unless the trace is on.
     """
 
     __slots__ = ()
@@ -145,4 +150,4 @@ class Trace:
         """Log only the size of a client's response, because it may be the password itself."""
 
 
-OFF = Trace()
+NO_TRACE = Trace()

@@ -7,7 +7,7 @@ required, at once and before all else. Exactly the header's octets are read, bec
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from gevent import Timeout
@@ -43,7 +43,7 @@ class ProxyError(OSError):
     """A missing or malformed header; the connection is closed without a reply."""
 
 
-class TrustedProxies:
+class TrustedProxies(Container[str]):
     """The networks whose PROXY headers are trusted.
 
     Raises ConfigError if a text is not a network, or if the extra ``proxy`` is not installed.
@@ -59,8 +59,8 @@ class TrustedProxies:
         except ValueError as error:
             raise ConfigError(f"proxy network: {error}") from None
 
-    def __contains__(self, host: str) -> bool:
-        address = parse_ip(host)  # None for a unix socket, for example
+    def __contains__(self, host: object) -> bool:
+        address = parse_ip(host) if isinstance(host, str) else None  # None for a unix socket, for example
         return address is not None and address in self._networks
 
 

@@ -19,8 +19,10 @@ from geventpop3.protocol.connection import Command, Rejected, Want
 from geventpop3.server.arrival import identify, turn_away, upgrade
 from geventpop3.server.blocking import BLOCKING_SECONDS
 from geventpop3.server.client import Client
-from geventpop3.server.defaults import default_reply
+from geventpop3.server.default_replies import default_reply
+from geventpop3.server.environment import Environment
 from geventpop3.server.limits import OUTPUT_OCTETS, RECV_OCTETS
+from geventpop3.server.stream import Stream
 from geventpop3.wire.replies import Reply, ok
 from geventpop3.wire.stuffing import stuff, stuff_whole, whole
 
@@ -32,15 +34,34 @@ class _BodyFailed(Exception):
 
 
 class ClientSession(Client):
-    """A client and its session, which ``run`` serves from greeting to close."""
+    """A client and its session, which ``run`` serves from greeting to close.
 
-    __slots__ = ()
+    ``Client`` has the state that other greenlets also use; this class has the steps of the session, in its greenlet.
+    """
+
+    __slots__ = ("_since", "_turn", "_turns")
+
+    def __init__(
+        self,
+        environment: Environment,
+        stream: Stream,
+        peer: tuple[str, int],
+        local: tuple[str, int],
+        *,
+        implicit_tls: bool = False,
+    ) -> None:
+        super().__init__(environment, stream, peer, local, implicit_tls=implicit_tls)
+        self._turns = environment.turns
+        self._turn = self._turns.polls.iteration
+        """The count of polls when the session last looked at it (see ``Turns``)."""
+        self._since = self._started_at
+        """The time when that count was last seen to change."""
 
     def run(self) -> None:
         """Run the session from greeting to close; return when it has ended. Raises no Exception."""
         summary = self.summary
         summary.reason = "disconnected"
-        self._runner = gevent.getcurrent()
+        self.greenlet = gevent.getcurrent()
         try:
             try:
                 refusal = identify(self)

@@ -82,7 +82,6 @@ class Sessions:
                 self.turn_away(stream, peer[0], refusal)
             return
         client = ClientSession(environment, stream, peer, local, implicit_tls=implicit_tls)
-        client.greenlet = gevent.getcurrent()
         clients.enter(client, host)
         try:
             client.run()
@@ -156,6 +155,9 @@ class Sessions:
         for client in self.clients:
             client.close_without_loop("shutdown")
             self.clients.leave(client)
+        for stream in self._turned_away:
+            stream.close_without_loop()
+        self._turned_away = {}
 
     def disown(self) -> None:
         """Close a forked child's copies of the connections, and have no sessions there."""

@@ -105,9 +105,10 @@ def reject(session: Session, pop3d: Host, name: str, mechanism: str) -> Authenti
 
 
 def log_in(session: Session, pop3d: Host, mechanism: str, owner: str, name: str) -> Reply:
-    """Open and scan the maildrop of *owner*, and begin the TRANSACTION state; *name* is the authenticated name.
+    """Open and scan the maildrop of *owner*; return the reply that begins the TRANSACTION state.
 
-    From here on the owner has its canonical form. Raises StoreBroken for an owner that has none.
+    *name* is the authenticated name. From here on the owner has its canonical form. Raises StoreBroken for an owner
+    that has none.
     """
     client, site = session.client, session.site
     owner, name = site.back_end.canonical_owner(owner), site.back_end.canonical_name(name)

@@ -139,8 +139,8 @@ class Maildrops:
 class Transaction:
     """A maildrop in the TRANSACTION state.
 
-    Each command that changes something here notes its number in the session. So it can be undone if its ``+OK`` is not
-    sent: ``unmark``, ``restore_marks``, ``uncount_retrieved``.
+    Each command that changes something here is noted, by its number in the session, so that it can be undone if its
+    ``+OK`` is not sent: ``unmark``, ``restore_marks``, ``uncount_retrieved``.
 
     *present* makes the form of a message that this client may have; None if it may have all. *removes_retrieved*:
     UPDATE removes the messages that RETR sent, marked or not (RFC 2449 section 6.7, EXPIRE 0).
@@ -168,12 +168,12 @@ class Transaction:
         self,
         maildrops: Maildrops,
         maildrop: Maildrop,
-        messages: Sequence[Message],
+        snapshot: Snapshot,
         summary: SessionSummary,
         *,
-        owner: str = "",
-        present: Present | None = None,
-        removes_retrieved: bool = False,
+        owner: str,
+        present: Present | None,
+        removes_retrieved: bool,
     ) -> None:
         self._maildrops = maildrops
         self.maildrop = maildrop
@@ -182,11 +182,11 @@ class Transaction:
         self.removes_retrieved = removes_retrieved
         self._retrieved: set[int] = set()
         self._done_at = 0
-        """Number of the last command that changed something here."""
+        """Number, in this session, of the last command that changed something here."""
         self._exempt: set[int] = set()
         self._summary = summary
-        self._snapshot = Snapshot.of(messages)
-        self._octets: int = sum(self._snapshot.octets)
+        self._snapshot = snapshot
+        self._octets: int = sum(snapshot.octets)
         self._marks: set[int] = set()
         self._marked_last = 0
         self._unmarked: set[int] = set()

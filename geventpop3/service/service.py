@@ -31,7 +31,11 @@ from geventpop3.wire.replies import Reply, ok
 Check = TypeVar("Check", bound=Callable[[str, str], str | bool | None])
 
 PRIORITY = 1000
+"""Priority of the service: an application's listener with a lower number answers a command before it."""
+
 FIRST = -1_000_000
+"""Priority of the service at ``disconnected``: no listener that waits may keep a maildrop locked."""
+
 STORE_THREADS = 8
 
 COMMANDS: Mapping[str, Command] = {

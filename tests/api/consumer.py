@@ -142,11 +142,11 @@ def of_a_client(client: ClientInterface) -> None:
     client.send(ok("news"))
     client.flush()
     client.disconnect()
+    client.disconnect(now=True)
 
 
 def of_a_real_client(client: Client) -> None:
     of_a_client(client)
-    client.disconnect(now=True)
 
 
 # Plugins

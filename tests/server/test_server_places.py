@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +45,31 @@ def test_an_error_keeps_its_type_and_number(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(FileNotFoundError) as missing:
         listening_socket(("unix", "/nonexistent/pop3"))
     assert missing.value.filename == "unix:/nonexistent/pop3"
+
+
+def test_places_without_a_descriptor_left_for_their_acceptors_are_all_closed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = tmp_path / "first", tmp_path / "second"
+    opened = os.open
+    opens = iter([opened])
+
+    def one_left(*arguments: Any) -> int:
+        for function in opens:
+            return function(*arguments)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), arguments[0])
+
+    pop3d = POP3Server(listen=[f"unix:{path}" for path in given])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", one_left)
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            pop3d.start()
+    assert caught.value.filename == f"unix:{given[1]}"
+    assert not any(path.exists() for path in given)
+    assert pop3d.getsocknames() == []
+    pop3d.start()
+    assert pop3d.getsocknames() == [str(path) for path in given]
+    pop3d.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,59 @@ def test_a_server_whose_thread_has_ended_is_shut_down_all_the_same(serve, dial):
     assert pop3d.clients == {}
 
 
+def test_a_peer_that_was_being_turned_away_when_the_thread_ended_is_closed_too(serve, dial):
+    pop3d = serve(max_sessions=0)
+    started, ended = Signal(), Signal()
+
+    def run() -> None:
+        pop3d.start()
+        started.set()
+        while not pop3d._sessions.greenlets():
+            gevent.sleep(0.001)
+        gevent.get_hub().destroy(destroy_loop=True)
+        ended.set()
+
+    threading.Thread(target=run).start()
+    assert started.wait(20)
+    peer = dial(pop3d)
+    assert ended.wait(20)
+    assert peer.line() == b"-ERR [SYS/TEMP] too many connections, try again later"
+    pop3d.shutdown()
+    assert peer.rest() == b""
+    assert pop3d._sessions.greenlets() == []
+
+
+def test_a_server_whose_thread_has_ended_is_closed_once_whoever_asks_meanwhile(serve):
+    pop3d = serve()
+    told = []
+
+    def run() -> None:
+        pop3d.start()
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    def shut_down() -> None:
+        pop3d.shutdown()
+        told.append("returned")
+
+    others = [threading.Thread(target=shut_down) for _ in range(2)]
+
+    @pop3d.on("unregistered")
+    def closing(pop3d, event):
+        told.append("closing")
+        for other in others:
+            other.start()
+        pop3d.shutdown()  # of a listener, in the middle of it: it waits for nothing and closes nothing
+        told.append("closed")
+
+    serving = threading.Thread(target=run)
+    serving.start()
+    serving.join()
+    shut_down()
+    for other in others:
+        other.join()
+    assert told == ["closing", "closed", *["returned"] * 3]
+
+
 def test_a_thread_that_has_ended_is_known_to_have_although_another_has_its_number(dial):
     pop3d = POP3Server(port=0)
     hubs = []

@@ -280,7 +280,9 @@ def test_100000_messages_are_listed_in_pieces():
     from geventpop3.stores import Snapshot
 
     snapshot = Snapshot([str(n) for n in range(100_000)], array("Q", [5] * 100_000))
-    transaction = Transaction(None, None, snapshot, SessionSummary())
+    transaction = Transaction(
+        None, None, snapshot, SessionSummary(), owner="alice", present=None, removes_retrieved=False
+    )
     pieces = list(transaction.scan_listings())
     assert len(pieces) == 100_000 // LISTING_LINES
     assert pieces[-1].endswith(b"\r\n100000 5\r\n")
