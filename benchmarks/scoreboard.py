@@ -79,7 +79,7 @@ def inside(name: str) -> int:
     delivery = recipe.start(work)
     wait_for_greeting()
     target = conformance.Target(HOST, PORT, USER, PASSWORD, timeout=10)
-    report = conformance.run(target, delivery=delivery, may_delete=True)
+    report = conformance.run_checks(target, delivery=delivery, may_delete=True)
     data = json.loads(conformance.as_json(report))
     data["server"], data["version"], data["store"] = recipe.name, recipe.version(), recipe.store
     (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=2) + "\n")

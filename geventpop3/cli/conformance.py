@@ -80,7 +80,7 @@ def command(arguments: argparse.Namespace) -> int:
     _check(arguments)
     junit = _open_junit(arguments.junit)
     try:
-        report = conformance.run(
+        report = conformance.run_checks(
             _target(arguments),
             delivery=_delivery(arguments),
             may_delete=arguments.may_delete,

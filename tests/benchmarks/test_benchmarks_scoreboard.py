@@ -89,7 +89,7 @@ def test_dovecot_fails_for_its_known_causes_alone(bench: dict[str, ModuleType], 
     try:
         wait_for_greeting(port, process)
         target = conformance.Target("127.0.0.1", port, "alice", "sesame open")
-        report = conformance.run(target, delivery=MaildirDelivery(maildir), may_delete=True)
+        report = conformance.run_checks(target, delivery=MaildirDelivery(maildir), may_delete=True)
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)

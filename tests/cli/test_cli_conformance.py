@@ -72,9 +72,9 @@ def test_text_by_section_and_status_0(server, secret, capsys) -> None:
     assert run(server, secret, "--only", "rfc1939-5-stat-*", "--only", "rfc2449-6.7") == 0
     told = capsys.readouterr().out
     assert told.startswith(f"127.0.0.1:{server.port}: +OK pop.example.org")
-    assert "\nRFC 1939, section 5\n  pass  STAT is +OK, a number of messages and a number of octets\n" in told
-    assert "  skip  STAT of an empty maildrop is 0 0: it would delete messages: needs --may-delete\n" in told
-    assert "  skip  EXPIRE has a number of days or NEVER: EXPIRE is not announced\n" in told
+    assert "\nRFC 1939, section 5\n  pass  STAT shows +OK, the number of messages and their size\n" in told
+    assert "  skip  STAT of an empty maildrop is 0 0: it deletes messages and needs --may-delete\n" in told
+    assert "  skip  EXPIRE has a number of days or NEVER as its argument: EXPIRE is not announced\n" in told
     assert told.splitlines()[-1].startswith("5 passed, 0 failed, 3 skipped in ")
 
 
@@ -82,8 +82,8 @@ def test_a_failure_is_shown_with_what_was_said_and_status_1(server, secret, mail
     options = ["--maildir", str(maildir), "--may-delete", "--only", "surrogate", "--quiet"]
     assert run(server, secret, *options) == 1
     told = capsys.readouterr().out
-    assert "  FAIL  UTF-8 in a header is not sent as it is without UTF8 (strict)\n" in told
-    assert "        the header of the message is sent with octets beyond ASCII\n" in told
+    assert "  FAIL  RETR does not send UTF-8 headers without UTF8 (strict)\n" in told
+    assert "        the header of the message was sent with non-ASCII octets\n" in told
     assert 'RFC 6856 section 2.1: "the server MUST either send the client a surrogate message' in told
     assert "          C: RETR 1\n" in told
     assert "          C: PASS ****\n" in told
@@ -201,7 +201,7 @@ def test_no_server_is_one_line_and_status_2(secret, capsys) -> None:
         (["127.0.0.1:1", "--user", "u", "--tls", "--ca", "/none", "--password-file", "SECRET"], "/none: No such file"),
         (
             ["127.0.0.1:1", "--user", "u", "--may-delete", "--maildir", "/etc", "--password-file", "SECRET"],
-            "/etc is no Maildir: it has no folder tmp",
+            "/etc is not a Maildir: it has no folder tmp",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""A run: each check that can be made with this server, and its outcome."""
+"""A run: the outcome of each check that is possible with this server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from geventpop3.testing.conformance.target import Target
 Outcome = Literal["pass", "fail", "skip"]
 
 GIVE_UP_AFTER = 3
-"""Number of checks in a row that find no server: then it is gone."""
+"""Number of consecutive checks without a connection after which the server counts as gone."""
 
 assert _checks
 
@@ -60,7 +60,7 @@ class Report:
         return 1 if self.failures else 0
 
 
-def run(
+def run_checks(
     target: Target,
     *,
     delivery: Delivery | None = None,
@@ -69,13 +69,13 @@ def run(
     only: Callable[[Check], bool] | None = None,
     each: Callable[[Result], None] | None = None,
 ) -> Report:
-    """Make the checks with the server at *target*. Raises CannotRun.
+    """Check the server at *target*. Raises CannotRun.
 
     A delivery needs *may_delete*: the maildrop is emptied before it is filled. If *lenient*, strict checks are skipped.
     *only* selects checks; *each* is called with every result.
     """
     if delivery is not None and not may_delete:
-        raise CannotRun("a delivery empties the maildrop before it fills it: allow that too")
+        raise CannotRun("a delivery empties the maildrop before it fills it, and needs may_delete")
     lab = Lab(target, delivery, may_delete=may_delete)
     began = time.monotonic()
     report = Report(target, lab.survey(), datetime.now(UTC))
@@ -85,7 +85,7 @@ def run(
     for check in _selected(only):
         result = _skipped(check, lab, lenient=lenient)
         if result is None and unreachable >= GIVE_UP_AFTER:
-            result = Result(check, "skip", "the server accepts no connections any more")
+            result = Result(check, "skip", "the server no longer accepts connections")
         if result is None:
             result = _made(check, lab)
             gone = result.outcome == "fail" and result.reason.startswith("no connection")
@@ -102,16 +102,16 @@ def _selected(only: Callable[[Check], bool] | None) -> Iterable[Check]:
 
 
 def _skipped(check: Check, lab: Lab, *, lenient: bool) -> Result | None:
-    """Return the result of a check that is not made; None if it can be made."""
+    """Return the result of a check that is skipped; None if the check is possible."""
     reason = ""
     if check.capability and not _is_offered(check.capability, lab):
         reason = f"{check.capability} is not announced"
     elif lenient and check.strict:
-        reason = "strict checks are left out"
+        reason = "--lenient leaves out strict checks"
     elif check.delete and not lab.may_delete:
-        reason = "it would delete messages: needs --may-delete"
+        reason = "it deletes messages and needs --may-delete"
     elif check.fill and lab.delivery is None:
-        reason = "it needs messages of its own: give --maildir or --deliver"
+        reason = "it needs delivered messages: use --maildir or --deliver"
     return Result(check, "skip", reason) if reason else None
 
 
@@ -152,7 +152,7 @@ def _made(check: Check, lab: Lab) -> Result:
 
 
 def _provide(check: Check, lab: Lab) -> None:
-    """Let the maildrop hold enough messages: those of our own if they can be delivered, or those that are there."""
+    """Fill the maildrop if a delivery is configured; else verify that it holds enough messages."""
     if lab.delivery is not None:
         lab.fill(*PLAIN)
         return
