@@ -197,14 +197,16 @@ def test_no_server_ends_the_run() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     target = conformance.Target("127.0.0.1", port, "alice", PASSWORD)
-    with pytest.raises(CannotRun, match=rf"127.0.0.1:{port}: no connection to .*refused"):
+    with pytest.raises(CannotRun, match=rf"^no connection to 127.0.0.1:{port}: Connection refused$"):
         conformance.run_checks(target)
 
 
 def test_a_server_that_says_nothing_ends_the_run() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         target = conformance.Target("127.0.0.1", silent.getsockname()[1], "alice", PASSWORD, timeout=0.2)
-        with pytest.raises(CannotRun, match=r"no answer within 0\.2 s"):
+        with pytest.raises(
+            CannotRun, match=r"no greeting within 0\.2 s; a server with TLS before the greeting needs --tls"
+        ):
             conformance.run_checks(target)
 
 
@@ -220,7 +222,7 @@ def test_a_server_of_another_protocol_ends_the_run() -> None:
         thread = threading.Thread(target=greet)
         thread.start()
         target = conformance.Target("127.0.0.1", other.getsockname()[1], "alice", PASSWORD, timeout=5)
-        with pytest.raises(CannotRun, match=r"the greeting is .*220 mail"):
+        with pytest.raises(CannotRun, match=r"the greeting does not begin with \+OK: .*220 mail"):
             conformance.run_checks(target)
         thread.join(10)
 

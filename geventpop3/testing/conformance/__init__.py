@@ -7,7 +7,7 @@ from geventpop3.testing.conformance.check import Check, registered
 from geventpop3.testing.conformance.delivery import CommandDelivery, Delivery, MaildirDelivery
 from geventpop3.testing.conformance.outcome import CannotRun, Skipped
 from geventpop3.testing.conformance.report import as_json, as_junit, as_text, summary
-from geventpop3.testing.conformance.runner import Report, Result, run_checks
+from geventpop3.testing.conformance.runner import Interrupted, Report, Result, run_checks
 from geventpop3.testing.conformance.target import Target, Tls, unverified_context
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Check",
     "CommandDelivery",
     "Delivery",
+    "Interrupted",
     "MaildirDelivery",
     "Report",
     "Result",

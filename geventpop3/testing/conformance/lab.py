@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from geventpop3.testing.conformance import messages
 from geventpop3.testing.conformance.delivery import Delivery
 from geventpop3.testing.conformance.exchange import ExchangeRecord, quoted
-from geventpop3.testing.conformance.outcome import CannotRun, Failed, Skipped, skip
-from geventpop3.testing.conformance.session import Closed, ProbeSession, StatusLine, split, unstuffed
+from geventpop3.testing.conformance.outcome import CannotRun, Failed, NoConnection, Skipped, skip
+from geventpop3.testing.conformance.session import Closed, NoAnswer, ProbeSession, StatusLine, split, unstuffed
 from geventpop3.testing.conformance.target import Target, unverified_context
 
 LOCK_SECONDS = 8.0
@@ -113,8 +113,11 @@ class Lab:
             session = ProbeSession(self.target, self.exchange)
             self._sessions.append(session)
             self._greet(session, tls=tls)
+        except ssl.SSLError as error:
+            hint = "; use --ca or --insecure" if isinstance(error, ssl.SSLCertVerificationError) else ""
+            raise Failed(f"the TLS handshake failed: {error}{hint}") from None
         except OSError as error:
-            raise Failed(f"no connection to {self.target.address}: {error}") from None
+            raise NoConnection(f"no connection to {self.target.address}: {error.strerror or error}") from None
         session.renew = lambda again: self._greet(again, tls=tls)
         return session
 
@@ -122,10 +125,18 @@ class Lab:
         context = self.target.context
         if self.target.tls == "tls" and context is not None:
             session.start_tls(context)
-        session.greeting = session.read_line()
+        try:
+            session.greeting = session.read_line(owed="greeting")
+        except NoAnswer as failure:
+            hint = (
+                ""
+                if context is not None or session.has_more()
+                else "; a server with TLS before the greeting needs --tls"
+            )
+            raise NoAnswer(f"{failure}{hint}") from None
         session.lines_seen.append(session.greeting)
         if not session.greeting.startswith(b"+OK"):
-            raise Failed(f"the greeting is {quoted(session.greeting)}")
+            raise Failed(f"the greeting does not begin with +OK: {quoted(session.greeting)}")
         if tls and self.target.tls == "stls" and context is not None:
             session.ok(b"STLS")
             session.start_tls(context)
@@ -271,6 +282,8 @@ class Lab:
         """Find the features of the server. Raises CannotRun."""
         try:
             return self._survey()
+        except NoConnection as failure:
+            raise CannotRun(str(failure)) from None
         except Failed as failure:
             raise CannotRun(f"{self.target.address}: {failure}") from None
         except OSError as error:

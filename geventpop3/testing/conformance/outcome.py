@@ -9,6 +9,10 @@ class Failed(Exception):
     """A rule that the server breaks; the text describes the behaviour."""
 
 
+class NoConnection(Failed):
+    """A server that cannot be reached."""
+
+
 class Skipped(Exception):
     """A check that is not possible with this server or this maildrop; the text has the reason."""
 

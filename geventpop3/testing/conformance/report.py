@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 from xml.etree import ElementTree  # only written; nothing is parsed
 
-from geventpop3.testing.conformance.runner import Report, Result
+from geventpop3.testing.conformance.runner import NEEDS_PERMISSION, Report, Result
 from geventpop3.version import __version__
 
 _MARKS = {"pass": "pass", "fail": "FAIL", "skip": "skip"}
@@ -31,10 +31,14 @@ def as_text(report: Report, *, quiet: bool = False) -> str:
 def summary(report: Report) -> str:
     """Return the numbers of passed, failed and skipped checks in one line."""
     strict = sum(result.check.strict for result in report.failures)
-    of_these = f" ({strict} strict)" if strict else ""
+    of_failures = f" ({strict} strict)" if strict else ""
+    denied = sum(result.reason == NEEDS_PERMISSION for result in report.results)
+    of_skips = f" ({denied} need{'s' * (denied == 1)} --may-delete)" if denied else ""
+    made = len(report.results)
+    end = f"; interrupted after {made} of {report.selected} checks" if made < report.selected else ""
     return (
-        f"{report.count('pass')} passed, {report.count('fail')} failed{of_these}, {report.count('skip')} skipped"
-        f" in {report.seconds:.1f} s"
+        f"{report.count('pass')} passed, {report.count('fail')} failed{of_failures},"
+        f" {report.count('skip')} skipped{of_skips} in {report.seconds:.1f} s{end}"
     )
 
 
@@ -47,6 +51,7 @@ def as_json(report: Report) -> str:
         "capabilities": report.facts.before,
         "started": report.started.isoformat(timespec="seconds"),
         "seconds": round(report.seconds, 3),
+        "selected": report.selected,
         "passed": report.count("pass"),
         "failed": report.count("fail"),
         "skipped": report.count("skip"),

@@ -45,6 +45,10 @@ class StatusLine(NamedTuple):
         return words[1][1 : words[1].index(b"]")].upper()
 
 
+class NoAnswer(Failed):
+    """A server that sends nothing within the time limit."""
+
+
 class Closed(Failed):
     """A connection that the server closed instead of replying."""
 
@@ -130,27 +134,35 @@ class ProbeSession:
 
     # Output of the server
 
-    def read_line(self, seconds: float | None = None) -> bytes:
-        """Return the next line with its end. Raises Failed after the time limit, Closed at the end of the input."""
-        deadline = time.monotonic() + (self.target.timeout if seconds is None else seconds)
+    def read_line(self, seconds: float | None = None, *, owed: str = "reply") -> bytes:
+        """Return the next line with its end; *owed* is its name in failures.
+
+        Raises NoAnswer after the time limit, Closed at the end of the input, Failed if the line is too long.
+        """
+        limit = self.target.timeout if seconds is None else seconds
+        deadline = time.monotonic() + limit
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > LONGEST_LINE:
                 fail(f"the server sent a line of more than {LONGEST_LINE} octets")
-            if not self._receive(deadline):
-                rest = f" in the middle of a line: {quoted(bytes(self._buffer))}" if self._buffer else ""
-                raise Closed(f"the server closed the connection without a reply{rest}")
+            rest = f", but a part of a line: {quoted(bytes(self._buffer))}" if self._buffer else ""
+            try:
+                more = self._receive(deadline)
+            except NoAnswer:
+                raise NoAnswer(f"no {owed} within {limit:g} s{rest}") from None
+            if not more:
+                raise Closed(f"the server closed the connection without a {owed}{rest}")
         line = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
         self.exchange.received(line)
         return line
 
-    def read_reply(self) -> StatusLine:
+    def read_reply(self, owed: str = "reply") -> StatusLine:
         """Return the next status line. Raises Failed if the line has no status indicator."""
-        line = self.read_line()
+        line = self.read_line(owed=owed)
         self.lines_seen.append(line)
         word = line.rstrip(b"\r\n").split(b" ", 1)[0]
         if word not in (b"+OK", b"-ERR"):
-            fail(f"a reply does not begin with +OK or -ERR: {quoted(line)}")
+            fail(f"a {owed} does not begin with +OK or -ERR: {quoted(line)}")
         reply = StatusLine(line)
         self._refused = not reply.ok
         return reply
@@ -171,7 +183,7 @@ class ProbeSession:
                 fail(f"a multi-line response has more than {LONGEST_BODY} octets")
             try:
                 more = self._receive(deadline)
-            except Failed:
+            except NoAnswer:
                 fail(f"the multi-line response did not end within {self.target.timeout:g} s")
             if not more:
                 raise Closed("the server closed the connection in the middle of a multi-line response")
@@ -201,7 +213,7 @@ class ProbeSession:
             return False
 
     def _receive(self, deadline: float) -> bool:
-        """Receive more into the buffer; False at the end of the input. Raises Failed at the deadline."""
+        """Receive more into the buffer; False at the end of the input. Raises NoAnswer at the deadline."""
         left = deadline - time.monotonic()
         try:
             if left <= 0:
@@ -209,7 +221,7 @@ class ProbeSession:
             self.socket.settimeout(left)
             octets = self.socket.recv(1 << 16)
         except TimeoutError:
-            fail(f"no answer within {self.target.timeout:g} s")
+            raise NoAnswer("no answer") from None
         except OSError:
             return False
         self._buffer += octets
@@ -244,13 +256,13 @@ class ProbeSession:
         refused = self._refused
         try:
             self.send(line + b"\r\n", secret)
-            return self.read_reply()
+            return self.read_reply(f"reply to {named(line)}")
         except Closed:
             if not refused or self.renew is None:
                 raise
         self._again()
         self.send(line + b"\r\n", secret)
-        return self.read_reply()
+        return self.read_reply(f"reply to {named(line)}")
 
     def restore(self) -> None:
         """Connect again if the server closed after the last ``-ERR``, as RFC 1939 permits."""
