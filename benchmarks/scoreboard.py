@@ -1,10 +1,10 @@
-"""Run the conformance checks against every POP3 server that can be had here, and write docs/scoreboard.md.
+"""Run the conformance checks against every POP3 server that can be installed here, and write docs/scoreboard.md.
 
-    make scoreboard                        all of them; as root on Debian, with apt-get
+    make scoreboard                        all servers; as root on Debian, with apt-get
     make scoreboard ARGS='--server popa3d --verbose'
 
 Each server is installed in a copy of the root folder in memory, in namespaces of its own (scoreboard_root.py): the
-machine stays as it is, and no port of it is used. What is read by hand about each failure is in scoreboard_causes.py.
+machine does not change, and none of its ports is used. scoreboard_causes.py has the causes of failures, found by hand.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ SERVER_SECONDS = 1800
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", action="append", choices=[each.name for each in RECIPES], help="this one alone")
-    parser.add_argument("--verbose", action="store_true", help="show the failures, with what was said")
-    parser.add_argument("--page-only", action="store_true", help="write the page from the results that are there")
+    parser.add_argument(
+        "--server", action="append", choices=[each.name for each in RECIPES], help="only this server; may be repeated"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the failures, with commands and replies")
+    parser.add_argument("--page-only", action="store_true", help="write the page from earlier results")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside:
@@ -64,7 +66,7 @@ def main() -> int:
 
 
 def inside(name: str) -> int:
-    """Install and start a server, make the checks, write the results; in the namespaces."""
+    """Install and start a server, run the checks, write the results; in the namespaces."""
     recipe = next(each for each in RECIPES if each.name == name)
     scratch = RESULTS / "root"
     scratch.mkdir(exist_ok=True)
@@ -79,7 +81,7 @@ def inside(name: str) -> int:
     delivery = recipe.start(work)
     wait_for_greeting()
     target = conformance.Target(HOST, PORT, USER, PASSWORD, timeout=10)
-    report = conformance.run(target, delivery=delivery, may_delete=True)
+    report = conformance.run_checks(target, delivery=delivery, may_delete=True)
     data = json.loads(conformance.as_json(report))
     data["server"], data["version"], data["store"] = recipe.name, recipe.version(), recipe.store
     (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=2) + "\n")

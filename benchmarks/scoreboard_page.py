@@ -1,4 +1,4 @@
-"""docs/scoreboard.md from the results of the runs and from what was read by hand."""
+"""The page docs/scoreboard.md, made from the results of the runs and from the causes that were found by hand."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from scoreboard_servers import RECIPES
 HEAD = """\
 # Scoreboard
 
-The checks of `geventpop3 conformance` ([the suite](conformance-suite.md)) of each POP3 server that Debian 12 and PyPI
-have and that could be set up here. Made by `make scoreboard` on {day}; `benchmarks/scoreboard_servers.py` has the
-recipes.
+The results of `geventpop3 conformance` ([the suite](conformance-suite.md)) for the POP3 servers that Debian 12 and PyPI
+have and that could be set up automatically. Made by `make scoreboard` on {day}; `benchmarks/scoreboard_servers.py` has
+the recipes.
 
-- **Compare the failures alone.** What a server does not announce is skipped: a server that offers less passes less.
-- **Compare causes, not checks.** One cause fails many checks. Each failure was read by hand, and is listed by cause.
-- *Strict* checks are of rules that many servers break and clients live with. Mend the other failures first.
+- **Compare the failures only.** Checks of features that a server does not announce are skipped: a server that offers
+  less passes less.
+- **Compare causes, not checks.** One cause fails many checks. Each failure was examined by hand and is listed by cause.
+- *Strict* checks are of rules that many servers break and clients tolerate. Mend the other failures first.
 - A section without the number of an RFC is one of RFC 1939.
 - Each server runs with its distribution's defaults, except for delays, limits, TLS and the account.
 
@@ -30,7 +31,7 @@ recipes.
 
 
 def page(results: Path) -> str:
-    """Return the page. Servers without a result are left out of the table, and told below."""
+    """Return the page. Servers without a result are not in the table, but in the list at the end."""
     found = [json.loads(path.read_text()) for each in RECIPES if (path := results / f"{each.name}.json").exists()]
     rows = [_row(data) for data in found]
     sections = [_section(data) for data in found]
@@ -47,7 +48,7 @@ def _failures(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def causes(data: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return the texts of the causes, each with its failures; those that nobody read are a cause of their own."""
+    """Return the texts of the causes, each with its failures; a failure without a text is a cause of its own."""
     left = _failures(data)
     found: list[tuple[str, list[dict[str, Any]]]] = []
     for patterns, text in CAUSES.get(data["server"], ()):

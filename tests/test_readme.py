@@ -280,7 +280,7 @@ def options() -> dict[str, set[str]]:
     """The options of each command."""
     return {
         command: set(re.findall(r"--[a-z][a-z-]+", help_of(command).partition("examples:")[0]))
-        for command in ("serve", "check", "passwd", "demo", "double", "record", "replay")
+        for command in ("serve", "check", "passwd", "demo", "conformance", "double", "record", "replay")
     }
 
 

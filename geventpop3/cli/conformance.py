@@ -1,4 +1,4 @@
-"""``geventpop3 conformance``: examine any POP3 server, and report by RFC and section."""
+"""``geventpop3 conformance``: check any POP3 server, and report by RFC and section."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import fnmatch
 import getpass
 import itertools
+import signal
 import ssl
 import sys
 from collections.abc import Callable, Mapping
@@ -20,18 +21,19 @@ examples:
   geventpop3 conformance 127.0.0.1:1110 --user test --password-file secret \\
       --may-delete --maildir /srv/mail/test
 
-Use an account that is there for tests. Without --may-delete no message is added or
-removed, and about a third of the checks are skipped. With it, the messages in the maildrop
-are lost: it is emptied and filled again. Some checks log in with wrong passwords, so a
-server that locks accounts or addresses after these must be told not to.
+Use a test account. Without --may-delete no message is added or removed, and about a
+third of the checks are skipped. With it, the messages in the maildrop are lost; with a
+delivery the maildrop is emptied and filled many times. Some checks log in with wrong
+passwords: first disable limits that lock accounts or addresses on the server.
 
-A delivery command gets the message on standard input and the user in $POP3_USER:
+A delivery command reads the message from standard input and the user from $POP3_USER:
   --deliver '/usr/lib/dovecot/dovecot-lda -d "$POP3_USER"'
 
-What is optional is skipped where the server does not announce it. "strict" marks rules
-that many servers break and clients live with.
+Checks of optional features are skipped if the server does not announce these. "strict"
+marks rules that many servers break and clients tolerate.
 
-exit status: 0 if no check failed, 1 if some failed, 2 if the checks could not be made"""
+exit status: 0 if no check failed, 1 if some failed, 2 if the run was not possible.
+After Ctrl-C it is 130, and the report has the checks until then."""
 
 DEFAULT_PORTS = {"no": 110, "tls": 995, "stls": 110}
 
@@ -40,39 +42,48 @@ def add_parser(commands: Any, layout: Mapping[str, Any]) -> None:
     """Add ``conformance`` to the *commands* of a parser; *layout* is that of its help."""
     about = "check any POP3 server against the RFCs"
     parser = commands.add_parser("conformance", help=about, description=about, epilog=NOTES, **layout)
-    parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", help="the server; [..]:PORT for IPv6")
-    parser.add_argument("--user", metavar="NAME", help="the account to log in to")
-    about = "file with the password in its first line, - for standard input; without it you are asked"
+    parser.add_argument(
+        "server",
+        metavar="HOST[:PORT]",
+        nargs="?",
+        help="address of the server, [..]:PORT for IPv6; default port 110, or 995 with --tls",
+    )
+    parser.add_argument("--user", metavar="NAME", help="name of the account")
+    about = "file with the password in its first line, - for standard input; default: ask at the terminal"
     parser.add_argument("--password-file", metavar="FILE", help=about)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--tls", action="store_true", help="TLS before the greeting (port 995)")
-    how.add_argument("--stls", action="store_true", help="TLS by the command STLS, after the greeting")
+    how.add_argument("--tls", action="store_true", help="begin TLS before the greeting")
+    how.add_argument("--stls", action="store_true", help="begin TLS with STLS, after the greeting")
     trust = parser.add_mutually_exclusive_group()
-    trust.add_argument("--ca", metavar="FILE", help="certificates to trust, in place of the system's")
+    trust.add_argument("--ca", metavar="FILE", help="trusted certificates; default: those of the system")
     trust.add_argument("--insecure", action="store_true", help="accept every certificate")
-    parser.add_argument("--may-delete", action="store_true", help="allow that messages in the maildrop are lost")
+    parser.add_argument("--may-delete", action="store_true", help="permit the loss of all messages in the maildrop")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--deliver", metavar="CMD", help="shell command that delivers the message it gets")
-    source.add_argument("--maildir", metavar="DIR", help="the account's Maildir, to deliver into DIR/new")
-    parser.add_argument("--lenient", action="store_true", help="leave out the strict checks")
-    about = "make these checks alone; PATTERN is part of an id, or has * and ?; may be repeated"
+    source.add_argument(
+        "--deliver", metavar="CMD", help="shell command that delivers a message from its standard input"
+    )
+    source.add_argument("--maildir", metavar="DIR", help="Maildir of the account, for deliveries into DIR/new")
+    parser.add_argument("--lenient", action="store_true", help="skip the strict checks")
+    about = "run only these checks; PATTERN is a part of an id, or a pattern with * and ?; may be repeated"
     parser.add_argument("--only", metavar="PATTERN", action="append", default=[], help=about)
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=10.0, help="for each step; default 10")
-    parser.add_argument("--quiet", action="store_true", help="show the failures and the summary alone")
-    parser.add_argument("--json", action="store_true", help="write JSON in place of text")
-    parser.add_argument("--junit", metavar="FILE", help="write JUnit's XML to FILE too")
-    parser.add_argument("--list", action="store_true", help="list the checks and make none")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=10.0, help="time limit of each step; default 10"
+    )
+    parser.add_argument("--quiet", action="store_true", help="show only the failures and the summary")
+    parser.add_argument("--json", action="store_true", help="write JSON instead of text")
+    parser.add_argument("--junit", metavar="FILE", help="also write the XML of JUnit to FILE")
+    parser.add_argument("--list", action="store_true", help="list the checks without running them")
     parser.set_defaults(run=command)
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Make the checks, write the report, return the exit status."""
+    """Run the checks, write the report, return the exit status."""
     # Imported here: no other command needs the test kit.
     from geventpop3.testing import conformance
 
     chosen = [check for check in conformance.registered() if _is_chosen(check.id, arguments.only)]
     if not chosen:
-        raise ConfigError(f"no check is called {' or '.join(arguments.only)}; --list shows all")
+        raise ConfigError(f"no check matches {' or '.join(arguments.only)}; --list shows all")
     if arguments.list:
         sys.stdout.writelines(f"{check.id}  {check.title}{' (strict)' * check.strict}\n" for check in chosen)
         return 0
@@ -80,7 +91,7 @@ def command(arguments: argparse.Namespace) -> int:
     _check(arguments)
     junit = _open_junit(arguments.junit)
     try:
-        report = conformance.run(
+        report = conformance.run_checks(
             _target(arguments),
             delivery=_delivery(arguments),
             may_delete=arguments.may_delete,
@@ -88,28 +99,31 @@ def command(arguments: argparse.Namespace) -> int:
             only=lambda check: check.id in names,
             each=_progress(len(chosen)),
         )
+        status = report.status
     except conformance.CannotRun as error:
         raise ConfigError(str(error)) from None
+    except conformance.Interrupted as interrupted:
+        report, status = interrupted.report, 128 + signal.SIGINT
     if junit is not None:
         junit.write_text(conformance.as_junit(report), "utf-8")
     text = conformance.as_json(report) if arguments.json else conformance.as_text(report, quiet=arguments.quiet)
     sys.stdout.write(text)
     sys.stdout.flush()
-    return report.status
+    return status
 
 
 def _progress(total: int) -> Callable[[Any], None] | None:
-    """Return a function that counts on a terminal; None if standard error is none."""
+    """Return a function that shows the progress on standard error; None if that is not a terminal."""
     if not sys.stderr.isatty():
         return None
     done = itertools.count(1)
 
-    def tell(_result: Any) -> None:
+    def show(_result: Any) -> None:
         number = next(done)
         sys.stderr.write(f"\r{number} of {total}" if number < total else "\r\033[K")
         sys.stderr.flush()
 
-    return tell
+    return show
 
 
 def _is_chosen(name: str, patterns: list[str]) -> bool:
@@ -118,20 +132,20 @@ def _is_chosen(name: str, patterns: list[str]) -> bool:
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.server is None:
-        raise ConfigError("give the server as HOST:PORT")
+        raise ConfigError("the argument HOST:PORT is missing")
     if not arguments.user:
-        raise ConfigError("give the account with --user")
+        raise ConfigError("the option --user is missing")
     if not 0 < arguments.timeout <= 600:
-        raise ConfigError("--timeout is a number of seconds, at most 600")
+        raise ConfigError("--timeout must be a number of seconds above 0, at most 600")
     if (arguments.deliver or arguments.maildir) and not arguments.may_delete:
         option = "--deliver" if arguments.deliver else "--maildir"
-        raise ConfigError(f"{option} fills the maildrop after it was emptied: it needs --may-delete")
+        raise ConfigError(f"{option} empties the maildrop before it fills it, and needs --may-delete")
     if (arguments.ca or arguments.insecure) and not (arguments.tls or arguments.stls):
-        raise ConfigError("--ca and --insecure are for --tls and --stls")
+        raise ConfigError("--ca and --insecure need --tls or --stls")
 
 
 def _open_junit(name: str | None) -> Path | None:
-    """Make the file before the checks, so that a mistake in its name costs no run."""
+    """Create the file before the checks, so that a wrong path fails at once."""
     if name is None:
         return None
     path = Path(name)
@@ -162,7 +176,7 @@ def address(text: str, default_port: int) -> tuple[str, int]:
         host, _, port = text.partition(":")
     number = int(port) if port.isascii() and port.isdigit() else 0 if port else default_port
     if not host or not 0 < number < 65536:
-        raise ConfigError(f"{text!r} is no HOST:PORT")
+        raise ConfigError(f"{text!r} is not of the form HOST:PORT")
     return host, number
 
 
@@ -189,7 +203,7 @@ def _password(arguments: argparse.Namespace) -> str:
     name = arguments.password_file
     if name is None:
         if not sys.stdin.isatty():
-            raise ConfigError("standard input is no terminal to ask at; use --password-file")
+            raise ConfigError("standard input is not a terminal; use --password-file")
         try:
             return getpass.getpass(f"Password of {arguments.user}: ")
         except EOFError:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from geventpop3.cli import check, demo, double, passwd, record, serve
+from geventpop3.cli import check, conformance, demo, double, passwd, record, serve
 from geventpop3.cli.values import did_you_mean
 from geventpop3.errors import ConfigError
 from geventpop3.version import __version__
@@ -83,6 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"geventpop3 {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for command in (serve, passwd, check, demo, double, record):
+    for command in (serve, passwd, check, demo, conformance, double, record):
         command.add_parser(commands, layout)
     return parser

@@ -1,12 +1,14 @@
-"""``geventpop3 conformance``: what it is told, what it writes, and its exit status."""
+"""``geventpop3 conformance``: its options, its output, and its exit status."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import socket
 import sys
+import threading
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,6 +24,7 @@ from geventpop3.server.tls import Certificates
 from geventpop3.service import MaildropService
 from geventpop3.stores.maildir import MaildirStore
 from geventpop3.testing import Address, serve
+from geventpop3.testing.conformance.lab import Lab
 
 MESSAGE = b"Subject: hello\n\n.dot\nbye\n"
 
@@ -72,18 +75,18 @@ def test_text_by_section_and_status_0(server, secret, capsys) -> None:
     assert run(server, secret, "--only", "rfc1939-5-stat-*", "--only", "rfc2449-6.7") == 0
     told = capsys.readouterr().out
     assert told.startswith(f"127.0.0.1:{server.port}: +OK pop.example.org")
-    assert "\nRFC 1939, section 5\n  pass  STAT is +OK, a number of messages and a number of octets\n" in told
-    assert "  skip  STAT of an empty maildrop is 0 0: it would delete messages: needs --may-delete\n" in told
-    assert "  skip  EXPIRE has a number of days or NEVER: EXPIRE is not announced\n" in told
-    assert told.splitlines()[-1].startswith("5 passed, 0 failed, 3 skipped in ")
+    assert "\nRFC 1939, section 5\n  pass  STAT shows +OK, the number of messages and their size\n" in told
+    assert "  skip  STAT of an empty maildrop is 0 0: it deletes messages and needs --may-delete\n" in told
+    assert "  skip  EXPIRE has a number of days or NEVER as its argument: EXPIRE is not announced\n" in told
+    assert told.splitlines()[-1].startswith("5 passed, 0 failed, 3 skipped (2 need --may-delete) in ")
 
 
 def test_a_failure_is_shown_with_what_was_said_and_status_1(server, secret, maildir, capsys) -> None:
     options = ["--maildir", str(maildir), "--may-delete", "--only", "surrogate", "--quiet"]
     assert run(server, secret, *options) == 1
     told = capsys.readouterr().out
-    assert "  FAIL  UTF-8 in a header is not sent as it is without UTF8 (strict)\n" in told
-    assert "        the header of the message is sent with octets beyond ASCII\n" in told
+    assert "  FAIL  RETR does not send UTF-8 headers without UTF8 (strict)\n" in told
+    assert "        the header of the message was sent with non-ASCII octets\n" in told
     assert 'RFC 6856 section 2.1: "the server MUST either send the client a surrogate message' in told
     assert "          C: RETR 1\n" in told
     assert "          C: PASS ****\n" in told
@@ -128,7 +131,9 @@ def test_tls_by_stls_and_before_the_greeting(server, secret, capsys) -> None:
 
 def test_certificates_are_verified_unless_told_otherwise(server, secret, capsys) -> None:
     assert run(server, secret, "--stls") == 2
-    assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the TLS handshake failed: [SSL: CERTIFICATE_VERIFY_FAILED]" in told
+    assert told.endswith("; use --ca or --insecure\n")
 
 
 def test_the_password_may_come_from_standard_input(server, monkeypatch, capsys) -> None:
@@ -179,29 +184,108 @@ def test_no_server_is_one_line_and_status_2(secret, capsys) -> None:
         place = Address("127.0.0.1", unused.getsockname()[1])
     assert run(place, secret) == 2
     told = capsys.readouterr().err
-    assert told.startswith(f"geventpop3: error: 127.0.0.1:{place.port}: no connection to 127.0.0.1:{place.port}: ")
-    assert "refused" in told
+    assert told == f"geventpop3: error: no connection to 127.0.0.1:{place.port}: Connection refused\n"
+
+
+@pytest.mark.parametrize(
+    ("octets", "complaint"),
+    [
+        (b"", "no greeting within 0.3 s; a server with TLS before the greeting needs --tls"),
+        (b"HTTP/1.1 400", 'no greeting within 0.3 s, but a part of a line: "HTTP/1.1 400"\n'),
+        (b"* OK IMAP4rev1\r\n", 'the greeting does not begin with +OK: "* OK IMAP4rev1"'),
+        (b"+OK ready\r\n", "no reply to CAPA within 0.3 s"),
+        (b"+OK ready\r\nCAPA\r\n", 'a reply to CAPA does not begin with +OK or -ERR: "CAPA"'),
+    ],
+)
+def test_a_server_of_another_protocol_is_one_line_and_status_2(octets, complaint, secret, capsys) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        place = Address("127.0.0.1", other.getsockname()[1])
+        over = threading.Event()
+
+        def greet() -> None:
+            with other.accept()[0] as connection:
+                connection.sendall(octets)
+                over.wait(20)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        assert run(place, secret, "--timeout", "0.3") == 2
+        over.set()
+        thread.join(20)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"geventpop3: error: 127.0.0.1:{place.port}: {complaint}")
+    assert told.err.count("\n") == 1
+
+
+def test_tls_to_a_port_without_it_is_one_line_and_status_2(server, secret, capsys) -> None:
+    assert run(server, secret, "--tls", "--insecure") == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"geventpop3: error: 127.0.0.1:{server.port}: the TLS handshake failed: [SSL: ")
+    assert told.count("\n") == 1
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Make Ctrl-C come in the middle of a check, after *number* of them."""
+    done = itertools.count()
+    begin = Lab.begin
+
+    def interrupted(lab: Lab) -> None:
+        if next(done) == 2 * number:  # begin() comes once before the maildrop is provided, and once after it
+            raise KeyboardInterrupt
+        begin(lab)
+
+    monkeypatch.setattr(Lab, "begin", interrupted)
+
+
+def test_after_ctrl_c_the_report_has_the_checks_until_then_and_status_130(
+    server, secret, monkeypatch, tmp_path, capsys
+) -> None:
+    path = tmp_path / "report.xml"
+    interrupt_after(monkeypatch, 2)
+    assert run(server, secret, "--only", "before-login", "--junit", str(path)) == 130
+    told = capsys.readouterr()
+    assert told.out.count("  pass  ") == 2
+    assert re.search(r"\n2 passed, 0 failed, 0 skipped in [0-9.]+ s; interrupted after 2 of \d\d checks\n$", told.out)
+    assert told.err == ""
+    assert ElementTree.parse(path).getroot().get("tests") == "2"
+
+
+def test_json_after_ctrl_c_has_the_number_of_selected_checks(server, secret, monkeypatch, capsys) -> None:
+    interrupt_after(monkeypatch, 1)
+    assert run(server, secret, "--only", "stat-before-login", "--only", "list-before-login", "--json") == 130
+    data = json.loads(capsys.readouterr().out)
+    assert (data["selected"], len(data["checks"])) == (2, 1)
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ([], "give the server as HOST:PORT"),
-        (["127.0.0.1:1"], "give the account with --user"),
-        (["127.0.0.1:x", "--user", "u", "--password-file", "/dev/null"], "'127.0.0.1:x' is no HOST:PORT"),
+        ([], "the argument HOST:PORT is missing"),
+        (["127.0.0.1:1"], "the option --user is missing"),
+        (["127.0.0.1:x", "--user", "u", "--password-file", "/dev/null"], "'127.0.0.1:x' is not of the form HOST:PORT"),
         (["127.0.0.1:1", "--user", "u", "--password-file", "/dev/null"], "/dev/null: its first line is empty"),
         (["127.0.0.1:1", "--user", "u", "--password-file", "/none"], "/none: No such file or directory"),
-        (["127.0.0.1:1", "--user", "u", "--maildir", "/x"], "--maildir fills the maildrop after it was emptied"),
-        (["127.0.0.1:1", "--user", "u", "--deliver", "x"], "--deliver fills the maildrop after it was emptied"),
-        (["127.0.0.1:1", "--user", "u", "--insecure"], "--ca and --insecure are for --tls and --stls"),
-        (["127.0.0.1:1", "--user", "u", "--timeout", "0"], "--timeout is a number of seconds, at most 600"),
+        (
+            ["127.0.0.1:1", "--user", "u", "--maildir", "/x"],
+            "--maildir empties the maildrop before it fills it, and needs --may-delete",
+        ),
+        (
+            ["127.0.0.1:1", "--user", "u", "--deliver", "x"],
+            "--deliver empties the maildrop before it fills it, and needs --may-delete",
+        ),
+        (["127.0.0.1:1", "--user", "u", "--insecure"], "--ca and --insecure need --tls or --stls"),
+        (
+            ["127.0.0.1:1", "--user", "u", "--timeout", "0"],
+            "--timeout must be a number of seconds above 0, at most 600",
+        ),
         (["127.0.0.1:1", "--user", "u", "--junit", "/none/x"], "/none/x: No such file or directory"),
-        (["127.0.0.1:1", "--user", "u", "--only", "xyzzy"], "no check is called xyzzy; --list shows all"),
+        (["127.0.0.1:1", "--user", "u", "--only", "xyzzy"], "no check matches xyzzy; --list shows all"),
         (["127.0.0.1:1", "--user", "u", "--tls", "--stls"], "not allowed with argument"),
         (["127.0.0.1:1", "--user", "u", "--tls", "--ca", "/none", "--password-file", "SECRET"], "/none: No such file"),
         (
             ["127.0.0.1:1", "--user", "u", "--may-delete", "--maildir", "/etc", "--password-file", "SECRET"],
-            "/etc is no Maildir: it has no folder tmp",
+            "/etc is not a Maildir: it has no folder tmp",
         ),
     ],
 )
@@ -216,7 +300,7 @@ def test_mistakes_are_one_line_and_status_2(options, complaint, secret, capsys) 
 def test_a_password_cannot_be_asked_without_a_terminal(monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     assert main(["conformance", "127.0.0.1:1", "--user", "u"]) == 2
-    assert "standard input is no terminal to ask at; use --password-file" in capsys.readouterr().err
+    assert "standard input is not a terminal; use --password-file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -235,7 +319,7 @@ def test_addresses(text, found) -> None:
 
 @pytest.mark.parametrize("text", ["", ":110", "host:0", "host:99999", "[::1", "[::1]x", "[]:1", "::1"])
 def test_what_is_no_address(text) -> None:
-    with pytest.raises(ConfigError, match="is no HOST:PORT"):
+    with pytest.raises(ConfigError, match="is not of the form HOST:PORT"):
         address(text, 110)
 
 
@@ -246,10 +330,10 @@ def test_the_page_names_the_options_that_there_are(capsys) -> None:
     told = capsys.readouterr().out
     options = set(re.findall(r"--[a-z][a-z-]+", told))
     assert set(re.findall(r"--[a-z][a-z-]+", page)) == options - {"--help"}
-    assert "With it, the messages in the maildrop\nare lost" in told
+    assert "With it, the messages in the maildrop are lost" in told
 
 
 def test_the_page_has_the_twelve_rules_of_fairness() -> None:
     page = (Path(__file__).parents[2] / "docs" / "conformance-suite.md").read_text("utf-8")
-    rules = page.partition("## What makes it fair")[2].partition("\n## ")[0]
+    rules = page.partition("## Rules of fairness")[2].partition("\n## ")[0]
     assert re.findall(r"^(\d+)\. \*\*", rules, re.M) == [str(number) for number in range(1, 13)]

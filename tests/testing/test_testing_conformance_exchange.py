@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from geventpop3.testing.conformance import Target
-from geventpop3.testing.conformance.exchange import SHOWN_LINES, Exchange, quoted, shown
+from geventpop3.testing.conformance.exchange import SHOWN_LINES, ExchangeRecord, quoted, shown
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_lines_in_a_sentence_are_in_quotes() -> None:
 
 def test_the_password_is_in_no_form_of_it_in_the_record() -> None:
     target = Target("localhost", 110, "bob", "open sesame")
-    exchange = Exchange(target.secrets)
+    exchange = ExchangeRecord(target.secrets)
     plain = base64.b64encode(b"\0bob\0open sesame")
     exchange.sent(b"PASS open sesame\r\n")
     exchange.sent(b"AUTH PLAIN " + plain + b"\r\n")
@@ -51,18 +51,18 @@ def test_the_password_is_in_no_form_of_it_in_the_record() -> None:
 
 
 def test_a_short_password_is_masked_where_it_is_sent() -> None:
-    exchange = Exchange([b"o"])
+    exchange = ExchangeRecord([b"o"])
     exchange.sent(b"PASS o\r\n", b"o")
     exchange.received(b"+OK hello\r\n")
     assert exchange.lines() == ["C: PASS ****", "S: +OK hello"]
 
 
 def test_of_a_long_record_the_beginning_and_the_end_are_shown() -> None:
-    exchange = Exchange()
+    exchange = ExchangeRecord()
     for number in range(1000):
         exchange.received(b"%d\r\n" % number)
     lines = exchange.lines()
     assert len(lines) == SHOWN_LINES + 1
     assert lines[0] == "S: 0"
-    assert f"-- {1000 - SHOWN_LINES} lines are left out" in lines
+    assert f"-- {1000 - SHOWN_LINES} lines omitted" in lines
     assert lines[-1] == "S: 999"

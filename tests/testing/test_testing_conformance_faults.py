@@ -922,7 +922,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("kind", "ids"), FAULTS, ids=[kind.__name__ for kind, _ in FAULTS])
 def test_a_fault_is_found(kind: type[Session], ids: list[str], context: ssl.SSLContext) -> None:
     with small(kind, context) as (target, store):
-        report = conformance.run(
+        report = conformance.run_checks(
             replace(target, timeout=1.0), delivery=store, may_delete=True, only=lambda check: check.id in ids
         )
     found = {result.check.id: f"{result.outcome}: {result.reason}" for result in report.results}
@@ -940,5 +940,5 @@ def test_each_check_was_seen_to_fail() -> None:
 
 def test_a_server_that_keeps_the_rules_passes_all(context: ssl.SSLContext) -> None:
     with small(Session, context) as (target, store):
-        report = conformance.run(target, delivery=store, may_delete=True)
+        report = conformance.run_checks(target, delivery=store, may_delete=True)
     assert [(result.check.id, result.reason) for result in report.results if result.outcome != "pass"] == []

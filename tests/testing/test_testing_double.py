@@ -281,6 +281,26 @@ def test_the_certificate_may_be_that_of_another_host():
         double.wait_for(sessions=1)
 
 
+def test_doubles_that_start_at_once_have_one_authority(monkeypatch):
+    from geventpop3.testing.double import authority as module
+
+    monkeypatch.setattr(module, "_authorities", [])
+    doubles = [Double() for _ in range(8)]
+    threads = [threading.Thread(target=double.start) for double in doubles]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert {double.ca for double in doubles} == {module.authority().ca}
+        for double in doubles:
+            with socket.create_connection((double.host, double.tls_port), 20) as sock:
+                double.ssl_context.wrap_socket(sock, server_hostname="localhost").close()
+    finally:
+        for double in doubles:
+            double.stop()
+
+
 def test_tls_can_be_off(double):
     with pytest.raises(LookupError):
         _ = double.tls_port

@@ -1,4 +1,4 @@
-"""The checks as objects: what each needs, the sentence of the RFC that it shows, and its outcome."""
+"""The checks as objects: the sentence of the RFC, the needs and the function of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One rule and the function that shows whether a server keeps it."""
+    """A rule of an RFC and the function that tests a server for it."""
 
     id: str
     rfc: str
@@ -24,13 +24,13 @@ class Check:
     mail: int
     """Number of messages that the maildrop must hold."""
     fill: bool
-    """Whether the check needs messages of its own, and so a delivery."""
+    """True if the check needs messages of its own, and so a delivery."""
     delete: bool
-    """Whether the check marks messages as deleted."""
+    """True if the check marks messages as deleted."""
     capability: str
     """Capability that must be announced; empty if the rule holds for all servers."""
     strict: bool
-    """Whether many servers break the rule and clients live with it."""
+    """True if many servers break the rule and clients tolerate it."""
 
     @property
     def order(self) -> tuple[int, tuple[int, ...]]:
@@ -56,13 +56,16 @@ def check(
     capability: str = "",
     strict: bool = False,
 ) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
-    """Register a function as a check; *slug* is the end of its id, the function's name by default."""
+    """Register a function as a check.
+
+    *slug* is the end of its id; by default it is the function's name without the first underscore.
+    """
 
     def register(function: Callable[[Lab], None]) -> Callable[[Lab], None]:
-        name = (slug or function.__name__).replace("_", "-")
+        name = (slug or function.__name__.removeprefix("_")).replace("_", "-")
         identity = f"rfc{rfc}-{section}-{name}"
         if identity in _checks or rfc not in _RFCS or re.fullmatch(r"[a-z0-9.-]+", identity) is None:
-            raise ValueError(f"{identity} is no new id of a check")
+            raise ValueError(f"{identity} is not a valid new check id")
         _checks[identity] = Check(
             identity,
             rfc,

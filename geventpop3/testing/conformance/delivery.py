@@ -23,20 +23,20 @@ class Delivery(Protocol):
     """A way to put messages into the maildrop of the user."""
 
     exact: bool
-    """Whether the store holds the octets as they were given, without a header field or a line more."""
+    """True if the store holds exactly the octets that were delivered, without added header fields or lines."""
 
     def deliver(self, content: bytes) -> None:
-        """Deliver a message, whose lines end with LF. Raises Skipped if it cannot hold this one, CannotRun."""
+        """Deliver a message, whose lines end with LF. Raises Skipped if the store cannot hold it, else CannotRun."""
 
     def take_back(self) -> None:
-        """Remove the last message if it can be done: it did not arrive in the maildrop."""
+        """Remove the last message, if possible: it did not arrive in the maildrop."""
 
     def empty(self) -> bool:
-        """Remove the messages that DELE and QUIT have left; False if it cannot."""
+        """Remove the messages that DELE and QUIT did not remove; return False if that is not possible."""
 
 
 class CommandDelivery:
-    """A shell command that gets the message on standard input, and the user's name in ``POP3_USER``."""
+    """A shell command that reads the message from standard input, and the user's name from ``POP3_USER``."""
 
     exact = False
 
@@ -60,10 +60,10 @@ class CommandDelivery:
         except subprocess.TimeoutExpired:
             raise CannotRun(f"the delivery command did not end within {COMMAND_SECONDS:g} s") from None
         if done.returncode == os.EX_DATAERR:
-            raise Skipped("the delivery refuses this message")
+            raise Skipped("the delivery command refused this message")
         if done.returncode:
             said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-            raise CannotRun(f"the delivery command ended with status {done.returncode}: {said or 'it says nothing'}")
+            raise CannotRun(f"the delivery command ended with status {done.returncode}: {said or 'it printed nothing'}")
 
     def take_back(self) -> None:
         """Leave it where the command put it."""
@@ -84,7 +84,7 @@ class MaildirDelivery:
         self._last: Path | None = None
         missing = [part for part in ("tmp", "new", "cur") if not (self._folder / part).is_dir()]
         if missing:
-            raise CannotRun(f"{self._folder} is no Maildir: it has no folder {missing[0]}")
+            raise CannotRun(f"{self._folder} is not a Maildir: it has no folder {missing[0]}")
 
     def deliver(self, content: bytes) -> None:
         """Write a file. Raises CannotRun if that fails."""

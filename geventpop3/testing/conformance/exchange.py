@@ -1,4 +1,4 @@
-"""The record of what client and server said during a check, with secrets masked."""
+"""The record of the commands and replies of a check, with secrets masked."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ SHOWN_OCTETS = 160
 SHOWN_LINES = 40
 
 _SHORTEST_SECRET = 3
-"""A shorter password is masked where it is sent, and not looked for in all else."""
+"""Octets of the shortest password that is searched for everywhere; a shorter one is masked only where it is sent."""
 
 
-class Exchange:
-    """Lines of the notation of dialogues: ``C:`` for the client, ``S:`` for the server, ``--`` for events."""
+class ExchangeRecord:
+    """Lines in the notation of dialogues: ``C:`` for the client, ``S:`` for the server, ``--`` for events."""
 
     def __init__(self, secrets: Iterable[bytes] = ()) -> None:
         self._secrets = sorted({one for one in secrets if len(one) >= _SHORTEST_SECRET}, key=len, reverse=True)
@@ -32,13 +32,13 @@ class Exchange:
         self._lines.append(f"-- {text}")
 
     def lines(self) -> list[str]:
-        """Return the record; of a long one the beginning and the end."""
+        """Return the record; only the beginning and the end if it is long."""
         left_out = len(self._lines) - SHOWN_LINES
         if left_out <= 0:
             return list(self._lines)
         head = SHOWN_LINES // 3
         tail = SHOWN_LINES - head
-        return [*self._lines[:head], f"-- {left_out} lines are left out", *self._lines[-tail:]]
+        return [*self._lines[:head], f"-- {left_out} lines omitted", *self._lines[-tail:]]
 
     def _add(self, who: str, octets: bytes, secret: bytes) -> None:
         for hidden in ([secret] if secret else []) + self._secrets:
@@ -47,7 +47,7 @@ class Exchange:
 
 
 def shown(line: bytes) -> str:
-    """Return a line as the notation of dialogues has it: plain text, or a string where octets cannot be seen."""
+    """Return a line in the notation of dialogues: plain text, or an escaped string if some octets are not printable."""
     text = line.removesuffix(b"\r\n")
     more = len(text) - SHOWN_OCTETS
     end = f" ({more} more octets)" if more > 0 else ""
@@ -61,7 +61,7 @@ def shown(line: bytes) -> str:
 
 
 def quoted(line: bytes) -> str:
-    """Return a line for a sentence: in quotes, with escapes where octets cannot be seen."""
+    """Return a line for use in a sentence: in quotes, with unprintable octets escaped."""
     text = shown(line)
     return text[2:] if text.startswith("! ") else f'"{text[2:]}"'
 

@@ -1,4 +1,4 @@
-"""What a check works with: sessions with the server, a maildrop that is filled for it, and what the server offers."""
+"""The working environment of a check: sessions, a filled maildrop, and the features of the server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 from geventpop3.testing.conformance import messages
 from geventpop3.testing.conformance.delivery import Delivery
-from geventpop3.testing.conformance.exchange import Exchange, quoted
-from geventpop3.testing.conformance.outcome import CannotRun, Failed, Skipped, skip
-from geventpop3.testing.conformance.session import Closed, Reply, Session, split, unstuffed
+from geventpop3.testing.conformance.exchange import ExchangeRecord, quoted
+from geventpop3.testing.conformance.outcome import CannotRun, Failed, NoConnection, Skipped, skip
+from geventpop3.testing.conformance.session import Closed, NoAnswer, ProbeSession, StatusLine, split, unstuffed
 from geventpop3.testing.conformance.target import Target, unverified_context
 
 LOCK_SECONDS = 8.0
-"""Seconds for which a login is tried again: the session before may still hold the maildrop."""
+"""Seconds for which a login is repeated: the previous session may still hold the lock of the maildrop."""
 ARRIVAL_SECONDS = 15.0
 """Seconds within which a delivered message must be in the maildrop."""
 
@@ -31,24 +31,24 @@ Capabilities = dict[str, list[str]]
 
 @dataclass(slots=True)
 class Facts:
-    """What the server offers, as found before the checks."""
+    """The features of the server, as found before the checks."""
 
     greeting: bytes = b""
     timestamp: bytes = b""
     clear: Capabilities | None = None
     """Capabilities before login, and before TLS if that begins with STLS; None if CAPA is refused."""
     before: Capabilities | None = None
-    """Capabilities before login, as the sessions of the checks are."""
+    """Capabilities before login, in sessions like those of the checks."""
     after: Capabilities | None = None
     """Capabilities after login."""
     login: str = ""
-    """How the sessions log in: USER, PLAIN or APOP."""
+    """Login method of the sessions: USER, PLAIN or APOP."""
     messages: int = 0
     found: set[str] = field(default_factory=set)
     """Optional commands that work: TOP, UIDL."""
 
     def offers(self, capability: str) -> bool:
-        """Return whether CAPA announces it; where there is no CAPA, whether TOP and UIDL work."""
+        """Return whether CAPA announces it; without CAPA, return whether TOP or UIDL works."""
         if self.before is None and self.after is None:
             return capability in self.found
         return capability in (self.before or {}) or capability in (self.after or {})
@@ -66,8 +66,8 @@ class Lab:
         self.delivery = delivery
         self.may_delete = may_delete
         self.facts = Facts()
-        self.exchange = Exchange(target.secrets)
-        self._sessions: list[Session] = []
+        self.exchange = ExchangeRecord(target.secrets)
+        self._sessions: list[ProbeSession] = []
         self._serials = itertools.count(time.time_ns())
         self._holds: Sequence[bytes] | None = None
         self._logged_in = False
@@ -76,22 +76,22 @@ class Lab:
     # For the runner
 
     def begin(self) -> None:
-        """Begin a check: a new record, and a maildrop that no session has.
+        """Begin a check with a new record and a maildrop that no session holds.
 
-        A session that was closed without QUIT may have it for some time: a wrong password that is refused because of
-        that would be no proof.
+        A session that was closed without QUIT may hold the lock for some time. A wrong password that is refused
+        because of the lock would prove nothing.
         """
         if self._may_be_locked:
             with suppress(Failed, OSError):
                 self.login()
             self.end(in_step=True)
             self._may_be_locked = False
-        self.exchange = Exchange(self.target.secrets)
+        self.exchange = ExchangeRecord(self.target.secrets)
 
     def end(self, *, in_step: bool = False) -> None:
-        """Close the sessions of the check; those that are *in_step* with QUIT, so that the maildrop is free at once.
+        """Close the sessions of the check, with QUIT if they are *in_step*, so that the maildrop is free at once.
 
-        Some servers remove at QUIT what was retrieved: without permission such a session has no QUIT.
+        Some servers remove retrieved messages at QUIT. Without permission to delete, such a session ends without QUIT.
         """
         sessions, self._sessions = self._sessions, []
         for session in sessions:
@@ -102,36 +102,47 @@ class Lab:
                 self._may_be_locked = True
 
     def disturbed(self) -> None:
-        """Note that the maildrop may not hold what it was filled with."""
+        """Note that the content of the maildrop may have changed."""
         self._holds = None
 
     # Sessions
 
-    def connect(self, *, tls: bool = True) -> Session:
-        """Return a session whose greeting was read, with TLS as the target has it unless *tls* is false."""
+    def connect(self, *, tls: bool = True) -> ProbeSession:
+        """Return a session after its greeting, with the TLS of the target unless *tls* is false."""
         try:
-            session = Session(self.target, self.exchange)
+            session = ProbeSession(self.target, self.exchange)
             self._sessions.append(session)
             self._greet(session, tls=tls)
+        except ssl.SSLError as error:
+            hint = "; use --ca or --insecure" if isinstance(error, ssl.SSLCertVerificationError) else ""
+            raise Failed(f"the TLS handshake failed: {error}{hint}") from None
         except OSError as error:
-            raise Failed(f"no connection to {self.target.address}: {error}") from None
+            raise NoConnection(f"no connection to {self.target.address}: {error.strerror or error}") from None
         session.renew = lambda again: self._greet(again, tls=tls)
         return session
 
-    def _greet(self, session: Session, *, tls: bool) -> None:
+    def _greet(self, session: ProbeSession, *, tls: bool) -> None:
         context = self.target.context
         if self.target.tls == "tls" and context is not None:
             session.start_tls(context)
-        session.greeting = session.read_line()
+        try:
+            session.greeting = session.read_line(owed="greeting")
+        except NoAnswer as failure:
+            hint = (
+                ""
+                if context is not None or session.has_more()
+                else "; a server with TLS before the greeting needs --tls"
+            )
+            raise NoAnswer(f"{failure}{hint}") from None
         session.lines_seen.append(session.greeting)
         if not session.greeting.startswith(b"+OK"):
-            raise Failed(f"the greeting is {quoted(session.greeting)}")
+            raise Failed(f"the greeting does not begin with +OK: {quoted(session.greeting)}")
         if tls and self.target.tls == "stls" and context is not None:
             session.ok(b"STLS")
             session.start_tls(context)
 
-    def login(self) -> Session:
-        """Return a session in the TRANSACTION state. Raises Failed if the login is refused for some seconds."""
+    def login(self) -> ProbeSession:
+        """Return a session in the TRANSACTION state. Raises Failed if the login is still refused after some seconds."""
         deadline = time.monotonic() + (LOCK_SECONDS if self._logged_in else 0)
         pause = 0.05
         while True:
@@ -144,20 +155,20 @@ class Lab:
             session.close()
             if time.monotonic() > deadline:
                 raise Failed(f"the login was refused: {reply.text.decode('ascii', 'backslashreplace')}")
-            time.sleep(pause)  # another session may hold the lock, and no reply tells when it is free
+            time.sleep(pause)  # another session may hold the lock, and no reply reports its release
             pause = min(2 * pause, 1.0)
 
-    def _renewed(self, session: Session) -> None:
+    def _renewed(self, session: ProbeSession) -> None:
         self._greet(session, tls=True)
         deadline = time.monotonic() + LOCK_SECONDS
         while not self.try_login(session).ok:
             if time.monotonic() > deadline:
-                raise Failed("the login was refused after the server closed the session before")
+                raise Failed("the login was refused after the server had closed the previous session")
             time.sleep(0.2)  # as in login()
             session.open()
             self._greet(session, tls=True)
 
-    def try_login(self, session: Session, *, method: str | None = None) -> Reply:
+    def try_login(self, session: ProbeSession, *, method: str | None = None) -> StatusLine:
         """Log in with the right credentials and return the last reply."""
         method = method or self.facts.login or "USER"
         target = self.target
@@ -173,13 +184,13 @@ class Lab:
     # The maildrop
 
     def fill(self, *contents: bytes) -> None:
-        """Let the maildrop hold these messages and no others. Raises Skipped, CannotRun; Failed if no login is left."""
+        """Fill the maildrop with exactly these messages. Raises Skipped, CannotRun; Failed if the login is refused."""
         if self.delivery is None:
-            skip("no delivery: give --maildir or --deliver")
+            skip("no delivery is configured: use --maildir or --deliver")
         if self._holds is not None and list(self._holds) == list(contents):
             return
         self._holds = None
-        # The server removes first: files that vanish behind its back are no fair trial.
+        # The server removes the messages itself: files that vanish without its knowledge would be unfair.
         try:
             self._remove_all()
         except Failed:
@@ -193,7 +204,7 @@ class Lab:
         self._holds = contents
 
     def try_delivery(self) -> None:
-        """Deliver a message and look whether it arrives: nothing is emptied before. Raises CannotRun."""
+        """Deliver a message and verify that it arrives, before anything is removed. Raises CannotRun."""
         assert self.delivery is not None
         wanted = self.facts.messages + 1
         self._hand_over(self.delivery, messages.PLAIN[0])
@@ -203,19 +214,19 @@ class Lab:
             self.delivery.take_back()
             raise CannotRun(
                 f"a delivered message does not arrive: the maildrop of {self.target.user} holds {found} messages, and"
-                f" {wanted} were expected; is the delivery to another maildrop?"
+                f" {wanted} were expected; check that the delivery is to this maildrop"
             )
 
     def deliver(self, content: bytes) -> None:
         """Deliver one more message. Raises Skipped, CannotRun."""
         if self.delivery is None:
-            skip("no delivery: give --maildir or --deliver")
+            skip("no delivery is configured: use --maildir or --deliver")
         self._holds = None
         self._hand_over(self.delivery, content)
 
     def _hand_over(self, delivery: Delivery, content: bytes) -> None:
         if not delivery.exact:
-            # Delivery agents drop what has a Message-ID that they have seen.
+            # Delivery agents drop a message whose Message-ID they have seen before.
             content = messages.unique(content, next(self._serials))
         delivery.deliver(content)
 
@@ -231,17 +242,17 @@ class Lab:
         """Wait until a new session finds *count* messages. Raises Skipped if it does not in time."""
         found = self.await_count(count)
         if found != count:
-            raise Skipped(f"{count} messages were delivered, and the maildrop holds {found} after some seconds")
+            raise Skipped(f"{count} messages were delivered, but the maildrop holds {found}")
 
     def await_count(self, count: int) -> int:
-        """Return how many messages a new session finds, once there are *count* or a delivery had its time."""
+        """Return how many messages a new session finds, as soon as it finds *count*, or at the time limit."""
         deadline = time.monotonic() + ARRIVAL_SECONDS
         pause = 0.05
         while True:
             session = self.login()
             found = counted(session)
             if found != count and session.command(b"LIST").ok and len(split(session.read_body())) - 1 == count:
-                found = count  # STAT is wrong, and a check of its own says so
+                found = count  # STAT is wrong; another check reports that
             session.part()
             if found == count or time.monotonic() > deadline or (self.delivery is not None and self.delivery.exact):
                 return found
@@ -255,22 +266,24 @@ class Lab:
         self.leave(session)
         return count
 
-    def leave(self, session: Session) -> None:
-        """End a session; with QUIT only if that removes nothing: some servers remove what was retrieved."""
+    def leave(self, session: ProbeSession) -> None:
+        """End a session; with QUIT only if that removes nothing: some servers remove retrieved messages."""
         if self.may_delete or not session.took_mail:
             session.part()
         session.close()
 
-    # What is known of the server
+    # Features of the server
 
     def offers(self, capability: str) -> bool:
         """Return whether the server announces a capability."""
         return self.facts.offers(capability)
 
     def survey(self) -> Facts:
-        """Find out what the server offers. Raises CannotRun."""
+        """Find the features of the server. Raises CannotRun."""
         try:
             return self._survey()
+        except NoConnection as failure:
+            raise CannotRun(str(failure)) from None
         except Failed as failure:
             raise CannotRun(f"{self.target.address}: {failure}") from None
         except OSError as error:
@@ -300,7 +313,7 @@ class Lab:
                 session.read_body()
                 facts.found.add(name)
             elif name == "TOP" and not facts.messages:
-                facts.found.add(name)  # there is no message to try it on: the checks will
+                facts.found.add(name)  # no message to try it on; the checks do that later
         session.close()
         return facts
 
@@ -331,16 +344,16 @@ class Lab:
         return self.target.context or unverified_context()
 
 
-def counted(session: Session) -> int:
-    """Return the number of messages that STAT tells."""
+def counted(session: ProbeSession) -> int:
+    """Return the number of messages in the reply to STAT."""
     words = session.ok(b"STAT").text.split(b" ")
     if len(words) < 2 or not words[1].isdigit():
         raise Failed("the reply to STAT does not begin with +OK and a number")
     return int(words[1])
 
 
-def capabilities(session: Session) -> Capabilities | None:
-    """Return what CAPA announces, by tag in upper case; None if it is refused."""
+def capabilities(session: ProbeSession) -> Capabilities | None:
+    """Return the announced capabilities with their arguments, by tag in upper case; None if CAPA is refused."""
     try:
         reply = session.command(b"CAPA")
     except Closed:

@@ -1,4 +1,4 @@
-"""How a check ends, and how it says so."""
+"""The outcomes of a check, and the functions that raise them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from typing import NoReturn
 
 
 class Failed(Exception):
-    """A server that breaks the rule; the text says what it did."""
+    """A rule that the server breaks; the text describes the behaviour."""
+
+
+class NoConnection(Failed):
+    """A server that cannot be reached."""
 
 
 class Skipped(Exception):
-    """A check that cannot be made with this server or this maildrop; the text says why."""
+    """A check that is not possible with this server or this maildrop; the text has the reason."""
 
 
 class CannotRun(Exception):
-    """A run that cannot begin or go on: no connection, a wrong password, a delivery that fails."""
+    """A run that cannot begin or continue: no connection, a wrong password, a failed delivery."""
 
 
 def fail(reason: str) -> NoReturn:
@@ -23,11 +27,11 @@ def fail(reason: str) -> NoReturn:
 
 
 def skip(reason: str) -> NoReturn:
-    """End the check: it cannot be made here."""
+    """End the check: it is not possible here."""
     raise Skipped(reason)
 
 
-def expect(kept: bool, reason: str) -> None:
+def require(kept: bool, reason: str) -> None:
     """Raise Failed with *reason* unless the rule is kept."""
     if not kept:
         raise Failed(reason)

@@ -1,4 +1,4 @@
-"""A run as text, as JSON, and as JUnit's XML."""
+"""Reports of a run: text, JSON, and the XML of JUnit."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
-from xml.etree import ElementTree  # written, and nothing is parsed
+from xml.etree import ElementTree  # only written; nothing is parsed
 
-from geventpop3.testing.conformance.runner import Report, Result
+from geventpop3.testing.conformance.runner import NEEDS_PERMISSION, Report, Result
 from geventpop3.version import __version__
 
 _MARKS = {"pass": "pass", "fail": "FAIL", "skip": "skip"}
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML does not have."""
+"""Characters that XML does not allow."""
 
 
 def as_text(report: Report, *, quiet: bool = False) -> str:
-    """Return the report by section; if *quiet*, with the failures alone."""
+    """Return the report by section; if *quiet*, only the failures and the summary."""
     lines = [f"{report.target.address}: {_greeting(report)}"]
     for (rfc, section), results in groupby(report.results, key=lambda result: (result.check.rfc, result.check.section)):
         shown = [line for result in results if not quiet or result.outcome == "fail" for line in _lines(result)]
@@ -29,12 +29,16 @@ def as_text(report: Report, *, quiet: bool = False) -> str:
 
 
 def summary(report: Report) -> str:
-    """Return the numbers in one line."""
+    """Return the numbers of passed, failed and skipped checks in one line."""
     strict = sum(result.check.strict for result in report.failures)
-    of_these = f" ({strict} strict)" if strict else ""
+    of_failures = f" ({strict} strict)" if strict else ""
+    denied = sum(result.reason == NEEDS_PERMISSION for result in report.results)
+    of_skips = f" ({denied} need{'s' * (denied == 1)} --may-delete)" if denied else ""
+    made = len(report.results)
+    end = f"; interrupted after {made} of {report.selected} checks" if made < report.selected else ""
     return (
-        f"{report.count('pass')} passed, {report.count('fail')} failed{of_these}, {report.count('skip')} skipped"
-        f" in {report.seconds:.1f} s"
+        f"{report.count('pass')} passed, {report.count('fail')} failed{of_failures},"
+        f" {report.count('skip')} skipped{of_skips} in {report.seconds:.1f} s{end}"
     )
 
 
@@ -47,6 +51,7 @@ def as_json(report: Report) -> str:
         "capabilities": report.facts.before,
         "started": report.started.isoformat(timespec="seconds"),
         "seconds": round(report.seconds, 3),
+        "selected": report.selected,
         "passed": report.count("pass"),
         "failed": report.count("fail"),
         "skipped": report.count("skip"),
@@ -56,7 +61,7 @@ def as_json(report: Report) -> str:
 
 
 def as_junit(report: Report) -> str:
-    """Return the report as JUnit's XML: a test case for each check."""
+    """Return the report as XML of JUnit, with a test case for each check."""
     suite = ElementTree.Element(
         "testsuite",
         name=f"POP3 conformance of {report.target.address}",

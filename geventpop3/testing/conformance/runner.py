@@ -1,9 +1,9 @@
-"""A run: each check that can be made with this server, and its outcome."""
+"""A run: the outcome of each check that is possible with this server."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -13,13 +13,16 @@ from geventpop3.testing.conformance.check import Check, registered
 from geventpop3.testing.conformance.delivery import Delivery
 from geventpop3.testing.conformance.lab import Facts, Lab
 from geventpop3.testing.conformance.messages import PLAIN
-from geventpop3.testing.conformance.outcome import CannotRun, Failed, Skipped
+from geventpop3.testing.conformance.outcome import CannotRun, Failed, NoConnection, Skipped
 from geventpop3.testing.conformance.target import Target
 
 Outcome = Literal["pass", "fail", "skip"]
 
 GIVE_UP_AFTER = 3
-"""Number of checks in a row that find no server: then it is gone."""
+"""Number of consecutive checks without a connection after which the server counts as gone."""
+
+NEEDS_PERMISSION = "it deletes messages and needs --may-delete"
+"""Reason of a check that is skipped because messages may not be lost."""
 
 assert _checks
 
@@ -33,6 +36,8 @@ class Result:
     reason: str = ""
     exchange: tuple[str, ...] = ()
     seconds: float = 0.0
+    unreachable: bool = False
+    """True if the check failed because the server could not be reached."""
 
 
 @dataclass(slots=True)
@@ -44,6 +49,8 @@ class Report:
     started: datetime
     results: list[Result] = field(default_factory=list)
     seconds: float = 0.0
+    selected: int = 0
+    """Number of selected checks; larger than the number of results after an interruption."""
 
     def count(self, outcome: Outcome) -> int:
         """Return the number of checks with this outcome."""
@@ -60,7 +67,15 @@ class Report:
         return 1 if self.failures else 0
 
 
-def run(
+class Interrupted(KeyboardInterrupt):
+    """A KeyboardInterrupt during a run; *report* has the results until then."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__("the run was interrupted")
+        self.report = report
+
+
+def run_checks(
     target: Target,
     *,
     delivery: Delivery | None = None,
@@ -69,49 +84,55 @@ def run(
     only: Callable[[Check], bool] | None = None,
     each: Callable[[Result], None] | None = None,
 ) -> Report:
-    """Make the checks with the server at *target*. Raises CannotRun.
+    """Check the server at *target*. Raises CannotRun, and Interrupted at Ctrl-C.
 
     A delivery needs *may_delete*: the maildrop is emptied before it is filled. If *lenient*, strict checks are skipped.
     *only* selects checks; *each* is called with every result.
     """
     if delivery is not None and not may_delete:
-        raise CannotRun("a delivery empties the maildrop before it fills it: allow that too")
+        raise CannotRun("a delivery empties the maildrop before it fills it, and needs may_delete")
     lab = Lab(target, delivery, may_delete=may_delete)
     began = time.monotonic()
     report = Report(target, lab.survey(), datetime.now(UTC))
     if delivery is not None:
         lab.try_delivery()
-    unreachable = 0
-    for check in _selected(only):
-        result = _skipped(check, lab, lenient=lenient)
-        if result is None and unreachable >= GIVE_UP_AFTER:
-            result = Result(check, "skip", "the server accepts no connections any more")
-        if result is None:
-            result = _made(check, lab)
-            gone = result.outcome == "fail" and result.reason.startswith("no connection")
-            unreachable = unreachable + 1 if gone else 0
-        report.results.append(result)
-        if each is not None:
-            each(result)
-    report.seconds = time.monotonic() - began
+    selected = [check for check in registered() if only is None or only(check)]
+    report.selected = len(selected)
+    try:
+        for result in _results(selected, lab, lenient=lenient):
+            report.results.append(result)
+            if each is not None:
+                each(result)
+    except KeyboardInterrupt:
+        raise Interrupted(report) from None
+    finally:
+        report.seconds = time.monotonic() - began
     return report
 
 
-def _selected(only: Callable[[Check], bool] | None) -> Iterable[Check]:
-    return [check for check in registered() if only is None or only(check)]
+def _results(selected: list[Check], lab: Lab, *, lenient: bool) -> Iterator[Result]:
+    unreachable = 0
+    for check in selected:
+        result = _skipped(check, lab, lenient=lenient)
+        if result is None and unreachable >= GIVE_UP_AFTER:
+            result = Result(check, "skip", "the server no longer accepts connections")
+        if result is None:
+            result = _made(check, lab)
+            unreachable = unreachable + 1 if result.unreachable else 0
+        yield result
 
 
 def _skipped(check: Check, lab: Lab, *, lenient: bool) -> Result | None:
-    """Return the result of a check that is not made; None if it can be made."""
+    """Return the result of a check that is skipped; None if the check is possible."""
     reason = ""
     if check.capability and not _is_offered(check.capability, lab):
         reason = f"{check.capability} is not announced"
     elif lenient and check.strict:
-        reason = "strict checks are left out"
+        reason = "--lenient leaves out strict checks"
     elif check.delete and not lab.may_delete:
-        reason = "it would delete messages: needs --may-delete"
+        reason = NEEDS_PERMISSION
     elif check.fill and lab.delivery is None:
-        reason = "it needs messages of its own: give --maildir or --deliver"
+        reason = "it needs delivered messages: use --maildir or --deliver"
     return Result(check, "skip", reason) if reason else None
 
 
@@ -131,6 +152,7 @@ def _made(check: Check, lab: Lab) -> Result:
     began = time.monotonic()
     outcome: Outcome = "pass"
     reason = ""
+    unreachable = False
     lab.begin()
     try:
         if check.mail:
@@ -141,6 +163,7 @@ def _made(check: Check, lab: Lab) -> Result:
         outcome, reason = "skip", str(skipped)
     except Failed as failed:
         outcome, reason = "fail", str(failed)
+        unreachable = isinstance(failed, NoConnection)
     except OSError as error:
         outcome, reason = "fail", f"the connection failed: {error}"
     finally:
@@ -148,11 +171,11 @@ def _made(check: Check, lab: Lab) -> Result:
         lab.end(in_step=outcome == "pass")
         if check.delete or outcome != "pass":
             lab.disturbed()
-    return Result(check, outcome, reason, lines, time.monotonic() - began)
+    return Result(check, outcome, reason, lines, time.monotonic() - began, unreachable)
 
 
 def _provide(check: Check, lab: Lab) -> None:
-    """Let the maildrop hold enough messages: those of our own if they can be delivered, or those that are there."""
+    """Fill the maildrop if a delivery is configured; else verify that it holds enough messages."""
     if lab.delivery is not None:
         lab.fill(*PLAIN)
         return

@@ -1,6 +1,6 @@
 """A client's connection over a plain socket, in the caller's thread, with a time limit for each step.
 
-What the server sends is taken as it comes: a check that wants to know whether it is legal looks at the octets.
+The octets of the server are not validated here; the checks do that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from geventpop3.testing.conformance.exchange import Exchange, quoted, shown
+from geventpop3.testing.conformance.exchange import ExchangeRecord, quoted, shown
 from geventpop3.testing.conformance.outcome import Failed, fail
 from geventpop3.testing.conformance.target import Target
 
@@ -21,14 +21,14 @@ LONGEST_LINE = 1 << 16
 LONGEST_BODY = 1 << 25
 
 
-class Reply(NamedTuple):
-    """A status line: *line* has its line end."""
+class StatusLine(NamedTuple):
+    """A status line; *line* includes the line end."""
 
     line: bytes
 
     @property
     def ok(self) -> bool:
-        """Whether the status indicator is ``+OK``."""
+        """True if the status indicator is ``+OK``."""
         return self.line[:3] == b"+OK"
 
     @property
@@ -45,25 +45,29 @@ class Reply(NamedTuple):
         return words[1][1 : words[1].index(b"]")].upper()
 
 
+class NoAnswer(Failed):
+    """A server that sends nothing within the time limit."""
+
+
 class Closed(Failed):
-    """A connection that the server closed where it owes a reply."""
+    """A connection that the server closed instead of replying."""
 
 
-class Session:
-    """A connection. Its methods raise Failed where the server does not answer as every POP3 server must."""
+class ProbeSession:
+    """A connection. Its methods raise Failed if the server breaks a rule that every check relies on."""
 
-    def __init__(self, target: Target, exchange: Exchange) -> None:
+    def __init__(self, target: Target, exchange: ExchangeRecord) -> None:
         self.target = target
         self.exchange = exchange
-        self.renew: Callable[[Session], None] | None = None
-        """Function that brings a connection that the server closed after ``-ERR`` into the same state again."""
+        self.renew: Callable[[ProbeSession], None] | None = None
+        """Function that restores the state of the session after the server closed the connection on ``-ERR``."""
         self.greeting = b""
         self.lines_seen: list[bytes] = []
         """The status lines that the server sent."""
         self.took_mail = False
-        """Whether messages were retrieved: some servers remove these at QUIT."""
+        """True if messages were retrieved: some servers remove these at QUIT."""
         self.marked = False
-        """Whether DELE was sent."""
+        """True if DELE was sent."""
         self._buffer = bytearray()
         self._refused = False
         self._socket: socket.socket | None = None
@@ -85,7 +89,7 @@ class Session:
             raise Failed("the connection is closed")
         return self._socket
 
-    # What the client sends
+    # Output of the client
 
     def send(self, octets: bytes, secret: bytes = b"") -> None:
         """Send octets; *secret* among them is masked in the record."""
@@ -94,9 +98,9 @@ class Session:
             self.socket.settimeout(self.target.timeout)
             self.socket.sendall(octets)
         except TimeoutError:
-            fail(f"the server has read nothing for {self.target.timeout:g} s")
+            fail(f"the server did not read for {self.target.timeout:g} s")
         except OSError:
-            pass  # that it closed is seen where its reply is read
+            pass  # read_line reports that the server closed
 
     def end(self) -> None:
         """End the client's input; the server's replies can still be read."""
@@ -107,10 +111,10 @@ class Session:
             self.exchange.note("the server had closed already")
 
     def part(self) -> None:
-        """End a session whose replies were all read: unmark what was marked, say QUIT, wait for the end, close."""
+        """End a session whose replies were all read: send RSET if DELE was sent, send QUIT, wait for the end, close."""
         if self._socket is None or self._buffer:
             return self.close()
-        self.exchange.note("the client says QUIT")
+        self.exchange.note("the client sends QUIT")
         try:
             self._socket.settimeout(PARTING_SECONDS)
             self._socket.sendall(b"RSET\r\nQUIT\r\n" if self.marked else b"QUIT\r\n")
@@ -128,30 +132,38 @@ class Session:
             self._socket = None
         self._buffer.clear()
 
-    # What the server sends
+    # Output of the server
 
-    def read_line(self, seconds: float | None = None) -> bytes:
-        """Return the next line with its end. Raises Failed after the time limit, Closed at the end of the input."""
-        deadline = time.monotonic() + (self.target.timeout if seconds is None else seconds)
+    def read_line(self, seconds: float | None = None, *, owed: str = "reply") -> bytes:
+        """Return the next line with its end; *owed* is its name in failures.
+
+        Raises NoAnswer after the time limit, Closed at the end of the input, Failed if the line is too long.
+        """
+        limit = self.target.timeout if seconds is None else seconds
+        deadline = time.monotonic() + limit
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > LONGEST_LINE:
-                fail(f"a line of the server has more than {LONGEST_LINE} octets")
-            if not self._receive(deadline):
-                rest = f" in the middle of a line: {quoted(bytes(self._buffer))}" if self._buffer else ""
-                raise Closed(f"the server closed the connection without a reply{rest}")
+                fail(f"the server sent a line of more than {LONGEST_LINE} octets")
+            rest = f", but a part of a line: {quoted(bytes(self._buffer))}" if self._buffer else ""
+            try:
+                more = self._receive(deadline)
+            except NoAnswer:
+                raise NoAnswer(f"no {owed} within {limit:g} s{rest}") from None
+            if not more:
+                raise Closed(f"the server closed the connection without a {owed}{rest}")
         line = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
         self.exchange.received(line)
         return line
 
-    def read_reply(self) -> Reply:
-        """Return the next status line. Raises Failed if it is none."""
-        line = self.read_line()
+    def read_reply(self, owed: str = "reply") -> StatusLine:
+        """Return the next status line. Raises Failed if the line has no status indicator."""
+        line = self.read_line(owed=owed)
         self.lines_seen.append(line)
         word = line.rstrip(b"\r\n").split(b" ", 1)[0]
         if word not in (b"+OK", b"-ERR"):
-            fail(f"a reply begins neither with +OK nor with -ERR: {quoted(line)}")
-        reply = Reply(line)
+            fail(f"a {owed} does not begin with +OK or -ERR: {quoted(line)}")
+        reply = StatusLine(line)
         self._refused = not reply.ok
         return reply
 
@@ -171,13 +183,13 @@ class Session:
                 fail(f"a multi-line response has more than {LONGEST_BODY} octets")
             try:
                 more = self._receive(deadline)
-            except Failed:
+            except NoAnswer:
                 fail(f"the multi-line response did not end within {self.target.timeout:g} s")
             if not more:
                 raise Closed("the server closed the connection in the middle of a multi-line response")
 
     def at_end(self) -> bool:
-        """Return whether the server closes within the time limit and sends nothing before."""
+        """Return whether the server closes within the time limit without sending anything."""
         deadline = time.monotonic() + self.target.timeout
         try:
             while not self._buffer:
@@ -201,7 +213,7 @@ class Session:
             return False
 
     def _receive(self, deadline: float) -> bool:
-        """Receive more into the buffer; False at the end of the input. Raises Failed at the deadline."""
+        """Receive more into the buffer; False at the end of the input. Raises NoAnswer at the deadline."""
         left = deadline - time.monotonic()
         try:
             if left <= 0:
@@ -209,7 +221,7 @@ class Session:
             self.socket.settimeout(left)
             octets = self.socket.recv(1 << 16)
         except TimeoutError:
-            fail(f"no answer within {self.target.timeout:g} s")
+            raise NoAnswer("no answer") from None
         except OSError:
             return False
         self._buffer += octets
@@ -222,7 +234,7 @@ class Session:
         return bool(select.select([connection], [], [], seconds)[0])
 
     def _was_closed(self) -> bool:
-        """Return whether the server has closed after the last ``-ERR``, which it may."""
+        """Return whether the server closed after the last ``-ERR``, as RFC 1939 permits."""
         if self._socket is None:
             return True
         if self._buffer or not self._is_readable(0):
@@ -234,46 +246,46 @@ class Session:
 
     # Commands
 
-    def command(self, line: bytes, secret: bytes = b"") -> Reply:
-        """Send a line, which gets CRLF, and return the status line of the reply.
+    def command(self, line: bytes, secret: bytes = b"") -> StatusLine:
+        """Send a line with CRLF and return the status line of the reply.
 
-        A server may close after ``-ERR`` (RFC 1939 section 4): then the connection is made anew, if the check can.
+        A server may close after ``-ERR`` (RFC 1939 section 4). If possible, the command is sent in a new connection.
         """
         self.restore()
         self.marked = self.marked or line[:4].upper() == b"DELE"
         refused = self._refused
         try:
             self.send(line + b"\r\n", secret)
-            return self.read_reply()
+            return self.read_reply(f"reply to {named(line)}")
         except Closed:
             if not refused or self.renew is None:
                 raise
         self._again()
         self.send(line + b"\r\n", secret)
-        return self.read_reply()
+        return self.read_reply(f"reply to {named(line)}")
 
     def restore(self) -> None:
-        """Connect anew if the server has closed after the last ``-ERR``, which it may."""
+        """Connect again if the server closed after the last ``-ERR``, as RFC 1939 permits."""
         if self._refused and self.renew is not None and self._was_closed():
             self._again()
 
     def _again(self) -> None:
         renew, self.renew = self.renew, None
         self._refused = False
-        self.exchange.note("the server closed after -ERR, as it may")
+        self.exchange.note("the server closed after -ERR, which is permitted")
         self.open()
         assert renew is not None
         renew(self)
         self.renew = renew
 
-    def ok(self, line: bytes, secret: bytes = b"") -> Reply:
+    def ok(self, line: bytes, secret: bytes = b"") -> StatusLine:
         """Send a command that must succeed."""
         reply = self.command(line, secret)
         if not reply.ok:
             fail(f"{named(line)} was refused")
         return reply
 
-    def err(self, line: bytes, secret: bytes = b"") -> Reply:
+    def err(self, line: bytes, secret: bytes = b"") -> StatusLine:
         """Send a command that must be refused."""
         reply = self.command(line, secret)
         if reply.ok:
@@ -281,7 +293,7 @@ class Session:
         return reply
 
     def refuses(self, line: bytes, secret: bytes = b"") -> bool:
-        """Send a command and return whether it is refused, or the server had closed after the ``-ERR`` before it."""
+        """Send a command and return whether it is refused; a close after the previous ``-ERR`` counts as refusal."""
         renew, self.renew = self.renew, None
         was_refused = self._refused
         try:
@@ -309,11 +321,11 @@ class Session:
         return self.read_body()
 
     def in_step(self) -> None:
-        """Raise Failed unless STAT is answered as the next command: no reply is missing or too many."""
+        """Send STAT and raise Failed unless its own reply comes: no reply is missing or too many."""
         reply = self.command(b"STAT")
         words = reply.text.split(b" ")
         if not reply.ok or len(words) < 3 or not (words[1].isdigit() and words[2].isdigit()):
-            fail(f"the reply to STAT is {quoted(reply.line)}: there was a reply too many, or too few")
+            fail(f"the reply to STAT is {quoted(reply.line)}: the number of replies and of commands differ")
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Begin TLS on the open connection. Raises OSError."""
@@ -335,7 +347,7 @@ def split(octets: bytes) -> list[bytes]:
 
 
 def named(line: bytes) -> str:
-    """Return a command as failures name it: the verb and short arguments, never those of a login."""
+    """Return the name of a command for messages: verb and short arguments, without those of a login."""
     verb = line.split(b" ", 1)[0]
     if verb.upper() in (b"PASS", b"APOP", b"AUTH"):
         return verb.decode("ascii", "backslashreplace")

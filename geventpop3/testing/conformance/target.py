@@ -1,4 +1,4 @@
-"""The server that is examined: its address, the account, and how TLS is used."""
+"""The server under test: its address, the account, and the use of TLS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Tls = Literal["no", "tls", "stls"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The address and the account."""
+    """The address of the server and the account."""
 
     host: str
     port: int
@@ -42,13 +42,13 @@ class Target:
 
     @property
     def secrets(self) -> list[bytes]:
-        """What is masked in every record: the password, and the messages of PLAIN that hold it."""
+        """Octets that are masked in every record: the password, and the PLAIN messages that contain it."""
         plain = [b"\0" + self.name + b"\0" + self.secret, self.name + b"\0" + self.name + b"\0" + self.secret]
         return [self.secret, base64.b64encode(self.secret), *(base64.b64encode(each) for each in plain)]
 
 
 def unverified_context() -> ssl.SSLContext:
-    """Return a client's context that accepts every certificate: for a server's own tests, or where asked for."""
+    """Return a client's context that accepts every certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

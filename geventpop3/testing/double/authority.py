@@ -8,11 +8,11 @@ from __future__ import annotations
 import atexit
 import ssl
 import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from geventpop3.errors import ConfigError
+from geventpop3.server.native import allocate_lock
 
 
 class Authority:
@@ -37,17 +37,20 @@ class Authority:
 
     def certificate_for(self, *names: str) -> Path:
         """Return a file with the key and the certificate of a server with these names and addresses."""
-        path = Path(self._folder.name) / f"{'_'.join(names)}.pem"
-        if not path.exists():
-            self._ca.issue_cert(*names).private_key_and_cert_chain_pem.write_to_path(path)
-        return path
+        # Older clients read the common name alone.
+        return self._file("_".join(names), *names, common_name=names[0])
 
     def client_certificate(self, name: str) -> Path:
         """Return a file with the key and the certificate of a client called *name*, for SASL EXTERNAL."""
-        path = Path(self._folder.name) / f"client-{name.encode().hex()}.pem"
-        if not path.exists():
-            certificate = self._ca.issue_cert(common_name=name) if "@" not in name else self._ca.issue_cert(name)
-            certificate.private_key_and_cert_chain_pem.write_to_path(path)
+        file = f"client-{name.encode().hex()}"
+        return self._file(file, name) if "@" in name else self._file(file, common_name=name)
+
+    def _file(self, file: str, *names: str, common_name: str | None = None) -> Path:
+        path = Path(self._folder.name) / f"{file}.pem"
+        with _lock:
+            if not path.exists():
+                certificate = self._ca.issue_cert(*names, common_name=common_name)
+                certificate.private_key_and_cert_chain_pem.write_to_path(path)
         return path
 
     def client_context(self, certificate: Path | None = None) -> ssl.SSLContext:
@@ -58,7 +61,15 @@ class Authority:
         return context
 
 
-@cache
+_lock = allocate_lock()
+"""A lock for the authority and its files: doubles may start in several threads at once."""
+
+_authorities: list[Authority] = []
+
+
 def authority() -> Authority:
-    """Return the authority of this process."""
-    return Authority()
+    """Return the authority of this process. Raises ConfigError if trustme is not installed."""
+    with _lock:
+        if not _authorities:
+            _authorities.append(Authority())
+        return _authorities[0]

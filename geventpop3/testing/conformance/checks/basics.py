@@ -5,7 +5,7 @@ from __future__ import annotations
 from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab, counted
-from geventpop3.testing.conformance.outcome import expect, fail
+from geventpop3.testing.conformance.outcome import fail, require
 from geventpop3.testing.conformance.session import Closed
 
 INVALID = """A server MUST respond to an unrecognized, unimplemented, or syntactically invalid command by responding
@@ -19,50 +19,50 @@ EACH = "After each command, the POP3 server issues a response."
 
 
 @check("1939", "4", "The greeting is positive and ends with CRLF", "This can be any positive response.")
-def greeting(lab: Lab) -> None:
+def _greeting(lab: Lab) -> None:
     session = lab.connect()
-    expect(session.greeting[:4] in (b"+OK ", b"+OK\r"), f"the greeting is {quoted(session.greeting)}")
-    expect(session.greeting.endswith(b"\r\n"), "the greeting does not end with CRLF")
+    require(session.greeting[:4] in (b"+OK ", b"+OK\r"), f"the greeting is {quoted(session.greeting)}")
+    require(session.greeting.endswith(b"\r\n"), "the greeting does not end with CRLF")
 
 
 @check("1939", "4", "The greeting is one line", "the POP3 server issues a one line greeting.")
-def greeting_is_one_line(lab: Lab) -> None:
+def _greeting_is_one_line(lab: Lab) -> None:
     session = lab.connect()
-    expect(not session.has_more(0.2), "the server sends more than the greeting without a command")
+    require(not session.has_more(0.2), "the server sends more than the greeting without a command")
 
 
 @check("1939", "3", "The greeting has at most 512 octets", LONGEST)
-def greeting_length(lab: Lab) -> None:
+def _greeting_length(lab: Lab) -> None:
     length = len(lab.connect().greeting)
-    expect(length <= 512, f"the greeting has {length} octets")
+    require(length <= 512, f"the greeting has {length} octets")
 
 
 @check("1939", "3", "Replies end with CRLF", ENDED)
-def replies_end_with_crlf(lab: Lab) -> None:
+def _replies_end_with_crlf(lab: Lab) -> None:
     session = lab.login()
     for command in (b"STAT", b"NOOP", b"XYZZY", b"RSET", b"LIST 99999"):
         session.command(command)
     for line in session.lines_seen:
-        expect(line.endswith(b"\r\n"), f"a reply ends with LF alone: {quoted(line)}")
+        require(line.endswith(b"\r\n"), f"a reply ends with LF without CR: {quoted(line)}")
 
 
 @check("1939", "3", "The lines of a multi-line response end with CRLF", ENDED, mail=1)
-def lines_end_with_crlf(lab: Lab) -> None:
+def _lines_end_with_crlf(lab: Lab) -> None:
     session = lab.login()
     session.ok(b"LIST")
     body = session.read_body()
-    expect(body.count(b"\n") == body.count(b"\r\n"), "a line of LIST ends with LF alone")
+    require(body.count(b"\n") == body.count(b"\r\n"), "a line of LIST ends with LF without CR")
 
 
 @check("1939", "3", "A long unknown command gets a reply of at most 512 octets", LONGEST)
-def reply_length(lab: Lab) -> None:
+def _reply_length(lab: Lab) -> None:
     session = lab.connect()
     reply = session.err(b"XYZZY " + b"x" * 240)
-    expect(len(reply.line) <= 512, f"the reply has {len(reply.line)} octets")
+    require(len(reply.line) <= 512, f"the reply has {len(reply.line)} octets")
 
 
 @check("1939", "3", "A login in lower case succeeds", CASE)
-def lower_case_login(lab: Lab) -> None:
+def _lower_case_login(lab: Lab) -> None:
     if lab.facts.login != "USER":
         session = lab.login()
         session.ok(b"noop")
@@ -73,7 +73,7 @@ def lower_case_login(lab: Lab) -> None:
 
 
 @check("1939", "3", "Commands in lower case and in a mix of cases succeed", CASE)
-def mixed_case(lab: Lab) -> None:
+def _mixed_case(lab: Lab) -> None:
     session = lab.login()
     for line in (b"sTaT", b"nOoP", b"rset"):
         session.ok(line)
@@ -84,10 +84,10 @@ def mixed_case(lab: Lab) -> None:
 _UNKNOWN = (
     ("unknown", "An unknown command", b"XYZZY"),
     ("empty", "An empty line", b""),
-    ("eight-bit", "A line of octets beyond ASCII", b"\xff\xfe\xe9"),
-    ("prefix", "The beginning of a command", b"STA"),
-    ("longer", "A command with a letter too many", b"STATS"),
-    ("format", "A line of format characters", b"%s%n%x"),
+    ("eight-bit", "A line of non-ASCII octets", b"\xff\xfe\xe9"),
+    ("prefix", "A truncated command name", b"STA"),
+    ("longer", "A command name with an extra letter", b"STATS"),
+    ("format", "A line of printf directives", b"%s%n%x"),
 )
 
 for _slug, _title, _line in _UNKNOWN[:3]:
@@ -108,53 +108,53 @@ for _slug, _title, _line in _UNKNOWN:
         session.in_step()
 
 
-@check("1939", "3", "A command behind a NUL octet does not run", PRINTABLE, mail=1, strict=True)
-def nul_in_a_command(lab: Lab) -> None:
+@check("1939", "3", "A command with a NUL octet is refused", PRINTABLE, mail=1, strict=True)
+def _nul_in_a_command(lab: Lab) -> None:
     session = lab.login()
     session.err(b"LIST 1\0x")
     session.in_step()
 
 
-@check("1939", "3", "A user's name that is followed by NUL is no name of that user", PRINTABLE)
-def nul_in_a_name(lab: Lab) -> None:
+@check("1939", "3", "A user name with a NUL octet does not log in", PRINTABLE)
+def _nul_in_a_name(lab: Lab) -> None:
     session = lab.connect()
     if not session.command(b"USER " + lab.target.name + b"\0x").ok:
         return
     reply = session.command(b"PASS " + lab.target.secret, lab.target.secret)
-    expect(not reply.ok, "the name was cut at NUL, and the login succeeded")
+    require(not reply.ok, "the name was cut at NUL, and the login succeeded")
 
 
-@check("1939", "3", "A command that comes octet by octet is answered once", TERMINATED)
-def octet_by_octet(lab: Lab) -> None:
+@check("1939", "3", "A command that arrives octet by octet gets one reply", TERMINATED)
+def _octet_by_octet(lab: Lab) -> None:
     session = lab.login()
     for octet in b"NOOP\r\n":
         session.send(bytes([octet]))
-        expect(octet == 0x0A or not session.has_more(0.02), "the server answered before the command ended")
-    expect(session.read_reply().ok, "NOOP was refused")
+        require(octet == 0x0A or not session.has_more(0.02), "the server answered before the command ended")
+    require(session.read_reply().ok, "NOOP was refused")
     session.in_step()
 
 
-@check("1939", "3", "A command that is split between CR and LF is answered once", TERMINATED)
-def split_line_end(lab: Lab) -> None:
+@check("1939", "3", "A command that is split between CR and LF gets one reply", TERMINATED)
+def _split_line_end(lab: Lab) -> None:
     session = lab.login()
     session.send(b"NOOP\r")
-    expect(not session.has_more(0.1), "the server answered before the command ended")
+    require(not session.has_more(0.1), "the server answered before the command ended")
     session.send(b"\n")
-    expect(session.read_reply().ok, "NOOP was refused")
+    require(session.read_reply().ok, "NOOP was refused")
     session.in_step()
 
 
-@check("1939", "3", "A command without its end is not answered", TERMINATED)
-def unfinished_command(lab: Lab) -> None:
+@check("1939", "3", "An incomplete command gets no reply", TERMINATED)
+def _unfinished_command(lab: Lab) -> None:
     session = lab.login()
     session.send(b"NOOP")
-    expect(not session.has_more(0.2), "the server answered before the command ended")
+    require(not session.has_more(0.2), "the server answered before the command ended")
     session.send(b"\r\n")
-    expect(session.read_reply().ok, "NOOP was refused")
+    require(session.read_reply().ok, "NOOP was refused")
 
 
-@check("1939", "3", "A command without its end does not run when the client ends", TERMINATED, mail=1, delete=True)
-def unfinished_command_at_the_end(lab: Lab) -> None:
+@check("1939", "3", "An incomplete command does not run at the end of the input", TERMINATED, mail=1, delete=True)
+def _unfinished_command_at_the_end(lab: Lab) -> None:
     session = lab.login()
     session.ok(b"DELE 1")
     count = counted(session)
@@ -162,7 +162,7 @@ def unfinished_command_at_the_end(lab: Lab) -> None:
     session.end()
     session.at_end()
     session.close()
-    expect(lab.counted() == count + 1, "QUIT without a line end removed what was marked")
+    require(lab.counted() == count + 1, "QUIT without a line end removed a marked message")
 
 
 for _command, _name in (
@@ -172,24 +172,24 @@ for _command, _name in (
     (b"XYZZY", "an unknown command"),
 ):
 
-    @check("1939", "5", f"There is one reply to {_name}", EACH, slug=f"one-reply-to-{_name.split()[-1].lower()}")
+    @check("1939", "5", f"Exactly one reply follows {_name}", EACH, slug=f"one-reply-to-{_name.split()[-1].lower()}")
     def _one_reply(lab: Lab, command: bytes = _command) -> None:
         session = lab.login()
         session.command(command)
         session.in_step()
-        expect(not session.has_more(0.1), "the server sends more than the replies to the commands")
+        require(not session.has_more(0.1), "the server sends more than the replies to the commands")
 
 
-@check("1939", "3", "A session of 300 commands is answered to the end", EACH)
-def many_commands(lab: Lab) -> None:
+@check("1939", "3", "Each of 300 commands in a session gets a reply", EACH)
+def _many_commands(lab: Lab) -> None:
     session = lab.login()
     for _ in range(300):
         session.ok(b"NOOP")
     session.in_step()
 
 
-@check("1939", "3", "A connection that ends at once leaves the server in order", EACH)
-def short_connections(lab: Lab) -> None:
+@check("1939", "3", "The server still works after connections that end at once", EACH)
+def _short_connections(lab: Lab) -> None:
     for _ in range(5):
         lab.connect().close()
     session = lab.connect()
@@ -201,22 +201,22 @@ def short_connections(lab: Lab) -> None:
 
 
 @check("1939", "4", "QUIT before login is answered", "Possible Responses: +OK")
-def quit_before_login(lab: Lab) -> None:
+def _quit_before_login(lab: Lab) -> None:
     lab.connect().ok(b"QUIT")
 
 
 @check("1939", "3", "QUIT before login closes the connection", "The TCP connection is then closed.")
-def quit_closes_before_login(lab: Lab) -> None:
+def _quit_closes_before_login(lab: Lab) -> None:
     session = lab.connect()
     session.ok(b"QUIT")
-    expect(session.at_end(), "the server does not close after QUIT")
+    require(session.at_end(), "the server does not close after QUIT")
 
 
 @check("1939", "3", "QUIT after login closes the connection", "The TCP connection is then closed.")
-def quit_closes(lab: Lab) -> None:
+def _quit_closes(lab: Lab) -> None:
     session = lab.login()
     session.ok(b"QUIT")
-    expect(session.at_end(), "the server does not close after QUIT")
+    require(session.at_end(), "the server does not close after QUIT")
 
 
 @check(
@@ -226,11 +226,11 @@ def quit_closes(lab: Lab) -> None:
     "then the client may issue either the PASS command to complete the authentication, or the QUIT command to terminate"
     " the POP3 session.",
 )
-def quit_after_user(lab: Lab) -> None:
+def _quit_after_user(lab: Lab) -> None:
     session = lab.connect()
     session.command(b"USER " + lab.target.name)
     session.ok(b"QUIT")
-    expect(session.at_end(), "the server does not close after QUIT")
+    require(session.at_end(), "the server does not close after QUIT")
 
 
 @check(
@@ -239,7 +239,7 @@ def quit_after_user(lab: Lab) -> None:
     "The status indicators are in upper case",
     'Servers MUST send the "+OK" and "-ERR" in upper case.',
 )
-def status_in_upper_case(lab: Lab) -> None:
+def _status_in_upper_case(lab: Lab) -> None:
     session = lab.login()
     for line in (b"STAT", b"XYZZY", b"RETR 99999", b"NOOP"):
         try:
@@ -248,8 +248,8 @@ def status_in_upper_case(lab: Lab) -> None:
             fail("the server closed the connection without a reply")
 
 
-@check("1939", "3", "A line of 2,000 octets is answered or ends the connection", INVALID)
-def very_long_line(lab: Lab) -> None:
+@check("1939", "3", "A line of 2,000 octets is refused or ends the connection", INVALID)
+def _very_long_line(lab: Lab) -> None:
     session = lab.connect()
     session.renew = None
     session.send(b"x" * 2000 + b"\r\n")

@@ -6,8 +6,8 @@ from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab
 from geventpop3.testing.conformance.messages import CONTENTS, common, sent
-from geventpop3.testing.conformance.outcome import expect, fail, skip
-from geventpop3.testing.conformance.session import Session
+from geventpop3.testing.conformance.outcome import fail, require, skip
+from geventpop3.testing.conformance.session import ProbeSession
 
 MESSAGE = """the POP3 server sends the message corresponding to the given message-number, being careful to byte-stuff
 the termination character (as with all multi-line responses)."""
@@ -20,7 +20,7 @@ ENDED = "any additional lines are sent, each terminated by a CRLF pair."
 DELETES = "The POP3 server does not actually delete the message until the POP3 session enters the UPDATE state."
 
 
-def opened(lab: Lab, message: bytes) -> Session:
+def session_with(lab: Lab, message: bytes) -> ProbeSession:
     """Return a session with *message* alone in the maildrop, in UTF-8 mode where that is offered."""
     lab.fill(message)
     if not lab.offers("UTF8"):
@@ -41,7 +41,7 @@ def compare(lab: Lab, got: bytes, message: bytes) -> None:
     if lab.delivery is None or lab.delivery.exact:
         fail(difference(got, wanted))
     if wanted.startswith(b".") and not got.lstrip(b".").startswith(wanted[1:9]):
-        skip("the delivery put something before the message")
+        skip("the delivery command added a header field before the message")
     if not _is_delivered(got, wanted):
         if any(each.fragile and each.message == message for each in CONTENTS) and not wanted.startswith(b"."):
             skip("the delivery may have changed the message on the way")
@@ -53,8 +53,8 @@ def difference(got: bytes, wanted: bytes) -> str:
     got_lines, wanted_lines = got.split(b"\n"), wanted.split(b"\n")
     for number, (one, other) in enumerate(zip(got_lines, wanted_lines, strict=False), 1):
         if one != other:
-            return f"line {number} is {_part(one)}, and the message has {_part(other)}"
-    return f"{len(got)} octets came, and the message has {len(wanted)} with CRLF as line end"
+            return f"line {number} is {_part(one)} instead of {_part(other)}"
+    return f"the server sent {len(got)} octets instead of {len(wanted)} with CRLF line ends"
 
 
 def _is_delivered(got: bytes, wanted: bytes) -> bool:
@@ -87,7 +87,7 @@ for _content in CONTENTS:
         strict=_content.strict,
     )
     def _retr(lab: Lab, message: bytes = _content.message) -> None:
-        session = opened(lab, message)
+        session = session_with(lab, message)
         compare(lab, session.retrieve(b"RETR 1"), message)
         session.in_step()
 
@@ -109,70 +109,72 @@ for _content in CONTENTS:
     @check(
         "1939",
         "11",
-        f"LIST tells the octets of a message with {_content.title}"
+        f"LIST shows the size of a message with {_content.title}"
         if _content.slug != "plain"
-        else "LIST tells the octets of an ordinary message",
+        else "LIST shows the size of an ordinary message",
         NOT_TWICE if "dot" in _content.slug else COUNTED,
         slug=f"size-{_content.slug}",
         fill=True,
         strict=_content.strict or _content.slug in ("no-final-line-end", "dot-last"),
     )
     def _size(lab: Lab, message: bytes = _content.message) -> None:
-        session = opened(lab, message)
+        session = session_with(lab, message)
         size_is_right(session, 1)
 
 
-def size_is_right(session: Session, number: int) -> None:
+def size_is_right(session: ProbeSession, number: int) -> None:
     """Raise Failed unless LIST tells how many octets RETR sends."""
-    told = int(session.ok(b"LIST %d" % number).text.split()[2])
+    listed = int(session.ok(b"LIST %d" % number).text.split()[2])
     got = len(session.retrieve(b"RETR %d" % number))
-    expect(told == got, f"LIST {number} tells {told} octets, and RETR sends {got}")
+    require(listed == got, f"LIST {number} shows {listed} octets, but RETR sends {got}")
 
 
-@check("1939", "5", "LIST tells the octets that RETR sends, for the messages that are there", SIZE, mail=1)
-def sizes(lab: Lab) -> None:
+@check("1939", "5", "LIST shows the size that RETR sends", SIZE, mail=1)
+def _sizes(lab: Lab) -> None:
     session = lab.login()
     for number in range(1, min(len(session.lines(b"LIST")), 10) + 1):
         size_is_right(session, number)
 
 
 @check("1939", "3", "All lines of a message end with CRLF", ENDED, mail=1)
-def crlf(lab: Lab) -> None:
+def _crlf(lab: Lab) -> None:
     body = lab.login().retrieve_stuffed(b"RETR 1")
-    expect(body.count(b"\n") == body.count(b"\r\n"), "a line of the message ends with LF alone")
+    require(body.count(b"\n") == body.count(b"\r\n"), "a line of the message ends with LF without CR")
 
 
-@check("1939", "3", "A line that begins with a dot is byte-stuffed on the wire", STUFFED, fill=True)
-def stuffed(lab: Lab) -> None:
+@check("1939", "3", "A line that begins with a dot is byte-stuffed", STUFFED, fill=True)
+def _stuffed(lab: Lab) -> None:
     message = next(each.message for each in CONTENTS if each.slug == "leading-dots")
-    body = opened(lab, message).retrieve_stuffed(b"RETR 1")
-    expect(b"\r\n..one\r\n...two\r\n....three\r\n.. four\r\n" in body, "the lines are not byte-stuffed by one dot each")
+    body = session_with(lab, message).retrieve_stuffed(b"RETR 1")
+    require(
+        b"\r\n..one\r\n...two\r\n....three\r\n.. four\r\n" in body, "the lines are not byte-stuffed by one dot each"
+    )
 
 
-@check("1939", "5", "RETR is the same twice in a session", MESSAGE, mail=1)
-def retr_twice(lab: Lab) -> None:
+@check("1939", "5", "RETR sends the same octets twice in a session", MESSAGE, mail=1)
+def _retr_twice(lab: Lab) -> None:
     session = lab.login()
-    expect(session.retrieve(b"RETR 1") == session.retrieve(b"RETR 1"), "the second RETR sends other octets")
+    require(session.retrieve(b"RETR 1") == session.retrieve(b"RETR 1"), "the second RETR sends other octets")
 
 
 @check("1939", "5", "RETR deletes nothing", DELETES, mail=1)
-def retr_deletes_nothing(lab: Lab) -> None:
+def _retr_deletes_nothing(lab: Lab) -> None:
     session = lab.login()
     before = session.lines(b"LIST")
     session.retrieve(b"RETR 1")
-    expect(session.lines(b"LIST") == before, "LIST is another one after RETR")
+    require(session.lines(b"LIST") == before, "LIST is different after RETR")
 
 
-@check("1939", "5", "A message is the same in the next session", MESSAGE, mail=1)
-def retr_in_a_second_session(lab: Lab) -> None:
+@check("1939", "5", "RETR sends the same octets in the next session", MESSAGE, mail=1)
+def _retr_in_a_second_session(lab: Lab) -> None:
     session = lab.login()
     first = session.retrieve(b"RETR 1")
     session.close()
-    expect(lab.login().retrieve(b"RETR 1") == first, "RETR 1 sends other octets in the second session")
+    require(lab.login().retrieve(b"RETR 1") == first, "RETR 1 sends other octets in the second session")
 
 
-@check("1939", "5", "All messages can be retrieved", MESSAGE, fill=True)
-def retr_all(lab: Lab) -> None:
+@check("1939", "5", "RETR retrieves every message", MESSAGE, fill=True)
+def _retr_all(lab: Lab) -> None:
     messages = [
         content.message for content in CONTENTS if content.slug in ("plain", "leading-dots", "mime", "empty-body")
     ]
@@ -187,10 +189,10 @@ def retr_all(lab: Lab) -> None:
             fail(f"no RETR sends the message that begins with {quoted(message[:60])}")
 
 
-@check("1939", "5", "A message of 2 MB arrives whole", MESSAGE, fill=True)
-def retr_large(lab: Lab) -> None:
+@check("1939", "5", "RETR sends a message of 2 MB completely", MESSAGE, fill=True)
+def _retr_large(lab: Lab) -> None:
     message = CONTENTS[0].message + b"".join(b".%07d %s\n" % (n, b"." * 60) for n in range(30_000))
-    compare(lab, opened(lab, message).retrieve(b"RETR 1"), message)
+    compare(lab, session_with(lab, message).retrieve(b"RETR 1"), message)
 
 
 def _part(line: bytes) -> str:

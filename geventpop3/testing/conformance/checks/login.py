@@ -7,8 +7,8 @@ import re
 from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab, apop_digest
-from geventpop3.testing.conformance.outcome import expect, skip
-from geventpop3.testing.conformance.session import Reply, Session
+from geventpop3.testing.conformance.outcome import require, skip
+from geventpop3.testing.conformance.session import ProbeSession, StatusLine
 
 ACCESS = """the POP3 server uses the argument pair from the USER and PASS commands to determine if the client should be
 given access to the appropriate maildrop."""
@@ -24,190 +24,195 @@ POP3 server issues a banner greeting."""
 NOBODY = b"nobody-of-this-name-7f3a"
 
 
-def user(lab: Lab, session: Session, name: bytes | None = None) -> bool:
+def send_user(lab: Lab, session: ProbeSession, name: bytes | None = None) -> bool:
     """Say USER; return whether PASS can follow."""
     if lab.facts.login != "USER" and name is None:
-        skip("USER and PASS are not how this user logs in")
+        skip("this user does not log in with USER and PASS")
     return session.command(b"USER " + (lab.target.name if name is None else name)).ok
 
 
-def password(session: Session, secret: bytes) -> Reply:
+def send_pass(session: ProbeSession, secret: bytes) -> StatusLine:
     """Say PASS."""
     return session.command(b"PASS " + secret, secret)
 
 
 @check("1939", "7", "The right name and password open the maildrop", ACCESS)
-def user_and_pass(lab: Lab) -> None:
+def _user_and_pass(lab: Lab) -> None:
     session = lab.connect()
-    user(lab, session)
-    expect(password(session, lab.target.secret).ok, "PASS was refused")
+    send_user(lab, session)
+    require(send_pass(session, lab.target.secret).ok, "PASS was refused")
     session.in_step()
 
 
 @check("1939", "7", "A wrong password is refused", INVALID_PASSWORD)
-def wrong_password(lab: Lab) -> None:
+def _wrong_password(lab: Lab) -> None:
     session = lab.connect()
-    user(lab, session)
-    expect(not password(session, b"wrong-" + lab.target.secret).ok, "PASS with a wrong password was not refused")
+    send_user(lab, session)
+    require(not send_pass(session, b"wrong-" + lab.target.secret).ok, "PASS with a wrong password was not refused")
 
 
-@check("1939", "7", "The beginning of the password is refused", INVALID_PASSWORD)
-def password_cut(lab: Lab) -> None:
+@check("1939", "7", "A password without its last character is refused", INVALID_PASSWORD)
+def _password_cut(lab: Lab) -> None:
     if len(lab.target.secret) < 2:
         skip("the password is too short")
     session = lab.connect()
-    user(lab, session)
-    expect(not password(session, lab.target.secret[:-1]).ok, "PASS without the last octet of the password succeeded")
+    send_user(lab, session)
+    require(not send_pass(session, lab.target.secret[:-1]).ok, "PASS without the last octet of the password succeeded")
 
 
-@check("1939", "7", "The password with more behind it is refused", INVALID_PASSWORD)
-def password_longer(lab: Lab) -> None:
+@check("1939", "7", "A password with an extra character is refused", INVALID_PASSWORD)
+def _password_longer(lab: Lab) -> None:
     session = lab.connect()
-    user(lab, session)
-    expect(not password(session, lab.target.secret + b"x").ok, "PASS with an octet more than the password succeeded")
+    send_user(lab, session)
+    require(
+        not send_pass(session, lab.target.secret + b"x").ok, "PASS with an extra octet after the password succeeded"
+    )
 
 
-@check("1939", "7", "The password in other case is refused", INVALID_PASSWORD)
-def password_case(lab: Lab) -> None:
+@check("1939", "7", "A password in the wrong case is refused", INVALID_PASSWORD)
+def _password_case(lab: Lab) -> None:
     other = lab.target.secret.swapcase()
     if other == lab.target.secret:
         skip("the password has no letters")
     session = lab.connect()
-    user(lab, session)
-    expect(not password(session, other).ok, "PASS with the password in other case succeeded")
+    send_user(lab, session)
+    require(not send_pass(session, other).ok, "PASS with the password in other case succeeded")
 
 
 @check(
     "1939",
     "7",
-    "A blank behind the password belongs to it or is a mistake",
+    "A password with an extra word is refused",
     "a POP3 server may treat spaces in the argument as part of the password, instead of as argument separators.",
     strict=True,
 )
-def password_and_word(lab: Lab) -> None:
+def _password_and_word(lab: Lab) -> None:
     session = lab.connect()
-    user(lab, session)
-    expect(not password(session, lab.target.secret + b" more").ok, "PASS took the first word as the password")
+    send_user(lab, session)
+    require(not send_pass(session, lab.target.secret + b" more").ok, "PASS ignored the extra word after the password")
 
 
 @check("1939", "7", "PASS without an argument is refused", "a server/mailbox-specific password (required)")
-def no_password(lab: Lab) -> None:
+def _no_password(lab: Lab) -> None:
     session = lab.connect()
-    user(lab, session)
+    send_user(lab, session)
     session.err(b"PASS")
 
 
 @check("1939", "7", "An empty password is refused", INVALID_PASSWORD)
-def empty_password(lab: Lab) -> None:
+def _empty_password(lab: Lab) -> None:
     session = lab.connect()
-    user(lab, session)
+    send_user(lab, session)
     session.err(b"PASS ")
 
 
 @check("1939", "7", "An unknown user is refused", ACCESS)
-def unknown_user(lab: Lab) -> None:
+def _unknown_user(lab: Lab) -> None:
     session = lab.connect()
-    if user(lab, session, NOBODY):
-        expect(not password(session, lab.target.secret).ok, "an unknown user logged in")
+    if send_user(lab, session, NOBODY):
+        require(not send_pass(session, lab.target.secret).ok, "an unknown user logged in")
 
 
 @check("1939", "7", "An unknown user with an empty password is refused", ACCESS)
-def unknown_user_without_password(lab: Lab) -> None:
+def _unknown_user_without_password(lab: Lab) -> None:
     for line in (b"PASS ", b"PASS"):
         session = lab.connect()
-        if user(lab, session, NOBODY):
+        if send_user(lab, session, NOBODY):
             session.err(line)
 
 
-@check("1939", "13", "USER is answered alike for an unknown name", CLUES, strict=True)
-def no_clues(lab: Lab) -> None:
+@check("1939", "13", "USER has the same reply for known and unknown names", CLUES, strict=True)
+def _no_clues(lab: Lab) -> None:
     known = lab.connect().command(b"USER " + lab.target.name)
     unknown = lab.connect().command(b"USER " + NOBODY)
     kept = known.ok == unknown.ok and known.text.replace(lab.target.name, NOBODY) == unknown.text
-    expect(kept, f"the reply is {quoted(known.line)} for the user and {quoted(unknown.line)} for an unknown name")
+    require(kept, f"the reply is {quoted(known.line)} for the user and {quoted(unknown.line)} for an unknown name")
 
 
 @check("1939", "7", "USER without a name is refused", NAME)
-def user_without_name(lab: Lab) -> None:
+def _user_without_name(lab: Lab) -> None:
     session = lab.connect()
     if session.command(b"USER").ok:
-        expect(not password(session, lab.target.secret).ok, "USER without a name and PASS logged in")
-        expect(False, "USER without a name was not refused")
+        require(not send_pass(session, lab.target.secret).ok, "USER without a name and PASS logged in")
+        require(False, "USER without a name was not refused")
 
 
 @check("1939", "7", "PASS before USER is refused", AFTER_USER)
-def pass_first(lab: Lab) -> None:
+def _pass_first(lab: Lab) -> None:
     session = lab.connect()
-    expect(not password(session, lab.target.secret).ok, "PASS without USER succeeded")
+    require(not send_pass(session, lab.target.secret).ok, "PASS without USER succeeded")
 
 
-@check("1939", "7", "PASS after a refused PASS needs a new USER", AFTER_USER, strict=True)
-def pass_again(lab: Lab) -> None:
+@check("1939", "7", "PASS is refused after a failed PASS without a new USER", AFTER_USER, strict=True)
+def _pass_again(lab: Lab) -> None:
     session = lab.connect()
-    user(lab, session)
-    password(session, b"wrong-" + lab.target.secret)
+    send_user(lab, session)
+    send_pass(session, b"wrong-" + lab.target.secret)
     line = b"PASS " + lab.target.secret
-    expect(session.refuses(line, lab.target.secret), "PASS succeeded without a USER immediately before it")
+    require(session.refuses(line, lab.target.secret), "PASS succeeded without a USER immediately before it")
 
 
-@check("1939", "7", "PASS is refused when another command stands between it and USER", AFTER_USER, strict=True)
-def pass_later(lab: Lab) -> None:
+@check("1939", "7", "PASS is refused after another command between USER and PASS", AFTER_USER, strict=True)
+def _pass_later(lab: Lab) -> None:
     session = lab.connect()
-    user(lab, session)
+    send_user(lab, session)
     session.err(b"NOOP")
     line = b"PASS " + lab.target.secret
-    expect(session.refuses(line, lab.target.secret), "PASS succeeded without a USER immediately before it")
+    require(session.refuses(line, lab.target.secret), "PASS succeeded without a USER immediately before it")
 
 
-@check("1939", "7", "A timestamp is a msg-id", TIMESTAMP, capability="APOP")
-def apop_timestamp(lab: Lab) -> None:
+@check("1939", "7", "The timestamp is a msg-id", TIMESTAMP, capability="APOP")
+def _apop_timestamp(lab: Lab) -> None:
     found = re.findall(rb"<[^<>]*>", lab.connect().greeting)
     kept = len(found) == 1 and re.fullmatch(rb"<[^<>@\s]+@[^<>@\s]+>", found[0]) is not None
-    expect(kept, f"the timestamp is {b' '.join(found).decode('ascii', 'backslashreplace')}")
+    require(kept, f"the timestamp is {b' '.join(found).decode('ascii', 'backslashreplace')}")
 
 
-@check("1939", "7", "Each greeting has another timestamp", TIMESTAMP, capability="APOP")
-def apop_timestamp_is_new(lab: Lab) -> None:
+@check("1939", "7", "The timestamp differs in each greeting", TIMESTAMP, capability="APOP")
+def _apop_timestamp_is_new(lab: Lab) -> None:
     found = {re.findall(rb"<[^<>]*>", lab.connect().greeting)[0] for _ in range(3)}
-    expect(len(found) == 3, "a timestamp came in two greetings")
+    require(len(found) == 3, "two greetings have the same timestamp")
 
 
-def _logs_in_by_apop(lab: Lab) -> Session:
+def _logs_in_by_apop(lab: Lab) -> ProbeSession:
     session = lab.connect()
     if not lab.try_login(session, method="APOP").ok:
-        skip("this user may not log in by APOP")
+        skip("this user cannot log in with APOP")
     return session
 
 
 @check("1939", "7", "APOP with the right digest opens the maildrop", DIGEST, capability="APOP")
-def apop(lab: Lab) -> None:
+def _apop(lab: Lab) -> None:
     _logs_in_by_apop(lab).in_step()
 
 
 @check("1939", "7", "APOP with a wrong digest is refused", DIGEST, capability="APOP")
-def apop_wrong(lab: Lab) -> None:
+def _apop_wrong(lab: Lab) -> None:
     session = lab.connect()
     session.err(b"APOP " + lab.target.name + b" " + apop_digest(session.greeting, b"wrong-" + lab.target.secret))
     session.err(b"STAT")
 
 
-@check("1939", "7", "APOP with the digest for another greeting is refused", DIGEST, capability="APOP")
-def apop_replayed(lab: Lab) -> None:
+@check("1939", "7", "APOP with the digest of another greeting is refused", DIGEST, capability="APOP")
+def _apop_replayed(lab: Lab) -> None:
     old = lab.connect()
     digest = apop_digest(old.greeting, lab.target.secret)
     old.close()
     session = lab.connect()
-    expect(not session.command(b"APOP " + lab.target.name + b" " + digest, digest).ok, "a digest could be replayed")
+    require(
+        not session.command(b"APOP " + lab.target.name + b" " + digest, digest).ok,
+        "the digest of another session was accepted",
+    )
 
 
 @check("1939", "7", "APOP for an unknown user is refused", DIGEST, capability="APOP")
-def apop_unknown(lab: Lab) -> None:
+def _apop_unknown(lab: Lab) -> None:
     session = lab.connect()
     session.err(b"APOP " + NOBODY + b" " + apop_digest(session.greeting, lab.target.secret))
 
 
 @check("1939", "7", "APOP without a digest is refused", "(both required)", capability="APOP")
-def apop_arguments(lab: Lab) -> None:
+def _apop_arguments(lab: Lab) -> None:
     session = lab.connect()
     session.err(b"APOP " + lab.target.name)
     session.err(b"APOP")

@@ -8,8 +8,8 @@ from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab, counted
 from geventpop3.testing.conformance.messages import PLAIN, sent
-from geventpop3.testing.conformance.outcome import expect, skip
-from geventpop3.testing.conformance.session import Session
+from geventpop3.testing.conformance.outcome import require, skip
+from geventpop3.testing.conformance.session import ProbeSession
 
 DROP = """The positive response consists of "+OK" followed by a single space, the number of messages in the maildrop, a
 single space, and the size of the maildrop in octets."""
@@ -32,93 +32,93 @@ CRLF = b"\r\n"
 NOOP = "The POP3 server does nothing, it merely replies with a positive response."
 
 
-def scan(session: Session) -> dict[int, int]:
+def scan(session: ProbeSession) -> dict[int, int]:
     """Return what LIST shows: octets by message-number. Raises Failed if a line is no scan listing."""
     found: dict[int, int] = {}
     for line in session.lines(b"LIST"):
         match = re.match(rb"([0-9]+) ([0-9]+)(?: |$)", line)
-        expect(match is not None, f"a line of LIST is {quoted(line + CRLF)}")
+        require(match is not None, f"a line of LIST is {quoted(line + CRLF)}")
         assert match is not None
         found[int(match[1])] = int(match[2])
     return found
 
 
-def drop(session: Session) -> tuple[int, int]:
+def drop(session: ProbeSession) -> tuple[int, int]:
     """Return the two numbers of STAT. Raises Failed if it is no drop listing."""
     reply = session.ok(b"STAT")
     match = re.match(rb"\+OK ([0-9]+) ([0-9]+)(?: |\r\n)", reply.line)
-    expect(match is not None, f"the reply to STAT is {quoted(reply.line)}")
+    require(match is not None, f"the reply to STAT is {quoted(reply.line)}")
     assert match is not None
     return int(match[1]), int(match[2])
 
 
-@check("1939", "5", "STAT is +OK, a number of messages and a number of octets", DROP)
-def stat_format(lab: Lab) -> None:
+@check("1939", "5", "STAT shows +OK, the number of messages and their size", DROP)
+def _stat_format(lab: Lab) -> None:
     drop(lab.login())
 
 
-@check("1939", "5", "STAT has nothing behind the octets", PLAIN_DROP, strict=True)
-def stat_plain(lab: Lab) -> None:
+@check("1939", "5", "STAT shows nothing after the size", PLAIN_DROP, strict=True)
+def _stat_plain(lab: Lab) -> None:
     reply = lab.login().ok(b"STAT")
-    expect(re.fullmatch(rb"\+OK [0-9]+ [0-9]+\r\n", reply.line) is not None, f"the reply is {quoted(reply.line)}")
+    require(re.fullmatch(rb"\+OK [0-9]+ [0-9]+\r\n", reply.line) is not None, f"the reply is {quoted(reply.line)}")
 
 
 @check("1939", "5", "STAT counts the messages that LIST shows", DROP, mail=1)
-def stat_counts(lab: Lab) -> None:
+def _stat_counts(lab: Lab) -> None:
     session = lab.login()
     count, listed = drop(session)[0], len(scan(session))
-    expect(count == listed, f"STAT counts {count} messages, and LIST shows {listed}")
+    require(count == listed, f"STAT counts {count} messages, but LIST shows {listed}")
 
 
-@check("1939", "5", "STAT adds the octets that LIST shows", DROP, mail=1)
-def stat_adds(lab: Lab) -> None:
+@check("1939", "5", "STAT shows the sum of the sizes that LIST shows", DROP, mail=1)
+def _stat_adds(lab: Lab) -> None:
     session = lab.login()
     octets, listed = drop(session)[1], sum(scan(session).values())
-    expect(octets == listed, f"STAT tells {octets} octets, and the sum of LIST is {listed}")
+    require(octets == listed, f"STAT shows {octets} octets, but the sum of LIST is {listed}")
 
 
-@check("1939", "5", "LIST shows message-number and octets on each line", SCAN, mail=1)
-def list_format(lab: Lab) -> None:
+@check("1939", "5", "LIST shows message-number and size on each line", SCAN, mail=1)
+def _list_format(lab: Lab) -> None:
     scan(lab.login())
 
 
-@check("1939", "5", "LIST has nothing behind the octets", PLAIN_SCAN, mail=1, strict=True)
-def list_plain(lab: Lab) -> None:
+@check("1939", "5", "LIST shows nothing after the size", PLAIN_SCAN, mail=1, strict=True)
+def _list_plain(lab: Lab) -> None:
     for line in lab.login().lines(b"LIST"):
-        expect(re.fullmatch(rb"[0-9]+ [0-9]+", line) is not None, f"a line of LIST is {quoted(line + CRLF)}")
+        require(re.fullmatch(rb"[0-9]+ [0-9]+", line) is not None, f"a line of LIST is {quoted(line + CRLF)}")
 
 
 @check("1939", "5", "LIST numbers the messages from 1", NUMBERED, mail=1)
-def list_numbers(lab: Lab) -> None:
+def _list_numbers(lab: Lab) -> None:
     found = list(scan(lab.login()))
-    expect(found == list(range(1, len(found) + 1)), f"LIST shows the message-numbers {found[:20]}")
+    require(found == list(range(1, len(found) + 1)), f"LIST shows the message-numbers {found[:20]}")
 
 
-@check("1939", "5", "LIST with a message-number shows what LIST shows for it", SCAN, mail=1)
-def list_one(lab: Lab) -> None:
+@check("1939", "5", "LIST with a message-number shows the same line as LIST", SCAN, mail=1)
+def _list_one(lab: Lab) -> None:
     session = lab.login()
     for number, octets in list(scan(session).items())[:5]:
         reply = session.ok(b"LIST %d" % number)
         wanted = b"+OK %d %d" % (number, octets)
         kept = reply.text == wanted or reply.text.startswith(wanted + b" ")
-        expect(kept, f"LIST shows {octets} octets for message {number}, and LIST {number} is {quoted(reply.line)}")
+        require(kept, f"LIST shows {octets} octets for message {number}, but LIST {number} is {quoted(reply.line)}")
 
 
 @check("1939", "5", "STAT of an empty maildrop is 0 0", DROP, fill=True)
-def stat_empty(lab: Lab) -> None:
+def _stat_empty(lab: Lab) -> None:
     lab.fill()
     found = drop(lab.login())
-    expect(found == (0, 0), f"STAT of an empty maildrop tells {found[0]} messages and {found[1]} octets")
+    require(found == (0, 0), f"STAT of an empty maildrop shows {found[0]} messages and {found[1]} octets")
 
 
 @check("1939", "5", "LIST of an empty maildrop is positive and empty", EMPTY, fill=True)
-def list_empty(lab: Lab) -> None:
+def _list_empty(lab: Lab) -> None:
     lab.fill()
-    expect(not lab.login().lines(b"LIST"), "LIST of an empty maildrop is not empty")
+    require(not lab.login().lines(b"LIST"), "LIST of an empty maildrop is not empty")
 
 
 @check("1939", "5", "RETR 1 of an empty maildrop is refused", "-ERR no such message", fill=True)
-def retr_empty(lab: Lab) -> None:
+def _retr_empty(lab: Lab) -> None:
     lab.fill()
     session = lab.login()
     session.err(b"RETR 1")
@@ -126,18 +126,18 @@ def retr_empty(lab: Lab) -> None:
     session.in_step()
 
 
-@check("1939", "5", "LIST tells the sizes of plain messages", SCAN, fill=True)
-def list_sizes(lab: Lab) -> None:
+@check("1939", "5", "LIST shows the sizes of ordinary messages", SCAN, fill=True)
+def _list_sizes(lab: Lab) -> None:
     lab.fill(*PLAIN)
     if lab.delivery is None or not lab.delivery.exact:
-        skip("a delivery command may add to a message: how long it is is not known")
+        skip("a delivery command may add header fields, so the size is unknown")
     found = sorted(scan(lab.login()).values())
     wanted = sorted(len(sent(message)) for message in PLAIN)
-    expect(found == wanted, f"LIST tells {found} octets for messages that have {wanted} with CRLF as line end")
+    require(found == wanted, f"LIST shows the sizes {found}, but with CRLF line ends they are {wanted}")
 
 
 @check("1939", "5", "DELE marks a message", "The POP3 server marks the message as deleted.", mail=1, delete=True)
-def dele(lab: Lab) -> None:
+def _dele(lab: Lab) -> None:
     lab.login().ok(b"DELE 1")
 
 
@@ -147,7 +147,7 @@ for _command, _needed in (("RETR 1", ""), ("DELE 1", ""), ("LIST 1", ""), ("TOP 
     @check(
         "1939",
         "7" if _needed else "5",
-        f"{_name} refuses a message that is marked",
+        f"{_name} refuses a marked message",
         MARKED,
         slug=f"{_name.lower()}-marked",
         capability=_needed,
@@ -161,55 +161,55 @@ for _command, _needed in (("RETR 1", ""), ("DELE 1", ""), ("LIST 1", ""), ("TOP 
         session.in_step()
 
 
-@check("1939", "5", "STAT leaves out what is marked", NOT_COUNTED, mail=2, delete=True)
-def stat_leaves_out(lab: Lab) -> None:
+@check("1939", "5", "STAT leaves out marked messages", NOT_COUNTED, mail=2, delete=True)
+def _stat_leaves_out(lab: Lab) -> None:
     session = lab.login()
     listed = scan(session)
     session.ok(b"DELE 1")
     wanted = len(listed) - 1, sum(listed.values()) - listed[1]
     found = drop(session)
-    expect(found == wanted, f"STAT tells {found} after DELE 1, and {wanted} would be right")
+    require(found == wanted, f"STAT shows {found} after DELE 1 instead of {wanted}")
 
 
-@check("1939", "5", "LIST leaves out what is marked", NOT_LISTED, mail=2, delete=True)
-def list_leaves_out(lab: Lab) -> None:
+@check("1939", "5", "LIST leaves out marked messages", NOT_LISTED, mail=2, delete=True)
+def _list_leaves_out(lab: Lab) -> None:
     session = lab.login()
     session.ok(b"DELE 1")
-    expect(1 not in scan(session), "LIST shows message 1 after DELE 1")
+    require(1 not in scan(session), "LIST shows message 1 after DELE 1")
 
 
 @check("1939", "5", "The other messages keep their numbers after DELE", NUMBERED, mail=3, delete=True)
-def numbers_stay(lab: Lab) -> None:
+def _numbers_stay(lab: Lab) -> None:
     session = lab.login()
     before = scan(session)
     session.ok(b"DELE 2")
     after = scan(session)
     del before[2]
-    expect(after == before, f"LIST shows {after} after DELE 2, and {before} would be right")
+    require(after == before, f"LIST shows {after} after DELE 2 instead of {before}")
 
 
-@check("1939", "5", "LIST is positive and empty when all is marked", NOT_LISTED, mail=1, delete=True)
-def all_marked(lab: Lab) -> None:
+@check("1939", "5", "LIST is positive and empty if all messages are marked", NOT_LISTED, mail=1, delete=True)
+def _all_marked(lab: Lab) -> None:
     session = lab.login()
     for number in range(1, counted(session) + 1):
         session.ok(b"DELE %d" % number)
-    expect(not session.lines(b"LIST"), "LIST is not empty")
-    expect(drop(session) == (0, 0), "STAT does not tell 0 0")
+    require(not session.lines(b"LIST"), "LIST is not empty")
+    require(drop(session) == (0, 0), "STAT does not show 0 0")
 
 
 @check("1939", "5", "RSET unmarks the messages", UNMARKED, mail=2, delete=True)
-def rset(lab: Lab) -> None:
+def _rset(lab: Lab) -> None:
     session = lab.login()
     before = scan(session)
     session.ok(b"DELE 1")
     session.ok(b"DELE 2")
     session.ok(b"RSET")
-    expect(scan(session) == before, "LIST does not show after RSET what it showed before DELE")
+    require(scan(session) == before, "LIST after RSET differs from LIST before DELE")
     session.ok(b"LIST 1")
 
 
-@check("1939", "5", "A message can be retrieved after RSET", UNMARKED, mail=1, delete=True)
-def retr_after_rset(lab: Lab) -> None:
+@check("1939", "5", "RETR succeeds after RSET", UNMARKED, mail=1, delete=True)
+def _retr_after_rset(lab: Lab) -> None:
     session = lab.login()
     session.ok(b"DELE 1")
     session.ok(b"RSET")
@@ -217,17 +217,17 @@ def retr_after_rset(lab: Lab) -> None:
 
 
 @check("1939", "5", "RSET without marks is positive", "The POP3 server then replies with a positive response.")
-def rset_without_marks(lab: Lab) -> None:
+def _rset_without_marks(lab: Lab) -> None:
     lab.login().ok(b"RSET")
 
 
 @check("1939", "5", "NOOP is positive", NOOP)
-def noop(lab: Lab) -> None:
+def _noop(lab: Lab) -> None:
     lab.login().ok(b"NOOP")
 
 
 @check("1939", "5", "NOOP unmarks nothing", NOOP, mail=1, delete=True)
-def noop_does_nothing(lab: Lab) -> None:
+def _noop_does_nothing(lab: Lab) -> None:
     session = lab.login()
     session.ok(b"DELE 1")
     session.ok(b"NOOP")
@@ -235,11 +235,11 @@ def noop_does_nothing(lab: Lab) -> None:
 
 
 @check("1939", "5", "A new session has no marks", "with no messages marked as deleted.", mail=1, delete=True)
-def no_marks_at_login(lab: Lab) -> None:
+def _no_marks_at_login(lab: Lab) -> None:
     session = lab.login()
     count = counted(session)
     session.ok(b"DELE 1")
     session.close()
     again = lab.login()
-    expect(counted(again) == count, "a message that was marked in a session without QUIT is gone")
+    require(counted(again) == count, "a message that was marked in a session without QUIT is missing")
     again.ok(b"LIST 1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.lab import Lab, counted
-from geventpop3.testing.conformance.outcome import expect
+from geventpop3.testing.conformance.outcome import require
 
 NONE = "-ERR no such message"
 FIRST = """it assigns a message-number to each message, and notes the size of each message in octets. The first message
@@ -15,10 +15,10 @@ with a negative status indicator."""
 BIG = (b"2147483649", b"4294967297", b"18446744073709551617", b"9" * 60)
 _BAD: tuple[tuple[str, str, tuple[bytes, ...], str, bool], ...] = (
     ("zero", "message 0", (b"0",), FIRST, False),
-    ("beyond", "a message that there is not", (b"%d",), NONE, False),
+    ("beyond", "a message-number beyond the last", (b"%d",), NONE, False),
     ("huge", "a number beyond 32 or 64 bits", BIG, NONE, False),
-    ("word", "what is no number", (b"-1", b"one", b"*", b"<1>", b"%s"), DECIMAL, False),
-    ("trailing", "a number with something in it", (b"1x", b"1,2", b"1-2", b"1:*", b"1.0", b"0x1"), DECIMAL, True),
+    ("word", "an argument that is not a number", (b"-1", b"one", b"*", b"<1>", b"%s"), DECIMAL, False),
+    ("trailing", "a number with other characters", (b"1x", b"1,2", b"1-2", b"1:*", b"1.0", b"0x1"), DECIMAL, True),
 )
 
 for _verb, _needed in (("LIST", ""), ("RETR", ""), ("DELE", ""), ("TOP", "TOP"), ("UIDL", "UIDL")):
@@ -45,7 +45,7 @@ for _verb, _needed in (("LIST", ""), ("RETR", ""), ("DELE", ""), ("TOP", "TOP"),
             count = counted(session)
             for argument in arguments:
                 session.err(verb + b" " + argument.replace(b"%d", b"%d" % (count + 1)) + end)
-            expect(counted(session) == count, f"{verb.decode()} marked a message that was not named")
+            require(counted(session) == count, f"{verb.decode()} marked another message")
 
     if _verb not in ("LIST", "UIDL"):
 
@@ -67,7 +67,7 @@ for _verb, _needed in (("LIST", ""), ("RETR", ""), ("DELE", ""), ("TOP", "TOP"),
     @check(
         "1939",
         _section,
-        f"{_verb} with an argument too many is refused",
+        f"{_verb} with an extra argument is refused",
         INVALID,
         slug=f"{_verb.lower()}-two-arguments",
         capability=_needed,

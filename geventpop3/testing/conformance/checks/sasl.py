@@ -10,8 +10,8 @@ from geventpop3.testing.conformance.checks.extensions import announced
 from geventpop3.testing.conformance.checks.login import NOBODY
 from geventpop3.testing.conformance.exchange import quoted
 from geventpop3.testing.conformance.lab import Lab
-from geventpop3.testing.conformance.outcome import expect, fail, skip
-from geventpop3.testing.conformance.session import Closed, Session
+from geventpop3.testing.conformance.outcome import fail, require, skip
+from geventpop3.testing.conformance.session import Closed, ProbeSession
 
 MECHANISMS = "The argument to the SASL capability is a space-separated list of SASL mechanisms that are supported."
 UNSUPPORTED = """If the requested authentication mechanism is not supported, the server rejects the AUTH command with
@@ -47,7 +47,7 @@ def right(lab: Lab) -> bytes:
     return plain(lab.target.name, lab.target.secret)
 
 
-def challenged(session: Session, mechanism: bytes = b"PLAIN") -> bytes:
+def challenged(session: ProbeSession, mechanism: bytes = b"PLAIN") -> bytes:
     """Send AUTH and return the challenge, a line. Raises Skipped if the mechanism is refused."""
     session.send(b"AUTH " + mechanism + b"\r\n")
     line = session.read_line()
@@ -58,112 +58,112 @@ def challenged(session: Session, mechanism: bytes = b"PLAIN") -> bytes:
     return line
 
 
-@check("5034", "3", "SASL names mechanisms", MECHANISMS, capability="SASL")
-def sasl_names(lab: Lab) -> None:
+@check("5034", "3", "SASL has mechanisms as its arguments", MECHANISMS, capability="SASL")
+def _sasl_names(lab: Lab) -> None:
     words = announced(lab.connect()).get("SASL", [])
-    expect(bool(words), "CAPA announces SASL without a mechanism")
+    require(bool(words), "CAPA announces SASL without a mechanism")
 
 
 @check("5034", "4", "An unknown mechanism is refused", UNSUPPORTED, capability="SASL")
-def unknown_mechanism(lab: Lab) -> None:
+def _unknown_mechanism(lab: Lab) -> None:
     session = lab.connect()
     session.err(b"AUTH XYZZY-5")
     session.ok(b"QUIT")
 
 
 @check("5034", "4", "PLAIN with an initial response logs in", MECHANISMS, capability="SASL PLAIN")
-def plain_initial(lab: Lab) -> None:
+def _plain_initial(lab: Lab) -> None:
     session = lab.connect()
     message = right(lab)
-    expect(session.command(b"AUTH PLAIN " + message, message).ok, "AUTH PLAIN was refused")
+    require(session.command(b"AUTH PLAIN " + message, message).ok, "AUTH PLAIN was refused")
     session.in_step()
 
 
 @check("5034", "4", "PLAIN without an initial response logs in", CHALLENGE, capability="SASL PLAIN")
-def plain_challenged(lab: Lab) -> None:
+def _plain_challenged(lab: Lab) -> None:
     session = lab.connect()
     challenged(session)
     message = right(lab)
     session.send(message + b"\r\n", message)
-    expect(session.read_reply().ok, "the response was refused")
+    require(session.read_reply().ok, "the response was refused")
     session.in_step()
 
 
-@check("5034", "4", "An empty challenge is + and a blank", CHALLENGE, capability="SASL PLAIN")
-def empty_challenge(lab: Lab) -> None:
+@check("5034", "4", "An empty challenge is + and a space", CHALLENGE, capability="SASL PLAIN")
+def _empty_challenge(lab: Lab) -> None:
     line = challenged(lab.connect())
-    expect(line == b"+ \r\n", f"the challenge is {quoted(line)}")
+    require(line == b"+ \r\n", f"the challenge is {quoted(line)}")
 
 
 @check("5034", "5", "The mechanism's name is not case-sensitive", CASE, capability="SASL PLAIN")
-def mechanism_case(lab: Lab) -> None:
+def _mechanism_case(lab: Lab) -> None:
     session = lab.connect()
     message = right(lab)
-    expect(session.command(b"auth plain " + message, message).ok, "auth plain was refused")
+    require(session.command(b"auth plain " + message, message).ok, "auth plain was refused")
 
 
-@check("5034", "4", "A star cancels", CANCEL, capability="SASL PLAIN")
-def cancel(lab: Lab) -> None:
+@check("5034", "4", "A line with * cancels the exchange", CANCEL, capability="SASL PLAIN")
+def _cancel(lab: Lab) -> None:
     session = lab.connect()
     challenged(session)
     session.send(b"*\r\n")
-    expect(not session.read_reply().ok, "the exchange was not cancelled")
+    require(not session.read_reply().ok, "the exchange was not cancelled")
     session.ok(b"QUIT")
 
 
-@check("5034", "4", "A login succeeds after an exchange that was cancelled", AS_IF, capability="SASL PLAIN")
-def login_after_cancel(lab: Lab) -> None:
+@check("5034", "4", "A login succeeds after a cancelled exchange", AS_IF, capability="SASL PLAIN")
+def _login_after_cancel(lab: Lab) -> None:
     session = lab.connect()
     challenged(session)
     session.send(b"*\r\n")
-    expect(not session.read_reply().ok, "the exchange was not cancelled")
-    expect(lab.try_login(session).ok, "the login after it was refused")
+    require(not session.read_reply().ok, "the exchange was not cancelled")
+    require(lab.try_login(session).ok, "the next login was refused")
 
 
-@check("5034", "4", "A response that is no base64 is refused", BASE64, capability="SASL PLAIN")
-def no_base64(lab: Lab) -> None:
+@check("5034", "4", "A response that is not base64 is refused", BASE64, capability="SASL PLAIN")
+def _no_base64(lab: Lab) -> None:
     session = lab.connect()
     for response in (b"AGFs!aWNl", b"=AAA", b"AAA=BBB=", b"AAAAA"):
         challenged(session)
         session.send(response + b"\r\n")
-        expect(not session.read_reply().ok, f"the response {response.decode()} was not refused")
+        require(not session.read_reply().ok, f"the response {response.decode()} was not refused")
         session.restore()
 
 
-@check("5034", "4", "Base64 with octets beside it does not log in", ALPHABET, capability="SASL PLAIN")
-def base64_of_the_password(lab: Lab) -> None:
+@check("5034", "4", "Base64 with other characters in it is refused", ALPHABET, capability="SASL PLAIN")
+def _base64_of_the_password(lab: Lab) -> None:
     session = lab.connect()
     message = right(lab)
     challenged(session)
     session.send(message[:4] + b"!" + message[4:] + b"\r\n", message[4:])
-    expect(not session.read_reply().ok, "a character that is not of base64 was ignored")
+    require(not session.read_reply().ok, "a character outside the base64 alphabet was ignored")
 
 
-@check("5034", "4", "An empty initial response is no login", UNABLE, capability="SASL PLAIN")
-def empty_initial_response(lab: Lab) -> None:
+@check("5034", "4", "An empty initial response is refused", UNABLE, capability="SASL PLAIN")
+def _empty_initial_response(lab: Lab) -> None:
     session = lab.connect()
     session.send(b"AUTH PLAIN =\r\n")
     line = session.read_line()
-    expect(not line.startswith(b"+ "), "the server asks for a response although an empty one was given")
-    expect(line.startswith(b"-ERR"), f"the reply is {quoted(line)}")
+    require(not line.startswith(b"+ "), "the server sent a challenge despite the empty initial response")
+    require(line.startswith(b"-ERR"), f"the reply is {quoted(line)}")
 
 
 @check("5034", "4", "PLAIN with a wrong password is refused", UNABLE, capability="SASL PLAIN")
-def plain_wrong(lab: Lab) -> None:
+def _plain_wrong(lab: Lab) -> None:
     session = lab.connect()
     session.err(b"AUTH PLAIN " + plain(lab.target.name, b"wrong-" + lab.target.secret))
     session.err(b"STAT")
 
 
-@check("5034", "4", "A login succeeds after AUTH that failed", AS_IF, capability="SASL PLAIN")
-def login_after_failed_auth(lab: Lab) -> None:
+@check("5034", "4", "A login succeeds after a failed AUTH", AS_IF, capability="SASL PLAIN")
+def _login_after_failed_auth(lab: Lab) -> None:
     session = lab.connect()
     session.err(b"AUTH PLAIN " + plain(lab.target.name, b"wrong-" + lab.target.secret))
-    expect(lab.try_login(session).ok, "the login after it was refused")
+    require(lab.try_login(session).ok, "the next login was refused")
 
 
 @check("5034", "4", "AUTH after login is refused", AFTER, capability="SASL PLAIN")
-def auth_after_login(lab: Lab) -> None:
+def _auth_after_login(lab: Lab) -> None:
     session = lab.login()
     message = right(lab)
     session.err(b"AUTH PLAIN " + message, message)
@@ -171,30 +171,30 @@ def auth_after_login(lab: Lab) -> None:
 
 
 @check("5034", "3", "SASL is announced after AUTH", CONTINUE, capability="SASL PLAIN")
-def sasl_after_auth(lab: Lab) -> None:
+def _sasl_after_auth(lab: Lab) -> None:
     session = lab.connect()
     message = right(lab)
     session.ok(b"AUTH PLAIN " + message, message)
     tags = [line.split(b" ")[0].upper() for line in session.lines(b"CAPA")]
-    expect(b"SASL" in tags, "CAPA does not announce SASL after AUTH")
+    require(b"SASL" in tags, "CAPA does not announce SASL after AUTH")
 
 
-@check("5034", "4", "A response that looks like a command is a response", BASE64, capability="SASL PLAIN")
-def command_as_response(lab: Lab) -> None:
+@check("5034", "4", "A response that looks like a command is not run", BASE64, capability="SASL PLAIN")
+def _command_as_response(lab: Lab) -> None:
     session = lab.connect()
     challenged(session)
     session.send(b"QUIT\r\n")
     reply = session.read_reply()
-    expect(not reply.ok, "QUIT was taken as a command in the middle of AUTH")
+    require(not reply.ok, "QUIT was taken as a command in the middle of AUTH")
 
 
-@check("5034", "4", "A response of 8,000 octets is answered once", LONG, capability="SASL PLAIN")
-def long_response(lab: Lab) -> None:
+@check("5034", "4", "A response of 8,000 octets gets one reply", LONG, capability="SASL PLAIN")
+def _long_response(lab: Lab) -> None:
     session = lab.connect()
     challenged(session)
     session.send(plain(lab.target.name, b"x" * 5900) + b"\r\n")
     try:
-        expect(not session.read_reply().ok, "a wrong password was not refused")
+        require(not session.read_reply().ok, "a wrong password was not refused")
         session.ok(b"QUIT")
     except Closed:
         fail("the server closed the connection without a reply")
@@ -203,49 +203,49 @@ def long_response(lab: Lab) -> None:
 @check(
     "5034",
     "4",
-    "Commands behind AUTH in one packet are answered",
+    "Commands in one packet with AUTH get replies",
     "If a server supports PIPELINING, it MUST process each command in turn.",
     capability="SASL PLAIN",
 )
-def pipelined_auth(lab: Lab) -> None:
+def _pipelined_auth(lab: Lab) -> None:
     if not lab.offers("PIPELINING"):
         skip("PIPELINING is not announced")
     session = lab.connect()
     message = right(lab)
     session.send(b"AUTH PLAIN " + message + b"\r\nSTAT\r\nNOOP\r\n", message)
     for name in ("AUTH", "STAT", "NOOP"):
-        expect(session.read_reply().ok, f"{name} was refused")
+        require(session.read_reply().ok, f"{name} was refused")
 
 
-@check("5034", "4", "A challenge of CRAM-MD5 is base64 and no text", TEXT, capability="SASL CRAM-MD5")
-def cram_challenge(lab: Lab) -> None:
+@check("5034", "4", "The challenge of CRAM-MD5 is base64", TEXT, capability="SASL CRAM-MD5")
+def _cram_challenge(lab: Lab) -> None:
     line = challenged(lab.connect(), b"CRAM-MD5")
     try:
         challenge = base64.b64decode(line[2:].rstrip(b"\r\n"), validate=True)
     except ValueError:
         fail(f"the challenge is {quoted(line)}")
-    expect(line.startswith(b"+ ") and challenge.startswith(b"<"), f"the challenge is {quoted(line)}")
+    require(line.startswith(b"+ ") and challenge.startswith(b"<"), f"the challenge is {quoted(line)}")
 
 
 @check("5034", "4", "CRAM-MD5 with an initial response is refused", NO_INITIAL, capability="SASL CRAM-MD5", strict=True)
-def cram_initial(lab: Lab) -> None:
+def _cram_initial(lab: Lab) -> None:
     session = lab.connect()
     session.send(b"AUTH CRAM-MD5 AAAA\r\n")
     line = session.read_line()
-    expect(line.startswith(b"-ERR"), f"the reply is {quoted(line)}")
+    require(line.startswith(b"-ERR"), f"the reply is {quoted(line)}")
 
 
 @check("5034", "4", "CRAM-MD5 with a wrong digest is refused", UNABLE, capability="SASL CRAM-MD5")
-def cram_wrong(lab: Lab) -> None:
+def _cram_wrong(lab: Lab) -> None:
     session = lab.connect()
     challenge = base64.b64decode(challenged(session, b"CRAM-MD5")[2:])
     digest = hmac.new(b"wrong-" + lab.target.secret, challenge, "md5").hexdigest().encode()
     session.send(base64.b64encode(lab.target.name + b" " + digest) + b"\r\n")
-    expect(not session.read_reply().ok, "the digest of a wrong password was not refused")
+    require(not session.read_reply().ok, "the digest of a wrong password was not refused")
 
 
 @check("4616", "2", "PLAIN without its three fields is refused", MESSAGE, capability="SASL PLAIN")
-def plain_fields(lab: Lab) -> None:
+def _plain_fields(lab: Lab) -> None:
     session = lab.connect()
     for message in (lab.target.name, lab.target.name + b"\0" + lab.target.secret):
         encoded = base64.b64encode(message)
@@ -253,13 +253,13 @@ def plain_fields(lab: Lab) -> None:
 
 
 @check("4616", "2", "PLAIN for an unknown user is refused", MESSAGE, capability="SASL PLAIN")
-def plain_unknown(lab: Lab) -> None:
+def _plain_unknown(lab: Lab) -> None:
     session = lab.connect()
     session.err(b"AUTH PLAIN " + plain(NOBODY, lab.target.secret))
 
 
 @check("4616", "2", "PLAIN with an empty password is refused", MESSAGE, capability="SASL PLAIN")
-def plain_empty(lab: Lab) -> None:
+def _plain_empty(lab: Lab) -> None:
     for name in (lab.target.name, NOBODY):
         lab.connect().err(b"AUTH PLAIN " + plain(name, b""))
 
@@ -267,12 +267,12 @@ def plain_empty(lab: Lab) -> None:
 @check(
     "4616",
     "2",
-    "PLAIN to act as an unknown user is refused",
+    "PLAIN with the authorization identity of an unknown user is refused",
     PERMIT,
     capability="SASL PLAIN",
     strict=True,
 )
-def plain_authorization(lab: Lab) -> None:
+def _plain_authorization(lab: Lab) -> None:
     message = plain(lab.target.name, lab.target.secret, NOBODY)
     session = lab.connect()
-    expect(not session.command(b"AUTH PLAIN " + message, message).ok, "the login as another user succeeded")
+    require(not session.command(b"AUTH PLAIN " + message, message).ok, "the login as another user succeeded")

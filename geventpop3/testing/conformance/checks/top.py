@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from geventpop3.testing.conformance.check import check
-from geventpop3.testing.conformance.checks.content import compare, difference, opened
+from geventpop3.testing.conformance.checks.content import compare, difference, session_with
 from geventpop3.testing.conformance.lab import Lab, counted
-from geventpop3.testing.conformance.messages import CONTENTS, mail, sent
-from geventpop3.testing.conformance.outcome import expect
-from geventpop3.testing.conformance.session import Session
+from geventpop3.testing.conformance.messages import CONTENTS, sample_mail, sent
+from geventpop3.testing.conformance.outcome import require
+from geventpop3.testing.conformance.session import ProbeSession
 
 TOP = """the POP3 server sends the headers of the message, the blank line separating the headers from the body, and then
 the number of lines of the indicated message's body"""
@@ -19,10 +19,10 @@ INVALID = """A server MUST respond to an unrecognized, unimplemented, or syntact
 with a negative status indicator."""
 
 BODY = b"".join(b"line %d\n" % number for number in range(1, 11))
-MESSAGE = mail("top", BODY)
+MESSAGE = sample_mail("top", BODY)
 
 
-def parts(session: Session) -> tuple[bytes, list[bytes]]:
+def parts(session: ProbeSession) -> tuple[bytes, list[bytes]]:
     """Return the header of message 1 with its empty line, and the lines of its body, as RETR sends them."""
     header, _, body = session.retrieve(b"RETR 1").partition(b"\r\n\r\n")
     return header + b"\r\n\r\n", body.splitlines(keepends=True)
@@ -33,7 +33,7 @@ for _lines in (0, 1, 3):
     @check(
         "1939",
         "7",
-        f"TOP sends the header, the empty line and {_lines} lines of the body",
+        f"TOP sends the header, the empty line and {_lines} line{'s' * (_lines != 1)} of the body",
         TOP,
         slug=f"top-{_lines}",
         capability="TOP",
@@ -44,62 +44,62 @@ for _lines in (0, 1, 3):
         header, body = parts(session)
         wanted = header + b"".join(body[:lines])
         got = session.retrieve(b"TOP 1 %d" % lines)
-        expect(got == wanted, f"TOP 1 {lines}: {difference(got, wanted)}")
+        require(got == wanted, f"TOP 1 {lines}: {difference(got, wanted)}")
 
 
-@check("1939", "7", "TOP counts lines of the body alone", TOP, capability="TOP", fill=True)
-def top_counts_the_body(lab: Lab) -> None:
-    session = opened(lab, MESSAGE)
+@check("1939", "7", "TOP counts only lines of the body", TOP, capability="TOP", fill=True)
+def _top_counts_the_body(lab: Lab) -> None:
+    session = session_with(lab, MESSAGE)
     got = session.retrieve(b"TOP 1 2")
     body = got.partition(b"\r\n\r\n")[2]
-    expect(body == b"line 1\r\nline 2\r\n", f"the body of TOP 1 2 has {body.count(b'line')} of them")
+    require(body == b"line 1\r\nline 2\r\n", f"TOP 1 2 sent {body.count(b'line')} lines of the body")
 
 
-@check("1939", "7", "TOP with more lines than there are sends the message", ALL, capability="TOP", mail=1)
-def top_all(lab: Lab) -> None:
+@check("1939", "7", "TOP with a large number of lines sends the whole message", ALL, capability="TOP", mail=1)
+def _top_all(lab: Lab) -> None:
     session = lab.login()
     whole = session.retrieve(b"RETR 1")
     got = session.retrieve(b"TOP 1 99999")
-    expect(got == whole, f"TOP 1 99999: {difference(got, whole)}")
+    require(got == whole, f"TOP 1 99999: {difference(got, whole)}")
 
 
 @check("1939", "7", "TOP byte-stuffs the body", STUFF, capability="TOP", fill=True)
-def top_stuffs(lab: Lab) -> None:
+def _top_stuffs(lab: Lab) -> None:
     message = next(each.message for each in CONTENTS if each.slug == "lone-dot")
-    session = opened(lab, message)
+    session = session_with(lab, message)
     compare(lab, session.retrieve(b"TOP 1 100"), message)
     session.in_step()
 
 
-@check("1939", "7", "TOP byte-stuffs a dot that is the first octet of the message", STUFF, capability="TOP", fill=True)
-def top_stuffs_the_first_octet(lab: Lab) -> None:
+@check("1939", "7", "TOP byte-stuffs a dot as the first octet of the message", STUFF, capability="TOP", fill=True)
+def _top_stuffs_the_first_octet(lab: Lab) -> None:
     message = next(each.message for each in CONTENTS if each.slug == "dot-first")
-    session = opened(lab, message)
+    session = session_with(lab, message)
     compare(lab, session.retrieve(b"TOP 1 100"), message)
     session.in_step()
 
 
-@check("1939", "7", "TOP 0 of a message with an empty body is its header", TOP, capability="TOP", fill=True)
-def top_of_an_empty_body(lab: Lab) -> None:
+@check("1939", "7", "TOP 1 0 of a message with an empty body sends its header", TOP, capability="TOP", fill=True)
+def _top_of_an_empty_body(lab: Lab) -> None:
     message = next(each.message for each in CONTENTS if each.slug == "empty-body")
-    session = opened(lab, message)
+    session = session_with(lab, message)
     got = session.retrieve(b"TOP 1 0").rstrip(b"\r\n")
     compare(lab, got + b"\r\n\r\n", message)
 
 
-@check("1939", "7", "TOP stops in the middle of long lines only at their ends", TOP, capability="TOP", fill=True)
-def top_of_long_lines(lab: Lab) -> None:
-    message = mail("top-long", (b"x" * 998 + b"\n") * 4)
-    session = opened(lab, message)
+@check("1939", "7", "TOP sends long lines of the body completely", TOP, capability="TOP", fill=True)
+def _top_of_long_lines(lab: Lab) -> None:
+    message = sample_mail("top-long", (b"x" * 998 + b"\n") * 4)
+    session = session_with(lab, message)
     wanted = sent(message).partition(b"\r\n\r\n")[2][:2000]
     got = session.retrieve(b"TOP 1 2").partition(b"\r\n\r\n")[2]
-    expect(got == wanted, f"the body has {len(got)} octets, and two lines have {len(wanted)}")
+    require(got == wanted, f"the body has {len(got)} octets instead of {len(wanted)}")
 
 
 for _slug, _line, _what in (
-    ("missing", b"TOP 1", "no number of lines"),
+    ("missing", b"TOP 1", "a missing number of lines"),
     ("negative", b"TOP 1 -1", "a negative number of lines"),
-    ("word", b"TOP 1 x", "a number of lines that is none"),
+    ("word", b"TOP 1 x", "a number of lines that is not a number"),
 ):
 
     @check(
@@ -118,8 +118,8 @@ for _slug, _line, _what in (
 
 
 @check("1939", "7", "TOP marks nothing", TOP, capability="TOP", mail=1)
-def top_marks_nothing(lab: Lab) -> None:
+def _top_marks_nothing(lab: Lab) -> None:
     session = lab.login()
     count = counted(session)
     session.retrieve(b"TOP 1 0")
-    expect(counted(session) == count, "STAT counts fewer messages after TOP")
+    require(counted(session) == count, "STAT counts other messages after TOP")

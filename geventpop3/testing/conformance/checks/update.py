@@ -5,7 +5,7 @@ from __future__ import annotations
 from geventpop3.testing.conformance.check import check
 from geventpop3.testing.conformance.lab import Lab, counted
 from geventpop3.testing.conformance.messages import PLAIN, sent
-from geventpop3.testing.conformance.outcome import expect
+from geventpop3.testing.conformance.outcome import require
 
 REMOVES = """The POP3 server removes all messages marked as deleted from the maildrop and replies as to the status of
 this operation."""
@@ -17,7 +17,7 @@ enter the UPDATE state."""
 UNMARKED = "If any messages have been marked as deleted by the POP3 server, they are unmarked."
 
 
-def sizes(lab: Lab) -> list[bytes]:
+def listed_sizes(lab: Lab) -> list[bytes]:
     """Return the octets of each message, as LIST tells them in a new session."""
     session = lab.login()
     found = sorted(line.split()[1] for line in session.lines(b"LIST"))
@@ -25,18 +25,18 @@ def sizes(lab: Lab) -> list[bytes]:
     return found
 
 
-@check("1939", "6", "QUIT removes what is marked", REMOVES, mail=1, delete=True)
-def quit_removes(lab: Lab) -> None:
+@check("1939", "6", "QUIT removes a marked message", REMOVES, mail=1, delete=True)
+def _quit_removes(lab: Lab) -> None:
     session = lab.login()
     count = counted(session)
     session.ok(b"DELE 1")
     session.ok(b"QUIT")
     left = lab.counted()
-    expect(left == count - 1, f"{count} messages were there, one was marked, and {left} are left after QUIT")
+    require(left == count - 1, f"one of {count} messages was marked, but {left} are left after QUIT")
 
 
-@check("1939", "6", "QUIT removes only what is marked", ONLY, fill=True)
-def quit_removes_only(lab: Lab) -> None:
+@check("1939", "6", "QUIT removes only marked messages", ONLY, fill=True)
+def _quit_removes_only(lab: Lab) -> None:
     lab.fill(*PLAIN)
     session = lab.login()
     before = [line.split()[1] for line in session.lines(b"LIST")]
@@ -44,32 +44,32 @@ def quit_removes_only(lab: Lab) -> None:
     session.ok(b"DELE 4")
     session.ok(b"QUIT")
     wanted = sorted(before[number] for number in (0, 2, 4))
-    found = sizes(lab)
-    expect(found == wanted, f"messages of {found} octets are left, and those that were not marked have {wanted}")
+    found = listed_sizes(lab)
+    require(found == wanted, f"messages of {found} octets are left instead of {wanted}")
 
 
-@check("1939", "6", "QUIT can remove all messages", REMOVES, fill=True)
-def quit_removes_all(lab: Lab) -> None:
+@check("1939", "6", "QUIT removes all messages if all are marked", REMOVES, fill=True)
+def _quit_removes_all(lab: Lab) -> None:
     lab.fill(*PLAIN)
     session = lab.login()
     for number in range(1, len(PLAIN) + 1):
         session.ok(b"DELE %d" % number)
     session.ok(b"QUIT")
     left = lab.counted()
-    expect(left == 0, f"{left} messages are left")
+    require(left == 0, f"{left} messages are left")
 
 
 @check("1939", "6", "QUIT without marks removes nothing", ONLY, fill=True)
-def quit_without_marks(lab: Lab) -> None:
+def _quit_without_marks(lab: Lab) -> None:
     lab.fill(*PLAIN)
-    before = sizes(lab)
-    expect(len(before) == len(PLAIN), "messages are gone after QUIT")
+    before = listed_sizes(lab)
+    require(len(before) == len(PLAIN), "messages are missing after QUIT")
     lab.login().ok(b"QUIT")
-    expect(sizes(lab) == before, "messages are gone after QUIT")
+    require(listed_sizes(lab) == before, "messages are missing after QUIT")
 
 
-@check("1939", "6", "QUIT removes nothing that was only retrieved", ONLY, fill=True)
-def quit_keeps_retrieved(lab: Lab) -> None:
+@check("1939", "6", "QUIT does not remove retrieved messages", ONLY, fill=True)
+def _quit_keeps_retrieved(lab: Lab) -> None:
     if lab.facts.after is not None and lab.facts.after.get("EXPIRE", ["NEVER"])[:1] == ["0"]:
         return  # EXPIRE 0 is the announcement that it does
     lab.fill(*PLAIN)
@@ -77,21 +77,21 @@ def quit_keeps_retrieved(lab: Lab) -> None:
     session.retrieve(b"RETR 1")
     session.ok(b"QUIT")
     left = lab.counted()
-    expect(left == len(PLAIN), f"{left} of {len(PLAIN)} messages are left after RETR and QUIT")
+    require(left == len(PLAIN), f"{left} of {len(PLAIN)} messages are left after RETR and QUIT")
 
 
 @check("1939", "6", "A connection that is closed without QUIT removes nothing", OTHERWISE, mail=1, delete=True)
-def lost_connection(lab: Lab) -> None:
+def _lost_connection(lab: Lab) -> None:
     session = lab.login()
     count = counted(session)
     session.ok(b"DELE 1")
     session.close()
     left = lab.counted()
-    expect(left == count, f"{count - left} messages were removed without QUIT")
+    require(left == count, f"{count - left} messages were removed without QUIT")
 
 
-@check("1939", "6", "An input that ends without QUIT removes nothing", OTHERWISE, mail=1, delete=True)
-def end_of_input(lab: Lab) -> None:
+@check("1939", "6", "The end of the input without QUIT removes nothing", OTHERWISE, mail=1, delete=True)
+def _end_of_input(lab: Lab) -> None:
     session = lab.login()
     count = counted(session)
     session.ok(b"DELE 1")
@@ -99,50 +99,52 @@ def end_of_input(lab: Lab) -> None:
     session.at_end()
     session.close()
     left = lab.counted()
-    expect(left == count, f"{count - left} messages were removed without QUIT")
+    require(left == count, f"{count - left} messages were removed without QUIT")
 
 
 @check("1939", "6", "QUIT before login removes nothing", BEFORE, mail=1, delete=True)
-def quit_before_login_removes_nothing(lab: Lab) -> None:
+def _quit_before_login_removes_nothing(lab: Lab) -> None:
     count = lab.counted()
     session = lab.connect()
     session.command(b"USER " + lab.target.name)
     session.ok(b"QUIT")
-    expect(lab.counted() == count, "messages are gone")
+    require(lab.counted() == count, "messages are missing")
 
 
 @check("1939", "6", "QUIT removes nothing after RSET", UNMARKED, mail=1, delete=True)
-def quit_after_rset(lab: Lab) -> None:
+def _quit_after_rset(lab: Lab) -> None:
     session = lab.login()
     count = counted(session)
     session.ok(b"DELE 1")
     session.ok(b"RSET")
     session.ok(b"QUIT")
     left = lab.counted()
-    expect(left == count, f"{count - left} messages were removed although RSET unmarked them")
+    require(left == count, f"{count - left} messages were removed although RSET unmarked them")
 
 
-@check("1939", "6", "A message that was not marked is whole after the removal of others", ONLY, fill=True)
-def others_are_whole(lab: Lab) -> None:
+@check("1939", "6", "A message stays the same when another one is removed", ONLY, fill=True)
+def _others_are_whole(lab: Lab) -> None:
     lab.fill(PLAIN[0], PLAIN[1])
     session = lab.login()
     kept = session.retrieve(b"RETR 2")
     session.ok(b"DELE 1")
     session.ok(b"QUIT")
     got = lab.login().retrieve(b"RETR 1")
-    expect(got == kept, "the message that is left has other octets than before")
+    require(got == kept, "the remaining message has changed")
     exact = lab.delivery is not None and lab.delivery.exact
-    expect(not exact or got in (sent(PLAIN[0]), sent(PLAIN[1])), "the message that is left is not as it was delivered")
+    require(
+        not exact or got in (sent(PLAIN[0]), sent(PLAIN[1])), "the remaining message differs from the delivered one"
+    )
 
 
 @check(
     "1939",
     "6",
-    "A message that arrives during a session is not removed by its QUIT",
+    "QUIT does not remove a message that arrived during the session",
     ONLY,
     fill=True,
 )
-def late_message(lab: Lab) -> None:
+def _late_message(lab: Lab) -> None:
     lab.fill(PLAIN[0])
     session = lab.login()
     session.ok(b"DELE 1")
@@ -150,21 +152,21 @@ def late_message(lab: Lab) -> None:
     session.ok(b"QUIT")
     session.close()
     left = lab.await_count(1)
-    expect(left == 1, f"{left} messages are left, and one arrived after the login")
+    require(left == 1, f"{left} messages are left instead of the one that arrived after the login")
 
 
 @check(
     "1939",
     "5",
-    "Message-numbers stay when a message arrives during the session",
+    "Message-numbers stay the same when a message arrives",
     """it assigns a message-number to
 each message, and notes the size of each message in octets.""",
     fill=True,
 )
-def numbers_stay_at_arrival(lab: Lab) -> None:
+def _numbers_stay_at_arrival(lab: Lab) -> None:
     lab.fill(PLAIN[0], PLAIN[1])
     session = lab.login()
     before = session.lines(b"LIST")
     lab.deliver(PLAIN[4])
     after = session.lines(b"LIST")
-    expect(after[:2] == before, "LIST shows other numbers or sizes for the messages that were there")
+    require(after[:2] == before, "LIST shows other numbers or sizes for the old messages")
