@@ -68,10 +68,12 @@ class Life:
         return self._done.is_set()
 
     def begin(self) -> None:
-        """Assign the server to the event loop of this thread. Raises RuntimeError if it was ended."""
+        """Assign the server to the event loop of this thread. Raises RuntimeError if it was begun or ended before."""
         with self._lock:
             if self.stopping.is_set():
                 raise RuntimeError("the server was shut down: create a new one instead of starting it again")
+            if self.hub is not None:  # it looks up a name, in this thread or another
+                raise RuntimeError("the server is being started: call start() once")
             self.hub, self._thread = gevent.get_hub(), sign_of_life()
 
     def undo_begin(self) -> None:

@@ -160,7 +160,7 @@ class POP3Server(Pluggable):
 
         Raises OSError, with the address as its filename, if a place cannot be bound. The event ``listener_failed`` with
         operation, errno and text comes before it. Raises ConfigError if a registered service cannot serve because it
-        has no authenticator.
+        has no authenticator, and RuntimeError if the server was shut down or is just being started.
         """
         if self._disowned:
             raise RuntimeError("the server was started before the fork: create a new one in this process")

@@ -323,6 +323,28 @@ def test_a_shutdown_while_an_address_is_looked_up_leaves_nothing_bound(serve, di
     assert bound[0].fileno() == -1
 
 
+def test_a_second_start_while_an_address_is_looked_up_is_refused_and_binds_nothing(serve, monkeypatch):
+    pop3d, bound, refused = serve(), [], []
+
+    def again():
+        try:
+            pop3d.start()
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    def slow(place):
+        bound.append(listening_socket(place))
+        if len(bound) == 1:
+            gevent.spawn(again).join()
+        return bound[-1]
+
+    monkeypatch.setattr("geventpop3.server.listening.listening_socket", slow)
+    pop3d.start()
+    assert refused == ["the server is being started: call start() once"]
+    assert [sock.getsockname() for sock in bound] == pop3d.getsocknames()
+    pop3d.start()  # it is started: nothing happens
+
+
 def test_after_shutdown_nothing_is_registered_any_more(serve):
     pop3d = serve()
     gc.collect()  # else what earlier tests left goes meanwhile
