@@ -56,7 +56,7 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "curl",
-        "`--max-time` does not end the wait for the reply to `QUIT`.",
+        "`curl --max-time` does not end the wait for the reply to `QUIT`.",
         (("QUIT: stall, after the removal", "hung"), ("QUIT: silence", "hung")),
     ),
     Fact(
