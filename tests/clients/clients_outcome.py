@@ -61,11 +61,11 @@ def judge(first: Poll, last: Poll, well: Sequence[int] = (0,)) -> Outcome:
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return the worst outcome of a case that was played several times, with a note if others were better."""
-    by_word = {outcome.word: outcome for outcome in outcomes}
-    word, *better = (word for word in WORDS if word in by_word)
-    others = (f"not each time: {other}" for other in better)
-    return Outcome(word, (*by_word[word].notes, *others))
+    """Return the worst outcome that came twice, with a note if there were better ones: one alone may be chance."""
+    counted = Counter(outcome.word for outcome in outcomes)
+    word, *better = [word for word in WORDS if counted[word] > 1] or [word for word in WORDS if counted[word]]
+    outcome = next(outcome for outcome in outcomes if outcome.word == word)
+    return Outcome(word, (*outcome.notes, *(f"not each time: {other}" for other in better)))
 
 
 def _of_mail(last: Poll) -> tuple[str, tuple[str, ...]]:

@@ -86,10 +86,21 @@ def test_a_status_that_means_no_mail_is_no_error() -> None:
     assert judge(first(1), last(*ALL), (0, 1)) == Outcome("ok")
 
 
-def test_of_several_times_the_worst_is_named() -> None:
-    left, lost = Outcome("left", ("message 1",)), Outcome("lost", ("message 2",))
-    assert worst([left, left]) == left
-    assert worst([left, lost]) == Outcome("lost", ("message 2", "not each time: left"))
+@each(
+    ("words", "word", "notes"),
+    [
+        ("left left", "left", ("left",)),
+        ("ok lost ok ok lost", "lost", ("lost", "not each time: ok")),
+        ("ok lost ok ok ok", "ok", ("ok",)),
+        (
+            "error lost ok hung left",
+            "lost",
+            ("lost", *(f"not each time: {word}" for word in ["left", "hung", "error", "ok"])),
+        ),
+    ],
+)
+def test_of_several_times_the_worst_that_came_twice_is_named(words: str, word: str, notes: tuple[str, ...]) -> None:
+    assert worst([Outcome(each_word, (each_word,)) for each_word in words.split()]) == Outcome(word, notes)
 
 
 # Planted clients
