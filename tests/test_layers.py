@@ -31,8 +31,8 @@ LAYERS = {
     "plugins": 5,
     "testing": 5,
     "workers": 5,
-    "cli": 7,
-    "__main__": 8,
+    "cli": 6,
+    "__main__": 7,
 }
 # Public names that several modules define with one meaning.
 ONE_MEANING = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import required
 
+from geventpop3 import POP3Server
 from geventpop3.auth.chain import Chain
 from geventpop3.cli.build import make_server, no_sockets
 from geventpop3.cli.main import main
@@ -145,4 +146,30 @@ def test_every_setting_of_the_service_reaches_it(tmp_path, monkeypatch):
         "waiting_threads": 4,
         "fake_salt_key": b"\r\n" + bytes(14),
         "chain": False,
+    }
+
+
+def test_every_setting_of_the_server_reaches_it(tmp_path, monkeypatch):
+    seen = {}
+
+    class Server(POP3Server):
+        def __init__(self, **options):
+            seen.update(options)
+            super().__init__(**options)
+
+    monkeypatch.setattr("geventpop3.cli.build.POP3Server", Server)
+    (tmp_path / "users").write_text("alice:{PLAIN}sesame\n")
+    given = {"maildir": f"{tmp_path}/{{user}}", "passwords": str(tmp_path / "users"), "trace": True}
+    given |= {"hostname": "pop.example.org", "autologout": "700", "login_deadline": "30"}
+    given |= {"max_sessions": "5", "max_sessions_per_address": "2"}
+    make_server(load_settings(given, {}), no_sockets).shutdown(0)
+    places = {key: seen.pop(key) for key in ("listen", "tls", "tls_listen", "proxies")}
+    assert not any(places.values())
+    assert seen == {
+        "hostname": "pop.example.org",
+        "options": {"trace": True},
+        "autologout": 700.0,
+        "login_deadline": 30.0,
+        "max_sessions": 5,
+        "max_sessions_per_address": 2,
     }
