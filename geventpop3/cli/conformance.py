@@ -35,6 +35,8 @@ marks rules that many servers break and clients tolerate.
 exit status: 0 if no check failed, 1 if some failed, 2 if the run was not possible.
 After Ctrl-C it is 130, and the report has the checks until then."""
 
+CLEAR_LINE = "\r\033[K"
+
 DEFAULT_PORTS = {"no": 110, "tls": 995, "stls": 110}
 
 
@@ -104,6 +106,8 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError(str(error)) from None
     except conformance.Interrupted as interrupted:
         report, status = interrupted.report, 128 + signal.SIGINT
+        if sys.stderr.isatty():
+            sys.stderr.write(CLEAR_LINE)
     if junit is not None:
         junit.write_text(conformance.as_junit(report), "utf-8")
     text = conformance.as_json(report) if arguments.json else conformance.as_text(report, quiet=arguments.quiet)
@@ -120,7 +124,7 @@ def _progress(total: int) -> Callable[[Any], None] | None:
 
     def show(_result: Any) -> None:
         number = next(done)
-        sys.stderr.write(f"\r{number} of {total}" if number < total else "\r\033[K")
+        sys.stderr.write(f"\r{number} of {total}" if number < total else CLEAR_LINE)
         sys.stderr.flush()
 
     return show

@@ -251,6 +251,13 @@ def test_after_ctrl_c_the_report_has_the_checks_until_then_and_status_130(
     assert ElementTree.parse(path).getroot().get("tests") == "2"
 
 
+def test_ctrl_c_clears_the_progress_at_a_terminal(server, secret, monkeypatch, capsys) -> None:
+    interrupt_after(monkeypatch, 2)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert run(server, secret, "--only", "before-login") == 130
+    assert re.fullmatch(r"\r1 of \d\d\r2 of \d\d\r\033\[K", capsys.readouterr().err)
+
+
 def test_json_after_ctrl_c_has_the_number_of_selected_checks(server, secret, monkeypatch, capsys) -> None:
     interrupt_after(monkeypatch, 1)
     assert run(server, secret, "--only", "stat-before-login", "--only", "list-before-login", "--json") == 130

@@ -31,6 +31,8 @@ class Check:
     """Capability that must be announced; empty if the rule holds for all servers."""
     strict: bool
     """True if many servers break the rule and clients tolerate it."""
+    source: str
+    """Place of the quoted sentence, such as ``RFC 1939 section 5``."""
 
     @property
     def order(self) -> tuple[int, tuple[int, ...]]:
@@ -55,10 +57,12 @@ def check(
     delete: bool = False,
     capability: str = "",
     strict: bool = False,
+    source: str = "",
 ) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
     """Register a function as a check.
 
     *slug* is the end of its id; by default it is the function's name without the first underscore.
+    *source* is the place of the quotation if it is not in this section.
     """
 
     def register(function: Callable[[Lab], None]) -> Callable[[Lab], None]:
@@ -78,6 +82,7 @@ def check(
             delete or fill,
             capability,
             strict,
+            source or f"RFC {rfc} section {section}",
         )
         return function
 

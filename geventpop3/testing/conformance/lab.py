@@ -202,6 +202,8 @@ class Lab:
             self._hand_over(self.delivery, content)
         self.wait_for(len(contents))
         self._holds = contents
+        # A failure shows the dialogue of the check, not that of the preparation.
+        self.exchange = ExchangeRecord(self.target.secrets)
 
     def try_delivery(self) -> None:
         """Deliver a message and verify that it arrives, before anything is removed. Raises CannotRun."""

@@ -103,7 +103,7 @@ def _lines(result: Result) -> Iterator[str]:
 
 
 def _rule(result: Result) -> str:
-    return f'RFC {result.check.rfc} section {result.check.section}: "{result.check.quote}"'
+    return f'{result.check.source}: "{result.check.quote}"'
 
 
 def _as_object(result: Result) -> dict[str, Any]:

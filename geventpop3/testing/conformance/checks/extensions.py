@@ -240,7 +240,7 @@ def _pipelined_retr(lab: Lab) -> None:
     "2449",
     "6.6",
     "Commands after QUIT do not run",
-    "The TCP connection is then closed.",
+    PIPELINING,
     capability="PIPELINING",
     mail=1,
     delete=True,

@@ -206,6 +206,7 @@ def _long_response(lab: Lab) -> None:
     "Commands in one packet with AUTH get replies",
     "If a server supports PIPELINING, it MUST process each command in turn.",
     capability="SASL PLAIN",
+    source="RFC 2449 section 6.6",
 )
 def _pipelined_auth(lab: Lab) -> None:
     if not lab.offers("PIPELINING"):
