@@ -128,7 +128,7 @@ CAUSES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (
             "rfc1939-3-very-long-line",
-            "The reply to a line of 2,000 octets contains a part of that line as a line of its own, without `-ERR`.",
+            "The reply to a line of 2,000 octets begins with a part of that line instead of `-ERR` (section 3).",
         ),
         ("rfc1939-5-dele-marked", "DELE of a marked message is `+OK` (section 5: generates an error)."),
         (_NUL, ENDS_AT_NUL),

@@ -46,6 +46,12 @@ def test_checks_have_ids_sentences_and_titles_of_their_own() -> None:
         assert not check.title.endswith("."), check.id
 
 
+def test_a_check_names_the_place_of_its_quotation() -> None:
+    sources = {check.id: check.source for check in registered()}
+    assert sources["rfc1939-6-quit-removes"] == "RFC 1939 section 6"
+    assert sources["rfc5034-4-pipelined-auth"] == "RFC 2449 section 6.6"
+
+
 def test_geventpop3_passes_all_that_it_announces(tmp_path: Path) -> None:
     with site(tmp_path, Authority(), utf8_messages="convert", login_delay=0) as own:
         report = full(own)
