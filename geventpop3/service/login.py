@@ -1,4 +1,4 @@
-"""Login in the AUTHORIZATION state: USER and PASS, APOP, and ``log_in``, which completes every login.
+"""Login in the AUTHORIZATION state: USER and PASS, and ``log_in``, which completes every login.
 
 An unknown user and a wrong password get the same reply. A locked maildrop is reported only after the right password
 (RFC 2449 section 8.1.2); otherwise the reply would reveal which users exist.
@@ -6,12 +6,9 @@ An unknown user and a wrong password get the same reply. A locked maildrop is re
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Callable, Mapping
 
 from geventpop3.auth.mechanisms import ClearTextRefused, text
-from geventpop3.auth.secret import ClearSecret
 from geventpop3.errors import AuthenticationFailed, Refusal
 from geventpop3.hosts import is_loopback
 from geventpop3.pipeline.events import Event
@@ -20,14 +17,7 @@ from geventpop3.service.session import Command, Host, Session
 from geventpop3.wire.arguments import expect
 from geventpop3.wire.replies import Reply, ok
 
-_DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,255}")
-_NO_ANGLES = str.maketrans("<>", "()")
-_TEXT = 200
-"""Maximum characters of the text: it must not push the timestamp off the line (RFC 2449 section 4, 512 octets)."""
-
 _SEND_PASS = ok("send PASS")
-
-_NOBODY = ClearSecret(secrets.token_bytes(16))
 
 
 def user(session: Session, _pop3d: Host, event: Event) -> Reply:
@@ -64,23 +54,6 @@ def password(session: Session, pop3d: Host, event: Event) -> Reply:
     if owner is None:
         raise reject(session, pop3d, name, "USER")
     return log_in(session, pop3d, "USER", owner, name)
-
-
-def apop(session: Session, pop3d: Host, event: Event) -> Reply:
-    """Answer APOP (RFC 1939 section 7)."""
-    session.name = None
-    if session.timestamp is None:
-        raise Refusal("APOP is not available here: the greeting had no timestamp")
-    expect(event.args, 2)
-    digest = event.args[1]
-    name = prepared_name(event.args[0], session)
-    secret = session.site.back_end.look_up(name)
-    known = secret if isinstance(secret, ClearSecret) else _NOBODY
-    matches = known.matches_apop(session.timestamp.encode("ascii"), digest)
-    owner = session.site.back_end.owner(name) if matches and known is secret else None
-    if owner is None:
-        raise reject(session, pop3d, name, "APOP")
-    return log_in(session, pop3d, "APOP", owner, name)
 
 
 def allows_clear_text(session: Session) -> bool:
@@ -141,39 +114,20 @@ def log_out(session: Session) -> None:
         transaction.close()
 
 
-def forget_timestamp(session: Session) -> None:
-    """Forget the timestamp, which APOP needs, because the greeting with it was not sent."""
-    session.timestamp = None
-
-
 def forget_name(session: Session) -> None:
     """Undo a USER whose ``+OK`` was not sent: PASS then finds no name."""
     session.name = None
 
 
-def greeting(text: str, hostname: str) -> tuple[str, str]:
-    """Return the greeting with a fresh timestamp, and the timestamp (RFC 1939 section 7, APOP).
-
-    The timestamp is a msg-id that "MUST be different each time the POP3 server issues a banner greeting". Clients look
-    for the first "<", so the greeting has no other.
-    """
-    domain = hostname if _DOMAIN.fullmatch(hostname) else "localhost"
-    timestamp = f"<{secrets.token_hex(12)}@{domain}>"
-    return f"{text.translate(_NO_ANGLES)[:_TEXT]} {timestamp}", timestamp
-
-
 TAKE_BACK: Mapping[str, Callable[[Session], None]] = {
-    "connection": forget_timestamp,
     "cmd_user": forget_name,
     "cmd_pass": log_out,
-    "cmd_apop": log_out,
     "cmd_auth": log_out,
 }
 
 COMMANDS: Mapping[str, Command] = {
     "cmd_user": user,
     "cmd_pass": password,
-    "cmd_apop": apop,
 }
 
 

@@ -18,7 +18,7 @@ from geventpop3.owners import USERNAME_CASES, UsernameCase
 from geventpop3.pipeline.events import Event
 from geventpop3.pipeline.interfaces import ClientInterface
 from geventpop3.pipeline.plugin import handles, plain_function
-from geventpop3.service import capabilities, commands, login, sasl, utf8
+from geventpop3.service import apop, capabilities, commands, login, sasl, utf8
 from geventpop3.service.backend import BackEnd
 from geventpop3.service.language import DEFAULT, LANGUAGES, Language
 from geventpop3.service.open_maildrop import Maildrops
@@ -40,13 +40,14 @@ STORE_THREADS = 8
 
 COMMANDS: Mapping[str, Command] = {
     **login.COMMANDS,
+    **apop.COMMANDS,
     **sasl.COMMANDS,
     **utf8.COMMANDS,
     **capabilities.COMMANDS,
     **commands.COMMANDS,
 }
 
-TAKE_BACK = {**login.TAKE_BACK, **utf8.TAKE_BACK, **commands.TAKE_BACK}
+TAKE_BACK = {**login.TAKE_BACK, **apop.TAKE_BACK, **utf8.TAKE_BACK, **commands.TAKE_BACK}
 
 
 class MaildropService:
@@ -158,7 +159,7 @@ class MaildropService:
         if not self.site.back_end.has_clear_secrets():
             return None
         session = self._session(event.client)
-        text, session.timestamp = login.greeting(pop3d.greeting, pop3d.hostname)
+        text, session.timestamp = apop.greeting(pop3d.greeting, pop3d.hostname)
         return ok(text)
 
     @handles(*COMMANDS)
