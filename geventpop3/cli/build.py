@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 from geventpop3.auth.authenticator import Authenticator
 from geventpop3.auth.mechanisms import MECHANISMS
 from geventpop3.cli.build_authenticators import make_authenticator
+from geventpop3.cli.check_back_ends import run_with_timeout
 from geventpop3.cli.hints import bind_errors, file_errors
 from geventpop3.cli.settings import NAMES, Settings
 from geventpop3.cli.tables import Key, read_table
-from geventpop3.cli.trial import run_with_timeout
 from geventpop3.cli.values import count, count_or_off, delay, delays, duration, networks
 from geventpop3.errors import ConfigError
 from geventpop3.plugins.access_log import AccessLog

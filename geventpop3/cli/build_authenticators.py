@@ -25,10 +25,10 @@ from geventpop3.auth.oauth.verifiers import IntrospectionVerifier, JwtVerifier, 
 from geventpop3.auth.pam import PamAuthenticator
 from geventpop3.auth.passwd import PasswordFile
 from geventpop3.auth.sql import MARKERS, SqlAuthenticator
+from geventpop3.cli.check_back_ends import masked, run_with_timeout, secrets_of
 from geventpop3.cli.hints import file_errors
 from geventpop3.cli.settings import NAMES, Settings
 from geventpop3.cli.tables import Key, read_table
-from geventpop3.cli.trial import masked, run_with_timeout, secrets_of
 from geventpop3.cli.values import delay, did_you_mean, duration, one_of, switch, table, text, texts
 from geventpop3.errors import ConfigError
 from geventpop3.owners import UsernameCase

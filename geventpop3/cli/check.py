@@ -16,9 +16,9 @@ from geventpop3.auth.passwd import PasswordFile
 from geventpop3.cli.build import make_server, make_store, no_sockets
 from geventpop3.cli.build_authenticators import make_authenticator
 from geventpop3.cli.build_workers import check_processes
+from geventpop3.cli.check_back_ends import run_with_timeout
 from geventpop3.cli.hints import print_line, process_user
 from geventpop3.cli.settings import Settings, load_settings
-from geventpop3.cli.trial import run_with_timeout
 from geventpop3.errors import ConfigError, Refusal
 from geventpop3.owners import UsernameCase, canonical_name
 

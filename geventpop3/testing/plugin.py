@@ -131,8 +131,9 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         item.stash[_FAILED] = True
+        shown = getattr(call.excinfo and call.excinfo.value, "transcript", None)  # of a DoubleFailed
         for double in [*item.stash.get(_DOUBLES, ()), *item.config.stash.get(_DOUBLES, ())]:
-            if (transcript := double.transcript) and transcript not in str(call.excinfo and call.excinfo.value):
+            if (transcript := double.transcript) and transcript != shown:
                 report.sections.append((f"POP3 sessions ({call.when})", transcript))
     return report
 

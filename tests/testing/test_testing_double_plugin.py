@@ -146,6 +146,7 @@ def test_the_end_of_a_test_finds_what_the_client_did_not_notice(tmp_path, body, 
             box = pop3_double.maildrop("alice", "secret")
             {body}
         """,
+        "-rN",  # in CI, the summary would have the whole text once more
     )
     assert "1 passed, 1 error" in done.stdout, done.stdout
     assert text in done.stdout

@@ -13,12 +13,12 @@ from contextlib import closing
 import pytest
 import required
 
-from geventpop3.cli import trial
+from geventpop3.cli import check_back_ends
 from geventpop3.cli.check import MAX_LISTED, unreachable_maildirs
+from geventpop3.cli.check_back_ends import masked, run_with_timeout, secrets_of
 from geventpop3.cli.main import main
 from geventpop3.cli.settings import Settings
 from geventpop3.cli.tables import KeptSecret
-from geventpop3.cli.trial import masked, run_with_timeout, secrets_of
 from geventpop3.errors import ConfigError
 
 with warnings.catch_warnings():
@@ -190,7 +190,7 @@ def test_secrets_are_masked_the_longest_first():
 
 
 def test_what_takes_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr(trial, "TRIAL_SECONDS", 0.05)
+    monkeypatch.setattr(check_back_ends, "TRIAL_SECONDS", 0.05)
     answered = threading.Event()
     try:
         with pytest.raises(ConfigError, match=r"^redis: no answer within 0\.05 s$"):
