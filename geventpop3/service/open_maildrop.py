@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import cast
 
-from geventpop3.errors import NoSuchMessage, StoreBroken, StoreMistake
+from geventpop3.errors import NoSuchMessage, Refusal, StoreBroken, StoreMistake
 from geventpop3.pipeline.interfaces import ClientInterface, SessionSummary
 from geventpop3.pipeline.plugin import callable_name
 from geventpop3.service.body import Body, Content, close_if_possible
@@ -87,11 +87,14 @@ class Maildrops:
         Raises StoreBroken, and logs why, if it cannot be sent.
         """
         waits = "retrieve" in maildrop.blocking
-        if waits:
-            with self._threads.share(maildrop.place, owner) as threads:
-                chunks = threads.acquire(close_if_possible, maildrop.retrieve, unique_id)
-        else:
-            chunks = maildrop.retrieve(unique_id)
+        try:
+            if waits:
+                with self._threads.share(maildrop.place, owner) as threads:
+                    chunks = threads.acquire(close_if_possible, maildrop.retrieve, unique_id)
+            else:
+                chunks = maildrop.retrieve(unique_id)
+        except StoreMistake as mistake:
+            raise self.report_mistake(owner, mistake, unique_id) from None
         if whole(chunks) is not None:
             return cast("tuple[bytes]", chunks)
         first = None
@@ -224,7 +227,9 @@ class Transaction:
         return Message(snapshot.unique_ids[number - 1], octets[number - 1])
 
     def mark(self, number: int) -> None:
-        """Mark a message as deleted. Raises NoSuchMessage as ``message`` does."""
+        """Mark a message as deleted. Raises NoSuchMessage as ``message`` does, Refusal if nothing can be removed."""
+        if not self.maildrop.removes:
+            raise Refusal("messages cannot be deleted here")
         self._octets -= self.message(number).octets
         self._marks.add(number)
         self._marked_last = number

@@ -6,12 +6,14 @@ then drops the client's session and the exclusive-access lock, however the sessi
 
 from __future__ import annotations
 
+import inspect
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, Self, TypeVar
 
 from geventpop3.auth.authenticator import Authenticator, FunctionAuthenticator
 from geventpop3.auth.mechanisms import MECHANISMS, Mechanism
+from geventpop3.auth.memory import MemoryUsers
 from geventpop3.errors import ConfigError, PipelineError
 from geventpop3.forks import Registration
 from geventpop3.owners import USERNAME_CASES, UsernameCase
@@ -25,10 +27,15 @@ from geventpop3.service.open_maildrop import Maildrops
 from geventpop3.service.policy import Expiry, LoginDelay, PerUser
 from geventpop3.service.session import Capability, Command, Host, Session, Site
 from geventpop3.service.threads import ADDED_NICENESS, CALLS_PER_THREAD, WAITING_THREADS, AuthThreads, Offload
+from geventpop3.stores.contents import Content
+from geventpop3.stores.functions import FunctionStore, Messages, Remove
+from geventpop3.stores.memory import MemoryStore
 from geventpop3.stores.store import Store
 from geventpop3.wire.replies import Reply, ok
 
 Check = TypeVar("Check", bound=Callable[[str, str], str | bool | None])
+MessagesFunction = TypeVar("MessagesFunction", bound=Messages)
+RemoveFunction = TypeVar("RemoveFunction", bound=Remove)
 
 PRIORITY = 1000
 """Priority of the service: an application's listener with a lower number answers a command before it."""
@@ -52,6 +59,9 @@ TAKE_BACK = {**login.TAKE_BACK, **apop.TAKE_BACK, **utf8.TAKE_BACK, **commands.T
 
 class MaildropService:
     """A listener that answers RFC 1939, CAPA and AUTH from *store*, for the users of *authenticator*.
+
+    Without a store, functions decorated ``@service.messages`` and ``@service.remove`` are the store; without an
+    authenticator, a function decorated ``@service.authenticator`` is that. ``in_memory`` makes a service for a test.
 
     *allow_plaintext* permits USER and PASS over connections that others may read; without it they work on loopback and
     unix sockets only. *expire*: days that the site keeps mail, or ``"never"``, as CAPA announces. None announces
@@ -83,7 +93,7 @@ class MaildropService:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | None = None,
         authenticator: Authenticator | None = None,
         *,
         allow_plaintext: bool = False,
@@ -100,6 +110,9 @@ class MaildropService:
         mechanisms: Mapping[str, Mechanism] = MECHANISMS,
         may_act_as: Callable[[str, str], bool] | None = None,
     ) -> None:
+        self._functions: FunctionStore | None = None
+        if store is None:
+            store = self._functions = FunctionStore()
         _check_parts(store, authenticator, may_act_as)
         if username_case not in USERNAME_CASES:
             raise ConfigError(f"username_case must be one of {', '.join(USERNAME_CASES)}")
@@ -145,11 +158,65 @@ class MaildropService:
         self.site.back_end.add_authenticator(FunctionAuthenticator(function))
         return function
 
+    def messages(self, function: MessagesFunction) -> MessagesFunction:
+        """Make *function* return the messages of an owner, for a service without a store; for use as a decorator.
+
+            @service.messages
+            def messages(owner: str) -> Iterable[Item]: ...
+
+        It is called in a thread at each login, and may block. The oldest message is first. It may be a generator
+        function. Raises ConfigError if the service has a store, or such a function already.
+        """
+        functions = self._functions_for("@service.messages", function)
+        if functions.messages is not None:
+            raise ConfigError("@service.messages: this service has such a function already")
+        functions.messages = function
+        return function
+
+    def remove(self, function: RemoveFunction) -> RemoveFunction:
+        """Make *function* remove messages of an owner, for a service without a store; for use as a decorator.
+
+            @service.remove
+            def remove(owner: str, unique_ids: list[str]) -> None: ...
+
+        It is called in a thread at QUIT, and may block. On return the messages are removed for ever. Without it, DELE
+        is refused. Raises ConfigError if the service has a store, or such a function already.
+        """
+        functions = self._functions_for("@service.remove", function)
+        if functions.remove is not None:
+            raise ConfigError("@service.remove: this service has such a function already")
+        functions.remove = function
+        return function
+
+    def _functions_for(self, where: str, function: object) -> FunctionStore:
+        if self._functions is None:
+            raise ConfigError(f"{where}: this service has a store: make it without one")
+        if not inspect.isgeneratorfunction(function) or where == "@service.remove":
+            _check_function(where, function)
+        return self._functions
+
+    @classmethod
+    def in_memory(
+        cls,
+        users: Mapping[str, str],
+        messages: Mapping[str, Iterable[Content]] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return a service for these *users* (passwords by name) with these *messages* (lists by owner), in memory.
+
+        A message is bytes, str or an EmailMessage. *options* are keywords of the class. It serves tests and first
+        steps: nothing outlives the process. Raises TypeError for users or messages of another shape.
+        """
+        case: UsernameCase = options.get("username_case", "domain")
+        return cls(MemoryStore(messages, username_case=case), MemoryUsers(users), **options)
+
     # The listener
 
     def check_ready(self, _pop3d: Host) -> None:
-        """Raise ConfigError if there is no authenticator: then the server is not started."""
+        """Raise ConfigError if there is no authenticator or no store: then the server is not started."""
         _ = self.site.back_end.authenticator
+        if self._functions is not None and self._functions.messages is None:
+            raise ConfigError("MaildropService has no store: pass one as its first argument, or use @service.messages")
 
     @handles("connection")
     def greet(self, pop3d: Host, event: Event) -> Reply | None:

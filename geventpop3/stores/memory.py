@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 from email.message import Message as Email
 from typing import NamedTuple
 
-from geventpop3.errors import MaildropLocked, NoSuchMessage, StoreUnavailable
+from geventpop3.errors import NoSuchMessage, StoreUnavailable
 from geventpop3.owners import UsernameCase, canonical_name
+from geventpop3.stores.contents import content_bytes
+from geventpop3.stores.locks import OwnerLocks
 from geventpop3.stores.store import Chunks, Maildrop, Snapshot, Store
 from geventpop3.wire.stuffing import count_octets
 
@@ -42,7 +44,7 @@ class MemoryStore(Store):
         self._username_case: UsernameCase = username_case
         self._maildrops: dict[str, dict[str, _Stored]] = {}
         self._serials = itertools.count(1)
-        self._locked: dict[str, object] = {}
+        self._locks = OwnerLocks()
         given: object = messages
         if given is not None and not isinstance(given, Mapping):
             kind = type(given).__name__
@@ -59,7 +61,7 @@ class MemoryStore(Store):
 
         A str becomes UTF-8. Raises TypeError if *content* is no message.
         """
-        content = _octets_of(content)
+        content = content_bytes(content)
         unique_id = self.unique_id(next(self._serials), content)
         self._maildrops.setdefault(self._key(owner), {})[unique_id] = _Stored(content, count_octets((content,)))
         return unique_id
@@ -84,10 +86,8 @@ class MemoryStore(Store):
     def open(self, owner: str) -> Maildrop:
         """Return the maildrop of *owner*, locked. Raises MaildropLocked."""
         owner = self._key(owner)
-        session = object()
-        if self._locked.setdefault(owner, session) is not session:
-            raise MaildropLocked
-        return _MemoryMaildrop(self._maildrops.get(owner, {}), self._locked, owner)
+        self._locks.acquire(owner)
+        return _MemoryMaildrop(self._maildrops.get(owner, {}), self._locks, owner)
 
     def _key(self, owner: str) -> str:
         return canonical_name(owner, self._username_case)
@@ -96,23 +96,13 @@ class MemoryStore(Store):
         return True
 
 
-def _octets_of(content: object) -> bytes:
-    if isinstance(content, (bytes, bytearray, memoryview)):
-        return bytes(content)
-    if isinstance(content, str):
-        return content.encode("utf-8", "surrogateescape")
-    if isinstance(content, Email):
-        return content.as_bytes()
-    raise TypeError(f"a message must be bytes, str or an EmailMessage, not {type(content).__name__}")
-
-
 class _MemoryMaildrop(Maildrop):
     blocking = frozenset()
     counted = True
 
-    def __init__(self, messages: dict[str, _Stored], locked: dict[str, object], owner: str) -> None:
+    def __init__(self, messages: dict[str, _Stored], locks: OwnerLocks, owner: str) -> None:
         self._messages = messages
-        self._locked = locked
+        self._locks = locks
         self._owner = owner
         self._scanned = messages.copy()
 
@@ -136,7 +126,7 @@ class _MemoryMaildrop(Maildrop):
             self._messages.pop(unique_id, None)
 
     def close(self) -> None:
-        self._locked.pop(self._owner, None)
+        self._locks.release(self._owner)
 
 
 class _Slices(Chunks):

@@ -165,6 +165,9 @@ class Maildrop(ABC):
     """True if the store counts the octets of ``scan``, so that they equal those of ``retrieve``. If False, the service
     counts the octets it sends; if they differ, it corrects the number for this session and logs an error."""
 
+    removes: bool = True
+    """False if no message can be removed: then DELE is refused."""
+
     place: Hashable = None
     """The resource that blocking calls wait for; see ``Store.place``."""
 
