@@ -119,6 +119,7 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "{} octets": "{} Oktette",
         "message follows": "die Nachricht folgt",
         "top of message follows": "der Anfang der Nachricht folgt",
+        "this service has no messages": "dieser Dienst hat keine Nachrichten",
         "messages cannot be deleted here": "hier können keine Nachrichten gelöscht werden",
         "message {} marked as deleted": "Nachricht {} ist zum Löschen markiert",
         "message {} is marked as deleted": "Nachricht {} ist bereits zum Löschen markiert",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from email.message import EmailMessage
 
 import pytest
 
 from geventpop3 import POP3Server
-from geventpop3.errors import ConfigError, StoreUnavailable
+from geventpop3.errors import ConfigError, NoSuchMessage, StoreUnavailable
 from geventpop3.server.server import session_over
 from geventpop3.service import MaildropService
 from geventpop3.stores import Item, OwnerLocks, message_octets
@@ -269,6 +270,27 @@ def test_a_service_in_memory_is_complete():
 def test_users_and_messages_of_another_shape_are_refused(users, messages, text):
     with pytest.raises(TypeError, match=text):
         MaildropService.in_memory(users, messages)
+
+
+def test_a_service_in_memory_has_apop_and_every_user_is_known():
+    service = MaildropService.in_memory({"alice": "secret"})
+    app = Site(service)
+    try:
+        stream = MemoryStream([])
+        session_over(app.pop3d, stream, ("127.0.0.1", 40000), ("127.0.0.1", 110)).run()
+        assert b"<" in stream.output  # the timestamp of APOP
+        users = service.site.back_end.authenticator
+        assert (users.knows("alice"), users.knows("bob"), users.secret("bob")) == (True, False, None)
+        assert users.secret("alice").matches_apop(b"<1>", hashlib.md5(b"<1>secret").hexdigest())
+    finally:
+        app.pop3d.shutdown()
+
+
+def test_a_message_that_was_not_listed_cannot_be_retrieved():
+    maildrop = FunctionStore(lambda owner: []).open("alice")
+    with pytest.raises(NoSuchMessage):
+        maildrop.retrieve("a")
+    maildrop.close()
 
 
 def test_a_password_is_in_no_repr():

@@ -248,7 +248,7 @@ async def later(name: str, password: str) -> bool:
     [
         (("mail",), r"the store is a str: give an instance of a Store, such as MaildirStore\('/srv/mail/\{user\}'\)"),
         ((MemoryStore,), "the store is the class MemoryStore: give an instance"),
-        ((None,), "the store is a NoneType"),
+        ((7,), "the store is a int"),
         ((Book(),), "the store is a Book"),
         (
             (MemoryStore(), check),
