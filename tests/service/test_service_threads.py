@@ -278,10 +278,17 @@ def test_100000_messages_are_listed_in_pieces():
     from geventpop3.pipeline.interfaces import SessionSummary
     from geventpop3.service.open_maildrop import LISTING_LINES, Transaction
     from geventpop3.stores import Snapshot
+    from geventpop3.stores.memory import MemoryStore
 
     snapshot = Snapshot([str(n) for n in range(100_000)], array("Q", [5] * 100_000))
     transaction = Transaction(
-        None, None, snapshot, SessionSummary(), owner="alice", present=None, removes_retrieved=False
+        None,
+        MemoryStore().open("alice"),
+        snapshot,
+        SessionSummary(),
+        owner="alice",
+        present=None,
+        removes_retrieved=False,
     )
     pieces = list(transaction.scan_listings())
     assert len(pieces) == 100_000 // LISTING_LINES

@@ -204,7 +204,7 @@ def test_what_ends_the_hub_meanwhile_is_raised_at_the_end(capfd):
     server = ServerThread(factory)
     server.start()
     for thread in threading.enumerate():
-        if thread is not threading.current_thread():
+        if thread.name == "geventpop3.testing":
             thread.join(20)
     with pytest.raises(SystemExit):
         server.stop()
