@@ -12,6 +12,7 @@ import ast
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
+from math import fsum  # exact, so that every version of Python draws the same
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,7 +113,7 @@ def ordered(ways: Sequence[Sequence[Node]], row: Mapping[str, int]) -> list[list
             for upper, lower in steps:
                 one, other = (upper, lower) if down else (lower, upper)
                 near.setdefault(one, []).append(place[other])
-            lines[at].sort(key=lambda node: sum(near[node]) / len(near[node]) if node in near else place[node])
+            lines[at].sort(key=lambda node: fsum(near[node]) / len(near[node]) if node in near else place[node])
         lines = swapped(lines, steps)
         if (count := crossings(lines, steps)) < fewest:
             best, fewest = lines, count
@@ -184,7 +185,7 @@ def spread(lines: Sequence[Sequence[Node]], steps: Sequence[tuple[Node, Node]]) 
         near.setdefault(other, []).append(one)
     for _ in range(200):
         for line in lines:
-            wanted = [sum(x[other] for other in near.get(node, [node])) / len(near.get(node, [node])) for node in line]
+            wanted = [fsum(x[other] for other in near.get(node, [node])) / len(near.get(node, [node])) for node in line]
             for node, middle in zip(line, wanted, strict=True):
                 x[node] += (middle - x[node]) / 2
             apart(line, x, left, right)
