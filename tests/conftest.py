@@ -1,4 +1,4 @@
-"""What all tests share: plugins, and how many examples hypothesis tries where a test does not say."""
+"""Shared by all tests: plugins, and the number of hypothesis examples where a test does not say."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Home:
 
     @property
     def host(self) -> str:
-        """Where clients are told to go."""
+        """The address that clients connect to."""
         return self.address.host
 
     def environment(self) -> dict[str, str]:

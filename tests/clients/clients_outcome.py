@@ -1,4 +1,4 @@
-"""What became of the mail, from what a client stored, what is left in the maildrop and how its two polls ended."""
+"""The outcome for the mail: judged by the stored messages, the maildrop and the ends of two polls."""
 
 from __future__ import annotations
 

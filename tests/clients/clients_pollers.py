@@ -1,4 +1,4 @@
-"""The clients of docs/clients.md: how each is told to poll once, with deletion, and what its version is."""
+"""The clients of docs/clients.md: the command that polls once, with deletion, and the version of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clients_programs import GETMAIL_ADDS, Command, fetchmail_command, getmail_c
 
 POLLERS = Path(__file__).parent / "pollers"
 NODE_MODULES = Path(__file__).parent.parent.parent / "build" / "clients" / "node_modules"
-"""Where `make clients` installs the Node library."""
+"""The folder where `make clients` installs the Node library."""
 
 PATIENCE = 3
 """Seconds of a client's own timeout."""

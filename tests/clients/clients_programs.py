@@ -18,7 +18,7 @@ def fetchmail(maildrop: Maildrop, program: str, tls: str) -> list[bytes]:
 
 
 def fetchmail_command(home: Home, program: str, tls: str, server: str = "no uidl", which: str = "fetchall") -> Command:
-    """What fetches and deletes; *server* and *which* are options of the server and of the user."""
+    """The command that fetches and deletes; *server* and *which* are options of the server and of the user."""
     configuration = home.configure(
         "fetchmailrc",
         f"""
@@ -67,7 +67,7 @@ def getmail(maildrop: Maildrop, program: str, retriever: str = "SimplePOP3Retrie
 def getmail_command(
     home: Home, program: str, retriever: str = "SimplePOP3Retriever", more: str = "", read_all: str = "true"
 ) -> Command:
-    """What fetches and deletes; *more* are lines of the retriever."""
+    """The command that fetches and deletes; *more* are lines of the retriever."""
     # As root it delivers into no Maildir, but through a program; then it adds a line that no option leaves out.
     configuration = home.configure(
         "getmailrc",

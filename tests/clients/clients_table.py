@@ -33,7 +33,7 @@ BUILD = ROOT / "build" / "clients"
 RESULTS = BUILD / "results.json"
 MISSING = "not here"
 TIMES, IF_THEY_DIFFER = 2, 5
-"""How often each case is played: some outcomes depend on the packets that octets arrive in."""
+"""Number of runs of each case: some outcomes depend on the packets in which octets arrive."""
 
 
 class Results(NamedTuple):

@@ -1,4 +1,4 @@
-"""What becomes of mail under a fault is judged rightly, for clients that lose, double, damage, miss or hang."""
+"""The judgement of outcomes is right for clients that lose, double, damage, miss or hang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fault tests share: a site of maildrops with a server before it, and a place to say what was measured."""
+"""Shared by the fault tests: a site of maildrops with a server before it, and a report of measurements."""
 
 from __future__ import annotations
 
